@@ -1,0 +1,21 @@
+/**
+ * A test harness for NATS Streaming: boot a real cluster in a test, and break it.
+ *
+ * @packageDocumentation
+ */
+export { StanCluster, type WaitingOptions } from './cluster.js';
+export type { ClusterOptions } from './cluster-options.js';
+export type { ClusterMode, ConfigValue, RaftTimings, StoreKind } from './config.js';
+export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
+export { Monitor } from './monitor.js';
+export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
+export { StanNode, type NodeExit } from './node.js';
+export {
+  cacheDirectory,
+  diagnoseServer,
+  resolveServer,
+  SERVER_VERSION,
+  type ResolveServerOptions,
+  type ServerSearchResult,
+} from './server-binary/index.js';
+export { waitFor, type WaitOptions } from './wait.js';

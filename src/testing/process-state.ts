@@ -1,0 +1,19 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+
+/** State letter of a process as `ps` has it: `R`, `S`, `T` (stopped), `Z` (dead, not yet waited for). Undefined: gone. */
+export async function processState(pid: number): Promise<string | undefined> {
+  if (process.platform === 'linux') {
+    try {
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')') + 2)[0];
+    } catch {
+      return undefined;
+    }
+  }
+  return new Promise((resolve) => {
+    execFile('ps', ['-o', 'state=', '-p', String(pid)], (error, stdout) => {
+      resolve(error ? undefined : (stdout.trim()[0] ?? undefined));
+    });
+  });
+}

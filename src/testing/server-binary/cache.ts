@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { askVersion } from './ask-version.js';
+import { releasePlatform, SERVER_VERSION } from './release.js';
+
+/** Where fetched servers are kept: `RESILIENT_STAN_CACHE`, or the operating system's place for such things. */
+export function cacheDirectory(env: NodeJS.ProcessEnv = process.env, platform: string = process.platform): string {
+  if (env['RESILIENT_STAN_CACHE']) return env['RESILIENT_STAN_CACHE'];
+  if (env['XDG_CACHE_HOME']) return join(env['XDG_CACHE_HOME'], 'resilient-stan');
+  if (platform === 'darwin') return join(homedir(), 'Library', 'Caches', 'resilient-stan');
+  return join(homedir(), '.cache', 'resilient-stan');
+}
+
+export function cachedServer(cacheDir: string): string {
+  return join(cacheDir, `nats-streaming-server-${SERVER_VERSION}-${releasePlatform()}`);
+}
+
+/**
+ * Has `make` put a server into a directory of its own, and gives it its final name only when it has answered for
+ * itself. Processes that do the same at the same time do not see each other's halves; the last rename wins, with the
+ * same content.
+ */
+export async function addToCache(cacheDir: string, make: (workDir: string) => Promise<string>): Promise<string> {
+  const workDir = join(cacheDir, `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);
+  await mkdir(workDir, { recursive: true });
+  try {
+    const made = await make(workDir);
+    await chmod(made, 0o755);
+    const answer = await askVersion(made);
+    if ('reason' in answer) throw new Error(answer.reason);
+    if (answer.version !== SERVER_VERSION) throw new Error(`got version ${answer.version}, not ${SERVER_VERSION}`);
+    const final = cachedServer(cacheDir);
+    await rename(made, final);
+    return final;
+  } finally {
+    await rm(workDir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,24 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { GO_MODULE } from './release.js';
+
+/** Builds the server into `workDir` with the `go` at this path: the path of the result. A minute or two, once. */
+export function goInstall(workDir: string, go: string, env: NodeJS.ProcessEnv, timeout = 15 * 60_000): Promise<string> {
+  // A cross-compiling environment would build for another machine, and go install refuses GOBIN then.
+  const { GOOS: _os, GOARCH: _arch, ...rest } = env;
+  return new Promise((resolve, reject) => {
+    execFile(
+      go,
+      ['install', GO_MODULE],
+      { cwd: workDir, env: { ...rest, GOBIN: workDir }, timeout, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        if (!error) return resolve(join(workDir, 'nats-streaming-server'));
+        const said = `${stdout}${stderr}`.trim().split('\n').slice(-5).join('\n').trim();
+        const how = error.killed
+          ? `took more than ${timeout / 1000} s`
+          : `ended with ${String(error.code ?? error.message)}`;
+        reject(new Error(`'go install ${GO_MODULE}' ${how}${said ? `: ${said}` : ''}`, { cause: error }));
+      },
+    );
+  });
+}
