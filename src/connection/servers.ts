@@ -1,0 +1,191 @@
+/** The server list: what the user wrote, made into addresses the wrapped NATS client can dial. Pure. */
+import { isIPv4 } from 'node:net';
+import { domainToASCII } from 'node:url';
+import { InvalidArgumentError } from '../errors.js';
+import { quote, show } from '../validation.js';
+
+/** One server of the list. */
+export interface ServerAddress {
+  /** For display and for the NATS client: `nats://host:port` or `tls://host:port`, without credentials. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  /** The URL asked for TLS. */
+  readonly tls: boolean;
+  /** Credentials of the URL, percent-decoded: `user:pass@` or `token@`. */
+  readonly user?: string;
+  readonly pass?: string;
+  readonly token?: string;
+}
+
+const DEFAULT_SERVERS = 'nats://localhost:4222';
+const DEFAULT_PORT = 4222;
+
+/**
+ * Parses `nats://user:pass@host:port` and everything shorter: a scheme (`nats` or `tls`), credentials and a port
+ * (4222) may be left out. A string may hold several, separated by commas, as the NATS tools take them. Duplicates
+ * are dropped.
+ *
+ * @throws InvalidArgumentError that names the entry (without its credentials) and what is wrong with it
+ */
+export function parseServers(servers: unknown = DEFAULT_SERVERS): ServerAddress[] {
+  const addresses = new Map<string, ServerAddress>();
+  for (const entry of entriesOf(servers)) {
+    const address = parseServer(entry.text, entry.refuse);
+    // The same place by another scheme is the same server; with TLS is the safer reading of the two.
+    const place = `${address.host}:${address.port}`;
+    const known = addresses.get(place);
+    if (known !== undefined && !sameCredentials(known, address)) {
+      entry.refuse(`${known.url} is in the list twice, with different credentials: keep one of them`);
+    }
+    if (known === undefined || (address.tls && !known.tls)) addresses.set(place, address);
+  }
+  return [...addresses.values()];
+}
+
+/** Says why an entry cannot be used, showing of it what may be shown. */
+type Refuse = (reason: string) => never;
+
+interface Entry {
+  readonly text: string;
+  readonly refuse: Refuse;
+}
+
+function entriesOf(servers: unknown): Entry[] {
+  if (typeof servers !== 'string' && !Array.isArray(servers)) {
+    const hint =
+      typeof servers === 'object' && servers !== null && !(servers instanceof URL)
+        ? '; options are the second argument: connect(servers, options)'
+        : '';
+    invalid(`the server list must be a URL or an array of URLs, not ${show(servers)}${hint}`);
+  }
+  const list: unknown[] = typeof servers === 'string' ? [servers] : servers;
+  if (list.length === 0) {
+    invalid(`the server list is empty: give at least one URL, or leave it out for ${DEFAULT_SERVERS}`);
+  }
+  return list.flatMap(splitEntry);
+}
+
+function splitEntry(entry: unknown): Entry[] {
+  if (typeof entry !== 'string') {
+    invalid(
+      `every server must be a URL as a string, not ${show(entry)}${entry instanceof URL ? ': use url.href' : ''}`,
+    );
+  }
+  if (entry.trim() === '') invalid('a server of the list is an empty string: give a URL such as nats://host:4222');
+  return entry.split(',').map((part, index, { length }): Entry => {
+    const text = part.trim();
+    if (text === '') invalid(`the server list ${quote(redact(entry))} has an empty entry: remove the comma too many`);
+    // 'nats://me:pass,word@host' falls apart at its comma, and the half without an '@' looks like a host and a port.
+    const mayBeSecret = length > 1 && entry.includes('@') && !text.includes('@');
+    return {
+      text,
+      refuse: (reason) =>
+        invalid(
+          mayBeSecret
+            ? `entry ${index + 1} of the server list ${quote(redact(entry))} is not usable: if it is a part of a password, ` +
+                "write the ',' there as %2C"
+            : `server ${quote(redact(text))} is not usable: ${reason}`,
+        ),
+    };
+  });
+}
+
+function parseServer(text: string, refuse: Refuse): ServerAddress {
+  const [, scheme, afterScheme] = /^(?:([a-zA-Z][a-zA-Z0-9+.-]*):\/\/)?(.*)$/s.exec(text) as unknown as [
+    string,
+    string | undefined,
+    string,
+  ];
+  const protocol = scheme?.toLowerCase() ?? 'nats';
+  if (protocol !== 'nats' && protocol !== 'tls') {
+    refuse(`its scheme is '${protocol}:', and only nats: and tls: can be dialled`);
+  }
+
+  const at = afterScheme.lastIndexOf('@');
+  const credentials = at < 0 ? {} : parseCredentials(refuse, afterScheme.slice(0, at));
+  const [, place, rest] = /^([^/?#]*)(.*)$/s.exec(afterScheme.slice(at + 1)) as unknown as [string, string, string];
+  if (rest !== '' && rest !== '/') {
+    refuse(
+      `it has a ${rest.startsWith('/') ? 'path' : rest.startsWith('?') ? 'query' : 'fragment'}, which means nothing to NATS: end it after the port`,
+    );
+  }
+
+  if (place.startsWith('[') || place.split(':').length > 2) {
+    refuse(
+      'it is an IPv6 literal, which the wrapped NATS client cannot dial: use a host name that resolves to that address',
+    );
+  }
+  const [hostText = '', portText] = place.split(':');
+  const host = parseHost(refuse, hostText);
+  const port = parsePort(refuse, portText);
+  return { url: `${protocol}://${host}:${port}`, host, port, tls: protocol === 'tls', ...credentials };
+}
+
+function parseHost(refuse: Refuse, host: string): string {
+  if (host === '') refuse('it has no host: write nats://host:port');
+  // Names with letters beyond ASCII are dialled in their ASCII form.
+  const ascii = /^[\x20-\x7e]*$/.test(host) ? host.toLowerCase() : domainToASCII(host);
+  const wrong = /[^a-z0-9._-]/.exec(ascii);
+  if (ascii === '' || wrong !== null) {
+    refuse(wrong === null ? 'its host is not a legal name' : `its host has a ${quote(wrong[0])}`);
+  }
+  if (/(^|\.)\d+$/.test(ascii) ? !isIPv4(ascii) : /^\.|\.\./.test(ascii) || ascii.length > 253) {
+    refuse(
+      /\d$/.test(ascii) && !/[a-z_]/.test(ascii) ? 'its host is not an IPv4 address' : 'its host is not a legal name',
+    );
+  }
+  return ascii;
+}
+
+function parsePort(refuse: Refuse, port: string | undefined): number {
+  if (port === undefined) return DEFAULT_PORT;
+  if (port === '') refuse(`it has no port after the ':': add one, or leave the ':' out for ${DEFAULT_PORT}`);
+  if (!/^\d+$/.test(port)) refuse(`its port ${quote(port)} is not a number`);
+  const number = Number(port);
+  if (number < 1 || number > 65535) refuse(`its port ${port.slice(0, 20)} is out of range: ports go from 1 to 65535`);
+  return number;
+}
+
+function parseCredentials(refuse: Refuse, userInfo: string): Pick<ServerAddress, 'user' | 'pass' | 'token'> {
+  const colon = userInfo.indexOf(':');
+  const [first, second] = colon < 0 ? [userInfo, undefined] : [userInfo.slice(0, colon), userInfo.slice(colon + 1)];
+  if (first === '') refuse("it has no user or token before the '@'");
+  return second === undefined
+    ? { token: decode(refuse, first) }
+    : { user: decode(refuse, first), pass: decode(refuse, second) };
+}
+
+function decode(refuse: Refuse, encoded: string): string {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return refuse("its credentials have a '%' that is no percent-encoding: write '%' itself as %25");
+  }
+}
+
+function sameCredentials(a: ServerAddress, b: ServerAddress): boolean {
+  return a.user === b.user && a.pass === b.pass && a.token === b.token;
+}
+
+/** A URL, or a list of them, as it may be shown: everything up to the last '@' could be a secret. */
+export function redact(text: string): string {
+  return text.replace(
+    /^(\s*[a-zA-Z][a-zA-Z0-9+.-]*:\/\/)?.*@/s,
+    (_, scheme: string | undefined) => `${scheme ?? ''}***@`,
+  );
+}
+
+function invalid(message: string): never {
+  throw new InvalidArgumentError('servers', message);
+}
+
+/** A shuffled copy (Fisher–Yates). @param random a number in [0, 1) */
+export function shuffle<T>(list: readonly T[], random: () => number = Math.random): T[] {
+  const shuffled = [...list];
+  for (let last = shuffled.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [shuffled[last], shuffled[other]] = [shuffled[other]!, shuffled[last]!];
+  }
+  return shuffled;
+}

@@ -1,0 +1,191 @@
+/**
+ * Reads one object of options: refuses names it does not know, checks every value that is given, fills in the rest.
+ * `undefined` is the same as leaving an option out, so `{ clientId: process.env.CLIENT_ID }` works as expected.
+ */
+import { InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+import { suggest } from './suggest.js';
+import { kindOf, quote, show } from './validation.js';
+
+/** Timers take no more: a longer one fires at once. About 24.8 days. */
+export const MAX_MILLISECONDS = 2 ** 31 - 1;
+
+export interface OptionNames {
+  /** The options there are. */
+  known: readonly string[];
+  /** What to say to names that are not options here, but elsewhere: in other clients, or in another place of ours. */
+  hints?: Readonly<Record<string, string>>;
+}
+
+export interface NumberRule {
+  min: number;
+  max?: number;
+  /** What it counts, as in 'whole number of messages'. */
+  unit?: string;
+  /** `Infinity` is a legal value. */
+  infinity?: boolean;
+  /** Fractions are legal. */
+  fraction?: boolean;
+  /** Why the minimum is what it is. */
+  because?: string;
+}
+
+export class OptionReader {
+  readonly #values: Readonly<Record<string, unknown>>;
+  readonly #prefix: string;
+  readonly #errorOptions: ResilientStanErrorOptions;
+
+  /**
+   * @param argument what the object is called in an error: `options`, or the path of a nested one
+   * @throws InvalidArgumentError when it is no object, or has names that are no options
+   */
+  constructor(options: unknown, argument: string, names: OptionNames, errorOptions: ResilientStanErrorOptions = {}) {
+    this.#errorOptions = errorOptions;
+    this.#prefix = argument === 'options' ? '' : `${argument}.`;
+    if (options === undefined) options = {};
+    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+      const what = argument === 'options' ? 'options' : `option '${argument}'`;
+      throw new InvalidArgumentError(argument, `${what} must be an object, not ${show(options)}`, errorOptions);
+    }
+    this.#values = options as Record<string, unknown>;
+    for (const name of Object.keys(options)) {
+      if (!names.known.includes(name)) this.#unknown(name, names);
+    }
+  }
+
+  #unknown(name: string, { known, hints = {} }: OptionNames): never {
+    const hint = Object.hasOwn(hints, name) ? hints[name] : undefined;
+    const near = hint === undefined ? suggest(name, known) : undefined;
+    const help =
+      hint ??
+      (near === undefined ? `the options here are ${known.join(', ')}` : `did you mean '${this.#prefix}${near}'?`);
+    throw new InvalidArgumentError(
+      `${this.#prefix}${name}`,
+      `there is no option ${quote(this.#prefix + name)}: ${help}`,
+      this.#errorOptions,
+    );
+  }
+
+  /** The full name of an option, as it stands in errors. */
+  path(name: string): string {
+    return this.#prefix + name;
+  }
+
+  /** The value as it was given. */
+  raw(name: string): unknown {
+    return this.#values[name];
+  }
+
+  has(name: string): boolean {
+    return this.#values[name] !== undefined;
+  }
+
+  /** Refuses the option. `reason` goes on after its name: "must be …". */
+  refuse(name: string, reason: string): never {
+    throw new InvalidArgumentError(this.path(name), `option '${this.path(name)}' ${reason}`, this.#errorOptions);
+  }
+
+  number<Fallback>(name: string, fallback: Fallback, rule: NumberRule): number | Fallback {
+    const value = this.#values[name];
+    if (value === undefined) return fallback;
+    const { min, max = Number.MAX_SAFE_INTEGER, infinity = false, fraction = false } = rule;
+    if (infinity && value === Infinity) return value;
+    if (typeof value === 'number' && value >= min && value <= max && (fraction || Number.isInteger(value))) {
+      return value;
+    }
+    const kind = `${fraction ? 'a number' : 'a whole number'}${rule.unit === undefined ? '' : ` of ${rule.unit}`}`;
+    const range = max === Number.MAX_SAFE_INTEGER ? `, ${min} or more` : ` from ${min} to ${max}`;
+    const or = infinity ? ', or Infinity' : '';
+    const because = rule.because === undefined ? '' : ` (${rule.because})`;
+    const help =
+      typeof value === 'string' && value.trim() !== '' && !Number.isNaN(Number(value))
+        ? ' (a string): write it without quotes'
+        : '';
+    return this.refuse(name, `must be ${kind}${range}${or}${because}, not ${show(value)}${help}`);
+  }
+
+  /** A time in ms, short enough for a timer. With `infinity`, Infinity stands for "no limit". */
+  milliseconds<Fallback>(
+    name: string,
+    fallback: Fallback,
+    rule: Partial<Omit<NumberRule, 'unit' | 'fraction'>> = {},
+  ): number | Fallback {
+    return this.number(name, fallback, { min: 1, max: MAX_MILLISECONDS, unit: 'milliseconds', ...rule });
+  }
+
+  boolean(name: string, fallback: boolean): boolean {
+    const value = this.#values[name];
+    if (value === undefined) return fallback;
+    if (typeof value === 'boolean') return value;
+    const help = value === 'true' || value === 'false' ? ' (a string): write it without quotes' : '';
+    return this.refuse(name, `must be true or false, not ${show(value)}${help}`);
+  }
+
+  string<Fallback>(name: string, fallback: Fallback): string | Fallback {
+    const value = this.#values[name];
+    if (value === undefined) return fallback;
+    if (typeof value !== 'string') this.refuse(name, `must be a string, not ${show(value)}`);
+    if (value === '') this.refuse(name, 'is an empty string: give it a value, or leave it out');
+    return value;
+  }
+
+  /** A string whose value never shows in an error. */
+  secret(name: string, { empty = false } = {}): string | undefined {
+    const value = this.#values[name];
+    if (value === undefined) return undefined;
+    if (typeof value !== 'string') this.refuse(name, `must be a string, not ${kindOf(value)}`);
+    if (value === '' && !empty) this.refuse(name, 'is an empty string: give it a value, or leave it out');
+    return value;
+  }
+
+  oneOf<const Value extends string, Fallback>(
+    name: string,
+    fallback: Fallback,
+    values: readonly Value[],
+  ): Value | Fallback {
+    const value = this.#values[name];
+    if (value === undefined) return fallback;
+    const match = values.find((candidate) => candidate === value);
+    if (match !== undefined) return match;
+    const near = typeof value === 'string' ? suggest(value, values) : undefined;
+    const help = near === undefined ? '' : `: did you mean '${near}'?`;
+    return this.refuse(name, `must be ${either(values)}, not ${show(value)}${help}`);
+  }
+
+  /** Any callback. Only its being a function can be checked: the type says what it is called with. */
+  callback<Callback>(name: string, signature: string): Callback | undefined {
+    const value = this.#values[name];
+    if (value === undefined) return undefined;
+    if (typeof value !== 'function') this.refuse(name, `must be a function ${signature}, not ${show(value)}`);
+    return value as Callback;
+  }
+
+  signal(name = 'signal'): AbortSignal | undefined {
+    const value = this.#values[name];
+    if (value === undefined) return undefined;
+    if (value instanceof AbortController) {
+      this.refuse(name, 'must be an AbortSignal, not the AbortController: use controller.signal');
+    }
+    // By its shape, because a signal of another realm or of a polyfill does as well.
+    const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
+    if (
+      typeof aborted !== 'boolean' ||
+      typeof addEventListener !== 'function' ||
+      typeof removeEventListener !== 'function'
+    ) {
+      this.refuse(name, `must be an AbortSignal, not ${show(value)}`);
+    }
+    return value as AbortSignal;
+  }
+
+  /** A nested object of options; an absent one is empty. */
+  nested(name: string, names: OptionNames): OptionReader {
+    return new OptionReader(this.#values[name], this.path(name), names, this.#errorOptions);
+  }
+}
+
+/** "'a', 'b' or 'c'". */
+export function either(values: readonly string[]): string {
+  const quoted = values.map((value) => `'${value}'`);
+  const last = quoted.pop()!;
+  return quoted.length === 0 ? last : `${quoted.join(', ')} or ${last}`;
+}

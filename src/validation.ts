@@ -1,0 +1,209 @@
+/**
+ * What may go to a server: channel names, IDs, durable and group names, payloads. The wrapped clients check none of it,
+ * and there a line break in a name is an injected command, and a space is the end of the connection.
+ */
+import { types } from 'node:util';
+import { InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+
+/** The file store makes a directory for each channel, and file systems take names of up to 255 bytes. */
+const MAX_NAME_BYTES = 255;
+
+// Tokens of visible ASCII without `*`, `>`, `/`, joined by single dots.
+const CHANNEL = /^[!-)+,\-0-=?-~]+(?:\.[!-)+,\-0-=?-~]+)*$/;
+const CLIENT_ID = /^[a-zA-Z0-9_-]+$/;
+
+/**
+ * Checks a channel name by the server's rules and those of a NATS subject: tokens of visible ASCII characters, joined
+ * by single dots, without wildcards and `/`, 255 bytes at most.
+ *
+ * @throws InvalidArgumentError that says which character is wrong, and where
+ */
+export function checkChannel(channel: unknown, options: ResilientStanErrorOptions = {}): asserts channel is string {
+  // Called for every publish: one regular expression when all is well.
+  if (typeof channel === 'string' && channel.length <= MAX_NAME_BYTES && CHANNEL.test(channel)) return;
+  throw new InvalidArgumentError('channel', `channel ${channelFault(channel)}`, options);
+}
+
+function channelFault(channel: unknown): string {
+  if (typeof channel !== 'string') return `must be a string, not ${show(channel)}`;
+  return subjectFault(channel) ?? `${quote(channel)} is not a legal channel name`;
+}
+
+/** What is wrong with a literal NATS subject that is also a channel. */
+function subjectFault(name: string): string | undefined {
+  if (name === '') return "is empty: a channel has a name, as in 'orders.created'";
+  if (name.length > MAX_NAME_BYTES) {
+    return `${quote(name)} is ${name.length} characters long, and ${MAX_NAME_BYTES} are the limit (the server's file store makes a directory of that name)`;
+  }
+  for (let index = 0; index < name.length; index++) {
+    const where = `at character ${index + 1}`;
+    const char = name[index]!;
+    if (char === '*' || char === '>') {
+      return `${quote(name)} has the wildcard '${char}' ${where}: NATS Streaming has no wildcard channels, name each channel in full`;
+    }
+    if (char === '/') return `${quote(name)} has a '/' ${where}, which the server refuses: separate with '.' instead`;
+    if (char === '.') {
+      if (index === 0) return `${quote(name)} starts with a '.': remove it, every token between dots needs a character`;
+      if (index === name.length - 1)
+        return `${quote(name)} ends with a '.': remove it, every token between dots needs a character`;
+      if (name[index + 1] === '.') {
+        return `${quote(name)} has two dots in a row ${where}: every token between dots needs a character`;
+      }
+    }
+    if (!isVisibleAscii(name.charCodeAt(index))) {
+      return `${quote(name)} has ${nameOf(name, index)} ${where}: only visible ASCII characters may be in a channel name`;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Checks a client ID by the server's own rule: `^[a-zA-Z0-9_-]+$`.
+ *
+ * @throws InvalidArgumentError
+ */
+export function checkClientId(clientId: unknown, argument = 'clientId'): asserts clientId is string {
+  const fault = idFault(clientId);
+  if (fault !== undefined) throw new InvalidArgumentError(argument, `client ID ${fault}`);
+}
+
+/**
+ * Checks a cluster ID. It is a part of every subject of the protocol, so a wrong one is answered by silence.
+ *
+ * @throws InvalidArgumentError
+ */
+export function checkClusterId(clusterId: unknown, argument = 'clusterId'): asserts clusterId is string {
+  const fault = idFault(clusterId);
+  if (fault !== undefined) throw new InvalidArgumentError(argument, `cluster ID ${fault}`);
+}
+
+function idFault(id: unknown): string | undefined {
+  if (typeof id !== 'string') return `must be a string, not ${show(id)}`;
+  if (id === '') return "is empty: use letters, digits, '-' and '_'";
+  if (id.length > MAX_NAME_BYTES)
+    return `${quote(id)} is ${id.length} characters long, and ${MAX_NAME_BYTES} are the limit`;
+  if (CLIENT_ID.test(id)) return undefined;
+  const index = [...id.matchAll(/[^a-zA-Z0-9_-]/g)][0]!.index;
+  return `${quote(id)} has ${nameOf(id, index)} at character ${index + 1}: only letters, digits, '-' and '_' are allowed`;
+}
+
+/**
+ * Checks the name of a durable or of a queue group. No `:`, because the server joins the two names of a durable queue
+ * group with it; no white space and no control characters, which would be a slip; 255 bytes at most.
+ *
+ * @throws InvalidArgumentError
+ */
+export function checkSubscriptionName(name: unknown, argument: 'durableName' | 'queueGroup'): asserts name is string {
+  const fault = subscriptionNameFault(name);
+  if (fault !== undefined) throw new InvalidArgumentError(argument, `option '${argument}' ${fault}`);
+}
+
+function subscriptionNameFault(name: unknown): string | undefined {
+  if (typeof name !== 'string') return `must be a string, not ${show(name)}`;
+  if (name === '') return 'is empty: give it a name, or leave the option out';
+  const bytes = Buffer.byteLength(name);
+  if (bytes > MAX_NAME_BYTES) return `${quote(name)} is ${bytes} bytes long, and ${MAX_NAME_BYTES} are the limit`;
+  for (let index = 0; index < name.length; index++) {
+    if (name[index] === ':') {
+      return `${quote(name)} has a ':' at character ${index + 1}: the server separates durable name and queue group with it, use another character`;
+    }
+    if (/[\s\p{Cc}]/u.test(name[index]!)) {
+      return `${quote(name)} has ${nameOf(name, index)} at character ${index + 1}: white space and control characters are not allowed`;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Checks a payload: a string (sent as UTF-8) or bytes (`Uint8Array`, so `Buffer` too).
+ *
+ * @throws InvalidArgumentError that says how to convert what was given
+ */
+export function checkPayload(
+  data: unknown,
+  options: ResilientStanErrorOptions = {},
+): asserts data is string | Uint8Array {
+  // Not `instanceof`: bytes made in another realm (a vm context, some test runners) are bytes as well.
+  if (typeof data === 'string' || types.isUint8Array(data)) return;
+  throw new InvalidArgumentError('data', `data must be a string or a Uint8Array, not ${payloadFault(data)}`, options);
+}
+
+function payloadFault(data: unknown): string {
+  if (data === undefined || data === null)
+    return `${String(data)}: for a message without content publish an empty string`;
+  if (types.isAnyArrayBuffer(data)) return `an ${typeName(data)}: wrap it, new Uint8Array(data)`;
+  if (ArrayBuffer.isView(data)) {
+    return `a ${typeName(data)}: convert it, new Uint8Array(data.buffer, data.byteOffset, data.byteLength)`;
+  }
+  if (types.isPromise(data)) return 'a Promise: await it first';
+  if (typeof data === 'object') return `${show(data)}: convert it, for instance with JSON.stringify(data)`;
+  if (typeof data === 'function' || typeof data === 'symbol') return `a ${typeof data}`;
+  return `${show(data)}: convert it with String(data)`;
+}
+
+/** A value in an error message: short, on one line, strings in quotes. Never give it a secret. */
+export function show(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return quote(value);
+    case 'bigint':
+      return `${value}n`;
+    case 'function':
+      return 'a function';
+    case 'object':
+      if (value === null) return 'null';
+      if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
+      return /^[aeiou]/i.test(typeName(value)) ? `an ${typeName(value)}` : `a ${typeName(value)}`;
+    default:
+      return String(value);
+  }
+}
+
+/** What kind of thing a value is, without its content: for what may be a secret. */
+export function kindOf(value: unknown): string {
+  if (value === '') return 'an empty string';
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return `a ${typeof value}`;
+  return show(value);
+}
+
+/** Quoted, with everything unprintable escaped, and cut when it is long. */
+export function quote(text: string): string {
+  const cut = text.length > 60 ? `${text.slice(0, 57)}…` : text;
+  const escaped = cut.replace(/[^\x20-\x7e\u00a0-\ud7ff\ue000-\uffff]|[\u2028\u2029]/gu, (char) => {
+    const escapes: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+    const code = char.codePointAt(0)!;
+    return escapes[char] ?? (code > 0xffff ? char : `\\u${code.toString(16).padStart(4, '0')}`);
+  });
+  return `'${escaped}'`;
+}
+
+function typeName(value: object): string {
+  const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
+  const name = prototype?.constructor?.name;
+  if (typeof name !== 'string' || name === '' || name === 'Object') return 'object';
+  return name;
+}
+
+function isVisibleAscii(code: number): boolean {
+  return code > 0x20 && code < 0x7f;
+}
+
+const CHARACTER_NAMES: Record<string, string> = {
+  ' ': 'a space',
+  '\t': 'a tab',
+  '\r': 'a carriage return',
+  '\n': 'a line feed',
+  '\0': 'a NUL character',
+};
+
+/** How to speak of one character: some cannot be seen, others could not be told from a letter. */
+function nameOf(text: string, index: number): string {
+  const code = text.codePointAt(index)!;
+  const char = String.fromCodePoint(code);
+  if (isVisibleAscii(code)) return `'${char}'`;
+  const point = `U+${code.toString(16).toUpperCase().padStart(4, '0')}`;
+  const known = CHARACTER_NAMES[char];
+  if (known !== undefined) return known;
+  if (/\s/u.test(char)) return `the white space ${point}`;
+  return /[\p{C}]/u.test(char) ? `the control character ${point}` : `'${char}' (${point})`;
+}
