@@ -1,0 +1,219 @@
+/**
+ * One NATS connection to one server, never repaired: dialled, asked, used by at most one session, destroyed.
+ */
+import { AuthorizationError, PermissionError, describe } from '../errors.js';
+import type { ServerAddress } from './servers.js';
+import {
+  connectNats,
+  createInbox,
+  decodeCloseError,
+  decodePingError,
+  encodeCloseRequest,
+  encodePing,
+  NatsError,
+  pingSubject,
+  type NatsConnection,
+} from './wire.js';
+
+/** What the leader said to a ping. */
+export interface Answer {
+  /** The number given to {@link Link.ask}. */
+  instant: number;
+  /** The connection ID of the ping is registered. */
+  registered: boolean;
+}
+
+const PERMISSION = /permissions violation for (?:publish|subscription) to "?([^"\s]+)"?/i;
+const REFUSED = /authorization violation|authentication|authorization|nkey|nonce|signature|jwt|credential|user authentication/i;
+
+/** What NATS said, as one of our errors and in words. */
+function translate(error: unknown, server: string): Error {
+  const chained = error instanceof NatsError ? error.chainedError : undefined;
+  switch (chained?.code) {
+    case 'ECONNREFUSED':
+      return new Error('connection refused: nobody listens there', { cause: error });
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new Error(`the host name cannot be resolved (${chained.code})`, { cause: error });
+    case 'ETIMEDOUT':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return new Error(`the host cannot be reached (${chained.code})`, { cause: error });
+  }
+  const text = describe(chained ?? error).replace(/^'|'$/g, '');
+  if (!chained && REFUSED.test(text)) {
+    return new AuthorizationError(server, `${server} refused the credentials: ${text}`, { cause: error });
+  }
+  return new Error(text, { cause: error });
+}
+
+export class Link {
+  readonly address: ServerAddress;
+  readonly nats: NatsConnection;
+  /** Called for each answer of the leader. */
+  onAnswer: ((answer: Answer) => void) | undefined;
+  /** Called once, when the connection ends or NATS reports an error on it; not after {@link destroy}. */
+  onDeath: ((error: Error) => void) | undefined;
+
+  #dead = false;
+  #death: Error | undefined;
+  #inbox: string | undefined;
+  #questions: number | undefined;
+
+  private constructor(address: ServerAddress, nats: NatsConnection) {
+    this.address = address;
+    this.nats = nats;
+    nats.on('error', (error: unknown) => this.#die(translate(error, address.url)));
+    nats.on('permission_error', (error: unknown) => {
+      const subject = PERMISSION.exec(describe(error))?.[1];
+      const what = `${address.url} forbids ${subject === undefined ? 'a subject' : `the subject '${subject}'`}`;
+      this.#die(new PermissionError(subject, `${what}: ${describe(error)}`, { cause: error }));
+    });
+    nats.on('disconnect', () => this.#die(new Error('the server closed the connection')));
+    nats.on('close', () => this.#die(new Error('the connection was closed')));
+  }
+
+  /**
+   * Connects to one server and waits for its greeting.
+   * @param timeout ms for TCP, TLS and the NATS greeting together; the wrapped client has no such limit of its own
+   */
+  static async dial(
+    address: ServerAddress,
+    options: Record<string, unknown>,
+    timeout: number,
+    signal: AbortSignal,
+  ): Promise<Link> {
+    signal.throwIfAborted();
+    const link = new Link(
+      address,
+      // reconnect: false, because a session never lives through a NATS reconnect (acks and deliveries get lost in it).
+      connectNats({ ...options, url: address.url, reconnect: false, encoding: 'binary' }),
+    );
+    return await new Promise<Link>((resolve, reject) => {
+      const fail = (error: Error): void => {
+        settle();
+        link.destroy();
+        reject(error);
+      };
+      const timer = setTimeout(
+        () => fail(new Error(`no NATS greeting within ${timeout} ms: the host is mute, or it is not a NATS server`)),
+        timeout,
+      );
+      const onAbort = (): void => fail(signal.reason as Error);
+      const settle = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        link.onDeath = undefined;
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      link.onDeath = fail;
+      link.nats.once('connect', () => {
+        settle();
+        resolve(link);
+      });
+    });
+  }
+
+  get alive(): boolean {
+    return !this.#dead;
+  }
+
+  /** Why it died, if it did. */
+  get death(): Error | undefined {
+    return this.#death;
+  }
+
+  /** The server's limit for one protocol message in bytes. */
+  get maxPayload(): number {
+    return this.nats.info?.max_payload ?? 1024 * 1024;
+  }
+
+  /**
+   * Sends a STAN ping, which a leader answers and nobody else. The answers come to {@link onAnswer} with the number.
+   */
+  ask(clusterId: string, connectionId: Uint8Array, instant: number): void {
+    if (this.#dead) return;
+    if (this.#inbox === undefined) {
+      this.#inbox = createInbox();
+      const prefix = this.#inbox.length + 1;
+      this.#questions = this.nats.subscribe(`${this.#inbox}.*`, (message, _reply, subject) => {
+        if (this.#dead) return;
+        const registered = decodePingError(message) === '';
+        this.onAnswer?.({ instant: Number(subject.slice(prefix)), registered });
+      });
+    }
+    this.nats.publish(pingSubject(clusterId), encodePing(connectionId), `${this.#inbox}.${instant}`);
+  }
+
+  /**
+   * No answer to what was asked so far is passed on any more. A leader that was frozen answers old questions when it
+   * thaws, and what it says of the predecessor's connection ID must not be taken for an answer about the successor's.
+   */
+  forgetQuestions(): void {
+    if (this.#questions !== undefined && !this.#dead) this.nats.unsubscribe(this.#questions);
+    this.#questions = undefined;
+    this.#inbox = undefined;
+  }
+
+  /** A NATS PING: asks the server at the other end itself, leader or not. */
+  pingServer(onPong: () => void): void {
+    if (this.#dead) return;
+    this.nats.flush((error) => {
+      if (error === undefined && !this.#dead) onPong();
+    });
+  }
+
+  /**
+   * Sends the protocol's close request for a client ID and waits for the answer. Everything that the registration had
+   * on its way is either stored by then, or never will be.
+   */
+  closeRegistration(subject: string, clientId: string, timeout: number): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const inbox = createInbox();
+      const sid = this.nats.subscribe(inbox, (message) => {
+        settle();
+        const text = decodeCloseError(message);
+        // "Unknown client" and the like: there is nothing left to close, which is what was wanted.
+        void text;
+        resolve();
+      });
+      const timer = setTimeout(() => {
+        settle();
+        reject(new Error(`no answer to the close request within ${timeout} ms`));
+      }, timeout);
+      const onDeath = this.onDeath;
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.onDeath = onDeath;
+        if (!this.#dead) this.nats.unsubscribe(sid);
+      };
+      this.onDeath = (error) => {
+        settle();
+        reject(error);
+        onDeath?.(error);
+      };
+      this.nats.publish(subject, encodeCloseRequest(clientId), inbox);
+    });
+  }
+
+  /** Ends it at once: socket, buffers, timers and listeners. Idempotent. */
+  destroy(): void {
+    const wasClosed = this.#dead && this.nats.closed === true;
+    this.#dead = true;
+    this.onDeath = undefined;
+    this.onAnswer = undefined;
+    if (wasClosed) return;
+    this.nats.close();
+    // nats.close() takes our listeners away, and an 'error' without a listener would end the process.
+    this.nats.on('error', () => {});
+  }
+
+  #die(error: Error): void {
+    if (this.#dead) return;
+    this.#dead = true;
+    this.#death = error;
+    const onDeath = this.onDeath;
+    this.destroy();
+    onDeath?.(error);
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * What publishing and subscribing see of a session, in the protocol's own terms. `session.ts` implements it on the
+ * wrapped client; the tests implement it by script; another engine could.
+ */
+import type { LossReason } from '../errors.js';
+
+/** Where a new server-side subscription starts. Ignored by the server when it resumes a durable or joins a live group. */
+export type StartPosition =
+  | { at: 'new' | 'last' | 'first' }
+  /** The sequence itself included. */
+  | { sequence: number }
+  /** Messages stored at most this many milliseconds ago, by the server's own clock. */
+  | { ago: number };
+
+export interface SubscribeRequest {
+  channel: string;
+  queueGroup?: string;
+  durableName?: string;
+  maxInFlight: number;
+  /** Milliseconds, a multiple of 1000 (the protocol has whole seconds). */
+  ackWait: number;
+  start: StartPosition;
+}
+
+/** A message as the wrapped client hands it over; methods, so that nothing is copied before it is asked for. */
+export interface RawMessage {
+  getSequence(): number;
+  /** Nanoseconds since the epoch by the leader's clock, rounded to what a double holds. Never decreases along a channel. */
+  getTimestampRaw(): number;
+  isRedelivered(): boolean;
+  getRedeliveryCount(): number;
+  getRawData(): Buffer;
+}
+
+/** One server-side subscription on one session. */
+export interface SessionSubscription {
+  /** Never throws; on a dead session it does nothing (the message will be redelivered). */
+  ack(sequence: number): void;
+  /** Stops the delivery to us at once, locally. Idempotent, never throws. */
+  mute(): void;
+  /** Mutes, then gives the subscription up at the server, keeping a durable. Rejects only when the session dies. */
+  close(): Promise<void>;
+  /** Mutes, then gives the subscription up at the server, dropping a durable. Rejects only when the session dies. */
+  unsubscribe(): Promise<void>;
+}
+
+/** The server answered a subscribe request with an error. `message` is the server's own text. */
+export class SubscribeRefused extends Error {}
+
+/** The session died before the request was answered. */
+export class SessionEnded extends Error {}
+
+export interface Session {
+  /** 1 for the first session of a client, and so on. */
+  readonly ordinal: number;
+  /** URL without credentials. */
+  readonly server: string;
+  /** The server's limit for one protocol message in bytes. */
+  readonly maxPayload: number;
+  /** False from the instant of the loss on; then nothing below does anything but reject. */
+  readonly alive: boolean;
+
+  /**
+   * Hands one message over, at once. `onAck` is called at most once, and only while the session is alive; `error` is
+   * the server's text. Never throws. Call it only while the session is alive.
+   */
+  publish(channel: string, data: Uint8Array, onAck: (error: string | undefined, guid: string) => void): void;
+
+  /**
+   * Resolves when the server has made the subscription; messages that arrive earlier are held until then, and are
+   * handed over (synchronously, in order) right after `onMade`, before the promise's own reactions.
+   * @throws SubscribeRefused with the server's text; SessionEnded. No answer in time ends the session.
+   */
+  subscribe(
+    request: SubscribeRequest,
+    onMessage: (message: RawMessage) => void,
+    onMade: (subscription: SessionSubscription) => void,
+  ): Promise<SessionSubscription>;
+
+  /** Evidence of a living leader that publishing saw: an ack, and how long it took in ms. */
+  heardAck(roundTrip: number): void;
+  /** Something was sent that the leader owes an answer for: starts the watch. Cheap, call it after every send. */
+  owed(): void;
+  /** Asks the leader for a sign of life at once: its silence is surprising. */
+  doubt(): void;
+  /** Ends the session, once, for a sign of death that was seen outside of it. */
+  lose(reason: LossReason, message: string): void;
+}

@@ -1,0 +1,373 @@
+/**
+ * One STAN connection on one NATS connection of its own, from its registration to its death. It is never repaired: the
+ * first sign of death ends it, once, for good, and its connection, buffers, timers and listeners go with it.
+ */
+import { ConnectionLostError, PermissionError, describe, type LossReason } from '../errors.js';
+import type { Link } from './link.js';
+import {
+  SessionEnded,
+  SubscribeRefused,
+  type RawMessage,
+  type Session,
+  type SessionSubscription,
+  type SubscribeRequest,
+} from './protocol.js';
+import type { Reach } from './reach.js';
+import type { Registration } from './registration.js';
+import { Watch, type WatchOptions } from './watch.js';
+import { encodeAck, NatsError, StartAt, type StanConnection, type StanSubscription } from './wire.js';
+
+/** The end of a session that nobody asked for. */
+export interface Loss {
+  error: ConnectionLostError;
+  /** What a take-over needs. */
+  registration: Registration;
+  /** A race for the leader that is under way, or won. */
+  successor: Reach | undefined;
+}
+
+export interface SessionOptions extends Omit<
+  WatchOptions,
+  'connectionId' | 'link' | 'oldestRequest' | 'lose' | 'hedge' | 'clusterId'
+> {
+  ordinal: number;
+  clusterId: string;
+  clientId: string;
+  connectTimeout: number;
+  hedge: (registration: Registration, onAccepted: () => void) => Reach;
+}
+
+export class StanSession implements Session {
+  readonly ordinal: number;
+  readonly server: string;
+  readonly maxPayload: number;
+  readonly registration: Registration;
+  /** Resolves at the loss; never rejects. */
+  readonly lost: Promise<Loss>;
+
+  readonly #link: Link;
+  readonly #stan: StanConnection;
+  readonly #watch: Watch;
+  readonly #options: SessionOptions;
+  readonly #resolveLost: (loss: Loss) => void;
+  /** Requests of the protocol without an answer, oldest first: when they were sent, and what to do if it ends. */
+  readonly #requests = new Map<object, { at: number; abandon: () => void; deny: (error: PermissionError) => void }>();
+  #alive = true;
+
+  constructor(link: Link, stan: StanConnection, options: SessionOptions) {
+    this.#link = link;
+    this.#stan = stan;
+    this.#options = options;
+    this.ordinal = options.ordinal;
+    this.server = link.address.url;
+    this.maxPayload = link.maxPayload;
+    this.registration = { connectionId: stan.connId, closeSubject: stan.closeRequests ?? '' };
+    let resolveLost!: (loss: Loss) => void;
+    this.lost = new Promise((resolve) => {
+      resolveLost = resolve;
+    });
+    this.#resolveLost = resolveLost;
+
+    link.onDeath = (error) => {
+      if (error instanceof PermissionError) this.#denied(error);
+      this.#lose(
+        error instanceof PermissionError ? 'permission' : 'disconnect',
+        `the connection to ${this.server} ended: ${error.message}`,
+        undefined,
+        error,
+      );
+    };
+    stan.on('connection_lost', (error: unknown) => this.lose('replaced', describe(error)));
+    stan.on('error', (error: unknown) => this.#lose('disconnect', describe(error), undefined, error));
+
+    this.#watch = new Watch({
+      ...options,
+      connectionId: stan.connId,
+      link,
+      oldestRequest: () => {
+        const first = this.#requests.values().next();
+        return first.done ? undefined : first.value.at;
+      },
+      hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
+      lose: (reason, message, successor) => this.#lose(reason, message, successor),
+    });
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  get suspect(): boolean {
+    return this.#watch.suspect;
+  }
+
+  publish(channel: string, data: Uint8Array, onAck: (error: string | undefined, guid: string) => void): void {
+    if (!this.#alive) return;
+    try {
+      this.#stan.publish(channel, data, onAck);
+    } catch (error) {
+      this.#lose('disconnect', `the client refused a publish: ${describe(error)}`, undefined, error);
+    }
+  }
+
+  subscribe(
+    request: SubscribeRequest,
+    onMessage: (message: RawMessage) => void,
+    onMade: (subscription: SessionSubscription) => void,
+  ): Promise<SessionSubscription> {
+    return new Promise<SessionSubscription>((resolve, reject) => {
+      if (!this.#alive) {
+        reject(new SessionEnded('the session has ended'));
+        return;
+      }
+      const settle = this.#request(
+        () => reject(new SessionEnded('the session ended before the subscription was made')),
+        (error) => reject(error),
+      );
+      let stan: StanSubscription;
+      try {
+        stan = this.#subscribeAtServer(request);
+      } catch (error) {
+        settle();
+        reject(error instanceof Error ? error : new Error(describe(error)));
+        return;
+      }
+      const made = new Made(this, this.#link, stan, request.channel);
+      /** What arrives before the subscribe response has no ack inbox yet. */
+      let held: RawMessage[] | undefined = [];
+      stan.on('message', (message: RawMessage) => {
+        if (!this.#alive || made.muted) return;
+        this.#watch.heard();
+        if (held) held.push(message);
+        else onMessage(message);
+      });
+      stan.once('ready', () => {
+        settle();
+        if (!this.#alive) return;
+        this.#watch.heard();
+        onMade(made);
+        const early = held ?? [];
+        held = undefined;
+        for (const message of early) if (!made.muted) onMessage(message);
+        resolve(made);
+      });
+      stan.on('error', (error: unknown) => {
+        if (!settle() || !this.#alive) return;
+        if (error instanceof NatsError) this.#lose('disconnect', describe(error), undefined, error);
+        else reject(new SubscribeRefused(describe(error)));
+      });
+      stan.once('timeout', () => {
+        if (!settle() || !this.#alive) return;
+        // The server may have made it all the same: a ghost that goes away with the session only.
+        reject(new SessionEnded('no answer to the subscribe request'));
+        this.lose(
+          'request_timeout',
+          `no answer to the subscribe request for '${request.channel}' within ${this.#options.connectTimeout} ms`,
+        );
+      });
+    });
+  }
+
+  heardAck(roundTrip: number): void {
+    this.#watch.heardAck(roundTrip);
+  }
+
+  owed(): void {
+    this.#watch.owed();
+  }
+
+  doubt(): void {
+    this.#watch.doubt();
+  }
+
+  lose(reason: LossReason, message: string): void {
+    this.#lose(reason, message);
+  }
+
+  /**
+   * Ends the session in order: the client ID is free afterwards, durables keep their position.
+   * @param timeout ms for the server's answer; without one the session is destroyed all the same
+   */
+  async close(timeout: number): Promise<void> {
+    if (!this.#alive) return;
+    this.#alive = false;
+    this.#watch.stop()?.cancel();
+    this.#abandonRequests();
+    try {
+      if (this.registration.closeSubject !== '') {
+        await this.#link.closeRegistration(this.registration.closeSubject, this.#options.clientId, timeout);
+      }
+    } finally {
+      this.#dispose();
+    }
+  }
+
+  /** Ends the session at once and tells nobody, not even the server. */
+  destroy(): void {
+    if (!this.#alive) return;
+    this.#alive = false;
+    this.#watch.stop()?.cancel();
+    this.#abandonRequests();
+    this.#dispose();
+  }
+
+  /** A request that waits for its answer. @returns a function that ends the wait, true the first time */
+  #request(abandon: () => void, deny: (error: PermissionError) => void): () => boolean {
+    const key = {};
+    this.#requests.set(key, { at: this.#options.now(), abandon, deny });
+    this.#watch.owed();
+    return () => this.#requests.delete(key);
+  }
+
+  /** For the subscriptions: a request about one of them. */
+  ask(what: string, send: () => StanSubscription, answer: 'closed' | 'unsubscribed'): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      if (!this.#alive) {
+        reject(new SessionEnded('the session has ended'));
+        return;
+      }
+      const settle = this.#request(
+        () => reject(new SessionEnded('the session has ended')),
+        (error) => reject(error),
+      );
+      const done = (): void => {
+        settle();
+        resolve();
+      };
+      let stan: StanSubscription;
+      try {
+        stan = send();
+      } catch (error) {
+        settle();
+        reject(error instanceof Error ? error : new Error(describe(error)));
+        return;
+      }
+      stan.once(answer, done);
+      // An error of the server means that it does not know the subscription: it is gone, as was wanted.
+      stan.once('error', done);
+      stan.once('timeout', () => {
+        if (!settle() || !this.#alive) return;
+        reject(new SessionEnded(`no answer to the ${what} request`));
+        this.lose('request_timeout', `no answer to the ${what} request within ${this.#options.connectTimeout} ms`);
+      });
+    });
+  }
+
+  #subscribeAtServer(request: SubscribeRequest): StanSubscription {
+    const options = this.#stan
+      .subscriptionOptions()
+      .setMaxInFlight(request.maxInFlight)
+      .setAckWait(request.ackWait)
+      // The wrapped client's own acks go out before an asynchronous handler has even begun.
+      .setManualAckMode(true);
+    if (request.durableName !== undefined) options.setDurableName(request.durableName);
+    const { start } = request;
+    if ('sequence' in start) options.setStartAtSequence(start.sequence);
+    else if ('ago' in start) options.setStartAtTimeDelta(Math.ceil(start.ago));
+    else {
+      options.setStartAt(
+        start.at === 'first' ? StartAt.FIRST : start.at === 'last' ? StartAt.LAST_RECEIVED : StartAt.NEW_ONLY,
+      );
+    }
+    return request.queueGroup === undefined
+      ? this.#stan.subscribe(request.channel, options)
+      : this.#stan.subscribe(request.channel, request.queueGroup, options);
+  }
+
+  /** The server forbids a subject: whoever asked for it is told, or it would be asked for again for ever. */
+  #denied(error: PermissionError): void {
+    if (error.subject === undefined || !/^_STAN\.(?:sub|unsub|subclose)\./.test(error.subject)) return;
+    const denied = [...this.#requests.values()];
+    this.#requests.clear();
+    for (const { deny } of denied) deny(error);
+  }
+
+  #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown): void {
+    if (!this.#alive) return;
+    // First of all: nothing that the wrapped client says from now on counts.
+    this.#alive = false;
+    const hedge = this.#watch.stop() ?? successor;
+    this.#dispose();
+    this.#abandonRequests();
+    this.#resolveLost({
+      error: new ConnectionLostError(reason, this.server, message, cause === undefined ? {} : { cause }),
+      registration: this.registration,
+      successor: hedge,
+    });
+  }
+
+  #abandonRequests(): void {
+    const abandoned = [...this.#requests.values()];
+    this.#requests.clear();
+    for (const { abandon } of abandoned) abandon();
+  }
+
+  #dispose(): void {
+    const stan = this.#stan;
+    clearTimeout(stan.pingTimer);
+    // Pending acks are forgotten here, not called back: the wrapped client would report them without an error, as if
+    // they had been acknowledged.
+    for (const guid in stan.pubAckMap) clearTimeout(stan.pubAckMap[guid]?.t);
+    stan.pubAckMap = {};
+    stan.cleanupOnClose();
+    // A dead session sends no close request: it would unregister its successor.
+    stan.closeRequests = null;
+    this.#link.destroy();
+    stan.removeAllListeners();
+    stan.on('error', () => {});
+  }
+}
+
+/** A subscription as the session's users see it. */
+class Made implements SessionSubscription {
+  muted = false;
+  readonly #session: StanSession;
+  readonly #link: Link;
+  readonly #subscription: StanSubscription;
+  readonly #channel: string;
+  #ended: Promise<void> | undefined;
+
+  constructor(session: StanSession, link: Link, subscription: StanSubscription, channel: string) {
+    this.#session = session;
+    this.#link = link;
+    this.#subscription = subscription;
+    this.#channel = channel;
+  }
+
+  ack(sequence: number): void {
+    const inbox = this.#subscription.ackInbox;
+    if (!this.#session.alive || inbox === undefined || this.#ended) return;
+    try {
+      this.#link.nats.publish(inbox, encodeAck(this.#channel, sequence));
+    } catch (error) {
+      this.#session.lose('disconnect', `the client refused an ack: ${describe(error)}`);
+    }
+  }
+
+  mute(): void {
+    this.muted = true;
+  }
+
+  close(): Promise<void> {
+    return (this.#ended ??= this.#end('subscription close', 'closed'));
+  }
+
+  unsubscribe(): Promise<void> {
+    return (this.#ended ??= this.#end('unsubscribe', 'unsubscribed'));
+  }
+
+  #end(what: string, answer: 'closed' | 'unsubscribed'): Promise<void> {
+    this.mute();
+    return this.#session.ask(
+      what,
+      () => {
+        this.#subscription.removeAllListeners();
+        this.#subscription.on('error', () => {});
+        if (answer === 'closed') this.#subscription.close();
+        else this.#subscription.unsubscribe();
+        return this.#subscription;
+      },
+      answer,
+    );
+  }
+}

@@ -1,0 +1,34 @@
+import { InternalError } from '../errors.js';
+
+/** The life of a client. */
+export type ConnectionState = 'connecting' | 'connected' | 'reconnecting' | 'closing' | 'closed';
+
+/** Every legal transition. Anything else is a bug in this library. */
+export const TRANSITIONS: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
+  connecting: ['connected', 'closing'],
+  connected: ['reconnecting', 'closing'],
+  reconnecting: ['connected', 'closing'],
+  closing: ['closed'],
+  closed: [],
+};
+
+/** Holds the state; a transition outside the table throws. */
+export class StateMachine {
+  #state: ConnectionState = 'connecting';
+  readonly #onChange: (from: ConnectionState, to: ConnectionState) => void;
+
+  constructor(onChange: (from: ConnectionState, to: ConnectionState) => void) {
+    this.#onChange = onChange;
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  to(next: ConnectionState): void {
+    const from = this.#state;
+    if (!TRANSITIONS[from].includes(next)) throw new InternalError(`illegal state transition ${from} -> ${next}`);
+    this.#state = next;
+    this.#onChange(from, next);
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The door to the wrapped packages: the small, honest part of `node-nats-streaming` 0.3.2 and `nats` 1.4.12 that this
+ * library stands on, internals included. Their own declarations are wrong in places, and both packages are archived and
+ * pinned exactly, so their internals no longer move.
+ */
+import { createRequire } from 'node:module';
+import type { EventEmitter } from 'node:events';
+import type { RawMessage } from './protocol.js';
+
+const require = createRequire(import.meta.url);
+
+/** A NATS connection of `nats` 1.4.12. */
+export interface NatsConnection extends EventEmitter {
+  readonly connected: boolean;
+  readonly closed?: boolean;
+  readonly info: { max_payload?: number; server_id?: string } | null;
+  publish(subject: string, data?: Buffer, reply?: string): void;
+  subscribe(subject: string, callback: (message: string, reply: string | undefined, subject: string) => void): number;
+  unsubscribe(sid: number): void;
+  /** A NATS PING; the callback gets the PONG, or an error when the connection ends. */
+  flush(callback: (error?: Error) => void): void;
+  /** Removes all listeners and destroys the socket at once, whatever waits in its buffers. */
+  close(): void;
+}
+
+interface PendingAck {
+  t?: NodeJS.Timeout;
+}
+
+export interface StanSubscription extends EventEmitter {
+  /** Where the server wants the acks; known from the subscribe response on. */
+  ackInbox: string | undefined;
+  close(): void;
+  unsubscribe(): void;
+}
+
+interface StanSubscriptionOptions {
+  setMaxInFlight(n: number): StanSubscriptionOptions;
+  setAckWait(millis: number): StanSubscriptionOptions;
+  setStartAt(position: number): StanSubscriptionOptions;
+  setStartAtSequence(sequence: number): StanSubscriptionOptions;
+  setStartAtTimeDelta(millis: number): StanSubscriptionOptions;
+  setManualAckMode(manual: boolean): StanSubscriptionOptions;
+  setDurableName(name: string): StanSubscriptionOptions;
+}
+
+/** A STAN connection of `node-nats-streaming` 0.3.2. */
+export interface StanConnection extends EventEmitter {
+  connId: Buffer;
+  closeRequests: string | null;
+  pingTimer?: NodeJS.Timeout;
+  pubAckMap: Record<string, PendingAck>;
+  publish(channel: string, data: Uint8Array, callback: (error: string | undefined, guid: string) => void): string;
+  subscribe(channel: string, options: StanSubscriptionOptions): StanSubscription;
+  subscribe(channel: string, queueGroup: string, options: StanSubscriptionOptions): StanSubscription;
+  subscriptionOptions(): StanSubscriptionOptions;
+  cleanupOnClose(error?: unknown): void;
+}
+
+interface StanConnectOptions {
+  nc: NatsConnection;
+  connectTimeout: number;
+  stanPingInterval: number;
+  stanMaxPingOut: number;
+  ackTimeout: number;
+  maxPubAcksInflight: number;
+}
+
+interface ProtobufMessage {
+  serializeBinary(): Uint8Array;
+}
+interface ErrorResponse {
+  getError(): string;
+}
+
+const nats = require('nats') as {
+  connect(options: Record<string, unknown>): NatsConnection;
+  createInbox(): string;
+  NatsError: new (...args: never[]) => Error & { code?: string; chainedError?: Error & { code?: string } };
+};
+
+const stan = require('node-nats-streaming') as {
+  connect(clusterId: string, clientId: string, options: StanConnectOptions): StanConnection;
+  StartPosition: { NEW_ONLY: number; LAST_RECEIVED: number; FIRST: number };
+};
+
+const { pb } = require('node-nats-streaming/lib/pb') as {
+  pb: {
+    Ping: new () => ProtobufMessage & { setConnId(id: Uint8Array): void };
+    PingResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };
+    CloseRequest: new () => ProtobufMessage & { setClientId(id: string): void };
+    CloseResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };
+    Ack: new () => ProtobufMessage & { setSubject(channel: string): void; setSequence(sequence: number): void };
+  };
+};
+
+export const StartAt = stan.StartPosition;
+export const NatsError = nats.NatsError;
+export const connectNats = (options: Record<string, unknown>): NatsConnection => nats.connect(options);
+export const createInbox = (): string => nats.createInbox();
+export const connectStan = (clusterId: string, clientId: string, options: StanConnectOptions): StanConnection =>
+  stan.connect(clusterId, clientId, options);
+
+/** The subject on which a leader, and nobody else, answers pings. */
+export const pingSubject = (clusterId: string): string => `_STAN.discover.${clusterId}.pings`;
+
+export function encodePing(connectionId: Uint8Array): Buffer {
+  const ping = new pb.Ping();
+  ping.setConnId(connectionId);
+  return Buffer.from(ping.serializeBinary());
+}
+
+/** The error text of a ping response; empty when the connection ID is registered. No bytes at all are a good answer. */
+export function decodePingError(binary: string): string {
+  return binary === '' ? '' : pb.PingResponse.deserializeBinary(Buffer.from(binary, 'binary')).getError();
+}
+
+export function encodeCloseRequest(clientId: string): Buffer {
+  const request = new pb.CloseRequest();
+  request.setClientId(clientId);
+  return Buffer.from(request.serializeBinary());
+}
+
+export function decodeCloseError(binary: string): string {
+  return pb.CloseResponse.deserializeBinary(Buffer.from(binary, 'binary')).getError();
+}
+
+export function encodeAck(channel: string, sequence: number): Buffer {
+  const ack = new pb.Ack();
+  ack.setSubject(channel);
+  ack.setSequence(sequence);
+  return Buffer.from(ack.serializeBinary());
+}
+
+/** What the `message` event of a StanSubscription carries. */
+export type StanMessageEvent = RawMessage;

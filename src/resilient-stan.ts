@@ -1,0 +1,464 @@
+/**
+ * The facade: wires connection, publishing and subscribing together and owns the public events.
+ */
+import { EventEmitter } from 'eventemitter3';
+import type { ConnectionState } from './connection/states.js';
+import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
+import { AbortedError, CallbackError, ClosedError, TimeoutError, toError, type ConnectionLostError } from './errors.js';
+import type { ResilientStanEvents } from './events.js';
+import {
+  resolveCloseOptions,
+  resolveConnectOptions,
+  resolveFlushOptions,
+  resolveMessagesOptions,
+  resolvePublishOptions,
+  resolveSubscribeOptions,
+  type CloseOptions,
+  type ConnectOptions,
+  type FlushOptions,
+  type PublishOptions,
+  type ResolvedConnectOptions,
+  type SubscribeOptions,
+} from './options.js';
+import { Publisher, type PubAck } from './publishing/publisher.js';
+import type { MessageHandler, StanMessage } from './subscribing/message.js';
+import { messages } from './subscribing/messages.js';
+import type { ResilientSubscription } from './subscribing/subscription.js';
+import { Subscriptions } from './subscribing/subscriptions.js';
+import { checkChannel, checkPayload } from './validation.js';
+
+/** Counters since `connect()` and gauges of this moment. */
+export interface StanStats {
+  /** Publishes accepted by `publish()`. */
+  published: number;
+  /** Publishes the cluster has acknowledged. */
+  acknowledged: number;
+  /** Publishes whose promise was rejected after they had been accepted. */
+  rejected: number;
+  /** Sendings after the first one of a message. */
+  resent: number;
+  /** Gauge: publishes that are not settled. */
+  pending: number;
+  /** Gauge: bytes of their payloads. */
+  pendingBytes: number;
+  /** Gauge: publishes that were sent on this session and are not acknowledged. */
+  inFlight: number;
+  /** Messages handed to handlers. */
+  delivered: number;
+  /** Messages that came again although they were processed: acknowledged, and not handed over. */
+  duplicatesDropped: number;
+  /** Messages that came with the server's redelivery flag. */
+  redelivered: number;
+  /** Sessions lost. */
+  losses: number;
+  /** Sessions that were up after a loss. */
+  reconnects: number;
+  /** Gauge: open subscriptions. */
+  subscriptions: number;
+}
+
+/** For health checks: `healthy` is what a readiness probe asks, the rest says why. */
+export interface StanHealth {
+  /** Connected, and the leader is not overdue with anything. */
+  healthy: boolean;
+  state: ConnectionState;
+  /** Since when it is in this state. */
+  since: Date;
+  /** URL of the live session, without credentials. */
+  server: string | undefined;
+  /** The leader is overdue with an answer and is being asked. */
+  suspect: boolean;
+  /** Publishes that are not settled. */
+  pending: number;
+  /** Since when the oldest of them waits, or undefined. */
+  losses: number;
+  /** The last loss, failed attempt or error, and when it was. */
+  lastError: { error: Error; at: Date } | undefined;
+}
+
+const now = (): number => performance.now();
+/** For the server's answer to the close request at the end of close(), in ms. */
+const CLOSE_REQUEST_TIMEOUT = 2000;
+/** Channel names known to be valid: validating one costs more than looking it up. */
+const MAX_KNOWN_CHANNELS = 1024;
+
+/**
+ * A NATS Streaming client that outlives its servers. Make one with {@link ResilientStan.connect}.
+ */
+export class ResilientStan extends EventEmitter<ResilientStanEvents> {
+  readonly #options: ResolvedConnectOptions;
+  readonly #publisher: Publisher;
+  readonly #subscriptions: Subscriptions;
+  readonly #supervisor: Supervisor;
+  readonly #knownChannels = new Set<string>();
+  readonly #closed: Promise<Error | undefined>;
+  #resolveClosed!: (reason: Error | undefined) => void;
+  /** Resolves when the supervisor will not come back: a drain need not wait any longer. */
+  readonly #gaveUp: Promise<void>;
+  #resolveGaveUp!: () => void;
+  #closing: Promise<void> | undefined;
+  #ended = false;
+  #losses = 0;
+  #reconnects = 0;
+  #since = new Date();
+  #lastError: { error: Error; at: Date } | undefined;
+  #onAbort: (() => void) | undefined;
+
+  /**
+   * Connects to the cluster.
+   *
+   * @param servers one URL or a list, as `nats://host:port` or `tls://host:port`; default `nats://localhost:4222`
+   * @throws InvalidArgumentError before anything is dialled; ConnectError with every server and its reason when nobody
+   *   could be reached or no leader answered within {@link ConnectOptions.initialConnect}; AuthorizationError at once;
+   *   ClientIdConflictError; AbortedError at the signal
+   */
+  static async connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
+    const resolved = resolveConnectOptions(servers, options);
+    const { signal } = resolved;
+    if (signal?.aborted) throw new AbortedError('connect() was aborted before it began', { cause: signal.reason });
+    const stan = new ResilientStan(resolved);
+    await stan.#connect();
+    return stan;
+  }
+
+  private constructor(options: ResolvedConnectOptions) {
+    super();
+    this.#options = options;
+    this.#closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#gaveUp = new Promise((resolve) => {
+      this.#resolveGaveUp = resolve;
+    });
+    const onError = (error: Error): void => this.#error(error);
+    this.#publisher = new Publisher({ clientId: options.clientId, ...options.publishing, now, onError });
+    this.#subscriptions = new Subscriptions({
+      now,
+      onError,
+      onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
+    });
+    this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), now);
+  }
+
+  /** The cluster ID this client talks to. */
+  get clusterId(): string {
+    return this.#options.clusterId;
+  }
+
+  /** The client ID the cluster knows this client by. */
+  get clientId(): string {
+    return this.#options.clientId;
+  }
+
+  /** Where it is in its life. */
+  get state(): ConnectionState {
+    return this.#supervisor.state;
+  }
+
+  /** URL of the live session, without credentials. */
+  get server(): string | undefined {
+    return this.#supervisor.session?.server;
+  }
+
+  /**
+   * Publishes a message; resolves when the cluster has stored it. During an outage it is kept and sent, in order, on
+   * the next session. At least once: the server does not know duplicates.
+   *
+   * @param data a string goes out as UTF-8; bytes are copied, so the caller may use the buffer again
+   * @throws (as a rejection) InvalidArgumentError, PayloadTooLargeError, OutboxFullError, PublishTimeoutError,
+   *   PublishRejectedError, PermissionError, AbortedError, ClosedError: each says in `delivery` what is known of the message
+   */
+  publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
+    try {
+      if (!this.#knownChannels.has(channel)) this.#checkChannel(channel);
+      checkPayload(data, NOT_SENT);
+      return this.#publisher.publish(channel, data, resolvePublishOptions(options));
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
+  }
+
+  /**
+   * Subscribes; resolves when the server has the subscription. During an outage it waits for the next session.
+   *
+   * @param handler may be asynchronous: a message is acknowledged when its promise has resolved
+   * @throws (as a rejection) InvalidArgumentError, SubscribeError when the cluster refuses it for good, PermissionError,
+   *   AbortedError at its signal, ClosedError
+   */
+  async subscribe(
+    channel: string,
+    handler: MessageHandler,
+    options?: SubscribeOptions,
+  ): Promise<ResilientSubscription> {
+    const resolved = resolveSubscribeOptions(channel, handler, options, this.#subscribeContext());
+    this.#assertOpen('subscribe');
+    return await this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+  }
+
+  /**
+   * The messages of a channel as an async iterator; each is acknowledged when the next one is asked for. Leaving the
+   * loop closes the subscription and keeps a durable.
+   */
+  messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
+    return messages((handler, concurrency) => {
+      const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
+      this.#assertOpen('messages');
+      void concurrency;
+      return this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+    });
+  }
+
+  /** Counters and gauges. */
+  stats(): StanStats {
+    const { published, acknowledged, rejected, resent, pending, pendingBytes, inFlight } = this.#publisher.stats;
+    const { delivered, duplicatesDropped, redelivered, subscriptions } = this.#subscriptions.stats;
+    return {
+      published,
+      acknowledged,
+      rejected,
+      resent,
+      pending,
+      pendingBytes,
+      inFlight,
+      delivered,
+      duplicatesDropped,
+      redelivered,
+      losses: this.#losses,
+      reconnects: this.#reconnects,
+      subscriptions,
+    };
+  }
+
+  /** Is it up, since when, what is pending, what went wrong last. */
+  health(): StanHealth {
+    const suspect = this.#supervisor.session?.suspect ?? false;
+    return {
+      healthy: this.state === 'connected' && !suspect,
+      state: this.state,
+      since: this.#since,
+      server: this.server,
+      suspect,
+      pending: this.#publisher.stats.pending,
+      losses: this.#losses,
+      lastError: this.#lastError,
+    };
+  }
+
+  /**
+   * Resolves when every publish so far is settled, one way or the other.
+   * @throws (as a rejection) TimeoutError; nothing is given up by it
+   */
+  async flush(options?: FlushOptions): Promise<void> {
+    const { timeout } = resolveFlushOptions(options);
+    if (!(await settledWithin(this.#publisher.flush(), timeout))) {
+      const { pending } = this.#publisher.stats;
+      throw new TimeoutError(
+        `${pending} messages are still not acknowledged after ${timeout} ms; they are kept, and sent as soon as possible`,
+      );
+    }
+  }
+
+  /**
+   * Drains, then closes: nothing new is taken in, running handlers finish and are acknowledged, publishes are flushed.
+   * Durables keep their position, and the client ID is free afterwards. What is not done within the timeout is given
+   * up: publishes reject with a ClosedError. Idempotent.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    let timeout: number | undefined;
+    try {
+      ({ timeout } = resolveCloseOptions(options));
+    } catch (error) {
+      return Promise.reject(toError(error));
+    }
+    return (this.#closing ??= this.#close(timeout, undefined));
+  }
+
+  /** Resolves when it is over, with the reason if nobody asked for it. Never rejects. */
+  closed(): Promise<Error | undefined> {
+    return this.#closed;
+  }
+
+  /** `await using stan = …` closes it with the default timeout. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #connect(): Promise<void> {
+    const { signal } = this.#options;
+    if (signal) {
+      // Everything is cancelled at once: who aborts does not want to wait for a drain.
+      this.#onAbort = () => {
+        const error = new AbortedError('the client was closed by its signal', { cause: signal.reason });
+        this.#closing ??= this.#close(0, error);
+      };
+      signal.addEventListener('abort', this.#onAbort, { once: true });
+    }
+    try {
+      await this.#supervisor.connect();
+    } catch (error) {
+      const aborted = signal?.aborted === true;
+      const reason = aborted
+        ? new AbortedError('connect() was aborted', { cause: signal.reason })
+        : toError(error);
+      this.#closing ??= this.#close(0, reason);
+      await this.#closing;
+      throw reason;
+    }
+  }
+
+  async #close(timeout: number | undefined, reason: Error | undefined): Promise<void> {
+    if (this.#onAbort) this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#supervisor.closing();
+    const startedAt = now();
+    this.#publisher.stopIntake();
+    if (timeout !== 0) {
+      const drained = Promise.all([this.#subscriptions.drain(), this.#publisher.flush()]);
+      await settledWithin(Promise.race([drained, this.#gaveUp]), timeout);
+    }
+    this.#ended = true;
+    const closedError = (): ClosedError =>
+      new ClosedError('the client was closed before the message was acknowledged', { cause: reason });
+    this.#publisher.rejectAll(closedError);
+    // The rest of the time, but never so little that a living server has no chance to free the client ID.
+    const left = timeout === undefined ? Infinity : timeout - (now() - startedAt);
+    const abrupt = timeout === 0 && reason !== undefined;
+    await this.#supervisor.close(abrupt ? 0 : Math.min(CLOSE_REQUEST_TIMEOUT, Math.max(left, 250)));
+    this.#subscriptions.close(reason);
+    this.#emit('close', reason ? { error: reason } : {});
+    this.#resolveClosed(reason);
+  }
+
+  #cargo(): Cargo {
+    const publisher = this.#publisher;
+    const subscriptions = this.#subscriptions;
+    return {
+      bringUp: (session) => subscriptions.attach(session),
+      up: (session) => publisher.attach(session),
+      down: () => {
+        publisher.detach();
+        subscriptions.detach();
+      },
+      oldestInFlight: () => publisher.oldestInFlight,
+      overtaken: () => publisher.overtaken,
+      probe: () => publisher.probe(),
+      surprise: () => subscriptions.surprise(),
+      pause: () => publisher.pause(),
+      resume: (missed) => {
+        publisher.resume(missed);
+        if (missed) subscriptions.remake();
+      },
+    };
+  }
+
+  #supervisorEvents(): SupervisorEvents {
+    const { logger } = this.#options;
+    return {
+      state: (from, to) => {
+        this.#since = new Date();
+        this.#emit('state', { from, to });
+      },
+      connected: (server, attempt) => {
+        logger.info(`connected to ${server} as '${this.clientId}'`);
+        // connect() resolves first, so that there can be a listener.
+        setImmediate(() => this.#emit('connect', { server, attempt }));
+      },
+      lost: (error) => this.#lost(error),
+      reconnecting: (attempt, delay, error) => {
+        this.#note(error);
+        this.#emit('reconnecting', { attempt, delay, error });
+      },
+      reconnected: (server, downtime, attempts) => {
+        this.#reconnects += 1;
+        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`);
+        this.#emit('reconnect', { server, downtime, attempts });
+      },
+      conflict: (error) => {
+        this.#note(error);
+        logger.warn(error.message);
+        this.#emit('client_id_conflict', { error });
+      },
+      permission: (error) => {
+        const channel = channelOfSubject(error.subject, this.clusterId);
+        if (channel !== undefined) this.#publisher.denyChannel(channel, error);
+        this.#emit('permission_error', { error });
+      },
+      error: (error) => this.#error(error),
+      gaveUp: (error) => {
+        this.#resolveGaveUp();
+        this.#closing ??= this.#close(0, error);
+      },
+    };
+  }
+
+  /** Asks the ConnectionLostHandler, once per loss; a broken handler does not cost the connection. */
+  async #lost(error: ConnectionLostError): Promise<'reconnect' | 'close'> {
+    this.#losses += 1;
+    this.#note(error);
+    this.#options.logger.warn(`connection lost (${error.reason}): ${error.message}`);
+    this.#emit('connection_lost', { error, reason: error.reason });
+    const handler = this.#options.connectionLostHandler;
+    if (!handler) return 'reconnect';
+    try {
+      return (await handler(error, this)) === 'close' ? 'close' : 'reconnect';
+    } catch (thrown) {
+      this.#error(new CallbackError('the ConnectionLostHandler', thrown));
+      return 'reconnect';
+    }
+  }
+
+  #error(error: Error): void {
+    this.#note(error);
+    this.#options.logger.error(error.message, { error });
+    this.#emit('error', { error });
+  }
+
+  #note(error: Error): void {
+    this.#lastError = { error, at: new Date() };
+  }
+
+  /** A listener that throws harms nothing: it must not reach a timer or a socket. */
+  #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
+    try {
+      // eventemitter3's types cannot follow a generic event name.
+      (this.emit as (event: E, payload: unknown) => boolean).call(this, event, payload);
+    } catch (thrown) {
+      if (event === 'error') return;
+      this.#error(new CallbackError(`a listener of '${event}'`, thrown));
+    }
+  }
+
+  #checkChannel(channel: string): void {
+    checkChannel(channel, NOT_SENT);
+    if (this.#knownChannels.size < MAX_KNOWN_CHANNELS) this.#knownChannels.add(channel);
+  }
+
+  #assertOpen(what: string): void {
+    if (this.#closing) throw new ClosedError(`${what}(): the client is ${this.#ended ? 'closed' : 'closing'}`);
+  }
+
+  #subscribeContext(): { clientIdGenerated: boolean } {
+    return { clientIdGenerated: this.#options.clientIdGenerated };
+  }
+}
+
+const NOT_SENT = { delivery: 'not-sent' } as const;
+
+/** The channel of a publish subject, `_STAN.pub.<cluster ID>.<channel>`. */
+function channelOfSubject(subject: string | undefined, clusterId: string): string | undefined {
+  const prefix = `_STAN.pub.${clusterId}.`;
+  return subject?.startsWith(prefix) ? subject.slice(prefix.length) : undefined;
+}
+
+/** Whether it settled in time; without a timeout it always does. */
+async function settledWithin(promise: Promise<unknown>, timeout: number | undefined): Promise<boolean> {
+  if (timeout === undefined || timeout === Infinity) return await promise.then(() => true);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), timeout);
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
