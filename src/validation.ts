@@ -10,7 +10,6 @@ const MAX_NAME_BYTES = 255;
 
 // Tokens of visible ASCII without `*`, `>`, `/`, joined by single dots.
 const CHANNEL = /^[!-)+,\-0-=?-~]+(?:\.[!-)+,\-0-=?-~]+)*$/;
-const CLIENT_ID = /^[a-zA-Z0-9_-]+$/;
 
 /**
  * Checks a channel name by the server's rules and those of a NATS subject: tokens of visible ASCII characters, joined
@@ -26,32 +25,31 @@ export function checkChannel(channel: unknown, options: ResilientStanErrorOption
 
 function channelFault(channel: unknown): string {
   if (typeof channel !== 'string') return `must be a string, not ${show(channel)}`;
-  return subjectFault(channel) ?? `${quote(channel)} is not a legal channel name`;
+  if (channel === '') return "is empty: a channel has a name, as in 'orders.created'";
+  const slash = channel.indexOf('/');
+  return (
+    lengthFault(channel, " (the server's file store makes a directory of that name)") ??
+    tokenFault(channel) ??
+    `${quote(channel)} has a '/' at character ${slash + 1}, which the server refuses: separate with '.' instead`
+  );
 }
 
-/** What is wrong with a literal NATS subject that is also a channel. */
-function subjectFault(name: string): string | undefined {
-  if (name === '') return "is empty: a channel has a name, as in 'orders.created'";
-  if (name.length > MAX_NAME_BYTES) {
-    return `${quote(name)} is ${name.length} characters long, and ${MAX_NAME_BYTES} are the limit (the server's file store makes a directory of that name)`;
-  }
+/** What keeps a name from being a literal NATS subject. */
+function tokenFault(name: string): string | undefined {
   for (let index = 0; index < name.length; index++) {
     const where = `at character ${index + 1}`;
     const char = name[index]!;
     if (char === '*' || char === '>') {
-      return `${quote(name)} has the wildcard '${char}' ${where}: NATS Streaming has no wildcard channels, name each channel in full`;
+      return `${quote(name)} has the wildcard '${char}' ${where}: NATS Streaming has no wildcards, write every name in full`;
     }
-    if (char === '/') return `${quote(name)} has a '/' ${where}, which the server refuses: separate with '.' instead`;
     if (char === '.') {
-      if (index === 0) return `${quote(name)} starts with a '.': remove it, every token between dots needs a character`;
-      if (index === name.length - 1)
-        return `${quote(name)} ends with a '.': remove it, every token between dots needs a character`;
-      if (name[index + 1] === '.') {
-        return `${quote(name)} has two dots in a row ${where}: every token between dots needs a character`;
-      }
+      const rule = 'every token between dots needs a character';
+      if (index === 0) return `${quote(name)} starts with a '.': ${rule}`;
+      if (index === name.length - 1) return `${quote(name)} ends with a '.': ${rule}`;
+      if (name[index + 1] === '.') return `${quote(name)} has two dots in a row ${where}: ${rule}`;
     }
     if (!isVisibleAscii(name.charCodeAt(index))) {
-      return `${quote(name)} has ${nameOf(name, index)} ${where}: only visible ASCII characters may be in a channel name`;
+      return `${quote(name)} has ${nameOf(name, index)} ${where}: only visible ASCII characters are allowed`;
     }
   }
   return undefined;
@@ -63,28 +61,39 @@ function subjectFault(name: string): string | undefined {
  * @throws InvalidArgumentError
  */
 export function checkClientId(clientId: unknown, argument = 'clientId'): asserts clientId is string {
-  const fault = idFault(clientId);
+  const fault = clientIdFault(clientId);
   if (fault !== undefined) throw new InvalidArgumentError(argument, `client ID ${fault}`);
 }
 
 /**
- * Checks a cluster ID. It is a part of every subject of the protocol, so a wrong one is answered by silence.
+ * Checks a cluster ID. It is a part of every subject of the protocol, so it may be what a subject may be: visible ASCII
+ * without wildcards, and dots only between other characters. (The server itself starts under such an ID and no other.)
+ * Whether it is the right one shows only at connect: a wrong one is answered by silence.
  *
  * @throws InvalidArgumentError
  */
 export function checkClusterId(clusterId: unknown, argument = 'clusterId'): asserts clusterId is string {
-  const fault = idFault(clusterId);
+  const fault = clusterIdFault(clusterId);
   if (fault !== undefined) throw new InvalidArgumentError(argument, `cluster ID ${fault}`);
 }
 
-function idFault(id: unknown): string | undefined {
+function clusterIdFault(id: unknown): string | undefined {
   if (typeof id !== 'string') return `must be a string, not ${show(id)}`;
-  if (id === '') return "is empty: use letters, digits, '-' and '_'";
-  if (id.length > MAX_NAME_BYTES)
-    return `${quote(id)} is ${id.length} characters long, and ${MAX_NAME_BYTES} are the limit`;
-  if (CLIENT_ID.test(id)) return undefined;
-  const index = [...id.matchAll(/[^a-zA-Z0-9_-]/g)][0]!.index;
+  if (id === '') return "is empty: it is the 'cluster_id' of the servers' configuration";
+  return lengthFault(id) ?? tokenFault(id);
+}
+
+function clientIdFault(id: unknown): string | undefined {
+  if (typeof id !== 'string') return `must be a string, not ${show(id)}`;
+  if (id === '') return "is empty: use letters, digits, '-' and '_', or leave it out";
+  const index = id.search(/[^a-zA-Z0-9_-]/);
+  if (index < 0) return lengthFault(id);
   return `${quote(id)} has ${nameOf(id, index)} at character ${index + 1}: only letters, digits, '-' and '_' are allowed`;
+}
+
+function lengthFault(name: string, why = ''): string | undefined {
+  if (name.length <= MAX_NAME_BYTES) return undefined;
+  return `${quote(name)} is ${name.length} characters long, and ${MAX_NAME_BYTES} are the limit${why}`;
 }
 
 /**

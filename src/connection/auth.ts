@@ -19,7 +19,7 @@ export interface NatsAuth {
   nkey?: string;
   nonceSigner?: (nonce: Buffer) => Buffer;
   userJWT?: string;
-  tls: boolean | ConnectionOptions;
+  tls: false | ConnectionOptions;
 }
 
 /** Credentials as a dial needs them: nothing left to be read or asked. */
@@ -40,9 +40,10 @@ export const CREDENTIAL_HINTS: Readonly<Record<string, string>> = {
 
 /**
  * The credentials of one dial: fresh from the provider, else those of the URL, else the static ones; a file is read.
+ * The provider may take as long as it likes, so put a limit on it.
  *
- * @throws InvalidArgumentError when what came is no credentials: asking again will hardly help. Any other error is the
- *   provider's or the file system's own, and may pass.
+ * @throws Error the provider's own, the file system's, or InvalidArgumentError for what is no credentials. Each is the
+ *   failure of this dial only: a secret store may be down, and a file half written, for a moment.
  */
 export async function dialCredentials(
   options: { readonly credentials?: CredentialsProvider; readonly staticCredentials: ResolvedCredentials },
@@ -192,7 +193,7 @@ export function natsAuth(
  * The wrapped client upgrades a socket it has opened already, so `tls.connect` does not know the host, and would check
  * the certificate against "localhost".
  */
-function natsTls(tls: boolean | ConnectionOptions, address: ServerAddress): boolean | ConnectionOptions {
+function natsTls(tls: boolean | ConnectionOptions, address: ServerAddress): false | ConnectionOptions {
   if (tls === false && !address.tls) return false;
   const given: ConnectionOptions = typeof tls === 'object' ? { ...tls } : {};
   given.host ??= address.host;
