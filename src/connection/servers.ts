@@ -124,17 +124,12 @@ function parseServer(text: string, refuse: Refuse): ServerAddress {
 
 function parseHost(refuse: Refuse, host: string): string {
   if (host === '') refuse('it has no host: write nats://host:port');
-  // Names with letters beyond ASCII are dialled in their ASCII form.
-  const ascii = /^[\x20-\x7e]*$/.test(host) ? host.toLowerCase() : domainToASCII(host);
-  const wrong = /[^a-z0-9._-]/.exec(ascii);
-  if (ascii === '' || wrong !== null) {
-    refuse(wrong === null ? 'its host is not a legal name' : `its host has a ${quote(wrong[0])}`);
-  }
-  if (/(^|\.)\d+$/.test(ascii) ? !isIPv4(ascii) : /^\.|\.\./.test(ascii) || ascii.length > 253) {
-    refuse(
-      /\d$/.test(ascii) && !/[a-z_]/.test(ascii) ? 'its host is not an IPv4 address' : 'its host is not a legal name',
-    );
-  }
+  const wrong = /[^a-zA-Z0-9._\-\u0080-\uffff]/.exec(host);
+  if (wrong !== null) refuse(`its host has a ${quote(wrong[0])}`);
+  // Names with letters beyond ASCII are dialled in their ASCII form; it is empty when there is none.
+  const ascii = /[\u0080-\uffff]/.test(host) ? domainToASCII(host) : host.toLowerCase();
+  if (/^[\d.]+$/.test(ascii) && !isIPv4(ascii)) refuse('its host is not an IPv4 address');
+  if (ascii === '' || ascii.length > 253 || /^\.|\.\./.test(ascii)) refuse('its host is not a legal name');
   return ascii;
 }
 
