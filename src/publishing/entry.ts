@@ -1,0 +1,65 @@
+import type { Lane } from './lane.js';
+import type { Entries } from './entries.js';
+import type { Generation } from './generations.js';
+import type { Limits } from './limits.js';
+
+/** The cluster's acknowledgement of one message. */
+export interface PubAck {
+  /** The ID under which the acknowledged sending went out. A message that was sent more than once had one for each. */
+  guid: string;
+  channel: string;
+  /** How often the message was handed to a server until this acknowledgement came; 1 without faults. */
+  attempts: number;
+}
+
+/** What went wrong with a message so far. Most messages never have one. */
+export class Trouble {
+  /** Sendings that the cluster answered with an error which says that the message is not stored. */
+  refused = 0;
+  /** An error came that leaves open whether the message is stored. */
+  doubtful = false;
+  /** Refusals that are the message's own (a bad channel, a limit), each of which cost one retry. */
+  retries = 0;
+  /** Sessions in a row that this message's sending showed to be unregistered. */
+  unregistered = 0;
+  /** The last of them. */
+  unregisteredOn = 0;
+  /** The first session that ended while a sending of this message was unanswered; 0 if there was none. */
+  unansweredOn = 0;
+}
+
+/**
+ * One message that is not settled yet. It stands in exactly one list (waiting for room, queued in its lane, in flight), whose
+ * links are its own, so that it can leave from anywhere in constant time. Rare things hang on it as objects of their own:
+ * 100 000 of these may wait in an outage.
+ */
+export class Entry {
+  prev: Entry | undefined = undefined;
+  next: Entry | undefined = undefined;
+  /** The list it stands in; undefined once it is settled. */
+  list: Entries | undefined = undefined;
+  /** Set when it is admitted. */
+  lane: Lane | undefined = undefined;
+  /** Times it was handed to a session. Never handed over means that it can be rejected as 'not-sent'. */
+  attempts = 0;
+  /** The number of its last sending that was not a probe. */
+  sendNo = 0;
+  /** When that one was. Not a whole number, so that V8 gives the field a double from the start. */
+  sentAt = -0.5;
+  limits: Limits | undefined = undefined;
+  trouble: Trouble | undefined = undefined;
+
+  constructor(
+    readonly channel: string,
+    /** A string as it was given; bytes as a block that has them at `offset`. Dropped when the message is settled. */
+    public body: string | Uint8Array,
+    readonly offset: number,
+    /** The payload's length in bytes. */
+    readonly size: number,
+    /** Its place in the order of the publish() calls. */
+    readonly order: number,
+    readonly generation: Generation,
+    readonly resolve: (ack: PubAck) => void,
+    readonly reject: (error: Error) => void,
+  ) {}
+}

@@ -1,0 +1,290 @@
+import { Deadlines } from './deadlines.js';
+import { Entries } from './entries.js';
+import { type Entry, Trouble } from './entry.js';
+import { Lane, ReadyLanes } from './lane.js';
+
+export type Ordering = 'pipelined' | 'strict';
+
+export interface OutboxOptions {
+  ordering: Ordering;
+  /** Messages in flight on one session, at most. */
+  maxInFlight: number;
+  /** Messages that are admitted and not settled, at most. */
+  maxPending: number;
+  /** Bytes of their payloads, at most. */
+  maxPendingBytes: number;
+}
+
+/** 'strict' keeps this many lanes although they are empty: their channels are most likely used again. */
+const KEPT_LANES = 256;
+
+/**
+ * Where every message stands until it is settled, and which one goes next. It decides and counts; it knows no session, no
+ * timer and no promise, and takes the time as an argument. A message goes through
+ *
+ * ```
+ * (waiting for room) ──► queued in its lane ──► in flight ──► settled
+ *                                 ▲                 │
+ *                                 └── give back ────┘
+ * ```
+ * and every step takes constant time, however many messages there are.
+ */
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly #strict: boolean;
+  /** 'pipelined': the one lane of all channels. */
+  readonly #main: Lane;
+  /** 'strict': all lanes. 'pipelined': those of channels that just refused a message, so that the others need not wait. */
+  readonly #lanes = new Map<string, Lane>();
+  readonly #ready = new ReadyLanes();
+  readonly #held = new Deadlines<Lane>();
+  #allHeldUntil = -Infinity;
+
+  /** For room, in the order of the publish() calls. */
+  readonly waiting = new Entries();
+  /** In the order of sending. */
+  readonly inFlight = new Entries();
+  /** Admitted and not settled. */
+  pending = 0;
+  pendingBytes = 0;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+    this.#strict = options.ordering === 'strict';
+    this.#main = new Lane('', Infinity);
+  }
+
+  /** Whether a message of this size can be admitted now. Those that wait for room come first. */
+  hasRoom(size: number): boolean {
+    return this.waiting.size === 0 && this.#fits(size);
+  }
+
+  wait(entry: Entry): void {
+    this.waiting.push(entry);
+  }
+
+  admit(entry: Entry): void {
+    this.pending++;
+    this.pendingBytes += entry.size;
+    const lane = this.#strict ? this.#laneOf(entry.channel) : this.#main;
+    entry.lane = lane;
+    lane.fresh.push(entry);
+    if (!lane.ready && lane.canSend) this.#ready.push(lane);
+  }
+
+  /** Gives the room that has become free to those who wait for it, the longest wait first. */
+  admitWaiting(): void {
+    for (let entry = this.waiting.head; entry !== undefined && this.#fits(entry.size); entry = this.waiting.head) {
+      this.waiting.remove(entry);
+      this.admit(entry);
+    }
+  }
+
+  /** The next message to send, or undefined when none may be sent now. It stays where it is until `sent`. */
+  next(now: number): Entry | undefined {
+    if (this.inFlight.size >= this.#options.maxInFlight || now < this.#allHeldUntil) return undefined;
+    for (;;) {
+      const lane = this.#ready.head;
+      if (lane === undefined) return undefined;
+      const entry = (lane.returned.head ?? lane.fresh.head) as Entry;
+      if (lane !== this.#main || this.#lanes.size === 0) return entry;
+      const side = this.#lanes.get(entry.channel);
+      if (side === undefined) return entry;
+      this.#moveToSideLane(entry, side);
+    }
+  }
+
+  /** It is handed over now, under this number: its last sending. */
+  sent(entry: Entry, sendNo: number, now: number): void {
+    const lane = entry.lane as Lane;
+    (entry.list as Entries).remove(entry);
+    this.inFlight.push(entry);
+    lane.inFlight++;
+    this.#refresh(lane);
+    entry.attempts++;
+    entry.sendNo = sendNo;
+    entry.sentAt = now;
+  }
+
+  /** Takes it out, wherever it stands. */
+  remove(entry: Entry): void {
+    const list = entry.list as Entries;
+    list.remove(entry);
+    if (list === this.waiting) return;
+    this.pending--;
+    this.pendingBytes -= entry.size;
+    const lane = entry.lane as Lane;
+    if (list === this.inFlight) lane.inFlight--;
+    this.#refresh(lane);
+    this.#dropIfEmpty(lane);
+  }
+
+  /** What was in flight and is now known to be lost (it was sent before `sendNo`) goes back to its place in its lane. */
+  giveBackSentBefore(sendNo: number): void {
+    const lost: Entry[] = [];
+    for (let entry = this.inFlight.head; entry !== undefined && entry.sendNo < sendNo; entry = entry.next)
+      lost.push(entry);
+    this.#giveBack(lost);
+  }
+
+  /** The server refused this sending; the message goes back to its place in its lane. */
+  giveBack(entry: Entry): void {
+    this.#giveBack([entry]);
+  }
+
+  /** Nothing is sent until then, because there is nobody to send it to. */
+  holdAll(until: number): void {
+    this.#allHeldUntil = until;
+  }
+
+  /**
+   * The server refused this message, which is in flight, for a reason of its own: it goes back, and the messages of its
+   * channel wait with it for `duration`. Those of other channels pass by.
+   */
+  holdChannel(entry: Entry, now: number, duration: number): void {
+    const lane = this.#laneOf(entry.channel);
+    if (lane.ready) this.#ready.remove(lane);
+    if (lane.queue !== undefined && lane.dueAt < now + duration) this.#held.remove(lane);
+    if (lane.queue === undefined) this.#held.add(lane, now, duration);
+    this.giveBack(entry);
+  }
+
+  /** Lets the lanes go on whose time has come. */
+  release(now: number): void {
+    for (let lane = this.#held.takeDue(now); lane !== undefined; lane = this.#held.takeDue(now)) {
+      // What it holds is older than what waits elsewhere.
+      if (lane.canSend) this.#ready.unshift(lane);
+      this.#dropIfEmpty(lane);
+    }
+  }
+
+  isHeld(now: number): boolean {
+    return now < this.#allHeldUntil;
+  }
+
+  /** When something that is held back may go on; Infinity if nothing is. */
+  nextRelease(now: number): number {
+    return Math.min(now < this.#allHeldUntil ? this.#allHeldUntil : Infinity, this.#held.next());
+  }
+
+  /**
+   * The session has ended: all that was in flight goes back, nothing is held any more, and on the next session what was sent
+   * before goes first, in the order of publishing.
+   */
+  recall(session: number): void {
+    this.#allHeldUntil = -Infinity;
+    const back: Entry[] = [];
+    this.inFlight.drainInto(back);
+    for (const entry of back) {
+      (entry.lane as Lane).inFlight--;
+      const trouble = (entry.trouble ??= new Trouble());
+      if (trouble.unansweredOn === 0) trouble.unansweredOn = session;
+    }
+    for (let lane = this.#held.takeDue(Infinity); lane !== undefined; lane = this.#held.takeDue(Infinity));
+    if (this.#strict) this.#recallStrict(back);
+    else this.#recallPipelined(back);
+  }
+
+  /** Everything that is not settled, in the order of publishing. */
+  all(): Entry[] {
+    const entries: Entry[] = [];
+    this.inFlight.copyInto(entries);
+    this.waiting.copyInto(entries);
+    for (const lane of [this.#main, ...this.#lanes.values()]) {
+      lane.returned.copyInto(entries);
+      lane.fresh.copyInto(entries);
+    }
+    return entries.sort(byOrder);
+  }
+
+  #fits(size: number): boolean {
+    return this.pending < this.#options.maxPending && this.pendingBytes + size <= this.#options.maxPendingBytes;
+  }
+
+  #laneOf(channel: string): Lane {
+    let lane = this.#lanes.get(channel);
+    if (lane === undefined) {
+      lane = new Lane(channel, this.#strict ? 1 : Infinity);
+      this.#lanes.set(channel, lane);
+    }
+    return lane;
+  }
+
+  #moveToSideLane(entry: Entry, side: Lane): void {
+    const { returned } = this.#main;
+    const sentBefore = entry.list === returned;
+    (entry.list as Entries).remove(entry);
+    this.#refresh(this.#main);
+    entry.lane = side;
+    if (sentBefore) side.returned.insert(entry);
+    else side.fresh.push(entry);
+    if (!side.ready && side.canSend) this.#ready.unshift(side);
+  }
+
+  /** From in flight to their lanes, and these lanes first in turn, in the order of their messages. */
+  #giveBack(entries: Entry[]): void {
+    entries.sort(byOrder);
+    for (let i = entries.length - 1; i >= 0; i--) {
+      const entry = entries[i] as Entry;
+      const from = entry.lane as Lane;
+      this.inFlight.remove(entry);
+      from.inFlight--;
+      const lane = this.#strict ? from : (this.#lanes.get(entry.channel) ?? this.#main);
+      entry.lane = lane;
+      lane.returned.insert(entry);
+      if (from !== lane) this.#refresh(from);
+      if (lane.ready) this.#ready.remove(lane);
+      if (lane.canSend) this.#ready.unshift(lane);
+    }
+  }
+
+  #recallPipelined(back: Entry[]): void {
+    for (const lane of this.#lanes.values()) {
+      if (lane.ready) this.#ready.remove(lane);
+      lane.returned.drainInto(back);
+      lane.fresh.drainInto(back);
+    }
+    this.#lanes.clear();
+    this.#main.returned.drainInto(back);
+    for (const entry of back.sort(byOrder)) {
+      entry.lane = this.#main;
+      this.#main.returned.push(entry);
+    }
+    this.#refresh(this.#main);
+  }
+
+  #recallStrict(back: Entry[]): void {
+    for (const entry of back) (entry.lane as Lane).returned.insert(entry);
+    const sentBefore: Lane[] = [];
+    const others: Lane[] = [];
+    for (const lane of this.#lanes.values()) {
+      if (lane.ready) this.#ready.remove(lane);
+      if (lane.returned.size > 0) sentBefore.push(lane);
+      else if (lane.fresh.size > 0) others.push(lane);
+      else this.#dropIfEmpty(lane);
+    }
+    for (const lane of sentBefore.sort(byFirst)) this.#ready.push(lane);
+    for (const lane of others.sort(byFirst)) this.#ready.push(lane);
+  }
+
+  #refresh(lane: Lane): void {
+    if (lane.canSend) {
+      if (!lane.ready) this.#ready.push(lane);
+    } else if (lane.ready) {
+      this.#ready.remove(lane);
+    }
+  }
+
+  #dropIfEmpty(lane: Lane): void {
+    if (lane === this.#main || !lane.empty || lane.queue !== undefined) return;
+    if (!this.#strict || this.#lanes.size > KEPT_LANES) this.#lanes.delete(lane.channel);
+  }
+}
+
+function byOrder(a: Entry, b: Entry): number {
+  return a.order - b.order;
+}
+
+function byFirst(a: Lane, b: Lane): number {
+  return ((a.returned.head ?? a.fresh.head)?.order ?? 0) - ((b.returned.head ?? b.fresh.head)?.order ?? 0);
+}

@@ -1,0 +1,56 @@
+/** Small payloads share blocks of this size: a typed array of its own costs some 200 bytes beside its content. */
+const BLOCK = 16 * 1024;
+const SMALL = 2 * 1024;
+
+/**
+ * Keeps payloads until they are acknowledged, and gives them out in the form that costs the wrapped client least: a plain
+ * Uint8Array (it copies a Buffer twice). Blocks are filled from the start to the end and never written again, so a view that
+ * somebody still holds stays as it is; the garbage collector takes a block when its last message has gone.
+ */
+export class Payloads {
+  #block: Uint8Array = new Uint8Array(0);
+  #buffer: Buffer = Buffer.alloc(0);
+  #used = 0;
+
+  /** Where the last `keep` put its copy, within the block that it returned. */
+  offset = 0;
+
+  /** Copies the caller's bytes: he may reuse his array at once. */
+  keep(data: Uint8Array): Uint8Array {
+    if (data.byteLength > SMALL) {
+      this.offset = 0;
+      return new Uint8Array(data);
+    }
+    this.offset = this.#reserve(data.byteLength);
+    this.#block.set(data, this.offset);
+    return this.#block;
+  }
+
+  /** The bytes to hand to a session. `size` is the payload's length in UTF-8. */
+  bytes(body: string | Uint8Array, offset: number, size: number): Uint8Array {
+    if (typeof body !== 'string') {
+      return body.byteLength === size
+        ? body
+        : new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset + offset, size);
+    }
+    if (size > SMALL) {
+      const own = Buffer.allocUnsafeSlow(size);
+      own.write(body, 0, size, 'utf8');
+      return new Uint8Array(own.buffer, own.byteOffset, size);
+    }
+    const at = this.#reserve(size);
+    this.#buffer.write(body, at, size, 'utf8');
+    return new Uint8Array(this.#block.buffer as ArrayBuffer, this.#block.byteOffset + at, size);
+  }
+
+  #reserve(size: number): number {
+    if (this.#used + size > this.#block.byteLength) {
+      this.#buffer = Buffer.allocUnsafeSlow(BLOCK);
+      this.#block = new Uint8Array(this.#buffer.buffer, this.#buffer.byteOffset, BLOCK);
+      this.#used = 0;
+    }
+    const at = this.#used;
+    this.#used += size;
+    return at;
+  }
+}

@@ -1,0 +1,668 @@
+import type { Session } from '../connection/protocol.js';
+import {
+  AbortedError,
+  ClosedError,
+  type Delivery,
+  describe,
+  InternalError,
+  InvalidArgumentError,
+  OutboxFullError,
+  PayloadTooLargeError,
+  PermissionError,
+  PublishRejectedError,
+  PublishTimeoutError,
+} from '../errors.js';
+import { Aborts } from './aborts.js';
+import { explainRefusal, maybeStored, refusal } from './ack-errors.js';
+import { Deadlines } from './deadlines.js';
+import { Entry, type PubAck, Trouble } from './entry.js';
+import { Generations } from './generations.js';
+import { Limits } from './limits.js';
+import { type Ordering, Outbox } from './outbox.js';
+import { Payloads } from './payload.js';
+import { PubMsgSize } from './pubmsg-size.js';
+
+export type { PubAck } from './entry.js';
+export type { Ordering } from './outbox.js';
+
+export interface PublisherOptions {
+  /** ASCII, as STAN's client IDs are; it is part of every message on the wire. */
+  clientId: string;
+  ordering: Ordering;
+  /** Messages in flight on one session, at most. */
+  maxInFlight: number;
+  /** Milliseconds without an acknowledgement after which the session is given up, although its leader answers. */
+  ackTimeout: number;
+  maxPending: number;
+  /** Bytes of payload. */
+  maxPendingBytes: number;
+  whenFull: 'reject' | 'wait';
+  /** The server's `max_payload` as last heard, while no session is attached. */
+  maxPayload?: () => number | undefined;
+  /** Bugs end here; nothing is thrown into a session's or a timer's call. */
+  onError?: (error: Error) => void;
+  /** A clock in milliseconds that never goes back. Default: performance.now. */
+  now?: () => number;
+  /** For tests in virtual time. A real one must not keep the process alive. */
+  timers?: Timers;
+}
+
+export interface Timers {
+  set(callback: () => void, delay: number): unknown;
+  clear(timer: unknown): void;
+}
+
+export interface PublisherStats {
+  /** Calls of publish(). Always: published = acknowledged + rejected + pending + waiting. */
+  published: number;
+  acknowledged: number;
+  rejected: number;
+  /** Sendings of a message beyond its first. */
+  resent: number;
+  /** Messages that count against `maxPending`: queued or in flight. */
+  pending: number;
+  /** Bytes of their payloads. */
+  pendingBytes: number;
+  inFlight: number;
+  /** Messages that wait for room ('whenFull: wait'). */
+  waiting: number;
+}
+
+/** The oldest message in flight, sent once more, to learn from its second acknowledgement what became of those behind it. */
+interface Probe {
+  entry: Entry;
+  sendNo: number;
+  sentAt: number;
+}
+
+const REAL_TIMERS: Timers = {
+  set: (callback, delay) => setTimeout(callback, delay).unref(),
+  clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
+};
+
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** Back-off when nobody can take a message: 50 ms, doubling, at most 1 s. */
+const LEADERLESS_BACKOFF = { first: 50, most: 1000 };
+/** Back-off when a message itself is refused: 100, 200, 400 ms. */
+const REFUSED_BACKOFF = 100;
+const REFUSED_RETRIES = 3;
+/** A message that three sessions in a row call unregistered is to blame itself. */
+const UNREGISTERED_SESSIONS = 3;
+/** Channels remembered for having refused their last message. */
+const REFUSING_CHANNELS = 1000;
+
+/**
+ * Publishes through whatever session is there, from one to the next, until each message is acknowledged or given up. There
+ * is one for the whole life of a client. What may be sent when is decided by the {@link Outbox}; this hands it over, hears the
+ * answers, and keeps the promises.
+ */
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #now: () => number;
+  readonly #timers: Timers;
+  readonly #outbox: Outbox;
+  readonly #payloads = new Payloads();
+  readonly #pubMsgSize: PubMsgSize;
+  readonly #generations = new Generations();
+  readonly #timeouts = new Deadlines<Limits>();
+  readonly #aborts = new Aborts((entries, reason) => this.#aborted(entries, reason));
+  /** Channels whose last answer was a final refusal: they get no retries until they accept a message. */
+  readonly #refusing = new Set<string>();
+
+  #session: Session | undefined;
+  #lastOrdinal = 0;
+  #paused = false;
+  #probe: Probe | undefined;
+  /** A probe was answered with an error, so it told nothing. */
+  #probeAgain = false;
+  #feeding = false;
+  /** The highest number of a sending that was acknowledged on this session. */
+  #ackedUpTo = 0;
+  #sendNo = 0;
+  #order = 0;
+  /** Refusals for want of a leader since the last acknowledgement, each burst counted once. */
+  #leaderless = 0;
+
+  #intake = true;
+  #timer: unknown;
+  #timerAt = Infinity;
+
+  #published = 0;
+  #acknowledged = 0;
+  #rejected = 0;
+  #resent = 0;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#timers = options.timers ?? REAL_TIMERS;
+    this.#outbox = new Outbox(options);
+    this.#pubMsgSize = new PubMsgSize(options.clientId);
+  }
+
+  /**
+   * Resolves when the cluster has acknowledged the message, on this session or a later one. Without a `timeout` it waits for
+   * ever. The bytes are copied, so the caller may reuse his array.
+   *
+   * Rejects, each time with `delivery`: ClosedError; AbortedError (`cause` is the signal's reason); PublishTimeoutError;
+   * PayloadTooLargeError; OutboxFullError (`whenFull: 'reject'`); InvalidArgumentError when the message alone is larger than
+   * `maxPendingBytes`; PublishRejectedError when the cluster refuses it; PermissionError.
+   *
+   * @param channel a valid channel name
+   * @param options `timeout` in milliseconds, counted from this call, waiting for room included
+   */
+  publish(
+    channel: string,
+    data: string | Uint8Array,
+    options?: { timeout?: number | undefined; signal?: AbortSignal | undefined },
+  ): Promise<PubAck> {
+    this.#published++;
+    const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
+    const refused = this.#check(channel, size, options?.signal);
+    if (refused !== undefined) {
+      this.#rejected++;
+      return Promise.reject(refused);
+    }
+    let body: string | Uint8Array = data;
+    let offset = 0;
+    if (typeof body !== 'string') {
+      body = this.#payloads.keep(body);
+      offset = this.#payloads.offset;
+    }
+    const promise = new Promise<PubAck>(takeSettlers);
+    const generation = this.#generations.current;
+    generation.open++;
+    const entry = new Entry(channel, body, offset, size, ++this.#order, generation, takenResolve, takenReject);
+    if (options !== undefined) this.#limit(entry, options);
+    if (this.#outbox.hasRoom(size)) {
+      this.#outbox.admit(entry);
+      this.#feed();
+    } else {
+      this.#outbox.wait(entry);
+    }
+    return promise;
+  }
+
+  /**
+   * A new session, proven alive. What was sent before and is unacknowledged is sent again, in order, then what waits.
+   */
+  attach(session: Session): void {
+    if (this.#session !== undefined) this.detach();
+    this.#session = session;
+    this.#lastOrdinal = session.ordinal;
+    this.#feed();
+  }
+
+  /** The session is gone. Nothing is handed over until the next `attach`. */
+  detach(): void {
+    if (this.#session === undefined) return;
+    this.#outbox.recall(this.#session.ordinal);
+    this.#session = undefined;
+    this.#paused = false;
+    this.#probe = undefined;
+    this.#probeAgain = false;
+    this.#ackedUpTo = 0;
+    this.#leaderless = 0;
+    this.#rearm();
+  }
+
+  /** The session is suspect: nothing is handed over until `resume` or the next session. */
+  pause(): void {
+    if (this.#session !== undefined) this.#paused = true;
+  }
+
+  /** The leader has answered after all: the oldest message in flight is sent again as a probe, then it goes on. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#sendProbe();
+    this.#feed();
+  }
+
+  /**
+   * Sends the oldest message in flight once more. The leader works in order: when this sending is acknowledged, whatever was
+   * sent before it and is not acknowledged is lost and is sent again. Until then nothing new is handed over. Does nothing
+   * while a probe is under way, while paused, and when nothing is in flight.
+   */
+  probe(): void {
+    if (this.#paused || this.#probeUnderWay()) return;
+    this.#sendProbe();
+  }
+
+  /**
+   * When (by `now`) the oldest unacknowledged message in flight on this session was handed over. While a probe is under way:
+   * when the probe was, since its acknowledgement is what is owed.
+   */
+  get oldestInFlight(): number | undefined {
+    if (this.#session === undefined) return undefined;
+    if (this.#probeUnderWay()) return this.#probe?.sentAt;
+    return this.#outbox.inFlight.head?.sentAt;
+  }
+
+  /** A message sent later than the oldest one in flight has been acknowledged: that one is probably lost. */
+  get overtaken(): boolean {
+    const oldest = this.#outbox.inFlight.head;
+    return oldest !== undefined && oldest.sendNo < this.#ackedUpTo && !this.#probeUnderWay();
+  }
+
+  /** Resolves when every publish so far is settled, one way or the other. Never rejects. */
+  flush(): Promise<void> {
+    return this.#generations.flush();
+  }
+
+  /** From now on publish() rejects with a ClosedError, 'not-sent'. What is pending goes on. */
+  stopIntake(): void {
+    this.#intake = false;
+  }
+
+  /**
+   * Gives up all that is left: 'not-sent' if it was never handed to a session, else 'unknown'. Rejects with a ClosedError of
+   * the reason's message; a reason of another class becomes its `cause`. Ends the intake, too.
+   */
+  rejectAll(reason: Error): void {
+    this.#intake = false;
+    this.detach();
+    const shared = new Map<Delivery, Error>();
+    for (const entry of this.#outbox.all()) {
+      const delivery = deliveryOf(entry);
+      let error = shared.get(delivery);
+      if (error === undefined) shared.set(delivery, (error = closedError(reason, delivery)));
+      this.#reject(entry, error);
+    }
+    this.#rearm();
+  }
+
+  /** `stopIntake` and `rejectAll`. */
+  close(reason: Error): void {
+    this.rejectAll(reason);
+  }
+
+  /**
+   * The server's permissions refuse this channel: all its messages are rejected, as 'rejected', except those of which an
+   * earlier sending may be stored, which are 'unknown'. To be called for the last session attached, before or after `detach`.
+   */
+  denyChannel(channel: string, error: PermissionError): void {
+    const { subject, message } = error;
+    const refused =
+      error.delivery === 'rejected'
+        ? error
+        : new PermissionError(subject, message, { cause: error, delivery: 'rejected' });
+    const unknown = new PermissionError(subject, message, { cause: error, delivery: 'unknown' });
+    for (const entry of this.#outbox.all()) {
+      if (entry.channel === channel) this.#reject(entry, this.#onlyDenied(entry) ? refused : unknown);
+    }
+    this.#goOn();
+  }
+
+  get stats(): PublisherStats {
+    const { pending, pendingBytes, inFlight, waiting } = this.#outbox;
+    return {
+      published: this.#published,
+      acknowledged: this.#acknowledged,
+      rejected: this.#rejected,
+      resent: this.#resent,
+      pending,
+      pendingBytes,
+      inFlight: inFlight.size,
+      waiting: waiting.size,
+    };
+  }
+
+  // Taking in
+
+  #check(channel: string, size: number, signal: AbortSignal | undefined): Error | undefined {
+    if (!this.#intake)
+      return new ClosedError('the client is closed, or about to close: nothing more can be published', NOT_SENT);
+    if (signal?.aborted === true) return abortedError(channel, signal.reason, 'not-sent');
+    const limit = this.#session?.maxPayload ?? this.#options.maxPayload?.();
+    if (limit !== undefined && this.#pubMsgSize.exceeds(limit, channel, size)) {
+      return new PayloadTooLargeError(channel, this.#pubMsgSize.of(channel, size), limit);
+    }
+    const { maxPending, maxPendingBytes, whenFull } = this.#options;
+    if (size > maxPendingBytes) {
+      return new InvalidArgumentError(
+        'data',
+        `the message for channel '${channel}' has ${size} bytes, and publishing.maxPendingBytes is ${maxPendingBytes}: ` +
+          `it can never be taken in; raise maxPendingBytes, or split it`,
+        NOT_SENT,
+      );
+    }
+    if (whenFull === 'reject' && !this.#outbox.hasRoom(size)) {
+      const { pending, pendingBytes } = this.#outbox;
+      const limits = pending < maxPending ? `maxPendingBytes: ${maxPendingBytes}` : `maxPending: ${maxPending}`;
+      return new OutboxFullError(pending, pendingBytes, limits);
+    }
+    return undefined;
+  }
+
+  #limit(entry: Entry, options: { timeout?: number | undefined; signal?: AbortSignal | undefined }): void {
+    const { timeout, signal } = options;
+    if (timeout === undefined && signal === undefined) return;
+    const limits = (entry.limits = new Limits(entry, timeout));
+    if (signal !== undefined) this.#aborts.add(limits, signal);
+    if (timeout !== undefined) {
+      this.#timeouts.add(limits, this.#now(), timeout);
+      this.#arm(limits.dueAt);
+    }
+  }
+
+  // Handing over
+
+  /** Hands over what may be sent now. */
+  #feed(): void {
+    const session = this.#session;
+    if (session === undefined || this.#paused || this.#feeding || !session.alive) return;
+    const now = this.#now();
+    if (this.#probeAgain && !this.#outbox.isHeld(now)) {
+      this.#probeAgain = false;
+      this.#sendProbe();
+    }
+    let handedOver = false;
+    // A session may answer, or end, while it is being called.
+    this.#feeding = true;
+    try {
+      while (this.#session === session && session.alive && !this.#paused && !this.#probeUnderWay()) {
+        const entry = this.#outbox.next(now);
+        if (entry === undefined) break;
+        if (this.#pubMsgSize.exceeds(session.maxPayload, entry.channel, entry.size)) {
+          this.#rejectOversize(entry, session.maxPayload);
+          this.#outbox.admitWaiting();
+          continue;
+        }
+        this.#send(entry, session, now);
+        handedOver = true;
+      }
+    } catch (thrown) {
+      this.#bug(thrown);
+    } finally {
+      this.#feeding = false;
+    }
+    if (this.#session !== session) return this.#feed();
+    if (handedOver) {
+      this.#arm(now + this.#options.ackTimeout);
+      session.owed();
+    }
+  }
+
+  #send(entry: Entry, session: Session, now: number): void {
+    const sendNo = ++this.#sendNo;
+    if (entry.attempts > 0) this.#resent++;
+    this.#outbox.sent(entry, sendNo, now);
+    const data = this.#payloads.bytes(entry.body, entry.offset, entry.size);
+    session.publish(entry.channel, data, (error, guid) => this.#answered(entry, session, sendNo, now, error, guid));
+  }
+
+  #sendProbe(): void {
+    const session = this.#session;
+    const entry = this.#outbox.inFlight.head;
+    if (session === undefined || entry === undefined || !session.alive) return;
+    const sendNo = ++this.#sendNo;
+    const sentAt = this.#now();
+    this.#probe = { entry, sendNo, sentAt };
+    this.#probeAgain = false;
+    this.#resent++;
+    entry.attempts++;
+    const data = this.#payloads.bytes(entry.body, entry.offset, entry.size);
+    session.publish(entry.channel, data, (error, guid) =>
+      this.#answered(entry, session, sendNo, undefined, error, guid),
+    );
+    if (this.#session === session) session.owed();
+  }
+
+  /** A probe is over when nothing that was sent before it is in flight any more. */
+  #probeUnderWay(): boolean {
+    if (this.#probe === undefined) return false;
+    const oldest = this.#outbox.inFlight.head;
+    if (oldest !== undefined && oldest.sendNo < this.#probe.sendNo) return true;
+    this.#probe = undefined;
+    return false;
+  }
+
+  // Hearing answers
+
+  /** @param sentAt undefined for a probe */
+  #answered(
+    entry: Entry,
+    session: Session,
+    sendNo: number,
+    sentAt: number | undefined,
+    error: string | undefined,
+    guid: string,
+  ): void {
+    // Only the session of now is to be believed.
+    if (session !== this.#session) return;
+    try {
+      if (error !== undefined) {
+        this.#refused(entry, session, sendNo, sentAt, error);
+      } else {
+        this.#acked(entry, sendNo, guid);
+        if (sentAt === undefined) this.#probeAnswered(sendNo);
+        else session.heardAck(this.#now() - sentAt);
+      }
+      this.#goOn();
+    } catch (thrown) {
+      this.#bug(thrown);
+    }
+  }
+
+  #acked(entry: Entry, sendNo: number, guid: string): void {
+    if (sendNo > this.#ackedUpTo) this.#ackedUpTo = sendNo;
+    this.#leaderless = 0;
+    if (this.#refusing.size > 0) this.#refusing.delete(entry.channel);
+    // It may have been given up, or acknowledged for another sending.
+    if (entry.list === undefined) return;
+    this.#acknowledged++;
+    this.#settle(entry);
+    entry.resolve({ guid, channel: entry.channel, attempts: entry.attempts });
+  }
+
+  #probeAnswered(sendNo: number): void {
+    // Also that of an earlier probe tells what became of everything before it.
+    this.#outbox.giveBackSentBefore(sendNo);
+    if (this.#probe !== undefined && this.#probe.sendNo <= sendNo) this.#probe = undefined;
+  }
+
+  #refused(entry: Entry, session: Session, sendNo: number, sentAt: number | undefined, text: string): void {
+    const trouble = (entry.trouble ??= new Trouble());
+    if (maybeStored(text)) trouble.doubtful = true;
+    else trouble.refused++;
+    const kind = refusal(text);
+    if (this.#probe?.sendNo === sendNo) {
+      this.#probe = undefined;
+      this.#probeAgain = true;
+    }
+    if (kind === 'unregistered') {
+      this.#unregistered(entry, trouble, session, text);
+      return;
+    }
+    trouble.unregistered = 0;
+    if (kind === 'refused' && sentAt !== undefined) session.heardAck(this.#now() - sentAt);
+    // The answer to another sending of it is still to come, or it does not matter any more.
+    const current = entry.list === this.#outbox.inFlight && this.#probe?.entry !== entry;
+    if (!current || (sentAt !== undefined && entry.sendNo !== sendNo)) return;
+    if (kind === 'leaderless') this.#leaderlessRefused(entry, session);
+    else this.#messageRefused(entry, trouble, text);
+  }
+
+  #unregistered(entry: Entry, trouble: Trouble, session: Session, text: string): void {
+    if (entry.list !== undefined && trouble.unregisteredOn !== session.ordinal) {
+      trouble.unregisteredOn = session.ordinal;
+      if (++trouble.unregistered >= UNREGISTERED_SESSIONS) {
+        this.#rejectRefused(entry, trouble, text);
+        return;
+      }
+    }
+    session.lose('replaced', `the cluster does not know this session any more: it answered a publish with "${text}"`);
+  }
+
+  #leaderlessRefused(entry: Entry, session: Session): void {
+    this.#outbox.giveBack(entry);
+    const now = this.#now();
+    // All answers of one burst count as one.
+    if (this.#outbox.isHeld(now)) return;
+    const { first, most } = LEADERLESS_BACKOFF;
+    const until = now + Math.min(most, first * 2 ** this.#leaderless++);
+    this.#outbox.holdAll(until);
+    this.#arm(until);
+    session.doubt();
+  }
+
+  #messageRefused(entry: Entry, trouble: Trouble, text: string): void {
+    if (trouble.retries >= REFUSED_RETRIES || this.#refusing.has(entry.channel)) {
+      if (this.#refusing.size >= REFUSING_CHANNELS) this.#refusing.clear();
+      this.#refusing.add(entry.channel);
+      this.#rejectRefused(entry, trouble, text);
+      return;
+    }
+    const now = this.#now();
+    this.#outbox.holdChannel(entry, now, REFUSED_BACKOFF * 2 ** trouble.retries++);
+    this.#arm(this.#outbox.nextRelease(now));
+  }
+
+  // Settling
+
+  #rejectRefused(entry: Entry, trouble: Trouble, text: string): void {
+    const delivery = trouble.refused === entry.attempts ? 'rejected' : 'unknown';
+    const message = explainRefusal(entry.channel, text, entry.attempts);
+    this.#reject(entry, new PublishRejectedError(entry.channel, message, { delivery }));
+  }
+
+  /** This session's server has a smaller limit than the one before. */
+  #rejectOversize(entry: Entry, limit: number): void {
+    const error = new PayloadTooLargeError(entry.channel, this.#pubMsgSize.of(entry.channel, entry.size), limit);
+    if (entry.attempts === 0) {
+      this.#reject(entry, error);
+      return;
+    }
+    const message = `a message on channel '${entry.channel}' was sent before and not acknowledged, and the server of now does not take it: ${error.message}`;
+    this.#reject(entry, new PublishRejectedError(entry.channel, message, { cause: error, delivery: 'unknown' }));
+  }
+
+  /** Every sending was refused, except perhaps one, which is the one that the last session's server denied. */
+  #onlyDenied({ attempts, trouble }: Entry): boolean {
+    if (trouble === undefined) return attempts <= 1;
+    const unanswered = attempts - trouble.refused;
+    if (unanswered === 0) return true;
+    return (
+      unanswered === 1 &&
+      !trouble.doubtful &&
+      (trouble.unansweredOn === 0 || trouble.unansweredOn === this.#lastOrdinal)
+    );
+  }
+
+  #aborted(entries: Entry[], reason: unknown): void {
+    for (const entry of entries) this.#reject(entry, abortedError(entry.channel, reason, deliveryOf(entry)));
+    this.#goOn();
+  }
+
+  #reject(entry: Entry, error: Error): void {
+    this.#rejected++;
+    this.#settle(entry);
+    entry.reject(error);
+  }
+
+  #settle(entry: Entry): void {
+    this.#outbox.remove(entry);
+    // The session's callback may hold the entry for long.
+    entry.body = '';
+    if (entry.limits !== undefined) {
+      this.#timeouts.remove(entry.limits);
+      this.#aborts.remove(entry.limits);
+      entry.limits = undefined;
+    }
+    this.#generations.settled(entry.generation);
+  }
+
+  /** After something was settled or given back. */
+  #goOn(): void {
+    if (this.#outbox.waiting.size > 0) this.#outbox.admitWaiting();
+    this.#feed();
+  }
+
+  // The one timer
+
+  #arm(at: number): void {
+    if (at >= this.#timerAt) return;
+    if (this.#timer !== undefined) this.#timers.clear(this.#timer);
+    this.#timerAt = at;
+    // Rounded up: a timer that comes too early only has to be set again.
+    const delay = Math.min(Math.max(Math.ceil(at - this.#now()), 0), LONGEST_TIMER);
+    this.#timer = this.#timers.set(() => this.#wake(), delay);
+  }
+
+  /** Sets the timer to what is due next, or clears it. */
+  #rearm(): void {
+    if (this.#timer !== undefined) this.#timers.clear(this.#timer);
+    this.#timer = undefined;
+    this.#timerAt = Infinity;
+    let next = Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#now()));
+    const oldest = this.#outbox.inFlight.head;
+    if (this.#session?.alive === true && oldest !== undefined)
+      next = Math.min(next, oldest.sentAt + this.#options.ackTimeout);
+    if (next < Infinity) this.#arm(next);
+  }
+
+  #wake(): void {
+    try {
+      const now = this.#now();
+      for (let limits = this.#timeouts.takeDue(now); limits !== undefined; limits = this.#timeouts.takeDue(now)) {
+        const { entry } = limits;
+        this.#reject(entry, new PublishTimeoutError(entry.channel, limits.timeout ?? 0, deliveryOf(entry)));
+      }
+      this.#checkAckTimeout(now);
+      this.#outbox.release(now);
+      this.#goOn();
+    } catch (thrown) {
+      this.#bug(thrown);
+    }
+    this.#rearm();
+  }
+
+  #checkAckTimeout(now: number): void {
+    const session = this.#session;
+    const oldest = this.#outbox.inFlight.head;
+    if (session === undefined || oldest === undefined || !session.alive) return;
+    if (now - oldest.sentAt < this.#options.ackTimeout) return;
+    session.lose(
+      'ack_timeout',
+      `a message on channel '${oldest.channel}' was not acknowledged within ${this.#options.ackTimeout} ms (publishing.ackTimeout)`,
+    );
+  }
+
+  #bug(thrown: unknown): void {
+    try {
+      this.#options.onError?.(new InternalError(`publishing failed: ${describe(thrown)}`, { cause: thrown }));
+    } catch {
+      // Nobody is left to tell.
+    }
+  }
+}
+
+const NOT_SENT: { delivery: Delivery } = { delivery: 'not-sent' };
+
+// One function for all promises, instead of a closure for each.
+let takenResolve: (ack: PubAck) => void;
+let takenReject: (error: Error) => void;
+function takeSettlers(resolve: (ack: PubAck) => void, reject: (error: Error) => void): void {
+  takenResolve = resolve;
+  takenReject = reject;
+}
+
+function deliveryOf(entry: Entry): Delivery {
+  return entry.attempts === 0 ? 'not-sent' : 'unknown';
+}
+
+function abortedError(channel: string, reason: unknown, delivery: Delivery): AbortedError {
+  const fate =
+    delivery === 'not-sent' ? 'it was never sent, and never will be' : 'it was sent, so it may or may not be stored';
+  return new AbortedError(`publishing a message on channel '${channel}' was aborted: ${fate}`, {
+    cause: reason,
+    delivery,
+  });
+}
+
+function closedError(reason: Error, delivery: Delivery): ClosedError {
+  const { cause = undefined } = reason instanceof ClosedError ? reason : { cause: reason };
+  return new ClosedError(reason.message, cause === undefined ? { delivery } : { cause, delivery });
+}
