@@ -1,5 +1,6 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ResilientStanError, TimeoutError } from '../errors.js';
@@ -109,11 +110,10 @@ export class StanCluster {
     let dir = options.dir;
     if (dir === undefined) {
       // The real path: the servers are told it, and a link on the way (macOS: /tmp) may not mean the same to them.
-      dir = await mkdtemp(join(realpathSync(tmpdir()), TEMPORARY_PREFIX));
-      reaper.guard(dir);
-    } else {
-      await mkdir(dir, { recursive: true });
+      dir = join(realpathSync(tmpdir()), `${TEMPORARY_PREFIX}${randomBytes(8).toString('hex')}`);
+      reaper.guard(dir); // before it exists: there is no instant at which it would be left behind
     }
+    await mkdir(dir, { recursive: true, mode: 0o700 });
     const cluster = new StanCluster(options, server, dir, ports);
     try {
       const left = () => Math.max(Math.round(deadline - performance.now()), 1);

@@ -21,7 +21,7 @@ born() {
   if [ -r "/proc/$1/stat" ]; then
     read -r stat <"/proc/$1/stat" || return
     set -- \${stat##*) }
-    echo "\${20}"
+    case $1 in Z | X) ;; *) echo "\${20}" ;; esac # the dead who were not yet waited for are dead
   else
     ps -o lstart= -p "$1" </dev/null 2>/dev/null | tr -s ' ' '_'
   fi

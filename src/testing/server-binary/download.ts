@@ -33,14 +33,14 @@ export async function download(workDir: string, options: DownloadOptions): Promi
   const hash = createHash('sha256');
   let received = 0;
   try {
-    watchdog.expect(firstByteTimeout, `no answer from ${new URL(url).host} within ${firstByteTimeout} ms`);
+    watchdog.expect(firstByteTimeout, () => `no answer from ${new URL(url).host} within ${firstByteTimeout} ms`);
     const response = await fetch(url, { redirect: 'follow', signal: watchdog.signal });
     if (!response.ok || !response.body) {
       await response.body?.cancel();
       throw new Error(`${url} answered HTTP ${response.status} ${response.statusText}`.trimEnd());
     }
     const announced = Number(response.headers.get('content-length') ?? Number.NaN);
-    const silence = `${url} fell silent for ${idleTimeout} ms after ${received} bytes`;
+    const silence = () => `${url} fell silent for ${idleTimeout} ms after ${received} bytes`;
     watchdog.expect(idleTimeout, silence);
     await pipeline(
       Readable.fromWeb(response.body as import('node:stream/web').ReadableStream),
@@ -99,10 +99,10 @@ class Watchdog {
     return this.#abort.signal;
   }
 
-  expect(ms: number, otherwise: string): void {
+  expect(ms: number, otherwise: () => string): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      this.expired = new Error(otherwise);
+      this.expired = new Error(otherwise());
       this.#abort.abort(this.expired);
     }, ms);
   }
