@@ -260,9 +260,10 @@ export class Publisher {
    * Gives up all that is left: 'not-sent' if it was never handed to a session, else 'unknown'. Rejects with a ClosedError of
    * the reason's message; a reason of another class becomes its `cause`. Ends the intake, too.
    */
-  rejectAll(reason: Error): void {
+  rejectAll(reason: Error | (() => Error)): void {
     this.#intake = false;
     this.detach();
+    if (typeof reason === 'function') reason = reason();
     const shared = new Map<Delivery, Error>();
     for (const entry of this.#outbox.all()) {
       const delivery = deliveryOf(entry);
@@ -271,11 +272,6 @@ export class Publisher {
       this.#reject(entry, error);
     }
     this.#rearm();
-  }
-
-  /** `stopIntake` and `rejectAll`. */
-  close(reason: Error): void {
-    this.rejectAll(reason);
   }
 
   /**
@@ -430,8 +426,8 @@ export class Publisher {
     error: string | undefined,
     guid: string,
   ): void {
-    // Only the session of now is to be believed.
-    if (session !== this.#session) return;
+    // Only the living session of now is to be believed: when its connection ends, the wrapped client answers for the server.
+    if (session !== this.#session || !session.alive) return;
     try {
       if (error !== undefined) {
         this.#refused(entry, session, sendNo, sentAt, error);
