@@ -30,7 +30,8 @@ export interface NumberRule {
 }
 
 export class OptionReader {
-  readonly #values: Readonly<Record<string, unknown>>;
+  /** The values as they were given, unchecked. */
+  readonly values: Readonly<Record<string, unknown>>;
   readonly #prefix: string;
   readonly #errorOptions: ResilientStanErrorOptions;
 
@@ -46,7 +47,7 @@ export class OptionReader {
       const what = argument === 'options' ? 'options' : `option '${argument}'`;
       throw new InvalidArgumentError(argument, `${what} must be an object, not ${show(options)}`, errorOptions);
     }
-    this.#values = options as Record<string, unknown>;
+    this.values = options as Record<string, unknown>;
     for (const name of Object.keys(options)) {
       if (!names.known.includes(name)) this.#unknown(name, names);
     }
@@ -70,13 +71,8 @@ export class OptionReader {
     return this.#prefix + name;
   }
 
-  /** The value as it was given. */
-  raw(name: string): unknown {
-    return this.#values[name];
-  }
-
   has(name: string): boolean {
-    return this.#values[name] !== undefined;
+    return this.values[name] !== undefined;
   }
 
   /** Refuses the option. `reason` goes on after its name: "must be …". */
@@ -85,7 +81,7 @@ export class OptionReader {
   }
 
   number<Fallback>(name: string, fallback: Fallback, rule: NumberRule): number | Fallback {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return fallback;
     const { min, max = Number.MAX_SAFE_INTEGER, infinity = false, fraction = false } = rule;
     if (infinity && value === Infinity) return value;
@@ -113,7 +109,7 @@ export class OptionReader {
   }
 
   boolean(name: string, fallback: boolean): boolean {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return fallback;
     if (typeof value === 'boolean') return value;
     const help = value === 'true' || value === 'false' ? ' (a string): write it without quotes' : '';
@@ -121,7 +117,7 @@ export class OptionReader {
   }
 
   string<Fallback>(name: string, fallback: Fallback): string | Fallback {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return fallback;
     if (typeof value !== 'string') this.refuse(name, `must be a string, not ${show(value)}`);
     if (value === '') this.refuse(name, 'is an empty string: give it a value, or leave it out');
@@ -130,7 +126,7 @@ export class OptionReader {
 
   /** A string whose value never shows in an error. */
   secret(name: string, { empty = false } = {}): string | undefined {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return undefined;
     if (typeof value !== 'string') this.refuse(name, `must be a string, not ${kindOf(value)}`);
     if (value === '' && !empty) this.refuse(name, 'is an empty string: give it a value, or leave it out');
@@ -142,7 +138,7 @@ export class OptionReader {
     fallback: Fallback,
     values: readonly Value[],
   ): Value | Fallback {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return fallback;
     const match = values.find((candidate) => candidate === value);
     if (match !== undefined) return match;
@@ -153,14 +149,14 @@ export class OptionReader {
 
   /** Any callback. Only its being a function can be checked: the type says what it is called with. */
   callback<Callback>(name: string, signature: string): Callback | undefined {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return undefined;
     if (typeof value !== 'function') this.refuse(name, `must be a function ${signature}, not ${show(value)}`);
     return value as Callback;
   }
 
   signal(name = 'signal'): AbortSignal | undefined {
-    const value = this.#values[name];
+    const value = this.values[name];
     if (value === undefined) return undefined;
     if (value instanceof AbortController) {
       this.refuse(name, 'must be an AbortSignal, not the AbortController: use controller.signal');
@@ -179,7 +175,7 @@ export class OptionReader {
 
   /** A nested object of options; an absent one is empty. */
   nested(name: string, names: OptionNames): OptionReader {
-    return new OptionReader(this.#values[name], this.path(name), names, this.#errorOptions);
+    return new OptionReader(this.values[name], this.path(name), names, this.#errorOptions);
   }
 }
 

@@ -123,10 +123,8 @@ export function resolveConnectOptions(servers?: unknown, options?: unknown): Res
   const addresses = parseServers(servers);
   const reader = new OptionReader(options, 'options', CONNECT_NAMES);
 
-  const clusterId = reader.raw('clusterId') ?? 'test-cluster';
+  const { clusterId = 'test-cluster', clientId = generateClientId() } = reader.values;
   checkClusterId(clusterId);
-  const givenClientId = reader.raw('clientId');
-  const clientId = givenClientId === undefined ? generateClientId() : givenClientId;
   checkClientId(clientId);
 
   const staticCredentials = resolveCredentials(reader, addresses);
@@ -140,7 +138,7 @@ export function resolveConnectOptions(servers?: unknown, options?: unknown): Res
     servers: addresses,
     clusterId,
     clientId,
-    clientIdGenerated: givenClientId === undefined,
+    clientIdGenerated: !reader.has('clientId'),
     pings: resolvePings(reader.nested('pings', PINGS_NAMES)),
     connectTimeout: reader.milliseconds('connectTimeout', 2000),
     initialConnect: resolveInitialConnect(reader),
@@ -175,14 +173,14 @@ function resolvePings(reader: OptionReader): ResolvedConnectOptions['pings'] {
 }
 
 function resolveInitialConnect(reader: OptionReader): ResolvedRetryOptions {
-  if (reader.raw('initialConnect') === false) {
+  if (reader.values.initialConnect === false) {
     reader.refuse('initialConnect', 'must be an object, not false: for a single attempt use { retries: 0 }');
   }
   return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), INITIAL_CONNECT);
 }
 
 function resolveReconnect(reader: OptionReader): ResolvedRetryOptions | false {
-  const given = reader.raw('reconnect');
+  const given = reader.values.reconnect;
   if (given === false) return false;
   if (given === true)
     reader.refuse('reconnect', 'must be an object or false, not true: leave it out to reconnect for ever');
@@ -247,7 +245,7 @@ const TLS_HINTS: Readonly<Record<string, string>> = {
 };
 
 function resolveTls(reader: OptionReader, addresses: readonly ServerAddress[]): boolean | ConnectionOptions {
-  const given = reader.raw('tls');
+  const given = reader.values.tls;
   const secure = addresses.find(({ tls }) => tls);
   if (given === undefined || given === true) return given ?? false;
   if (given === false) {
@@ -277,7 +275,7 @@ function resolveTls(reader: OptionReader, addresses: readonly ServerAddress[]): 
 }
 
 function resolveLogger(reader: OptionReader): ResolvedLogger {
-  const logger = reader.raw('logger');
+  const logger = reader.values.logger;
   if (logger === undefined) return safeLogger(undefined);
   if (typeof logger !== 'object' && typeof logger !== 'function') {
     reader.refuse('logger', `must be an object with debug, info, warn or error functions, not ${show(logger)}`);
@@ -414,8 +412,7 @@ export function resolveMessagesOptions(
 
 function readSubscribeOptions(options: unknown, { clientIdGenerated }: SubscribeContext): ResolvedSubscribeOptions {
   const reader = new OptionReader(options, 'options', SUBSCRIBE_NAMES);
-  const durableName = reader.raw('durableName');
-  const queueGroup = reader.raw('queueGroup');
+  const { durableName, queueGroup } = reader.values;
   if (durableName !== undefined) checkSubscriptionName(durableName, 'durableName');
   if (queueGroup !== undefined) checkSubscriptionName(queueGroup, 'queueGroup');
   if (durableName !== undefined && queueGroup === undefined && clientIdGenerated) {
@@ -462,7 +459,7 @@ const START_NAMES: OptionNames = {
 };
 
 function resolveStartAt(reader: OptionReader): StartAt {
-  const given = reader.raw('startAt');
+  const given = reader.values.startAt;
   if (given instanceof Date) reader.refuse('startAt', 'must not be a bare Date: use { time: date }');
   if (typeof given === 'number')
     reader.refuse('startAt', `must not be a bare number: use { sequence: ${given} } or { ago: milliseconds }`);
@@ -490,7 +487,7 @@ function resolveStartAt(reader: OptionReader): StartAt {
     // No timer waits for it, so it may be as long as anybody likes.
     return { ago: nested.number('ago', 0, { min: 0, unit: 'milliseconds' }) };
   }
-  const time = nested.raw('time');
+  const time = nested.values.time;
   if (!(time instanceof Date)) return nested.refuse('time', `must be a Date, not ${show(time)}: use new Date(…)`);
   if (Number.isNaN(time.getTime())) nested.refuse('time', 'is an invalid Date');
   return { time: new Date(time) };

@@ -175,15 +175,18 @@ export function kindOf(value: unknown): string {
   return show(value);
 }
 
-/** Quoted, with everything unprintable escaped, and cut when it is long. */
+/** Quoted, with everything that cannot be seen escaped, and cut when it is long. */
 export function quote(text: string): string {
   const cut = text.length > 60 ? `${text.slice(0, 57)}…` : text;
-  const escaped = cut.replace(/[^\x20-\x7e\u00a0-\ud7ff\ue000-\uffff]|[\u2028\u2029]/gu, (char) => {
-    const escapes: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-    const code = char.codePointAt(0)!;
-    return escapes[char] ?? (code > 0xffff ? char : `\\u${code.toString(16).padStart(4, '0')}`);
-  });
-  return `'${escaped}'`;
+  // Not only control characters: a hidden turn of the reading direction would make an error say something else.
+  return `'${cut.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, escapeOf)}'`;
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+function escapeOf(char: string): string {
+  const code = char.codePointAt(0)!.toString(16);
+  return ESCAPES[char] ?? (code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`);
 }
 
 function typeName(value: object): string {
