@@ -1,5 +1,6 @@
 import { resolve as absolute } from 'node:path';
 import { InvalidArgumentError } from '../errors.js';
+import { checkClusterId } from '../validation.js';
 import { FAST_RAFT, type ClusterMode, type ConfigValue, type RaftTimings, type StoreKind } from './config.js';
 
 export interface ClusterOptions {
@@ -84,9 +85,7 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
     throw invalid('store', `mode '${mode}' needs store 'file': the server refuses a memory store there`);
   }
   const clusterId = options.clusterId ?? 'test-cluster';
-  if (typeof clusterId !== 'string' || !/^[a-zA-Z0-9_-]+$/.test(clusterId)) {
-    throw invalid('clusterId', `clusterId must be letters, digits, '-' and '_', not '${String(clusterId)}'`);
-  }
+  checkClusterId(clusterId);
   for (const name of ['dir', 'server'] as const) {
     const value: unknown = options[name];
     if (value !== undefined && (typeof value !== 'string' || value === '')) {

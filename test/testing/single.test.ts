@@ -187,7 +187,7 @@ describe('testing: StanCluster, one server', () => {
     await refused({ mode: 'ha' }, 'mode', /one of 'clustered', 'fault-tolerant', 'single', not 'ha'/);
     await refused({ store: 'sql' }, 'store', /one of/);
     await refused({ store: 'memory' }, 'store', /refuses a memory store/);
-    await refused({ clusterId: 'a b' }, 'clusterId', /letters, digits/);
+    await refused({ clusterId: 'a b' }, 'clusterId', /space/);
     await refused({ raft: { heartbeat: 100, election: 50 } }, 'raft', /lease ≤ heartbeat ≤ election/);
     await refused({ raft: { hartbeat: 100 } }, 'raft.hartbeat', /there is no Raft timing/);
     await refused({ raft: { heartbeat: '1s' } }, 'raft.heartbeat', /positive whole number of ms/);

@@ -1,0 +1,354 @@
+/**
+ * A TCP proxy that breaks things: what toxiproxy is, inside the test process. It never keeps a process alive.
+ */
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { InvalidArgumentError } from '../errors.js';
+import type { Random } from './random.js';
+import { checkToxic, Link, type Toxic } from './toxics.js';
+
+export interface ProxyOptions {
+  /** For messages. Default: its port. */
+  name?: string;
+  /** Where it listens on 127.0.0.1. Default 0: the operating system chooses, once. */
+  port?: number;
+  /** Where it leads to. */
+  target: { host?: string; port: number };
+  /** Decides jitter, sizes and toxicity. Default `Math.random`. */
+  random?: Random;
+}
+
+/** A toxic in place. */
+export interface AppliedToxic {
+  readonly name: string;
+  readonly toxic: Toxic;
+  remove(): void;
+  [Symbol.dispose](): void;
+}
+
+/** What waits in a proxy before it stops reading: about what a network holds. */
+const HIGH_WATER = 256 * 1024;
+
+/**
+ * ```ts
+ * const proxy = await Proxy.listen({ target: { port: 4222 } });
+ * using slow = proxy.add({ type: 'latency', latency: 300, jitter: 50 });
+ * ```
+ */
+export class Proxy {
+  readonly name: string;
+  readonly #target: { host: string; port: number };
+  readonly #random: Random;
+  readonly #toxics = new Map<string, Toxic>();
+  readonly #connections = new Set<Connection>();
+  #port: number;
+  #server: Server | undefined;
+  #changing: Promise<void> = Promise.resolve();
+  #named = 0;
+  #accepted = 0;
+  readonly #bytes = { upstream: 0, downstream: 0 };
+
+  private constructor(options: ProxyOptions) {
+    this.#port = options.port ?? 0;
+    this.#target = { host: '127.0.0.1', ...options.target };
+    this.#random = options.random ?? Math.random;
+    this.name = options.name ?? `proxy to ${this.#target.host}:${this.#target.port}`;
+  }
+
+  /** Starts one. Rejects when the port is taken. */
+  static async listen(options: ProxyOptions): Promise<Proxy> {
+    const proxy = new Proxy(options);
+    await proxy.up();
+    return proxy;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Whether it accepts connections. */
+  get enabled(): boolean {
+    return this.#server !== undefined;
+  }
+
+  /** What is in place, in the order it was added. */
+  get toxics(): readonly AppliedToxic[] {
+    return [...this.#toxics].map(([name, toxic]) => this.#applied(name, toxic));
+  }
+
+  /** Open connections, all connections ever accepted, and bytes that left the proxy. */
+  get stats(): { connections: number; accepted: number; upstream: number; downstream: number } {
+    return { connections: this.#connections.size, accepted: this.#accepted, ...this.#bytes };
+  }
+
+  /**
+   * Puts a toxic in place, for the connections there are and those to come.
+   * @throws InvalidArgumentError for what is not a toxic, and for a name that is taken
+   */
+  add(toxic: Toxic): AppliedToxic {
+    checkToxic(toxic);
+    const name = toxic.name ?? this.#freeName(toxic.type);
+    if (this.#toxics.has(name)) {
+      throw new InvalidArgumentError(
+        'name',
+        `${this.name} has a toxic '${name}' already: remove it, or use another name`,
+      );
+    }
+    const own = { ...toxic };
+    this.#toxics.set(name, own);
+    for (const connection of this.#connections) connection.apply(own, this.#random);
+    return this.#applied(name, own);
+  }
+
+  /** Takes a toxic away again. Does nothing when it is not there. */
+  remove(name: string): void {
+    const toxic = this.#toxics.get(name);
+    if (!toxic) return;
+    this.#toxics.delete(name);
+    for (const connection of this.#connections) connection.remove(toxic);
+  }
+
+  /** Takes all toxics away. */
+  clear(): void {
+    for (const name of [...this.#toxics.keys()]) this.remove(name);
+  }
+
+  /** Resets (RST) every open connection, once. */
+  resetConnections(): void {
+    for (const connection of [...this.#connections]) connection.destroy('reset');
+  }
+
+  /** Accepts connections again, on the same port. Rejects when somebody else has it. */
+  up(): Promise<void> {
+    return this.#change(async () => {
+      if (this.#server) return;
+      const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true }, (socket) =>
+        this.#accept(socket),
+      );
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ port: this.#port, host: '127.0.0.1', exclusive: true }, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      });
+      server.on('error', () => {}); // out of descriptors, say: that connection is refused
+      this.#port = (server.address() as { port: number }).port;
+      this.#server = server;
+    }).finally(() => this.#server?.unref());
+  }
+
+  /**
+   * Toxiproxy's "down": new connections are refused, open ones are closed (or left as they are).
+   */
+  down(options: { connections?: 'close' | 'reset' | 'keep' } = {}): Promise<void> {
+    const { connections = 'close' } = options;
+    return this.#change(async () => {
+      const server = this.#server;
+      this.#server = undefined;
+      server?.close(); // stops to listen at once; its callback would wait for the connections
+      if (connections !== 'keep') for (const connection of [...this.#connections]) connection.destroy(connections);
+    });
+  }
+
+  /** Ends it for good. */
+  async close(): Promise<void> {
+    await this.down();
+    for (const connection of [...this.#connections]) connection.destroy('close');
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** One change of the listener after the other. */
+  #change(act: () => Promise<void>): Promise<void> {
+    const done = this.#changing.then(act);
+    this.#changing = done.catch(() => {});
+    return done;
+  }
+
+  #accept(socket: Socket): void {
+    this.#accepted++;
+    const connection = new Connection(socket, this.#target, this.#random, this.#bytes, () =>
+      this.#connections.delete(connection),
+    );
+    this.#connections.add(connection);
+    for (const toxic of this.#toxics.values()) connection.apply(toxic, this.#random);
+    connection.open();
+  }
+
+  #freeName(type: string): string {
+    let name: string;
+    do name = `${type}-${++this.#named}`;
+    while (this.#toxics.has(name));
+    return name;
+  }
+
+  #applied(name: string, toxic: Toxic): AppliedToxic {
+    // Not by name alone: the name may have been given to another one since.
+    const remove = () => {
+      if (this.#toxics.get(name) === toxic) this.remove(name);
+    };
+    return { name, toxic, remove, [Symbol.dispose]: remove };
+  }
+}
+
+/** Both directions of one connection, and its two sockets. */
+class Connection {
+  readonly #client: Socket;
+  readonly #target: { host: string; port: number };
+  readonly #bytes: { upstream: number; downstream: number };
+  readonly #over: () => void;
+  readonly #up: Flow;
+  readonly #down: Flow;
+  #server: Socket | undefined;
+  #opened = false;
+
+  constructor(
+    client: Socket,
+    target: { host: string; port: number },
+    random: Random,
+    bytes: { upstream: number; downstream: number },
+    over: () => void,
+  ) {
+    this.#client = client;
+    this.#target = target;
+    this.#bytes = bytes;
+    this.#over = over;
+    this.#up = new Flow(random, (how) => this.destroy(how));
+    this.#down = new Flow(random, (how) => this.destroy(how));
+    client.unref();
+    client.once('close', () => this.#closed());
+  }
+
+  /** Reads from the client, and dials the server: a cut path lets no handshake through, so that waits for its end. */
+  open(): void {
+    this.#up.from(this.#client);
+    this.#down.to(this.#client, (n) => (this.#bytes.downstream += n));
+    this.#opened = true;
+    this.#dial();
+  }
+
+  apply(toxic: Toxic, random: Random): void {
+    if ((toxic.toxicity ?? 1) <= random()) return;
+    if (toxic.stream !== 'downstream') this.#up.change((link, now) => link.apply(toxic, now));
+    if (toxic.stream !== 'upstream') this.#down.change((link, now) => link.apply(toxic, now));
+  }
+
+  remove(toxic: Toxic): void {
+    this.#up.change((link, now) => link.remove(toxic, now));
+    this.#down.change((link, now) => link.remove(toxic, now));
+    if (this.#opened) this.#dial();
+  }
+
+  destroy(how: 'close' | 'reset'): void {
+    this.#up.stop();
+    this.#down.stop();
+    for (const socket of [this.#client, this.#server]) {
+      if (!socket || socket.destroyed) continue;
+      if (how === 'reset') socket.resetAndDestroy();
+      else socket.destroySoon();
+    }
+    // One whose far side does not read never finishes in its own time.
+    if (how === 'close') setImmediate(() => [this.#client, this.#server].forEach((socket) => socket?.destroy()));
+    this.#over();
+  }
+
+  #dial(): void {
+    if (this.#server || this.#client.destroyed || this.#up.stalled || this.#down.stalled) return;
+    const server = connect({ ...this.#target, allowHalfOpen: true, noDelay: true });
+    this.#server = server;
+    server.unref();
+    server.once('close', () => this.#closed());
+    this.#down.from(server);
+    this.#up.to(server, (n) => (this.#bytes.upstream += n));
+  }
+
+  #closed(): void {
+    if (!this.#client.destroyed || (this.#server && !this.#server.destroyed)) return;
+    this.#up.stop();
+    this.#down.stop();
+    this.#over();
+  }
+}
+
+/** One direction: a source socket, what the link makes of it, a destination socket. */
+class Flow {
+  readonly #link: Link;
+  readonly #end: (how: 'close' | 'reset') => void;
+  #source: Socket | undefined;
+  #destination: Socket | undefined;
+  #count: (bytes: number) => void = () => {};
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(random: Random, end: (how: 'close' | 'reset') => void) {
+    this.#link = new Link(random);
+    this.#end = end;
+  }
+
+  get stalled(): boolean {
+    return this.#link.stalled;
+  }
+
+  from(source: Socket): void {
+    this.#source = source;
+    source.on('data', (data: Buffer) => {
+      this.#link.receive(data, performance.now());
+      this.#pump();
+    });
+    source.once('end', () => this.#finish('end'));
+    // Refused, reset, broken: for the far side it is a reset.
+    source.once('error', () => this.#finish('reset'));
+    source.on('error', () => {});
+    source.resume(); // it was accepted paused
+  }
+
+  to(destination: Socket, count: (bytes: number) => void): void {
+    this.#destination = destination;
+    this.#count = count;
+    destination.on('drain', () => this.#pump());
+    this.#pump();
+  }
+
+  change(act: (link: Link, now: number) => void): void {
+    act(this.#link, performance.now());
+    this.#pump();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  #finish(kind: 'end' | 'reset'): void {
+    this.#link.finish(kind, performance.now());
+    this.#pump();
+  }
+
+  #pump(): void {
+    clearTimeout(this.#timer);
+    const destination = this.#destination;
+    while (destination && !this.#stopped && !destination.writableNeedDrain) {
+      const now = performance.now();
+      const step = this.#link.next(now);
+      if (step.do === 'write') {
+        if (!destination.writable) continue; // it is gone; what was for it goes nowhere
+        this.#count(step.data.length);
+        destination.write(step.data);
+      } else if (step.do === 'end') {
+        if (destination.writable) destination.end();
+      } else if (step.do === 'wait') {
+        this.#timer = setTimeout(() => this.#pump(), Math.ceil(step.until - now)).unref();
+        break;
+      } else if (step.do === 'idle') {
+        break;
+      } else {
+        this.#end(step.do);
+        return;
+      }
+    }
+    if (this.#link.held > HIGH_WATER) this.#source?.pause();
+    else if (this.#source?.isPaused() && !this.#stopped) this.#source.resume();
+  }
+}
