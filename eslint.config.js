@@ -1,0 +1,89 @@
+// What the compiler cannot see: promises nobody waits for, imports against the layers, loggers left behind.
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** The wrapped clients have one door. */
+const WRAPPED_CLIENTS = {
+  regex: '^(nats|node-nats-streaming|ts-nkeys|google-protobuf)(/|$)',
+  message: 'Only src/connection talks to the wrapped clients: use what it offers in protocol.ts.',
+};
+
+/** Arrows point one way: facade → publishing, subscribing → connection. */
+const noImports = (files, ...patterns) => ({
+  files,
+  rules: { 'no-restricted-imports': ['error', { patterns: [WRAPPED_CLIENTS, ...patterns] }] },
+});
+const upwards = (layers) => ({
+  regex: `(^|/)(${layers})(\\.js$|/)`,
+  allowTypeImports: true,
+  message: 'This is a layer above: arrows point one way, facade → publishing, subscribing → connection.',
+});
+
+export default defineConfig(
+  globalIgnores(['dist/', 'coverage/', 'docs/api/', 'reports/', '.cache/']),
+  tseslint.configs.recommendedTypeChecked,
+  {
+    languageOptions: {
+      parserOptions: { projectService: { allowDefaultProject: ['*.js'] }, tsconfigRootDir: import.meta.dirname },
+    },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/no-import-type-side-effects': 'error',
+      '@typescript-eslint/no-floating-promises': ['error', { checkThenables: true }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true },
+      ],
+      '@typescript-eslint/prefer-readonly': 'error',
+      '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      // The compiler demands the `!` after an index (noUncheckedIndexedAccess); where it is right is for review.
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-unnecessary-condition': 'off',
+      eqeqeq: 'error',
+      'no-constant-binary-expression': 'error',
+      'no-implicit-coercion': ['error', { boolean: false }],
+      'no-promise-executor-return': 'off',
+      'no-self-compare': 'error',
+      'no-template-curly-in-string': 'error',
+      'no-unmodified-loop-condition': 'error',
+      'no-unreachable-loop': 'error',
+      'object-shorthand': 'error',
+      'prefer-const': 'error',
+    },
+  },
+  {
+    files: ['src/**'],
+    rules: {
+      // A library says nothing on its own: there is `options.logger`.
+      'no-console': 'error',
+    },
+  },
+  { files: ['src/cli/**'], rules: { 'no-console': 'off' } },
+  {
+    files: ['src/connection/**'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [upwards('publishing|subscribing|resilient-stan|testing|cli|index')] },
+      ],
+    },
+  },
+  noImports(['src/publishing/**'], upwards('subscribing|resilient-stan|testing|cli|index')),
+  noImports(['src/subscribing/**'], upwards('publishing|resilient-stan|testing|cli|index')),
+  noImports(['src/*.ts'], upwards('testing|cli')),
+  noImports(['src/testing/**'], upwards('cli')),
+  noImports(['src/cli/**']),
+  {
+    files: ['test/**'],
+    rules: {
+      // A test may be asynchronous because its interface is; and mocha's own promises are mocha's to wait for.
+      '@typescript-eslint/require-await': 'off',
+      '@typescript-eslint/only-throw-error': 'off',
+      '@typescript-eslint/prefer-promise-reject-errors': 'off',
+      'no-template-curly-in-string': 'off',
+    },
+  },
+  { files: ['**/*.js', '**/*.cjs', '**/*.mjs'], extends: [tseslint.configs.disableTypeChecked] },
+);
