@@ -1,6 +1,6 @@
 import { Deadlines } from './deadlines.js';
 import { Entries } from './entries.js';
-import { type Entry, Trouble } from './entry.js';
+import { type Entry, type Sending, Trouble } from './entry.js';
 import { Lane, ReadyLanes } from './lane.js';
 
 export type Ordering = 'pipelined' | 'strict';
@@ -80,6 +80,11 @@ export class Outbox {
     }
   }
 
+  /** Whether there may be a next message to send. */
+  get maySend(): boolean {
+    return this.#ready.head !== undefined && this.inFlight.size < this.#options.maxInFlight;
+  }
+
   /** The next message to send, or undefined when none may be sent now. It stays where it is until `sent`. */
   next(now: number): Entry | undefined {
     if (this.inFlight.size >= this.#options.maxInFlight || now < this.#allHeldUntil) return undefined;
@@ -94,16 +99,15 @@ export class Outbox {
     }
   }
 
-  /** It is handed over now, under this number: its last sending. */
-  sent(entry: Entry, sendNo: number, now: number): void {
+  /** It is handed over now. */
+  sent(entry: Entry, sending: Sending): void {
     const lane = entry.lane as Lane;
     (entry.list as Entries).remove(entry);
     this.inFlight.push(entry);
     lane.inFlight++;
     this.#refresh(lane);
     entry.attempts++;
-    entry.sendNo = sendNo;
-    entry.sentAt = now;
+    entry.sending = sending;
   }
 
   /** Takes it out, wherever it stands. */
@@ -119,12 +123,19 @@ export class Outbox {
     this.#dropIfEmpty(lane);
   }
 
-  /** What was in flight and is now known to be lost (it was sent before `sendNo`) goes back to its place in its lane. */
-  giveBackSentBefore(sendNo: number): void {
+  /** What was sent before this sending and is still in flight is known to be lost: it goes back to its place in its lane. */
+  giveBackSentBefore(sending: Sending): void {
     const lost: Entry[] = [];
-    for (let entry = this.inFlight.head; entry !== undefined && entry.sendNo < sendNo; entry = entry.next)
+    for (let entry = this.inFlight.head; entry !== undefined; entry = entry.next) {
+      if ((entry.sending as Sending).number > sending.number) break;
       lost.push(entry);
+    }
     this.#giveBack(lost);
+  }
+
+  /** The sending of the oldest message in flight. */
+  get oldest(): Sending | undefined {
+    return this.inFlight.head?.sending;
   }
 
   /** The server refused this sending; the message goes back to its place in its lane. */

@@ -33,13 +33,15 @@ export class Payloads {
         ? body
         : new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset + offset, size);
     }
+    // As many bytes as characters: plain ASCII, which is quicker to write as what it is.
+    const encoding = size === body.length ? 'latin1' : 'utf8';
     if (size > SMALL) {
       const own = Buffer.allocUnsafeSlow(size);
-      own.write(body, 0, size, 'utf8');
+      own.write(body, 0, size, encoding);
       return new Uint8Array(own.buffer, own.byteOffset, size);
     }
     const at = this.#reserve(size);
-    this.#buffer.write(body, at, size, 'utf8');
+    this.#buffer.write(body, at, size, encoding);
     return new Uint8Array(this.#block.buffer as ArrayBuffer, this.#block.byteOffset + at, size);
   }
 

@@ -15,7 +15,7 @@ import {
 import { Aborts } from './aborts.js';
 import { explainRefusal, maybeStored, refusal } from './ack-errors.js';
 import { Deadlines } from './deadlines.js';
-import { Entry, type PubAck, Trouble } from './entry.js';
+import { Entry, type PubAck, Sending, Trouble } from './entry.js';
 import { Generations } from './generations.js';
 import { Limits } from './limits.js';
 import { type Ordering, Outbox } from './outbox.js';
@@ -71,8 +71,7 @@ export interface PublisherStats {
 /** The oldest message in flight, sent once more, to learn from its second acknowledgement what became of those behind it. */
 interface Probe {
   entry: Entry;
-  sendNo: number;
-  sentAt: number;
+  sending: Sending;
 }
 
 const REAL_TIMERS: Timers = {
@@ -119,7 +118,7 @@ export class Publisher {
   #feeding = false;
   /** The highest number of a sending that was acknowledged on this session. */
   #ackedUpTo = 0;
-  #sendNo = 0;
+  #sendings = 0;
   #order = 0;
   /** Refusals for want of a leader since the last acknowledgement, each burst counted once. */
   #leaderless = 0;
@@ -170,10 +169,10 @@ export class Publisher {
       body = this.#payloads.keep(body);
       offset = this.#payloads.offset;
     }
-    const promise = new Promise<PubAck>(takeSettlers);
+    const promise = new Promise<PubAck>(takeResolve);
     const generation = this.#generations.current;
     generation.open++;
-    const entry = new Entry(channel, body, offset, size, ++this.#order, generation, takenResolve, takenReject);
+    const entry = new Entry(channel, body, offset, size, ++this.#order, generation, takenResolve);
     if (options !== undefined) this.#limit(entry, options);
     if (this.#outbox.hasRoom(size)) {
       this.#outbox.admit(entry);
@@ -236,14 +235,13 @@ export class Publisher {
    */
   get oldestInFlight(): number | undefined {
     if (this.#session === undefined) return undefined;
-    if (this.#probeUnderWay()) return this.#probe?.sentAt;
-    return this.#outbox.inFlight.head?.sentAt;
+    return this.#probeUnderWay() ? this.#probe?.sending.at : this.#outbox.oldest?.at;
   }
 
   /** A message sent later than the oldest one in flight has been acknowledged: that one is probably lost. */
   get overtaken(): boolean {
-    const oldest = this.#outbox.inFlight.head;
-    return oldest !== undefined && oldest.sendNo < this.#ackedUpTo && !this.#probeUnderWay();
+    const { oldest } = this.#outbox;
+    return oldest !== undefined && oldest.number < this.#ackedUpTo && !this.#probeUnderWay();
   }
 
   /** Resolves when every publish so far is settled, one way or the other. Never rejects. */
@@ -349,6 +347,8 @@ export class Publisher {
   #feed(): void {
     const session = this.#session;
     if (session === undefined || this.#paused || this.#feeding || !session.alive) return;
+    // Reading the clock is the dearest of it all.
+    if (!this.#probeAgain && !this.#outbox.maySend) return;
     const now = this.#now();
     if (this.#probeAgain && !this.#outbox.isHeld(now)) {
       this.#probeAgain = false;
@@ -382,59 +382,51 @@ export class Publisher {
   }
 
   #send(entry: Entry, session: Session, now: number): void {
-    const sendNo = ++this.#sendNo;
     if (entry.attempts > 0) this.#resent++;
-    this.#outbox.sent(entry, sendNo, now);
-    const data = this.#payloads.bytes(entry.body, entry.offset, entry.size);
-    session.publish(entry.channel, data, (error, guid) => this.#answered(entry, session, sendNo, now, error, guid));
+    const sending = new Sending(++this.#sendings, now, false);
+    this.#outbox.sent(entry, sending);
+    this.#handOver(entry, session, sending);
   }
 
   #sendProbe(): void {
     const session = this.#session;
     const entry = this.#outbox.inFlight.head;
     if (session === undefined || entry === undefined || !session.alive) return;
-    const sendNo = ++this.#sendNo;
-    const sentAt = this.#now();
-    this.#probe = { entry, sendNo, sentAt };
+    const sending = new Sending(++this.#sendings, this.#now(), true);
+    this.#probe = { entry, sending };
     this.#probeAgain = false;
     this.#resent++;
     entry.attempts++;
-    const data = this.#payloads.bytes(entry.body, entry.offset, entry.size);
-    session.publish(entry.channel, data, (error, guid) =>
-      this.#answered(entry, session, sendNo, undefined, error, guid),
-    );
+    this.#handOver(entry, session, sending);
     if (this.#session === session) session.owed();
+  }
+
+  #handOver(entry: Entry, session: Session, sending: Sending): void {
+    const data = this.#payloads.bytes(entry.body, entry.offset, entry.size);
+    session.publish(entry.channel, data, (error, guid) => this.#answered(entry, session, sending, error, guid));
   }
 
   /** A probe is over when nothing that was sent before it is in flight any more. */
   #probeUnderWay(): boolean {
     if (this.#probe === undefined) return false;
-    const oldest = this.#outbox.inFlight.head;
-    if (oldest !== undefined && oldest.sendNo < this.#probe.sendNo) return true;
+    const { oldest } = this.#outbox;
+    if (oldest !== undefined && oldest.number < this.#probe.sending.number) return true;
     this.#probe = undefined;
     return false;
   }
 
   // Hearing answers
 
-  /** @param sentAt undefined for a probe */
-  #answered(
-    entry: Entry,
-    session: Session,
-    sendNo: number,
-    sentAt: number | undefined,
-    error: string | undefined,
-    guid: string,
-  ): void {
+  #answered(entry: Entry, session: Session, sending: Sending, error: string | undefined, guid: string): void {
     // Only the living session of now is to be believed: when its connection ends, the wrapped client answers for the server.
     if (session !== this.#session || !session.alive) return;
     try {
       if (error !== undefined) {
-        this.#refused(entry, session, sendNo, sentAt, error);
+        this.#refused(entry, session, sending, error);
       } else {
-        this.#acked(entry, sendNo, guid);
-        if (sentAt === undefined) this.#probeAnswered(sendNo);
-        else session.heardAck(this.#now() - sentAt);
+        this.#acked(entry, sending, guid);
+        if (sending.probe) this.#probeAnswered(sending);
+        else session.heardAck(this.#now() - sending.at);
       }
       this.#goOn();
     } catch (thrown) {
@@ -442,8 +434,8 @@ export class Publisher {
     }
   }
 
-  #acked(entry: Entry, sendNo: number, guid: string): void {
-    if (sendNo > this.#ackedUpTo) this.#ackedUpTo = sendNo;
+  #acked(entry: Entry, sending: Sending, guid: string): void {
+    if (sending.number > this.#ackedUpTo) this.#ackedUpTo = sending.number;
     this.#leaderless = 0;
     if (this.#refusing.size > 0) this.#refusing.delete(entry.channel);
     // It may have been given up, or acknowledged for another sending.
@@ -453,18 +445,18 @@ export class Publisher {
     entry.resolve({ guid, channel: entry.channel, attempts: entry.attempts });
   }
 
-  #probeAnswered(sendNo: number): void {
+  #probeAnswered(sending: Sending): void {
     // Also that of an earlier probe tells what became of everything before it.
-    this.#outbox.giveBackSentBefore(sendNo);
-    if (this.#probe !== undefined && this.#probe.sendNo <= sendNo) this.#probe = undefined;
+    this.#outbox.giveBackSentBefore(sending);
+    if (this.#probe?.sending === sending) this.#probe = undefined;
   }
 
-  #refused(entry: Entry, session: Session, sendNo: number, sentAt: number | undefined, text: string): void {
+  #refused(entry: Entry, session: Session, sending: Sending, text: string): void {
     const trouble = (entry.trouble ??= new Trouble());
     if (maybeStored(text)) trouble.doubtful = true;
     else trouble.refused++;
     const kind = refusal(text);
-    if (this.#probe?.sendNo === sendNo) {
+    if (this.#probe?.sending === sending) {
       this.#probe = undefined;
       this.#probeAgain = true;
     }
@@ -473,10 +465,10 @@ export class Publisher {
       return;
     }
     trouble.unregistered = 0;
-    if (kind === 'refused' && sentAt !== undefined) session.heardAck(this.#now() - sentAt);
+    if (kind === 'refused' && !sending.probe) session.heardAck(this.#now() - sending.at);
     // The answer to another sending of it is still to come, or it does not matter any more.
     const current = entry.list === this.#outbox.inFlight && this.#probe?.entry !== entry;
-    if (!current || (sentAt !== undefined && entry.sendNo !== sendNo)) return;
+    if (!current || (!sending.probe && entry.sending !== sending)) return;
     if (kind === 'leaderless') this.#leaderlessRefused(entry, session);
     else this.#messageRefused(entry, trouble, text);
   }
@@ -593,9 +585,10 @@ export class Publisher {
     this.#timer = undefined;
     this.#timerAt = Infinity;
     let next = Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#now()));
-    const oldest = this.#outbox.inFlight.head;
-    if (this.#session?.alive === true && oldest !== undefined)
-      next = Math.min(next, oldest.sentAt + this.#options.ackTimeout);
+    const { oldest } = this.#outbox;
+    if (this.#session?.alive === true && oldest !== undefined) {
+      next = Math.min(next, oldest.at + this.#options.ackTimeout);
+    }
     if (next < Infinity) this.#arm(next);
   }
 
@@ -619,7 +612,7 @@ export class Publisher {
     const session = this.#session;
     const oldest = this.#outbox.inFlight.head;
     if (session === undefined || oldest === undefined || !session.alive) return;
-    if (now - oldest.sentAt < this.#options.ackTimeout) return;
+    if (now - (oldest.sending as Sending).at < this.#options.ackTimeout) return;
     session.lose(
       'ack_timeout',
       `a message on channel '${oldest.channel}' was not acknowledged within ${this.#options.ackTimeout} ms (publishing.ackTimeout)`,
@@ -638,11 +631,9 @@ export class Publisher {
 const NOT_SENT: { delivery: Delivery } = { delivery: 'not-sent' };
 
 // One function for all promises, instead of a closure for each.
-let takenResolve: (ack: PubAck) => void;
-let takenReject: (error: Error) => void;
-function takeSettlers(resolve: (ack: PubAck) => void, reject: (error: Error) => void): void {
+let takenResolve: (ack: PubAck | Promise<never>) => void;
+function takeResolve(resolve: (ack: PubAck | Promise<never>) => void): void {
   takenResolve = resolve;
-  takenReject = reject;
 }
 
 function deliveryOf(entry: Entry): Delivery {
