@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { resolve as absolute } from 'node:path';
 import { InvalidArgumentError } from '../errors.js';
 import { checkClusterId } from '../validation.js';
@@ -33,6 +34,13 @@ export interface ClusterOptions {
    * `{ max_payload: 4096, streaming: { store_limits: { max_msgs: 100 } } }`.
    */
   config?: { readonly [key: string]: ConfigValue | undefined };
+  /**
+   * Puts a proxy before each node and between the nodes, for {@link StanCluster.isolate}, {@link StanCluster.partition}
+   * and {@link StanNode.proxy}. Default false.
+   */
+  proxied?: boolean;
+  /** What chance does in the proxies follows from it. Default: another one each time. */
+  seed?: number;
   /** How long the whole start may take, in ms (without getting a server binary). Default 30 000. */
   startTimeout?: number;
 }
@@ -46,6 +54,8 @@ export interface CheckedClusterOptions {
   dir: string | undefined;
   server: string | undefined;
   config: { readonly [key: string]: ConfigValue | undefined } | undefined;
+  proxied: boolean;
+  seed: number;
   startTimeout: number;
 }
 
@@ -60,6 +70,8 @@ const KNOWN: readonly (keyof ClusterOptions)[] = [
   'dir',
   'server',
   'config',
+  'proxied',
+  'seed',
   'startTimeout',
 ];
 /** Ports are found for all of them at once, and every node dials every other. */
@@ -92,6 +104,12 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
       throw invalid(name, `${name} must be a path, not ${String(value) || 'an empty string'}`);
     }
   }
+  const proxied: unknown = options.proxied ?? false;
+  if (typeof proxied !== 'boolean') throw invalid('proxied', `proxied must be true or false, not ${String(proxied)}`);
+  const seed: unknown = options.seed ?? randomInt(2 ** 31);
+  if (typeof seed !== 'number' || !Number.isInteger(seed)) {
+    throw invalid('seed', `seed must be a whole number, not ${String(seed)}`);
+  }
   const startTimeout = positive('startTimeout', options.startTimeout ?? 30_000);
   return {
     nodes,
@@ -102,6 +120,8 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
     dir: options.dir === undefined ? undefined : absolute(options.dir),
     server: options.server,
     config: options.config,
+    proxied,
+    seed,
     startTimeout,
   };
 }

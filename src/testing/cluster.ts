@@ -3,18 +3,30 @@ import { realpathSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ResilientStanError, TimeoutError } from '../errors.js';
+import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../errors.js';
 import { checkClusterOptions, type CheckedClusterOptions, type ClusterOptions } from './cluster-options.js';
-import { nodeName, type ClusterMode } from './config.js';
+import { nodeName, type ClusterMode, type NodePorts } from './config.js';
 import { ServerStartError } from './errors.js';
-import { StanNode } from './node.js';
+import { Network, type Cut } from './network.js';
+import { NOT_PROXIED, StanNode } from './node.js';
 import { releasePorts, takePorts } from './ports.js';
+import type { Proxy } from './proxy.js';
+import { randomFrom } from './random.js';
 import { reaper, TEMPORARY_PREFIX } from './reaper.js';
 import { resolveServer } from './server-binary/index.js';
 import { waitFor } from './wait.js';
 
 /** How often other ports are tried when somebody takes ours between finding and using them. */
 const PORT_TRIES = 4;
+
+/** Where nobody listens. What behind proxies the servers tell each other of themselves, so that nobody goes around. */
+const NOWHERE = '127.0.0.1:1';
+
+/** A node's name and ports. */
+interface Place {
+  name: string;
+  ports: NodePorts;
+}
 
 export interface WaitingOptions {
   /** ms. Default 15 000. */
@@ -42,39 +54,49 @@ export class StanCluster {
 
   readonly #temporary: boolean;
   readonly #ports: readonly number[];
+  readonly #network: Network | undefined;
   #stopping: Promise<void> | undefined;
 
-  private constructor(options: CheckedClusterOptions, server: string, dir: string, ports: readonly number[]) {
+  private constructor(
+    options: CheckedClusterOptions,
+    server: string,
+    dir: string,
+    ports: readonly number[],
+    places: readonly Place[],
+    network: Network | undefined,
+  ) {
     this.mode = options.mode;
     this.clusterId = options.clusterId;
     this.dir = dir;
     this.#temporary = options.dir === undefined;
     this.#ports = ports;
-
-    const names = Array.from({ length: options.nodes }, (_, i) => nodeName(i));
-    const portsOf = names.map((_, i) => {
-      const [client, monitor, route] = ports.slice(3 * i, 3 * i + 3) as [number, number, number];
-      return { client, monitor, route };
-    });
-    this.nodes = names.map((name, i) => {
-      const own = join(dir, name);
+    this.#network = network;
+    this.nodes = places.map(({ name, ports: own }) => {
+      const home = join(dir, name);
+      const proxy = network?.clients(name);
       return new StanNode({
         server,
-        dir: own,
-        url: `nats://127.0.0.1:${portsOf[i]?.client}`,
+        dir: home,
+        url: `nats://127.0.0.1:${proxy?.port ?? own.client}`,
         config: {
           name,
           mode: options.mode,
           clusterId: options.clusterId,
           store: options.store,
-          ports: portsOf[i] as { client: number; monitor: number; route: number },
-          routes: portsOf.filter((_, j) => j !== i).map((other) => `127.0.0.1:${other.route}`),
-          peers: names,
-          storeDir: options.mode === 'fault-tolerant' ? join(dir, 'store') : join(own, 'store'),
-          raftDir: join(own, 'raft'),
+          ports: own,
+          routes:
+            network?.routesOf(name) ??
+            places.filter((other) => other.name !== name).map((other) => `127.0.0.1:${other.ports.route}`),
+          peers: places.map((place) => place.name),
+          storeDir: options.mode === 'fault-tolerant' ? join(dir, 'store') : join(home, 'store'),
+          raftDir: join(home, 'raft'),
           raft: options.raft,
+          advertise: proxy && { client: `127.0.0.1:${proxy.port}`, route: NOWHERE },
           extra: options.config,
         },
+        proxy,
+        onListening: network && (() => network.up(name)),
+        onEnd: network && (() => void network.down(name)),
       });
     });
   }
@@ -98,7 +120,10 @@ export class StanCluster {
         return await StanCluster.#boot(checked, server);
       } catch (error) {
         // Somebody took a port between our looking and the server's listening.
-        if (tries < PORT_TRIES && error instanceof ServerStartError && error.addressInUse !== undefined) continue;
+        const taken =
+          (error instanceof ServerStartError && error.addressInUse !== undefined) ||
+          (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+        if (tries < PORT_TRIES && taken) continue;
         throw error;
       }
     }
@@ -106,15 +131,30 @@ export class StanCluster {
 
   static async #boot(options: CheckedClusterOptions, server: string): Promise<StanCluster> {
     const deadline = performance.now() + options.startTimeout;
-    const ports = await takePorts(3 * options.nodes);
-    let dir = options.dir;
+    const names = Array.from({ length: options.nodes }, (_, i) => nodeName(i));
+    const routed = options.mode !== 'single';
+    const proxies = options.proxied ? Network.portsNeeded(options.nodes, routed) : 0;
+    const ports = await takePorts(3 * options.nodes + proxies);
+    const places = names.map((name, i) => {
+      const [client, monitor, route] = ports.slice(3 * i, 3 * i + 3) as [number, number, number];
+      return { name, ports: { client, monitor, route } };
+    });
+    let network: Network | undefined;
+    if (options.proxied) {
+      const own = ports.slice(3 * options.nodes);
+      network = await Network.create(places, own, routed, randomFrom(options.seed)).catch((error: unknown) => {
+        releasePorts(ports);
+        throw error;
+      });
+    }
+    let { dir } = options;
     if (dir === undefined) {
       // The real path: the servers are told it, and a link on the way (macOS: /tmp) may not mean the same to them.
       dir = join(realpathSync(tmpdir()), `${TEMPORARY_PREFIX}${randomBytes(8).toString('hex')}`);
       reaper.guard(dir); // before it exists: there is no instant at which it would be left behind
     }
     await mkdir(dir, { recursive: true, mode: 0o700 });
-    const cluster = new StanCluster(options, server, dir, ports);
+    const cluster = new StanCluster(options, server, dir, ports, places, network);
     try {
       const left = () => Math.max(Math.round(deadline - performance.now()), 1);
       await Promise.all(cluster.nodes.map((node) => node.start({ timeout: left() })));
@@ -134,11 +174,9 @@ export class StanCluster {
   /** The node called `name` (`a`, `b`, …). */
   node(name: string): StanNode {
     const found = this.nodes.find((node) => node.name === name);
-    if (!found) {
-      const names = this.nodes.map((node) => node.name).join(', ');
-      throw new ResilientStanError('ERR_STAN_INVALID_ARGUMENT', `there is no node '${name}'; there are: ${names}`);
-    }
-    return found;
+    if (found) return found;
+    const names = this.nodes.map((node) => node.name).join(', ');
+    throw new InvalidArgumentError('name', `there is no node '${name}'; there are: ${names}`);
   }
 
   /**
@@ -208,6 +246,54 @@ export class StanCluster {
     return joined.every(Boolean);
   }
 
+  /**
+   * Cuts the network between two groups of nodes, in a proxied cluster: nothing that one sends reaches the other. As in a
+   * real network, connections stay open and mute, and what was sent arrives late, or never.
+   * @param options.oneWay only what `one` sends does not reach `other`. Default false.
+   * @throws InvalidArgumentError when the cluster is not proxied, or a node is on both sides
+   */
+  async partition(
+    one: readonly StanNode[],
+    other: readonly StanNode[],
+    options: { oneWay?: boolean } = {},
+  ): Promise<Cut> {
+    const names = (nodes: readonly StanNode[]) => nodes.map((node) => this.#own(node).name);
+    return this.#proxied().partition(names(one), names(other), options.oneWay ?? false);
+  }
+
+  /**
+   * Cuts one node off from the others, in a proxied cluster. Its clients still reach it: what they see of it is silence.
+   * @param options.clients cut them off, too. Default false.
+   * @throws InvalidArgumentError when the cluster is not proxied
+   */
+  async isolate(node: StanNode, options: { clients?: boolean } = {}): Promise<Cut> {
+    return this.#proxied().isolate(this.#own(node).name, options.clients ?? false);
+  }
+
+  /** Mends the network of a proxied cluster: all cuts and all toxics, whoever put them there, are gone. */
+  async heal(): Promise<void> {
+    this.#proxied().heal();
+  }
+
+  /**
+   * The proxy through which `from` dials `to`, in a proxied cluster, to put toxics in. The one connection that two nodes
+   * keep may be the one or the other of them has dialled: what concerns the pair goes into both proxies.
+   */
+  route(from: StanNode, to: StanNode): Proxy {
+    if (from === to) throw new InvalidArgumentError('to', `node '${to.name}' does not dial itself`);
+    return this.#proxied().route(this.#own(from).name, this.#own(to).name);
+  }
+
+  #proxied(): Network {
+    if (this.#network) return this.#network;
+    throw new InvalidArgumentError('proxied', NOT_PROXIED);
+  }
+
+  #own(node: StanNode): StanNode {
+    if (this.nodes.includes(node)) return node;
+    throw new InvalidArgumentError('node', `${describeNode(node)} is not a node of this cluster`);
+  }
+
   #overview(): string {
     return this.nodes
       .map((node) => {
@@ -252,6 +338,7 @@ export class StanCluster {
 
   async #end(how: 'kill' | 'stop'): Promise<void> {
     const ended = await Promise.allSettled(this.nodes.map((node) => node[how]()));
+    await this.#network?.close();
     releasePorts(this.#ports);
     if (this.#temporary) {
       await rm(this.dir, { recursive: true, force: true });
@@ -264,4 +351,8 @@ export class StanCluster {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
+}
+
+function describeNode(node: unknown): string {
+  return node instanceof StanNode ? `node '${node.name}'` : String(node);
 }

@@ -9,6 +9,9 @@ export type { ClusterMode, ConfigValue, RaftTimings, StoreKind } from './config.
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
 export { Monitor } from './monitor.js';
 export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
+export type { Cut } from './network.js';
+export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
+export type { Direction, Toxic, ToxicKind } from './toxics.js';
 export { StanNode, type NodeExit } from './node.js';
 export {
   cacheDirectory,

@@ -6,12 +6,15 @@ import { nodeConfig, renderConfig, type NodeConfig } from './config.js';
 import { ServerStartError } from './errors.js';
 import { Monitor } from './monitor.js';
 import { processState } from './process-state.js';
+import type { Proxy } from './proxy.js';
 import { reaper } from './reaper.js';
 import { addressInUse, FRESH, LineRing, readLine, type ServerLogState } from './server-log.js';
 import { keepAlive, sleep, waitFor } from './wait.js';
 
 /** How many lines of its log a node keeps. */
 const LOG_LINES = 5000;
+
+export const NOT_PROXIED = 'there is no proxy to break: start the cluster with { proxied: true }';
 
 /** How the last life of a node ended. */
 export interface NodeExit {
@@ -31,6 +34,12 @@ export interface NodeSettings {
   /** Where clients reach it: its own port, or its proxy's. */
   url: string;
   config: NodeConfig;
+  /** What clients go through to reach it. */
+  proxy?: Proxy | undefined;
+  /** It listens: awaited by `start()`. */
+  onListening?: (() => Promise<void>) | undefined;
+  /** Its process has ended. */
+  onEnd?: (() => void) | undefined;
 }
 
 /**
@@ -50,6 +59,7 @@ export class StanNode {
   readonly #log = new LineRing(LOG_LINES);
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
+  #reachable: Promise<void> | undefined;
   #starting: Promise<void> | undefined;
   #state: ServerLogState = FRESH;
   #servingSince = 0;
@@ -71,6 +81,15 @@ export class StanNode {
   /** The ports the server itself listens on, on 127.0.0.1. */
   get ports(): { client: number; monitor: number; route: number } {
     return { ...this.#settings.config.ports };
+  }
+
+  /**
+   * The proxy between its clients and it, to put toxics in: in a proxied cluster only.
+   * @throws InvalidArgumentError in any other
+   */
+  get proxy(): Proxy {
+    if (this.#settings.proxy) return this.#settings.proxy;
+    throw new InvalidArgumentError('proxied', NOT_PROXIED);
   }
 
   /** Process ID of the server itself; undefined while it is down. */
@@ -233,6 +252,7 @@ export class StanNode {
     this.#lifeStart = this.#log.count;
     const child = reaper.launch(server, ['-c', file], dir);
     this.#child = child;
+    this.#reachable = undefined;
     this.#exited = this.#watch(child);
 
     try {
@@ -241,6 +261,7 @@ export class StanNode {
         interval: 10,
         what: () => `(of ${timeout} ms in all) node '${this.name}' is not up. ${this.#lastWords()}`,
       });
+      await this.#reachable;
     } catch (error) {
       const killed = this.#asked;
       await this.kill();
@@ -310,6 +331,7 @@ export class StanNode {
         this.#child = undefined;
         this.#paused = false;
         this.#lastExit = { code, signal, asked: this.#asked, at: new Date() };
+        this.#settings.onEnd?.();
         this.#note(`ended: ${signal ?? `exit code ${code}`}${this.#asked ? '' : ' (nobody asked for it)'}`);
         resolve();
       };
@@ -326,6 +348,10 @@ export class StanNode {
     const before = this.#state;
     this.#state = readLine(before, line);
     if (this.#state.serving && !before.serving) this.#servingSince = performance.now();
+    if (this.#state.accepting && !before.accepting) {
+      this.#reachable = this.#settings.onListening?.();
+      this.#reachable?.catch(() => {}); // start() tells
+    }
   }
 
   /** What the harness did, between the server's own lines. */
