@@ -1,0 +1,1084 @@
+import assert from 'node:assert/strict';
+import {
+  AbortedError,
+  ClosedError,
+  InvalidArgumentError,
+  OutboxFullError,
+  PayloadTooLargeError,
+  PermissionError,
+  PublishRejectedError,
+  PublishTimeoutError,
+} from '../../../src/errors.js';
+import { ScriptedSession } from '../../support/scripted-session.js';
+import { ackOf, errorOf, ignore, reactions, settled, setup } from './setup.js';
+
+describe('Publisher: handing over', () => {
+  it('hands a message over within publish() when a session is there, and resolves with its ack', async () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    const publish = publisher.publish('foo', 'hello');
+    assert.deepEqual(session.texts, ['hello']);
+    assert.equal(await settled(publish), 'pending');
+    session.answer(0);
+    assert.deepEqual(await ackOf(publish), { guid: 'guid-1-0', channel: 'foo', attempts: 1 });
+  });
+
+  it('keeps messages while there is no session, and hands them over in order when there is one', () => {
+    const { publisher, attach } = setup();
+    for (const text of ['1', '2', '3']) void publisher.publish(text === '2' ? 'b' : 'a', text);
+    assert.deepEqual(attach().texts, ['1', '2', '3']);
+  });
+
+  it('keeps at most maxInFlight in flight, and each ack lets the next one go', () => {
+    const { publisher, attach } = setup({ maxInFlight: 2 });
+    const session = attach();
+    for (const text of ['1', '2', '3', '4']) void publisher.publish('a', text);
+    assert.deepEqual(session.texts, ['1', '2']);
+    session.answer(1);
+    assert.deepEqual(session.texts, ['1', '2', '3']);
+    assert.equal(publisher.stats.inFlight, 2);
+  });
+
+  it('says once per burst that an answer is owed, and how long each ack took', () => {
+    const { publisher, attach, time } = setup();
+    for (let i = 0; i < 5; i++) void publisher.publish('a', 'x');
+    const session = attach();
+    assert.equal(session.owedCalls, 1);
+    time.advance(7);
+    session.answer(0);
+    time.advance(3);
+    session.answer(1);
+    assert.deepEqual(session.roundTrips, [7, 10]);
+  });
+
+  it('copies bytes at publish(), so that the caller may reuse his array', () => {
+    const { publisher, attach } = setup();
+    for (const size of [3, 5000]) {
+      for (const make of [() => Buffer.alloc(size, 'a'), () => new Uint8Array(size).fill(97)]) {
+        const data = make();
+        void publisher.publish('a', data);
+        data.fill(98);
+      }
+    }
+    const session = attach();
+    assert.deepEqual(
+      session.texts,
+      [3, 3, 5000, 5000].map((n) => 'a'.repeat(n)),
+    );
+  });
+
+  it('hands over any text as its UTF-8, and empty payloads, too', () => {
+    const { publisher, attach } = setup();
+    const texts = ['', 'plain', 'grün', '日本語', '😀', 'x'.repeat(3000), '日'.repeat(3000), '\ud800'];
+    for (const text of texts) void publisher.publish('a', text);
+    void publisher.publish('a', new Uint8Array(0));
+    const session = attach();
+    assert.deepEqual(
+      session.sendings.map(({ data }) => Buffer.from(data)),
+      [...texts.map((text) => Buffer.from(text)), Buffer.alloc(0)],
+    );
+  });
+
+  it('does nothing on a dead session, before and after its end is announced', async () => {
+    const { publisher, attach, bugs } = setup();
+    const session = attach();
+    session.alive = false;
+    const publish = publisher.publish('a', '1');
+    publisher.pause();
+    publisher.resume();
+    publisher.probe();
+    assert.deepEqual(session.texts, []);
+    publisher.detach();
+    assert.equal(await settled(publish), 'pending');
+    assert.deepEqual(attach().texts, ['1']);
+    assert.deepEqual(bugs, []);
+  });
+
+  it('copes with a session that answers while it is being called', async () => {
+    const { publisher } = setup({ maxInFlight: 1 });
+    const publishes = ['1', '2', '3', '4'].map((text) => publisher.publish('a', text));
+    const session = new ScriptedSession();
+    session.onPublish = () => session.answer(session.sendings.length - 1);
+    publisher.attach(session);
+    for (const publish of publishes) assert.equal((await ackOf(publish)).attempts, 1);
+    assert.deepEqual(session.texts, ['1', '2', '3', '4']);
+  });
+
+  it('copes with a session that ends while it is being called, and with the next one coming at once', async () => {
+    const { publisher, attach } = setup();
+    const publishes = ['1', '2', '3'].map((text) => publisher.publish('a', text));
+    const first = new ScriptedSession(1);
+    let second: ScriptedSession | undefined;
+    first.onLoss = () => {
+      publisher.detach();
+      second = attach(2);
+    };
+    first.onPublish = ({ text }) => {
+      if (text === '2') first.lose('disconnect', 'test');
+    };
+    publisher.attach(first);
+    assert.deepEqual(first.texts, ['1', '2']);
+    assert.deepEqual(second?.texts, ['1', '2', '3']);
+    second?.answerAll();
+    assert.deepEqual(
+      (await Promise.all(publishes)).map(({ attempts }) => attempts),
+      [2, 2, 1],
+    );
+  });
+
+  it('tells a session that throws to the error listener, not to the caller', async () => {
+    const { publisher, attach, bugs } = setup();
+    const session = attach();
+    session.onPublish = () => {
+      throw new Error('boom');
+    };
+    const publish = publisher.publish('a', '1');
+    assert.equal(await settled(publish), 'pending');
+    assert.equal(bugs.length, 1);
+    assert.match(bugs[0]?.message ?? '', /boom/);
+  });
+});
+
+describe('Publisher: strict', () => {
+  it('has one message of a channel in flight at a time, and the channels side by side', () => {
+    const { publisher, attach } = setup({ ordering: 'strict' });
+    const session = attach();
+    for (const text of ['a1', 'a2', 'b1', 'a3', 'b2']) void publisher.publish(text.charAt(0), text);
+    assert.deepEqual(session.texts, ['a1', 'b1']);
+    session.answer(1);
+    assert.deepEqual(session.texts, ['a1', 'b1', 'b2']);
+    session.answer(0);
+    assert.deepEqual(session.texts, ['a1', 'b1', 'b2', 'a2']);
+  });
+
+  it('lets channels take turns when the window is smaller than their number', () => {
+    const { publisher, attach } = setup({ ordering: 'strict', maxInFlight: 1 });
+    for (const text of ['a1', 'a2', 'b1', 'c1']) void publisher.publish(text.charAt(0), text);
+    const session = attach();
+    for (let n = 0; n < 4; n++) session.answer(n);
+    assert.deepEqual(session.texts, ['a1', 'b1', 'c1', 'a2']);
+  });
+
+  it('sends the unacknowledged first on the next session, in the order of publishing, over all channels', () => {
+    const { publisher, attach } = setup({ ordering: 'strict' });
+    const first = attach();
+    for (const text of ['a1', 'b1', 'c1', 'a2', 'd1']) void publisher.publish(text.charAt(0), text);
+    first.answer(0);
+    assert.deepEqual(first.texts, ['a1', 'b1', 'c1', 'd1', 'a2']);
+    first.lose('disconnect', 'test');
+    void publisher.publish('e', 'e1');
+    assert.deepEqual(attach().texts, ['b1', 'c1', 'a2', 'd1', 'e1']);
+  });
+
+  it('forgets channels that are not used any more', async () => {
+    const { publisher, attach } = setup({ ordering: 'strict', maxPending: 100_000 });
+    const session = attach();
+    session.onPublish = () => session.answer(session.sendings.length - 1);
+    for (let n = 0; n < 2000; n++) await publisher.publish(`channel.${n}`, 'x');
+    assert.equal(publisher.stats.acknowledged, 2000);
+    publisher.detach();
+    session.sendings.length = 0;
+    for (let n = 0; n < 2000; n++) void publisher.publish(`channel.${n}`, `${n}`);
+    const next = attach(2);
+    assert.deepEqual(
+      next.texts,
+      Array.from({ length: 1024 }, (_, n) => `${n}`),
+    );
+  });
+});
+
+describe('Publisher: from one session to the next', () => {
+  it('sends what is unacknowledged again, in order, then what waits', async () => {
+    const { publisher, attach } = setup({ maxInFlight: 3 });
+    const publishes = ['1', '2', '3', '4', '5'].map((text) => publisher.publish('a', text));
+    const first = attach();
+    first.answer(1);
+    assert.deepEqual(first.texts, ['1', '2', '3', '4']);
+    first.lose('disconnect', 'test');
+    const second = attach();
+    assert.deepEqual(second.texts, ['1', '3', '4']);
+    second.answerAll();
+    assert.deepEqual(second.texts, ['1', '3', '4', '5']);
+    assert.deepEqual(
+      (await Promise.all(publishes)).map(({ attempts }) => attempts),
+      [2, 1, 2, 2, 1],
+    );
+    assert.equal(publisher.stats.resent, 3);
+  });
+
+  it('believes no answer of a session that is gone', async () => {
+    const { publisher, attach } = setup();
+    const publish = publisher.publish('a', '1');
+    const first = attach();
+    first.alive = false;
+    first.answer(0);
+    assert.equal(await settled(publish), 'pending');
+    publisher.detach();
+    const second = attach();
+    first.sendings[0]?.answer(undefined, 'late');
+    assert.equal(await settled(publish), 'pending');
+    second.answer(0);
+    assert.deepEqual(await ackOf(publish), { guid: 'guid-2-0', channel: 'a', attempts: 2 });
+    second.sendings[0]?.answer('again', 'twice');
+    assert.equal(publisher.stats.acknowledged, 1);
+  });
+});
+
+describe('Publisher: a suspect session', () => {
+  it('hands nothing over while paused', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    publisher.pause();
+    void publisher.publish('a', '1');
+    assert.deepEqual(session.texts, []);
+    publisher.resume();
+    assert.deepEqual(session.texts, ['1']);
+  });
+
+  it('sends the oldest again when the leader has answered, and nothing new until that is acknowledged', async () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    const one = publisher.publish('a', '1');
+    const two = publisher.publish('a', '2');
+    time.advance(200);
+    publisher.pause();
+    const three = publisher.publish('a', '3');
+    publisher.resume();
+    assert.deepEqual(session.texts, ['1', '2', '1']);
+    assert.equal(publisher.oldestInFlight, time.now(), 'the ack that is owed now is that of the probe');
+    session.answer(2);
+    assert.equal((await ackOf(one)).attempts, 2);
+    assert.deepEqual(
+      session.texts,
+      ['1', '2', '1', '2', '3'],
+      'what was sent before the probe is lost, and goes first',
+    );
+    assert.deepEqual(session.roundTrips, [], 'the round trip of a probe is not a sample');
+    session.answerAll();
+    assert.deepEqual(await Promise.all([two, three].map(async (publish) => (await ackOf(publish)).attempts)), [2, 1]);
+    assert.equal(publisher.stats.resent, 2);
+  });
+
+  it('takes the first ack of the probed message, too, and goes on waiting for the second', async () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    const one = publisher.publish('a', '1');
+    void publisher.publish('a', '2');
+    publisher.pause();
+    void publisher.publish('a', '3');
+    publisher.resume();
+    session.answer(0);
+    assert.equal((await ackOf(one)).guid, 'guid-1-0');
+    assert.deepEqual(session.texts, ['1', '2', '1']);
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '2', '3']);
+  });
+
+  it('ends the probe when all that was in flight before it is settled: a slow leader costs one duplicate', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    publisher.pause();
+    void publisher.publish('a', '3');
+    publisher.resume();
+    session.answer(0);
+    session.answer(1);
+    assert.deepEqual(session.texts, ['1', '2', '1', '3']);
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '3'], 'its late ack says nothing about what was sent after it');
+    assert.equal(publisher.stats.resent, 1);
+  });
+
+  it('probes anew after another suspicion', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    publisher.pause();
+    publisher.resume();
+    publisher.pause();
+    publisher.resume();
+    assert.deepEqual(session.texts, ['1', '2', '1', '1']);
+    session.answer(3);
+    assert.deepEqual(session.texts, ['1', '2', '1', '1', '2']);
+  });
+
+  it('learns from the ack of an earlier probe as well', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    publisher.pause();
+    publisher.resume();
+    publisher.pause();
+    publisher.resume();
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '1', '2']);
+    void publisher.publish('a', '3');
+    assert.deepEqual(session.texts, ['1', '2', '1', '1', '2', '3'], 'and the probe is over');
+  });
+
+  it('keeps what a probe showed to be lost until it is resumed', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2', '3']) void publisher.publish('a', text);
+    publisher.pause();
+    publisher.resume();
+    publisher.pause();
+    session.answer(3);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1']);
+    assert.equal(publisher.stats.inFlight, 0);
+    publisher.resume();
+    assert.deepEqual(session.texts, ['1', '2', '3', '1', '2', '3']);
+  });
+
+  it('just goes on when nothing is in flight', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    publisher.pause();
+    void publisher.publish('a', '1');
+    publisher.resume();
+    assert.deepEqual(session.texts, ['1']);
+    assert.equal(publisher.stats.resent, 0);
+  });
+
+  it('does not repeat itself when resumed twice', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    void publisher.publish('a', '1');
+    publisher.resume();
+    publisher.pause();
+    publisher.resume();
+    publisher.resume();
+    assert.deepEqual(session.texts, ['1', '1']);
+  });
+
+  it('is over with a new session', () => {
+    const { publisher, attach } = setup();
+    const first = attach();
+    void publisher.publish('a', '1');
+    publisher.pause();
+    first.lose('path', 'test');
+    const second = attach();
+    void publisher.publish('a', '2');
+    assert.deepEqual(second.texts, ['1', '2']);
+  });
+
+  it('tells when the oldest in flight was overtaken, and probes it when asked', () => {
+    const { publisher, attach, time } = setup({ maxInFlight: 3 });
+    const session = attach();
+    for (const text of ['1', '2', '3', '4']) void publisher.publish('a', text);
+    const sentAt = time.now();
+    time.advance(10);
+    assert.equal(publisher.overtaken, false);
+    assert.equal(publisher.oldestInFlight, sentAt);
+    session.answer(1);
+    assert.equal(publisher.overtaken, true);
+    publisher.probe();
+    publisher.probe();
+    assert.deepEqual(session.texts, ['1', '2', '3', '4', '1'], 'one probe at a time');
+    assert.equal(publisher.overtaken, false);
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '3', '4', '1'], 'nothing new while it is under way');
+    session.answer(4);
+    assert.deepEqual(session.texts, ['1', '2', '3', '4', '1', '4']);
+    assert.equal(publisher.overtaken, false);
+  });
+
+  it('does not probe while paused, without a session, or with nothing in flight', () => {
+    const { publisher, attach } = setup();
+    publisher.probe();
+    const session = attach();
+    publisher.probe();
+    void publisher.publish('a', '1');
+    publisher.pause();
+    publisher.probe();
+    assert.deepEqual(session.texts, ['1']);
+  });
+
+  it('goes on when the probed message is given up', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    const controller = new AbortController();
+    ignore(publisher.publish('a', '1', { signal: controller.signal }));
+    void publisher.publish('a', '2');
+    publisher.pause();
+    void publisher.publish('a', '3');
+    publisher.resume();
+    controller.abort();
+    assert.deepEqual(session.texts, ['1', '2', '1'], 'its ack tells about 2 all the same');
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '2', '3']);
+  });
+
+  it('has nothing in flight without a session', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    void publisher.publish('a', '1');
+    session.lose('disconnect', 'test');
+    assert.equal(publisher.oldestInFlight, undefined);
+    assert.equal(publisher.overtaken, false);
+  });
+});
+
+describe('Publisher: bounds', () => {
+  it('rejects at once when maxPending is reached, and takes in again when there is room', async () => {
+    const { publisher, attach } = setup({ maxPending: 2 });
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    const error = await errorOf(publisher.publish('a', '3'));
+    assert.ok(error instanceof OutboxFullError);
+    assert.equal(error.delivery, 'not-sent');
+    assert.match(error.message, /2 messages \(2 bytes\).*maxPending: 2/);
+    session.answer(0);
+    void publisher.publish('a', '4');
+    assert.deepEqual(session.texts, ['1', '2', '4']);
+  });
+
+  it('rejects at once when maxPendingBytes is reached', async () => {
+    const { publisher } = setup({ maxPendingBytes: 10 });
+    void publisher.publish('a', 'ääää');
+    const error = await errorOf(publisher.publish('a', '123'));
+    assert.ok(error instanceof OutboxFullError);
+    assert.match(error.message, /1 messages \(8 bytes\).*maxPendingBytes: 10/);
+    assert.equal(await settled(publisher.publish('a', '12')), 'pending');
+  });
+
+  it('refuses what could never fit, whenFull or not', async () => {
+    for (const whenFull of ['reject', 'wait'] as const) {
+      const { publisher } = setup({ maxPendingBytes: 10, whenFull });
+      const error = await errorOf(publisher.publish('a', '12345678901'));
+      assert.ok(error instanceof InvalidArgumentError);
+      assert.equal(error.delivery, 'not-sent');
+      assert.match(error.message, /11 bytes.*maxPendingBytes is 10/);
+      assert.equal(await settled(publisher.publish('a', '1234567890')), 'pending');
+    }
+  });
+
+  it('waits for room in turn, a small one not before a large one', async () => {
+    const { publisher, attach } = setup({ maxPending: 2, maxPendingBytes: 10, whenFull: 'wait' });
+    const publishes = ['1', '2', '345678901', '4', '5'].map((text) => publisher.publish('a', text));
+    assert.equal(publisher.stats.pending, 2);
+    assert.equal(publisher.stats.waiting, 3);
+    const session = attach();
+    assert.deepEqual(session.texts, ['1', '2']);
+    session.answer(0);
+    assert.deepEqual(session.texts, ['1', '2', '345678901']);
+    session.answer(1);
+    assert.deepEqual(session.texts, ['1', '2', '345678901', '4']);
+    session.answerAll();
+    await Promise.all(publishes);
+    assert.deepEqual(session.texts, ['1', '2', '345678901', '4', '5']);
+  });
+
+  it('gives room back when a message is given up', async () => {
+    const { publisher, time } = setup({ maxPending: 1, whenFull: 'wait' });
+    ignore(publisher.publish('a', '1', { timeout: 100 }));
+    void publisher.publish('a', '2');
+    assert.equal(publisher.stats.waiting, 1);
+    time.advance(101);
+    await reactions();
+    assert.deepEqual(publisher.stats, {
+      published: 2,
+      acknowledged: 0,
+      rejected: 1,
+      resent: 0,
+      pending: 1,
+      pendingBytes: 1,
+      inFlight: 0,
+      waiting: 0,
+    });
+  });
+
+  it('times out and aborts what waits for room', async () => {
+    const { publisher, time, attach } = setup({ maxPending: 1, whenFull: 'wait' });
+    const controller = new AbortController();
+    void publisher.publish('a', '1');
+    const slow = publisher.publish('a', '2', { timeout: 100 });
+    const aborted = publisher.publish('a', '3', { signal: controller.signal });
+    void publisher.publish('a', '4');
+    ignore(slow, aborted);
+    time.advance(101);
+    controller.abort();
+    assert.equal((await errorOf(slow)).delivery, 'not-sent');
+    assert.equal((await errorOf(aborted)).delivery, 'not-sent');
+    const session = attach();
+    session.answerAll();
+    assert.deepEqual(session.texts, ['1', '4']);
+  });
+});
+
+describe('Publisher: the size on the wire', () => {
+  // clientId 'unit': 1 + 1 + 4, GUID and connection ID: 2 × (1 + 1 + 22), channel 'a': 1 + 1 + 1, data: 1 + 1 + n
+  const overhead = 6 + 48 + 3 + 2;
+
+  it('refuses what the server would close the connection over, and takes what just fits', async () => {
+    const { publisher, attach } = setup();
+    const session = attach(1, overhead + 50);
+    const error = await errorOf(publisher.publish('a', 'x'.repeat(51)));
+    assert.ok(error instanceof PayloadTooLargeError);
+    assert.equal(error.size, overhead + 51);
+    assert.equal(error.limit, overhead + 50);
+    assert.equal(error.delivery, 'not-sent');
+    void publisher.publish('a', 'x'.repeat(50));
+    assert.equal(session.sendings.length, 1);
+  });
+
+  it('goes by the limit last heard while there is no session', async () => {
+    let limit: number | undefined;
+    const { publisher } = setup({ maxPayload: () => limit });
+    assert.equal(await settled(publisher.publish('a', 'x'.repeat(2000))), 'pending');
+    limit = 1000;
+    assert.ok((await errorOf(publisher.publish('a', 'x'.repeat(2000)))) instanceof PayloadTooLargeError);
+  });
+
+  it('checks again when the server of the next session takes less', async () => {
+    const { publisher, attach } = setup({ maxInFlight: 1 });
+    const [sent, unsent, small] = ['1', '2', '3'].map((c, i) => publisher.publish('a', c.repeat(i === 2 ? 10 : 100)));
+    assert.ok(sent && unsent && small);
+    ignore(sent, unsent);
+    attach().lose('disconnect', 'test');
+    const second = attach(2, overhead + 50);
+    assert.deepEqual(second.texts, ['3333333333']);
+    const tooLate = await errorOf(sent);
+    assert.ok(tooLate instanceof PublishRejectedError);
+    assert.equal(tooLate.delivery, 'unknown');
+    assert.ok(tooLate.cause instanceof PayloadTooLargeError);
+    const never = await errorOf(unsent);
+    assert.ok(never instanceof PayloadTooLargeError);
+    assert.equal(never.delivery, 'not-sent');
+    assert.equal(publisher.stats.pending, 1);
+  });
+});
+
+describe('Publisher: timeout', () => {
+  it('gives up an unsent message for good', async () => {
+    const { publisher, attach, time } = setup();
+    const publish = publisher.publish('a', '1', { timeout: 500 });
+    time.advance(499);
+    assert.equal(await settled(publish), 'pending');
+    time.advance(2);
+    const error = await errorOf(publish);
+    assert.ok(error instanceof PublishTimeoutError);
+    assert.equal(error.delivery, 'not-sent');
+    assert.match(error.message, /500 ms/);
+    assert.deepEqual(attach().texts, []);
+  });
+
+  it('does not know about one that was sent', async () => {
+    const { publisher, attach, time } = setup();
+    const publish = publisher.publish('a', '1', { timeout: 500 });
+    const first = attach();
+    first.lose('disconnect', 'test');
+    time.advance(501);
+    const error = await errorOf(publish);
+    assert.equal(error.delivery, 'unknown');
+    assert.deepEqual(attach().texts, [], 'it is not sent again');
+  });
+
+  it('lets the window go on', () => {
+    const { publisher, attach, time } = setup({ maxInFlight: 1 });
+    const session = attach();
+    ignore(publisher.publish('a', '1', { timeout: 500 }));
+    void publisher.publish('a', '2');
+    time.advance(501);
+    assert.deepEqual(session.texts, ['1', '2']);
+    session.answer(0);
+    assert.equal(publisher.stats.inFlight, 1, 'a late ack of a message given up changes nothing');
+    assert.equal(session.roundTrips.length, 1, 'but it shows a living leader');
+  });
+
+  it('keeps different timeouts apart', async () => {
+    const { publisher, time } = setup();
+    const publishes = [300, 100, 200].map((timeout) => publisher.publish('a', `${timeout}`, { timeout }));
+    const states: string[] = [];
+    for (let step = 0; step < 4; step++) {
+      states.push((await Promise.all(publishes.map(settled))).map((s) => (s === 'pending' ? '.' : 'x')).join(''));
+      time.advance(101);
+    }
+    assert.deepEqual(states, ['...', '.x.', '.xx', 'xxx']);
+  });
+
+  it('leaves no timer behind', async () => {
+    const { publisher, time, attach } = setup();
+    ignore(publisher.publish('a', '1', { timeout: 500 }));
+    const session = attach();
+    session.answer(0);
+    await reactions();
+    publisher.rejectAll(new ClosedError());
+    assert.equal(time.armed, 0);
+  });
+});
+
+describe('Publisher: signal', () => {
+  it('rejects at once when it is aborted already', async () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    const reason = new Error('enough');
+    const error = await errorOf(publisher.publish('a', '1', { signal: AbortSignal.abort(reason) }));
+    assert.ok(error instanceof AbortedError);
+    assert.equal(error.cause, reason);
+    assert.equal(error.delivery, 'not-sent');
+    assert.deepEqual(session.texts, []);
+  });
+
+  it('gives up each of its messages, with what is known of it', async () => {
+    const { publisher, attach } = setup({ maxInFlight: 1 });
+    const session = attach();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const [sent, unsent] = ['1', '2'].map((text) => publisher.publish('a', text, { signal }));
+    const other = publisher.publish('a', '3');
+    assert.ok(sent && unsent);
+    ignore(sent, unsent);
+    controller.abort('why not');
+    const errors = [await errorOf(sent), await errorOf(unsent)];
+    assert.deepEqual(
+      errors.map(({ delivery, cause }) => [delivery, cause]),
+      [
+        ['unknown', 'why not'],
+        ['not-sent', 'why not'],
+      ],
+    );
+    assert.deepEqual(session.texts, ['1', '3']);
+    session.answer(1);
+    await ackOf(other);
+  });
+
+  it('listens once to a signal, however many messages share it, and not after the last is settled', async () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const { addEventListener, removeEventListener } = signal;
+    signal.addEventListener = (...args: Parameters<typeof addEventListener>) => {
+      listeners++;
+      addEventListener.apply(signal, args);
+    };
+    signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => {
+      listeners--;
+      removeEventListener.apply(signal, args);
+    };
+    for (let n = 0; n < 100; n++) void publisher.publish('a', 'x', { signal });
+    assert.equal(listeners, 1);
+    session.answerAll();
+    await reactions();
+    assert.equal(listeners, 0);
+  });
+});
+
+describe('Publisher: answers with an error', () => {
+  const UNREGISTERED = 'stan: invalid publish request';
+
+  it('"invalid publish request" ends the session, and the message goes out on the next one', async () => {
+    const { publisher, attach } = setup();
+    const publish = publisher.publish('a', '1');
+    const first = attach();
+    first.answer(0, UNREGISTERED);
+    assert.deepEqual(
+      first.losses.map(({ reason }) => reason),
+      ['replaced'],
+    );
+    const second = attach();
+    assert.deepEqual(second.texts, ['1']);
+    second.answer(0);
+    assert.equal((await ackOf(publish)).attempts, 2);
+  });
+
+  it('"invalid publish request" on three sessions in a row is the message’s own fault', async () => {
+    const { publisher, attach } = setup();
+    const publish = publisher.publish('a', '1');
+    const sessions = [attach()];
+    sessions[0]?.answer(0, UNREGISTERED);
+    sessions.push(attach());
+    sessions[1]?.answer(0, UNREGISTERED);
+    assert.equal(await settled(publish), 'pending');
+    sessions.push(attach());
+    sessions[2]?.answer(0, UNREGISTERED);
+    const error = await errorOf(publish);
+    assert.ok(error instanceof PublishRejectedError);
+    assert.equal(error.delivery, 'rejected');
+    assert.match(error.message, /invalid publish request.*client ID/);
+    assert.deepEqual(
+      sessions.map(({ losses }) => losses.length),
+      [1, 1, 0],
+    );
+  });
+
+  it('"invalid publish request" for a message that is given up ends the session all the same', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    ignore(publisher.publish('a', '1', { timeout: 10 }));
+    time.advance(11);
+    session.answer(0, UNREGISTERED);
+    assert.equal(session.losses.length, 1);
+  });
+
+  for (const text of [
+    'node is not the leader',
+    'leadership lost while committing log',
+    'raft is already shutdown',
+    'stan: channel is being deleted',
+    'server is shutting down',
+  ]) {
+    it(`"${text}": doubt, a short back-off, then again in order`, async () => {
+      const { publisher, attach, time } = setup();
+      const session = attach();
+      const publishes = ['1', '2'].map((t) => publisher.publish('a', t));
+      session.answer(0, text);
+      session.answer(1, text);
+      publishes.push(publisher.publish('a', '3'));
+      assert.equal(session.doubts, 1, 'once per burst');
+      assert.deepEqual(session.roundTrips, [], 'that was no leader');
+      time.advance(49);
+      assert.deepEqual(session.texts, ['1', '2']);
+      time.advance(2);
+      assert.deepEqual(session.texts, ['1', '2', '1', '2', '3']);
+      session.answerAll();
+      assert.deepEqual(
+        (await Promise.all(publishes)).map(({ attempts }) => attempts),
+        [2, 2, 1],
+      );
+    });
+  }
+
+  it('doubles that back-off up to a second, and starts over after an ack', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    void publisher.publish('a', '1');
+    const waits: number[] = [];
+    for (let n = 0; n < 7; n++) {
+      session.answer(n, 'node is not the leader');
+      let waited = 0;
+      while (session.sendings.length === n + 1) {
+        time.advance(1);
+        waited++;
+      }
+      waits.push(waited);
+    }
+    assert.deepEqual(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+    session.answer(7);
+    void publisher.publish('a', '2');
+    session.answer(8, 'node is not the leader');
+    time.advance(51);
+    assert.equal(session.sendings.length, 10);
+  });
+
+  it('does not carry that back-off over to the next session', () => {
+    const { publisher, attach, time } = setup();
+    const first = attach();
+    void publisher.publish('a', '1');
+    first.answer(0, 'node is not the leader');
+    first.lose('disconnect', 'test');
+    assert.equal(time.armed, 0);
+    assert.deepEqual(attach().texts, ['1']);
+  });
+
+  it('retries any other error after 100, 200 and 400 ms, then rejects with the server’s words and advice', async () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    const publish = publisher.publish('a', '1');
+    for (const [n, wait] of [100, 200, 400].entries()) {
+      session.answer(n, 'too many channels');
+      time.advance(wait - 1);
+      assert.equal(session.sendings.length, n + 1);
+      time.advance(2);
+      assert.equal(session.sendings.length, n + 2);
+    }
+    assert.equal(await settled(publish), 'pending');
+    session.answer(3, 'too many channels');
+    const error = await errorOf(publish);
+    assert.ok(error instanceof PublishRejectedError);
+    assert.equal(error.delivery, 'rejected');
+    assert.equal(error.channel, 'a');
+    assert.match(error.message, /'a'.*4 times.*"too many channels".*max_channels/);
+    assert.equal(session.doubts, 0);
+    assert.equal(session.roundTrips.length, 4, 'a leader answered');
+  });
+
+  it('acknowledges when a retry succeeds: the neighbour in the batch was to blame', async () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    const publish = publisher.publish('a', '1');
+    session.answer(0, 'rejecting channel "X"');
+    time.advance(101);
+    session.answer(1);
+    assert.equal((await ackOf(publish)).attempts, 2);
+  });
+
+  it('does not call a message rejected when an earlier sending may be stored', async () => {
+    for (const maybe of ['lost session', 'leadership lost'] as const) {
+      const { publisher, attach, time } = setup();
+      const publish = publisher.publish('a', '1');
+      let session = attach();
+      let n = 0;
+      if (maybe === 'lost session') {
+        session.lose('disconnect', 'test');
+        session = attach();
+      } else {
+        session.answer(n++, 'leadership lost while committing log');
+        time.advance(60);
+      }
+      for (let tries = 0; tries < 4; tries++) {
+        session.answer(n++, 'too many channels');
+        time.advance(500);
+      }
+      const error = await errorOf(publish);
+      assert.ok(error instanceof PublishRejectedError);
+      assert.equal(error.delivery, 'unknown', maybe);
+    }
+  });
+
+  for (const ordering of ['pipelined', 'strict'] as const) {
+    it(`${ordering}: a refused channel keeps its own order, and holds up no other`, () => {
+      const { publisher, attach, time } = setup({ ordering });
+      const session = attach();
+      void publisher.publish('bad', 'b1');
+      session.answer(0, 'too many channels');
+      for (const text of ['b2', 'g1', 'b3', 'g2']) void publisher.publish(text.startsWith('b') ? 'bad' : 'good', text);
+      for (let n = 1; n < session.sendings.length; n++) session.answer(n);
+      assert.deepEqual(session.texts, ['b1', 'g1', 'g2']);
+      time.advance(101);
+      for (let n = 3; n < session.sendings.length; n++) session.answer(n);
+      assert.deepEqual(session.texts, ['b1', 'g1', 'g2', 'b1', 'b2', 'b3']);
+      void publisher.publish('bad', 'b4');
+      assert.equal(session.texts.at(-1), 'b4');
+    });
+
+    it(`${ordering}: a channel that refused a message for good gets no retries until it accepts one`, async () => {
+      const { publisher, attach, time } = setup({ ordering });
+      const session = attach();
+      const refuse = async (publish: Promise<unknown>): Promise<boolean> => {
+        let over = false;
+        publish.catch(() => (over = true));
+        session.answer(session.sendings.length - 1, 'too many channels');
+        await reactions();
+        return over;
+      };
+      const first = publisher.publish('bad', '1');
+      for (let tries = 0; tries < 3; tries++) {
+        assert.equal(await refuse(first), false);
+        time.advance(500);
+      }
+      assert.equal(await refuse(first), true);
+      assert.equal(await refuse(publisher.publish('bad', '2')), true);
+      const third = publisher.publish('bad', '3');
+      session.answer(session.sendings.length - 1);
+      await ackOf(third);
+      assert.equal(await refuse(publisher.publish('bad', '4')), false);
+    });
+  }
+
+  it('an error of a probe tells nothing, so the next one in flight is probed', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    for (const text of ['1', '2', '3']) void publisher.publish('a', text);
+    publisher.pause();
+    publisher.resume();
+    session.answer(3, 'node is not the leader');
+    assert.deepEqual(session.texts, ['1', '2', '3', '1']);
+    time.advance(51);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1', '2']);
+    session.answer(4);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1', '2', '1', '3'], 'now 3 is known to be lost, and goes after 1');
+  });
+
+  it('an error of the first sending of a probed message waits for what the probe brings', async () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    const publish = publisher.publish('a', '1');
+    publisher.pause();
+    publisher.resume();
+    session.answer(0, 'node is not the leader');
+    time.advance(2000);
+    assert.deepEqual(session.texts, ['1', '1']);
+    session.answer(1);
+    assert.equal((await ackOf(publish)).attempts, 2);
+  });
+
+  it('a late ack of an earlier sending on the same session settles the message', async () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    const [one, two] = ['1', '2'].map((text) => publisher.publish('a', text));
+    assert.ok(one && two);
+    publisher.pause();
+    publisher.resume();
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '2']);
+    session.answer(1);
+    assert.equal((await ackOf(two)).guid, 'guid-1-1');
+    session.answer(3, 'node is not the leader');
+    assert.equal(publisher.stats.pending, 0);
+  });
+});
+
+describe('Publisher: ackTimeout', () => {
+  it('gives the session up when the oldest in flight gets no ack although the leader answers', () => {
+    const { publisher, attach, time } = setup({ ackTimeout: 1000 });
+    const session = attach();
+    void publisher.publish('a', '1');
+    time.advance(600);
+    void publisher.publish('a', '2');
+    session.answer(1);
+    time.advance(399);
+    assert.deepEqual(session.losses, []);
+    time.advance(2);
+    assert.deepEqual(
+      session.losses.map(({ reason }) => reason),
+      ['ack_timeout'],
+    );
+    assert.deepEqual(attach().texts, ['1']);
+  });
+
+  it('counts from the last sending that was not a probe', () => {
+    const { publisher, attach, time } = setup({ ackTimeout: 1000 });
+    const session = attach();
+    void publisher.publish('a', '1');
+    time.advance(900);
+    publisher.pause();
+    publisher.resume();
+    time.advance(101);
+    assert.equal(session.losses.length, 1);
+  });
+
+  it('does not fire for what is acknowledged in time', () => {
+    const { publisher, attach, time } = setup({ ackTimeout: 1000 });
+    const session = attach();
+    for (let n = 0; n < 20; n++) {
+      void publisher.publish('a', 'x');
+      time.advance(300);
+      session.answer(n);
+    }
+    time.advance(5000);
+    assert.deepEqual(session.losses, []);
+    assert.equal(time.armed, 0);
+  });
+});
+
+describe('Publisher: flush', () => {
+  it('resolves when every publish so far is settled, whatever comes later', async () => {
+    const { publisher, attach, time } = setup();
+    await publisher.flush();
+    const session = attach();
+    void publisher.publish('a', '1');
+    ignore(publisher.publish('a', '2', { timeout: 100 }));
+    let flushed = 0;
+    void publisher.flush().then(() => flushed++);
+    void publisher.flush().then(() => flushed++);
+    void publisher.publish('a', '3');
+    session.answer(0);
+    await reactions();
+    assert.equal(flushed, 0);
+    time.advance(101);
+    await reactions();
+    assert.equal(flushed, 2);
+  });
+
+  it('waits for what waits for room', async () => {
+    const { publisher, attach } = setup({ maxPending: 1, whenFull: 'wait' });
+    void publisher.publish('a', '1');
+    void publisher.publish('a', '2');
+    let flushed = false;
+    void publisher.flush().then(() => (flushed = true));
+    const session = attach();
+    session.answer(0);
+    await reactions();
+    assert.equal(flushed, false);
+    session.answer(1);
+    await reactions();
+    assert.equal(flushed, true);
+  });
+});
+
+describe('Publisher: the end', () => {
+  it('takes nothing more in after stopIntake, and what is pending goes on', async () => {
+    const { publisher, attach } = setup();
+    const publish = publisher.publish('a', '1');
+    publisher.stopIntake();
+    const error = await errorOf(publisher.publish('a', '2'));
+    assert.ok(error instanceof ClosedError);
+    assert.equal(error.delivery, 'not-sent');
+    const session = attach();
+    assert.deepEqual(session.texts, ['1']);
+    session.answer(0);
+    await ackOf(publish);
+  });
+
+  it('rejects all that is left, each with what is known of it', async () => {
+    const { publisher, attach, time } = setup({ maxInFlight: 1, maxPending: 2, whenFull: 'wait' });
+    const publishes = ['1', '2', '3'].map((text) => publisher.publish('a', text, { timeout: 5000 }));
+    const session = attach();
+    const flushed = publisher.flush();
+    const cause = new Error('no more tries');
+    publisher.rejectAll(new ClosedError('it is over', { cause }));
+    const errors = await Promise.all(publishes.map(errorOf));
+    assert.ok(errors.every((error) => error instanceof ClosedError));
+    assert.deepEqual(
+      errors.map(({ message, delivery, cause }) => [message, delivery, cause]),
+      ['unknown', 'not-sent', 'not-sent'].map((delivery) => ['it is over', delivery, cause]),
+    );
+    await flushed;
+    assert.deepEqual(session.texts, ['1']);
+    assert.equal(time.armed, 0);
+    assert.ok((await errorOf(publisher.publish('a', '4'))) instanceof ClosedError);
+    publisher.attach(session);
+    assert.deepEqual(session.texts, ['1']);
+    assert.equal(publisher.stats.rejected, 4);
+    publisher.rejectAll(() => new Error('twice'));
+  });
+
+  it('makes any other reason the cause of a ClosedError', async () => {
+    const { publisher } = setup();
+    const publish = publisher.publish('a', '1');
+    const reason = new TypeError('gave up');
+    publisher.rejectAll(reason);
+    const error = await errorOf(publish);
+    assert.ok(error instanceof ClosedError);
+    assert.equal(error.cause, reason);
+    assert.equal(error.message, 'gave up');
+  });
+
+  it('is the same for a reason that is made on demand', async () => {
+    const { publisher } = setup();
+    const publish = publisher.publish('a', '1');
+    publisher.rejectAll(() => new ClosedError('made'));
+    assert.equal((await errorOf(publish)).message, 'made');
+  });
+});
+
+describe('Publisher: denied channels', () => {
+  const denied = new PermissionError('_STAN.pub.x.bad', 'not allowed', { delivery: 'rejected' });
+
+  for (const ordering of ['pipelined', 'strict'] as const) {
+    it(`${ordering}: rejects all messages of the channel, and no others`, async () => {
+      const { publisher, attach } = setup({ ordering, maxInFlight: 2, maxPending: 4, whenFull: 'wait' });
+      const bad = publisher.publish('bad', '1');
+      const good = publisher.publish('good', '2');
+      const more = ['3', '4', '5'].map((text) => publisher.publish('bad', text));
+      ignore(bad, ...more);
+      const first = attach();
+      first.lose('permission', 'denied');
+      publisher.denyChannel('bad', denied);
+      assert.equal(await errorOf(bad), denied, 'sent once, and that sending was the denied one');
+      for (const publish of more) assert.equal(await errorOf(publish), denied);
+      const second = attach();
+      assert.deepEqual(second.texts, ['2']);
+      second.answer(0);
+      await ackOf(good);
+    });
+  }
+
+  it('does not call rejected what an earlier session may have stored', async () => {
+    const { publisher, attach } = setup();
+    const sent = publisher.publish('bad', '1');
+    attach().lose('disconnect', 'test');
+    const fresh = publisher.publish('bad', '2');
+    ignore(sent, fresh);
+    attach();
+    publisher.denyChannel('bad', new PermissionError('bad', 'not allowed'));
+    const errors = [await errorOf(sent), await errorOf(fresh)];
+    assert.ok(errors.every((error) => error instanceof PermissionError));
+    assert.deepEqual(
+      errors.map(({ delivery }) => delivery),
+      ['unknown', 'rejected'],
+    );
+  });
+});
