@@ -1,0 +1,581 @@
+/**
+ * The long life of a subscription, over all its lives at the server: decides what comes of each message, runs the
+ * handler, acknowledges, and has it made again where the cursor says so.
+ */
+import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
+import { AbortedError, ClosedError, ResilientStanError } from '../errors.js';
+import type { ResolvedSubscribeOptions } from '../options.js';
+import { Barrier, type Party } from './barrier.js';
+import type { Clock } from './clock.js';
+import type { Cursor } from './cursor.js';
+import { Handling } from './handling.js';
+import type { DatedPlan, Knowledge } from './knowledge.js';
+import { lookAtLast } from './look.js';
+import { ReceivedMessage, type MessageHandler } from './message.js';
+import { Placement, type Remaking } from './placement.js';
+import { beginning, type Beginning } from './resume.js';
+import { Rhythm } from './rhythm.js';
+import { safeEmit } from './safe-emit.js';
+import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
+
+/** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
+export const unprocessed = Symbol('unprocessed');
+
+/** A silence at the start of a session that makes us look whether the channel is still the same, ms. */
+const LOOK_AFTER = 1000;
+/** How long a full window may stand still, with everything acknowledged, ms. */
+const STALL_AFTER = 1000;
+/** Between two remakes that changed nothing, ms. */
+const SHORTEST_DELAY = 100;
+const LONGEST_DELAY = 5000;
+/** By so much the server, and the way to us, may shorten ackWait, ms. */
+const EARLY = 100;
+/** How many sequences are watched for acknowledgements that nobody reads. */
+const UNREAD_LIMIT = 1000;
+
+export interface Counters {
+  delivered: number;
+  duplicatesDropped: number;
+  redelivered: number;
+}
+
+export interface ConsumerOwner {
+  readonly clock: Clock;
+  readonly counters: Counters;
+  /** A listener threw, or a subscription ended that nobody asked to end. */
+  onError(error: Error): void;
+  /** It was made again. */
+  remade(consumer: Consumer): void;
+  /** It is over. */
+  ended(consumer: Consumer): void;
+  /** Drops a durable that is not online. Resolves when the server has. */
+  drop(request: SubscribeRequest): Promise<void>;
+  log(message: string): void;
+}
+
+export class Consumer {
+  readonly channel: string;
+  readonly options: ResolvedSubscribeOptions;
+  /** Resolves when the server has it for the first time; rejects when that can never be. */
+  readonly ready: Promise<void>;
+  /** What the user has in hand. Set right after construction. */
+  subscription!: ResilientSubscription;
+  readonly #owner: ConsumerOwner;
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  readonly #knowledge: Knowledge<Consumer>;
+  readonly #cursor: Cursor;
+  readonly #handling: Handling;
+  readonly #placement: Placement;
+  readonly #rhythm = new Rhythm();
+  readonly #settleReady: { resolve: () => void; reject: (error: Error) => void };
+  #begun: Beginning;
+  #everMade = false;
+  /** Handlers run and events are emitted only when somebody has had the time to listen. */
+  #open = false;
+  #early: (() => void)[] = [];
+  #ended = false;
+  #draining = false;
+  #ending: Promise<void> | undefined;
+  #onAbort: (() => void) | undefined;
+
+  /** Messages on the current server-side subscription. */
+  #received = 0;
+  #stallSeen = false;
+  #cancelStall: (() => void) | undefined;
+  #cancelLook: (() => void) | undefined;
+  #cancelRemake: (() => void) | undefined;
+  /** Remakes in a row that brought nothing new. */
+  #futile = 0;
+  #remadeAt = -1;
+  /** Processed messages that came flagged on the current server-side subscription. */
+  #unread: Set<number> | undefined;
+
+  constructor(
+    owner: ConsumerOwner,
+    channel: string,
+    handler: MessageHandler,
+    options: ResolvedSubscribeOptions,
+    knowledge: Knowledge<Consumer>,
+  ) {
+    this.#owner = owner;
+    this.#clock = owner.clock;
+    this.#counters = owner.counters;
+    this.channel = channel;
+    this.options = options;
+    this.#knowledge = knowledge;
+    this.#cursor = knowledge.cursor;
+    knowledge.members.add(this);
+    this.#begun = beginning(options.startAt, this.#clock.now(), this.#clock.wallClock());
+    this.#handling = new Handling(
+      this,
+      options.manualAck ? (m) => this.#handle(m, handler) : handler,
+      options.concurrency,
+    );
+    this.#placement = new Placement(this, this.#clock);
+    let settle!: { resolve: () => void; reject: (error: Error) => void };
+    this.ready = new Promise((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    this.#settleReady = settle;
+    this.ready.catch(() => undefined);
+    const { signal } = options;
+    if (signal !== undefined) {
+      this.#onAbort = () => {
+        const error = new AbortedError(`the subscription to channel '${channel}' was aborted`, {
+          cause: signal.reason,
+        });
+        this.close(error).catch(() => undefined);
+      };
+      signal.addEventListener('abort', this.#onAbort, { once: true });
+    }
+  }
+
+  get lastSequence(): number {
+    return this.#cursor.lastSequence;
+  }
+
+  /** It is over, or about to be. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** When its silence becomes surprising. */
+  get surpriseAt(): number | undefined {
+    const at = this.#rhythm.surpriseAt;
+    // With its window full it is we who are silent.
+    if (at === undefined || !this.#placement.live || this.#cursor.outstanding >= this.options.maxInFlight)
+      return undefined;
+    return at;
+  }
+
+  askedAbout(): void {
+    this.#rhythm.asked();
+  }
+
+  // ── its lives at the server ─────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Makes it on a new session. Resolves when that is done, or can never be (then it has ended).
+   * @throws SessionEnded
+   */
+  async attach(session: Session): Promise<void> {
+    if (this.#ended || this.#draining || this.#placement.session === session) return this.#placement.settled;
+    this.#cancelTimers();
+    this.#rhythm.stop();
+    this.#stallSeen = false;
+    try {
+      await this.#placement.attach(session);
+    } catch (error) {
+      if (error instanceof SessionEnded) throw error;
+      if (this.#placement.session === session) this.impossible(error as ResilientStanError);
+      return;
+    }
+    this.#lookLater(session);
+  }
+
+  detach(): void {
+    this.#cancelTimers();
+    this.#rhythm.stop();
+    this.#knowledge.noteLost(this.#clock.now());
+    this.#placement.detach();
+  }
+
+  /** Some of what was on its way to us may be lost: fetch it, rather than wait for ackWait. */
+  remake(): void {
+    if (!this.#ended && !this.#draining) this.#placement.remake(this.#remaking);
+  }
+
+  get #remaking(): Remaking {
+    return this.options.durableName === undefined ? 'make-first' : 'close-first';
+  }
+
+  /** A remake that one of its own messages called for. While they change nothing, they come slower and slower. */
+  #remakeBecause(reason: string): void {
+    if (this.#ended || this.#draining || this.#cancelRemake !== undefined) return;
+    const highest = this.#cursor.highest?.sequence ?? 0;
+    this.#futile = highest === this.#remadeAt ? this.#futile + 1 : 0;
+    this.#remadeAt = highest;
+    // The first repetition is free: it tells what was lost on its way from what the server does not have.
+    const delay = this.#futile < 2 ? 0 : Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** (this.#futile - 2));
+    this.#owner.log(`channel '${this.channel}': ${reason}; subscribing again at the cursor in ${delay} ms`);
+    if (delay === 0) {
+      this.#placement.remake(this.#remaking);
+      return;
+    }
+    this.#cancelRemake = this.#clock.after(delay, () => {
+      this.#cancelRemake = undefined;
+      this.#placement.remake(this.#remaking);
+    });
+  }
+
+  /** For the placement: what to ask the server for. */
+  request(): { request: SubscribeRequest; plan: DatedPlan } {
+    const now = this.#clock.now();
+    const plan = this.#knowledge.plan(this.#begun, now);
+    if (this.#begun.requestedAt === undefined) this.#begun = { ...this.#begun, requestedAt: now };
+    const { durableName, queueGroup, maxInFlight, ackWait } = this.options;
+    const request: SubscribeRequest = {
+      channel: this.channel,
+      ...(durableName !== undefined && { durableName }),
+      ...(queueGroup !== undefined && { queueGroup }),
+      maxInFlight,
+      ackWait,
+      start: plan.start,
+    };
+    return { request, plan };
+  }
+
+  /** For the placement: the server has it. */
+  made(plan: DatedPlan, again: boolean): boolean {
+    // The channel started over since this was asked for: another request follows, for the new one.
+    if (plan.epoch !== this.#knowledge.epoch) return false;
+    this.#cancelRemake?.();
+    this.#cancelRemake = undefined;
+    this.#received = 0;
+    this.#unread = undefined;
+    this.#knowledge.noteAlive();
+    this.#cursor.begin(plan.at);
+    this.#emit('ready', { subscription: this.subscription });
+    if (again) this.#owner.remade(this);
+    if (!this.#everMade) {
+      this.#everMade = true;
+      this.#settleReady.resolve();
+      // Whoever waits for subscribe() shall have attached listeners before the first message.
+      this.#clock.soon(() => this.#openUp());
+    }
+    return true;
+  }
+
+  #openUp(): void {
+    this.#open = true;
+    const early = this.#early;
+    this.#early = [];
+    for (const emit of early) emit();
+    this.#handling.open();
+  }
+
+  /** For the placement: it cannot be made. */
+  impossible(error: ResilientStanError): void {
+    if (this.#ended) return;
+    const unasked = this.#everMade;
+    this.abandon(error);
+    // Otherwise subscribe() rejects with it.
+    if (unasked) this.#owner.onError(error);
+  }
+
+  // ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** For the placement: a message of the current server-side subscription. */
+  received(raw: RawMessage): void {
+    const now = this.#clock.now();
+    this.#rhythm.heard(now);
+    const sequence = raw.getSequence();
+    const time = raw.getTimestampRaw();
+    const redelivered = raw.isRedelivered();
+    if (++this.#received === this.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
+    switch (this.#cursor.receive(sequence, time, redelivered)) {
+      case 'deliver':
+        break;
+      case 'gap':
+        for (const gap of this.#cursor.takeGaps()) this.#emit('gap', gap);
+        break;
+      case 'held':
+        if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
+        break;
+      case 'done':
+        this.#counters.duplicatesDropped++;
+        this.#placement.ack(sequence);
+        if (redelivered) this.#noteUnread(sequence);
+        return;
+      case 'anchor':
+        this.#placement.ack(sequence);
+        return;
+      case 'hole':
+        this.#placement.mute();
+        this.#remakeBecause(`something before message ${sequence} is missing`);
+        return;
+      case 'reset':
+        this.#startOver(sequence);
+        return;
+    }
+    this.#knowledge.noteReceived(sequence, now);
+    this.#handling.push(new ReceivedMessage(this, raw, sequence, time, redelivered, this.#knowledge.epoch));
+    if (this.#cursor.doubtful) this.#lookNow();
+  }
+
+  /**
+   * With `manualAck`, a message that the handler left unacknowledged is handed over again when the server sends it
+   * again, as with the raw client; but not if it only comes because we subscribed again.
+   */
+  #handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
+    const knowledge = this.#knowledge;
+    if (knowledge.unacknowledged.size === 0) return false;
+    const before = knowledge.unacknowledged.get(sequence);
+    if (before === undefined || now - before.handedAt < this.options.ackWait - EARLY) return false;
+    knowledge.unacknowledged.delete(sequence);
+    const count = knowledge.noteFailure(sequence, now);
+    const { maxDeliveries } = this.options;
+    if (maxDeliveries === undefined || count < maxDeliveries) return true;
+    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, knowledge.epoch);
+    message.exhausted = new ResilientStanError(
+      'ERR_STAN_TIMEOUT',
+      `message ${sequence} of channel '${this.channel}' was handed over ${count} times and never acknowledged: ` +
+        `with manualAck, the handler has to call message.ack()`,
+    );
+    this.#handling.push(message);
+    return false;
+  }
+
+  /** With `manualAck`. */
+  #handle(message: ReceivedMessage, handler: MessageHandler): void | Promise<void> {
+    if (message.exhausted !== undefined) return this.#bury(message, message.exhausted);
+    // Acknowledged by its first handing over while it waited for this one.
+    if (message.epoch === this.#knowledge.epoch && !this.#cursor.isOutstanding(message.sequence)) {
+      message.settled = true;
+      return;
+    }
+    message.handedAt = this.#clock.now();
+    return handler(message);
+  }
+
+  /** For the handling: the handler is about to get it. */
+  starting(message: ReceivedMessage): void {
+    this.#counters.delivered++;
+    if (message.redelivered) this.#counters.redelivered++;
+  }
+
+  /** For the handling: the handler is done with it. */
+  processed(message: ReceivedMessage): void {
+    if (message.settled) return;
+    if (!this.options.manualAck) this.acknowledge(message);
+    else if (message.epoch === this.#knowledge.epoch) this.#knowledge.unacknowledged.set(message.sequence, message);
+  }
+
+  /** For `message.ack()`, and when its handler is done. */
+  acknowledge(message: ReceivedMessage): void {
+    if (message.settled) return;
+    message.settled = true;
+    // Of a channel that is gone: its number belongs to another message now.
+    if (message.epoch !== this.#knowledge.epoch) return;
+    const { sequence } = message;
+    this.#knowledge.forget(sequence);
+    if (this.#cursor.finish(sequence, message.time)) this.#placement.ack(sequence);
+  }
+
+  /** For the handling: the handler threw or rejected. */
+  failed(message: ReceivedMessage, error: unknown): Promise<void> | undefined {
+    if (error === unprocessed) {
+      this.#letGo(message);
+      return undefined;
+    }
+    this.#emit('handler_error', { error, message });
+    if (message.settled || message.epoch !== this.#knowledge.epoch) return undefined;
+    const failures = this.#knowledge.noteFailure(message.sequence, this.#clock.now());
+    const { maxDeliveries } = this.options;
+    if (maxDeliveries !== undefined && Math.max(failures, message.redeliveryCount + 1) >= maxDeliveries) {
+      return this.#bury(message, error);
+    }
+    this.#letGo(message);
+    return undefined;
+  }
+
+  /** It is not processed: to be handed over again when the server sends it again. */
+  #letGo(message: ReceivedMessage): void {
+    if (!message.settled && message.epoch === this.#knowledge.epoch) this.#cursor.fail(message.sequence);
+  }
+
+  /** Never rejects. */
+  async #bury(message: ReceivedMessage, error: unknown): Promise<void> {
+    try {
+      await this.options.deadLetter?.(message, error);
+    } catch (thrown) {
+      this.#emit('handler_error', { error: thrown, message });
+      this.#letGo(message);
+      return;
+    }
+    this.acknowledge(message);
+    this.#emit('dead_letter', { message, error });
+  }
+
+  // ── what may be wrong at the server ─────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * A subscription that was made in the moment of a leader's promotion may never have its acks read: then what is
+   * processed and acknowledged comes again and again.
+   */
+  #noteUnread(sequence: number): void {
+    const unread = (this.#unread ??= new Set());
+    if (!unread.has(sequence)) {
+      if (unread.size < UNREAD_LIMIT) unread.add(sequence);
+      return;
+    }
+    this.#unread = undefined;
+    this.#remakeBecause(`the server does not read our acknowledgement of message ${sequence}`);
+  }
+
+  /**
+   * The same, seen earlier: exactly one window of messages came, all are acknowledged, and no more come. In a channel
+   * that happens to end there, one needless remake per session.
+   */
+  #watchForStall(): void {
+    this.#stallSeen = true;
+    const check = (): void => {
+      this.#cancelStall = undefined;
+      if (this.#received !== this.options.maxInFlight || this.#ended || this.#draining) return;
+      if (this.#cursor.outstanding > 0) this.#cancelStall = this.#clock.after(STALL_AFTER, check);
+      else this.#remakeBecause('a full window is acknowledged and nothing follows');
+    };
+    this.#cancelStall = this.#clock.after(STALL_AFTER, check);
+  }
+
+  /**
+   * After a change of session, a silence may mean that the channel started over and has not come to where we wait. Then
+   * its newest message shows it.
+   */
+  #lookLater(session: Session): void {
+    if (this.#ended || this.#received > 0 || this.#cursor.highest === undefined) return;
+    this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
+      this.#cancelLook = undefined;
+      if (this.#received === 0) void this.#look(session);
+    });
+  }
+
+  #lookNow(): void {
+    this.#cursor.doubtful = false;
+    const { session } = this.#placement;
+    if (session !== undefined) void this.#look(session);
+  }
+
+  async #look(session: Session): Promise<void> {
+    const knowledge = this.#knowledge;
+    // One member of a group is enough.
+    if (knowledge.lookedOn === session) return;
+    knowledge.lookedOn = session;
+    const { epoch } = knowledge;
+    // What was received by now is in the channel, so its newest is not below it. What comes meanwhile does not count.
+    const highest = this.#cursor.highest;
+    const last = await lookAtLast(session, this.channel, this.#clock, LOOK_AFTER);
+    const stale = this.#ended || this.#draining || this.#placement.session !== session || knowledge.epoch !== epoch;
+    if (stale || last === undefined || highest === undefined) return;
+    if (last.sequence < highest.sequence || (last.sequence === highest.sequence && last.time !== highest.time)) {
+      this.#startOver(last.sequence);
+    } else if (last.sequence > highest.sequence && this.options.queueGroup === undefined && this.#received === 0) {
+      this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
+        this.#cancelLook = undefined;
+        if (this.#received === 0) this.#remakeBecause(`message ${last.sequence} is stored and nothing comes`);
+      });
+    }
+  }
+
+  /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */
+  #startOver(got: number): void {
+    const expected = (this.#cursor.highest?.sequence ?? 0) + 1;
+    this.#knowledge.startOver();
+    const members = [...this.#knowledge.members];
+    // A queue group that has members is where it is: all of ours leave before the first one comes back.
+    const barrier = new Barrier(members.length);
+    for (const member of members) member.#startOverWith(expected, got, barrier.party());
+  }
+
+  #startOverWith(expected: number, got: number, party: Party): void {
+    this.#placement.mute();
+    this.#cancelTimers();
+    this.#futile = 0;
+    this.#remadeAt = -1;
+    this.#emit('reset', { expected, got });
+    const { durableName, queueGroup } = this.options;
+    if (this.#ended || this.#draining) party.arrive();
+    else if (durableName !== undefined) this.#placement.remake('drop-first', party);
+    else this.#placement.remake(queueGroup === undefined ? 'make-first' : 'close-first', party);
+  }
+
+  // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Ends it and keeps a durable. */
+  close(error?: Error): Promise<void> {
+    return (this.#ending ??= this.#leave(false, error));
+  }
+
+  /** Ends it and drops a durable. */
+  unsubscribe(): Promise<void> {
+    return (this.#ending ??= this.#leave(true, undefined));
+  }
+
+  async #leave(drop: boolean, error: Error | undefined): Promise<void> {
+    if (this.#ended) return;
+    this.#stop();
+    if (!this.#everMade) {
+      this.#settleReady.reject(error ?? new ClosedError(`the subscription to channel '${this.channel}' was closed`));
+    }
+    const { durableName, ackWait } = this.options;
+    const { request } = this.request();
+    let cancel: (() => void) | undefined;
+    // No longer than ackWait: by then the server has given their messages to somebody else anyhow, and a handler that
+    // waits for this very promise must not wait for ever.
+    const patience = new Promise<void>((resolve) => {
+      cancel = this.#clock.after(ackWait, resolve);
+    });
+    const told = await this.#placement.end(drop, Promise.race([this.#handling.idle(), patience]));
+    cancel?.();
+    this.#finish(error);
+    if (drop && !told && durableName !== undefined) await this.#owner.drop(request);
+  }
+
+  /** Intake stops; resolves when no handler runs, and what they processed is acknowledged. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#cancelTimers();
+    this.#placement.stop();
+    this.#release();
+    await this.#handling.idle();
+  }
+
+  /** It is over at once, here; the server is not told. */
+  abandon(error: Error | undefined): void {
+    if (this.#over) return;
+    this.#stop();
+    this.#placement.detach();
+    if (!this.#everMade) this.#settleReady.reject(error ?? new ClosedError());
+    this.#finish(error);
+  }
+
+  #over = false;
+
+  #stop(): void {
+    this.#ended = true;
+    this.#cancelTimers();
+    this.#placement.stop();
+    this.#release();
+    if (this.#onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#onAbort = undefined;
+  }
+
+  /** What is queued will not run: another member of the group may have it. */
+  #release(): void {
+    for (const message of this.#handling.stop()) this.#letGo(message);
+  }
+
+  #finish(error: Error | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#knowledge.members.delete(this);
+    this.#owner.ended(this);
+    this.#emit('closed', error === undefined ? {} : { error });
+  }
+
+  #cancelTimers(): void {
+    this.#cancelStall?.();
+    this.#cancelLook?.();
+    this.#cancelRemake?.();
+    this.#cancelStall = this.#cancelLook = this.#cancelRemake = undefined;
+  }
+
+  #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {
+    if (!this.#open) {
+      this.#early.push(() => this.#emit(event, payload));
+      return;
+    }
+    safeEmit(this.subscription, event, payload, (error) => this.#owner.onError(error));
+  }
+}

@@ -1,0 +1,414 @@
+/**
+ * The cursor: what a subscription has received and processed, and so what is to be done with each message that comes.
+ * Pure. Two kinds: contiguous (plain and durable: every sequence is ours) and sparse (a queue group: any may be another
+ * member's).
+ *
+ * A sequence is *outstanding* from the moment it is taken until it is processed. What is taken and not outstanding is
+ * done, so nothing is kept of done messages: one that fails for ever costs one run, however many are processed after it.
+ */
+import { Runs } from './runs.js';
+
+/** What is to be done with a message. */
+export type Verdict =
+  /** Hand it over; it is outstanding from now on. */
+  | 'deliver'
+  /** Hand it over; but first tell of the gaps. */
+  | 'gap'
+  /** It is processed already: acknowledge it, nothing else. */
+  | 'done'
+  /** It is the one the subscription was resumed at, come to show that the channel is still the same: acknowledge it. */
+  | 'anchor'
+  /** It is queued or running: it will be acknowledged when its handler is done. Do nothing. */
+  | 'held'
+  /** Something before it is missing: do not take it, make the subscription again at its cursor. */
+  | 'hole'
+  /** It is of a new channel of the same name: the old one is gone. Do not take it; `reset()`, and start at the first. */
+  | 'reset';
+
+/** A sequence, and its timestamp where it is known (else NaN). */
+export interface Position {
+  sequence: number;
+  time: number;
+}
+
+/** Messages the server does not have any more; both ends included. */
+export interface Gap {
+  from: number;
+  to: number;
+}
+
+export interface Cursor {
+  receive(sequence: number, time: number, redelivered: boolean): Verdict;
+  /** It is processed. False if it was before. */
+  finish(sequence: number, time: number): boolean;
+  /** It was not processed: to be handed over again when it comes again. */
+  fail(sequence: number): void;
+  /** A server-side subscription was made; `at` is the sequence that was asked for, if one was. */
+  begin(at: Position | undefined): void;
+  /** The channel started over. */
+  reset(): void;
+  /** After the verdict 'gap': what is missing for good. */
+  takeGaps(): Gap[];
+  /** It was received and is not processed. */
+  isOutstanding(sequence: number): boolean;
+  /** The highest sequence below which everything is processed; 0 before the first message. */
+  readonly lastSequence: number;
+  /** The highest one received; undefined before the first message. */
+  readonly highest: Position | undefined;
+  /** How many are received and not processed. */
+  readonly outstanding: number;
+  /** A message came that could be of a new channel, and shows it in no certain way: worth a look. */
+  doubtful: boolean;
+}
+
+/**
+ * For subscriptions that see every message. `highest` is H below: everything from `#base` to H was taken.
+ *
+ * What a position tells: the server goes upward from where a subscription was made, and jumps only over what it does not
+ * have. So what is missing below a message was lost on its way to us, and a new subscription brings it; if the new one
+ * jumps over the same, the server does not have it.
+ */
+export class ContiguousCursor implements Cursor {
+  readonly #durable: boolean;
+  /** The highest sequence taken, and its timestamp. */
+  #highest = 0;
+  #highestTime = NaN;
+  /**
+   * The latest timestamp of all taken. Not always that of the highest: along a channel timestamps increase, except that
+   * a new leader's clock may be behind the old one's.
+   */
+  #latest = -Infinity;
+  /**
+   * Everything from here to the highest was taken; 0: not known yet. Below it are only messages that the server holds
+   * pending for us from before: of a durable's previous life, or lost on their way while we had nothing.
+   */
+  #base = 0;
+  /** The base is what the user asked for; no message has confirmed it. */
+  #assumed = false;
+  /** How far the current server-side subscription has come. Differs from the highest while it repeats what we know. */
+  #position = 0;
+  /** The current server-side subscription was made at this existing sequence and cannot bring a lower one; 0: unknown. */
+  #start = 0;
+  #anchor: Position | undefined;
+  readonly #outstanding = new Runs();
+  /** Outstanding and not in hand: to be handed over when they come again. */
+  readonly #failed = new Set<number>();
+  /** Processed ones below the base. */
+  readonly #below = new Runs();
+  /** The hole that was seen last, and in which life. */
+  #missing = { from: 0, to: 0, life: 0 };
+  #life = 0;
+  #gaps: Gap[] = [];
+  /** Never: what comes is either certain or no matter. */
+  doubtful = false;
+
+  /** @param from where the user wants it to start, if at a sequence. */
+  constructor(options: { durable: boolean; from?: number | undefined }) {
+    this.#durable = options.durable;
+    // A durable that exists starts where the server says.
+    if (options.from !== undefined && !options.durable) this.#assume(options.from);
+  }
+
+  receive(sequence: number, time: number, redelivered: boolean): Verdict {
+    // In order, as nearly always.
+    if (sequence === this.#highest + 1 && this.#position === this.#highest && this.#base !== 0) {
+      this.#take(sequence, time);
+      return 'deliver';
+    }
+    return this.#receiveOther(sequence, time, redelivered);
+  }
+
+  #receiveOther(sequence: number, time: number, redelivered: boolean): Verdict {
+    // The wrapped client makes messages of sequence 0 out of frames it could not read.
+    if (!(sequence >= 1)) return 'held';
+    if (this.#isOfNewChannel(sequence, time)) return 'reset';
+
+    if (this.#assumed && sequence < this.#base) {
+      // Asked for a sequence that is not there yet, the server gives what is published next, whatever its number.
+      this.#base = 0;
+      this.#highest = this.#position = 0;
+    }
+
+    const before = this.#position;
+    if (this.#base !== 0 && sequence > before + 1) {
+      const lacking = this.#lacking(before, sequence);
+      if (lacking.length > 0) {
+        if (!this.#confirmed(lacking[0]!.from, sequence, redelivered)) return 'hole';
+        this.#giveUp(lacking);
+        if (sequence > this.#position) this.#position = sequence;
+        const verdict = this.#judge(sequence, time, redelivered);
+        this.#gaps = lacking;
+        return verdict === 'deliver' ? 'gap' : verdict;
+      }
+    }
+    if (sequence > before) this.#position = sequence;
+    return this.#judge(sequence, time, redelivered);
+  }
+
+  /** What to do with a message that nothing is missing before. */
+  #judge(sequence: number, time: number, redelivered: boolean): Verdict {
+    if (sequence > this.#highest) {
+      // What a durable has pending from a previous life comes first, flagged, and with jumps over what that life did.
+      if (this.#base === 0 && !redelivered) this.#base = sequence;
+      this.#take(sequence, time);
+      return 'deliver';
+    }
+    if (this.#outstanding.has(sequence)) {
+      if (!this.#failed.delete(sequence)) return 'held';
+      return 'deliver';
+    }
+    if (this.#base !== 0 && sequence >= this.#base) {
+      return this.#anchor?.sequence === sequence && this.#start === sequence ? 'anchor' : 'done';
+    }
+    if (this.#below.has(sequence)) return 'done';
+    this.#outstanding.add(sequence);
+    if (time > this.#latest) this.#latest = time;
+    return 'deliver';
+  }
+
+  #take(sequence: number, time: number): void {
+    this.#outstanding.append(sequence, sequence === this.#highest + 1 ? this.#highestTime : NaN);
+    this.#highest = sequence;
+    this.#highestTime = time;
+    this.#position = sequence;
+    if (time > this.#latest) this.#latest = time;
+    this.#assumed = false;
+  }
+
+  /** Every one of these shows it by itself; none can be true of a message of the channel we know. */
+  #isOfNewChannel(sequence: number, time: number): boolean {
+    if (sequence < this.#start) return true;
+    if (sequence === this.#highest && time !== this.#highestTime && !Number.isNaN(this.#highestTime)) return true;
+    if (sequence === this.#anchor?.sequence && time !== this.#anchor.time) return true;
+    // It was taken once, and would have raised the latest timestamp to its own.
+    return this.#base !== 0 && sequence >= this.#base && sequence <= this.#highest && time > this.#latest;
+  }
+
+  /** What we still need between the position and the message. */
+  #lacking(position: number, sequence: number): Gap[] {
+    const gaps: Gap[] = [];
+    if (position < this.#highest && this.#failed.size > 0) {
+      const failed = [...this.#failed].filter((n) => n > position && n < sequence).sort((a, b) => a - b);
+      for (const n of failed) {
+        const last = gaps.at(-1);
+        if (last?.to === n - 1) last.to = n;
+        else gaps.push({ from: n, to: n });
+      }
+    }
+    if (sequence > this.#highest + 1) {
+      const last = gaps.at(-1);
+      if (last?.to === this.#highest) last.to = sequence - 1;
+      else gaps.push({ from: this.#highest + 1, to: sequence - 1 });
+    }
+    return gaps;
+  }
+
+  /** Whether two subscriptions in a row jumped over the same. What a plain one has flagged may come out of order. */
+  #confirmed(from: number, to: number, redelivered: boolean): boolean {
+    const seen = this.#missing;
+    if (seen.from === from && seen.life !== this.#life && to >= seen.to && (this.#durable || !redelivered)) {
+      this.#missing = { from: 0, to: 0, life: 0 };
+      return true;
+    }
+    this.#missing = { from, to, life: this.#life };
+    return false;
+  }
+
+  #giveUp(gaps: Gap[]): void {
+    for (const { from, to } of gaps) {
+      for (const n of this.#failed) {
+        if (n < from || n > to) continue;
+        this.#failed.delete(n);
+        this.#outstanding.remove(n, NaN);
+      }
+    }
+  }
+
+  finish(sequence: number, time: number): boolean {
+    if (!this.#outstanding.remove(sequence, time)) return false;
+    if (this.#failed.size > 0) this.#failed.delete(sequence);
+    if (sequence < this.#base || this.#base === 0) this.#below.add(sequence);
+    return true;
+  }
+
+  fail(sequence: number): void {
+    if (this.#outstanding.has(sequence)) this.#failed.add(sequence);
+  }
+
+  begin(at: Position | undefined): void {
+    this.#life++;
+    this.#start = 0;
+    this.#anchor = at !== undefined && !Number.isNaN(at.time) ? at : undefined;
+    this.#position = this.#highest;
+    if (at === undefined || this.#durable || this.#base === 0) return;
+    // The server of a durable goes by its own memory, so there the start says nothing of what comes first.
+    this.#position = at.sequence - 1;
+    if (!this.#assumed) this.#start = at.sequence;
+  }
+
+  /**
+   * Where to resume. At the last processed one itself, rather than above it: its timestamp shows whether the channel is
+   * still the same, while a start above the end of a new channel would silently skip all of it. Where there is no such
+   * one, at the first we need (`time` NaN). Undefined before the first message.
+   */
+  get resumePoint(): Position | undefined {
+    if (this.#highest === 0 || this.#assumed) return undefined;
+    if (this.#outstanding.size === 0) return { sequence: this.#highest, time: this.#highestTime };
+    const time = this.#outstanding.minMark;
+    return { sequence: Number.isNaN(time) ? this.#outstanding.min : this.#outstanding.min - 1, time };
+  }
+
+  reset(): void {
+    this.#highest = 0;
+    this.#highestTime = NaN;
+    this.#latest = -Infinity;
+    this.#base = 0;
+    this.#assumed = false;
+    this.#position = 0;
+    this.#start = 0;
+    this.#anchor = undefined;
+    this.#outstanding.clear();
+    this.#failed.clear();
+    this.#below.clear();
+    this.#missing = { from: 0, to: 0, life: 0 };
+    this.#gaps = [];
+    // The new channel is wanted whole.
+    if (!this.#durable) this.#assume(1);
+  }
+
+  takeGaps(): Gap[] {
+    const gaps = this.#gaps;
+    this.#gaps = [];
+    return gaps;
+  }
+
+  isOutstanding(sequence: number): boolean {
+    return this.#outstanding.has(sequence);
+  }
+
+  get lastSequence(): number {
+    if (this.#highest === 0 || this.#assumed) return 0;
+    return this.#outstanding.size === 0 ? this.#highest : this.#outstanding.min - 1;
+  }
+
+  get highest(): Position | undefined {
+    if (this.#highest === 0 || this.#assumed) return undefined;
+    return { sequence: this.#highest, time: this.#highestTime };
+  }
+
+  get outstanding(): number {
+    return this.#outstanding.size;
+  }
+
+  /** How many entries it keeps: bounded by what the server may have in flight to us. */
+  get cost(): number {
+    return this.#outstanding.runs + this.#failed.size + this.#below.runs;
+  }
+
+  #assume(from: number): void {
+    this.#base = from;
+    this.#highest = this.#position = from - 1;
+    this.#highestTime = NaN;
+    this.#assumed = true;
+  }
+}
+
+/**
+ * For members of a queue group: any sequence may be another member's, so none is ever missed, and what is done has to be
+ * remembered, in a bounded window.
+ */
+export class SparseCursor implements Cursor {
+  readonly #window: number;
+  #highest = 0;
+  #highestTime = NaN;
+  #latest = -Infinity;
+  readonly #outstanding = new Runs();
+  readonly #done = new Runs();
+  doubtful = false;
+
+  /** @param window how many runs of processed sequences are remembered. */
+  constructor(window = 65_536) {
+    this.#window = window;
+  }
+
+  receive(sequence: number, time: number): Verdict {
+    if (sequence > this.#highest) {
+      this.#outstanding.append(sequence, NaN);
+      this.#highest = sequence;
+      this.#highestTime = time;
+      if (time > this.#latest) this.#latest = time;
+      return 'deliver';
+    }
+    return this.#receiveOlder(sequence, time);
+  }
+
+  #receiveOlder(sequence: number, time: number): Verdict {
+    if (!(sequence >= 1)) return 'held';
+    if (sequence === this.#highest && time !== this.#highestTime) return 'reset';
+    const held = this.#outstanding.has(sequence);
+    const done = !held && this.#done.has(sequence);
+    if (time > this.#latest) {
+      if (held || done) return 'reset';
+      // Another member's, stored while the leader's clock was ahead; or of a new channel.
+      this.doubtful = true;
+    }
+    if (held) return 'held';
+    if (done) return 'done';
+    this.#outstanding.add(sequence);
+    return 'deliver';
+  }
+
+  finish(sequence: number): boolean {
+    this.#outstanding.remove(sequence, NaN);
+    const fresh = this.#done.add(sequence);
+    if (this.#done.runs > this.#window) this.#done.dropLowest();
+    return fresh;
+  }
+
+  /** Any member may get it next, so it is forgotten. */
+  fail(sequence: number): void {
+    this.#outstanding.remove(sequence, NaN);
+  }
+
+  begin(): void {
+    this.doubtful = false;
+  }
+
+  takeGaps(): Gap[] {
+    return [];
+  }
+
+  isOutstanding(sequence: number): boolean {
+    return this.#outstanding.has(sequence);
+  }
+
+  reset(): void {
+    this.#highest = 0;
+    this.#highestTime = NaN;
+    this.#latest = -Infinity;
+    this.#outstanding.clear();
+    this.#done.clear();
+    this.doubtful = false;
+  }
+
+  get lastSequence(): number {
+    return this.#outstanding.size === 0 ? this.#highest : this.#outstanding.min - 1;
+  }
+
+  get highest(): Position | undefined {
+    return this.#highest === 0 ? undefined : { sequence: this.#highest, time: this.#highestTime };
+  }
+
+  /** The lowest sequence in hand; undefined if there is none. */
+  get oldestOutstanding(): number | undefined {
+    return this.#outstanding.size === 0 ? undefined : this.#outstanding.min;
+  }
+
+  get outstanding(): number {
+    return this.#outstanding.size;
+  }
+
+  get cost(): number {
+    return this.#outstanding.runs + this.#done.runs;
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * What is known of a channel on behalf of a subscription: its own, or, in a queue group, that of all members in this
+ * client, since the server may give any of them what another had.
+ */
+import type { ResolvedSubscribeOptions } from '../options.js';
+import { ContiguousCursor, SparseCursor, type Cursor } from './cursor.js';
+import type { ReceivedMessage } from './message.js';
+import { Receipts } from './receipts.js';
+import { planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
+
+/** A plan, and the channel it is for. */
+export interface DatedPlan extends Plan {
+  epoch: number;
+}
+
+/** So many failed messages of a queue group are remembered; they may have gone to other members. */
+const FAILED_LIMIT = 10_000;
+
+export abstract class Knowledge<Member = unknown> {
+  abstract readonly cursor: Cursor;
+  /** Those who share it. */
+  readonly members = new Set<Member>();
+  /** The session on which the newest message was looked at. */
+  lookedOn: object | undefined;
+  /** Which channel of that name. */
+  epoch = 0;
+  /** How often the handler has failed on a message, and when last. */
+  readonly failures = new Map<number, { count: number; at: number }>();
+  /** With `manualAck`: handed to the handler, which is done with them, and not acknowledged. */
+  readonly unacknowledged = new Map<number, ReceivedMessage>();
+  /** When the session was last known to be alive; undefined: it is. */
+  protected aliveAt: number | undefined;
+
+  /** A message was received, and is wanted. */
+  noteReceived(_sequence: number, _now: number): void {}
+
+  /** The handler failed on a message. Returns how often it has by now. */
+  noteFailure(sequence: number, now: number): number {
+    const failure = this.failures.get(sequence);
+    if (failure === undefined) {
+      this.failures.set(sequence, { count: 1, at: now });
+      return 1;
+    }
+    failure.at = now;
+    return ++failure.count;
+  }
+
+  /** A message is processed. */
+  forget(sequence: number): void {
+    if (this.failures.size > 0) this.failures.delete(sequence);
+    if (this.unacknowledged.size > 0) this.unacknowledged.delete(sequence);
+  }
+
+  noteAlive(): void {
+    this.aliveAt = undefined;
+  }
+
+  noteLost(now: number): void {
+    this.aliveAt ??= now;
+  }
+
+  /** Where a subscription starts that was begun like this. */
+  plan(begun: Beginning, now: number): DatedPlan {
+    // A channel that started over is wanted whole, whatever was asked for of the old one.
+    const fresh = this.epoch > 0 && this.cursor.highest === undefined;
+    const plan = fresh ? planFirst({ ...begun, startAt: 'first' }, now) : this.planHere(begun, now);
+    return { ...plan, epoch: this.epoch };
+  }
+
+  protected abstract planHere(begun: Beginning, now: number): Plan;
+
+  /** The channel started over: all that was known is of the old one. */
+  startOver(): void {
+    this.epoch++;
+    this.cursor.reset();
+    this.failures.clear();
+    this.unacknowledged.clear();
+  }
+}
+
+export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
+  readonly cursor: ContiguousCursor;
+
+  constructor(options: ResolvedSubscribeOptions) {
+    super();
+    const { startAt } = options;
+    const from = typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
+    this.cursor = new ContiguousCursor({ durable: options.durableName !== undefined, from });
+  }
+
+  protected planHere(begun: Beginning, now: number): Plan {
+    return planContiguous(begun, this.cursor.resumePoint, now);
+  }
+}
+
+export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
+  readonly cursor = new SparseCursor();
+  readonly #ackWait: number;
+  readonly #receipts: Receipts;
+
+  constructor(ackWait: number) {
+    super();
+    this.#ackWait = ackWait;
+    this.#receipts = new Receipts(ackWait);
+  }
+
+  override noteReceived(sequence: number, now: number): void {
+    this.#receipts.note(sequence, now);
+  }
+
+  override noteFailure(sequence: number, now: number): number {
+    const count = super.noteFailure(sequence, now);
+    if (this.failures.size > FAILED_LIMIT) {
+      const oldest = this.failures.keys().next();
+      if (!oldest.done) this.failures.delete(oldest.value);
+    }
+    return count;
+  }
+
+  protected planHere(begun: Beginning, now: number): Plan {
+    let unfinished = this.cursor.oldestOutstanding ?? Infinity;
+    for (const [sequence, { at }] of this.failures) {
+      // By then it came again, to us or to another member.
+      if (at >= now - 2 * this.#ackWait && sequence < unfinished) unfinished = sequence;
+    }
+    return planGroup(
+      begun,
+      {
+        received: this.cursor.highest !== undefined,
+        unfinished: unfinished === Infinity ? undefined : unfinished,
+        recent: this.#receipts.lowest,
+        lastReceipt: this.#receipts.last,
+        aliveAt: this.aliveAt ?? now,
+      },
+      this.#ackWait,
+      now,
+    );
+  }
+
+  override startOver(): void {
+    super.startOver();
+    this.#receipts.clear();
+  }
+}

@@ -1,0 +1,40 @@
+/** Looks at the newest message of a channel, with a subscription that lives only for that. */
+import type { Session, SessionSubscription } from '../connection/protocol.js';
+import type { Clock } from './clock.js';
+import type { Position } from './cursor.js';
+
+/**
+ * @param patience how long to wait for the message once the subscription is made, ms
+ * @returns undefined when there is none, or when it could not be learned
+ */
+export async function lookAtLast(
+  session: Session,
+  channel: string,
+  clock: Clock,
+  patience: number,
+): Promise<Position | undefined> {
+  let seen: Position | undefined;
+  let tell: () => void = () => undefined;
+  const told = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  let subscription: SessionSubscription;
+  try {
+    subscription = await session.subscribe(
+      { channel, maxInFlight: 1, ackWait: 30_000, start: { at: 'last' } },
+      (message) => {
+        seen ??= { sequence: message.getSequence(), time: message.getTimestampRaw() };
+        tell();
+      },
+      () => undefined,
+    );
+  } catch {
+    return undefined;
+  }
+  const cancel = clock.after(patience, tell);
+  await told;
+  cancel();
+  // Nobody waits for it: it is of no use any more, and goes with the session at the latest.
+  subscription.close().catch(() => undefined);
+  return seen;
+}

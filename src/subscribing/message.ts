@@ -1,0 +1,126 @@
+import type { RawMessage } from '../connection/protocol.js';
+import { describe, ResilientStanError } from '../errors.js';
+
+/** A message of a channel, as a handler gets it. */
+export interface StanMessage {
+  /** Its number in the channel, from 1. Exact up to 2^53. */
+  readonly sequence: number;
+  readonly channel: string;
+  /** The payload. Decoded when first asked for, and then always the same buffer. Empty payloads are legal. */
+  readonly data: Buffer;
+  /** When the server stored it, by the clock of the leader of that moment. Milliseconds; the server's nanoseconds are lost. */
+  readonly timestamp: Date;
+  /** The server says it sent this message before. */
+  readonly redelivered: boolean;
+  /** How many times the server sent it again; a change of leader starts the count over. */
+  readonly redeliveryCount: number;
+  /** The payload as UTF-8 text. */
+  string(): string;
+  /**
+   * The payload as JSON.
+   * @throws ResilientStanError (`ERR_STAN_INVALID_ARGUMENT`) naming channel and sequence, when it is none.
+   */
+  json<T = unknown>(): T;
+  /**
+   * Says that the message is processed: the server need not send it again. The only way to do so with `manualAck`;
+   * without it, early. Idempotent, never throws; if the session that brought the message is gone, the acknowledgement
+   * goes out when the server sends the message again.
+   */
+  ack(): void;
+}
+
+/**
+ * Processes one message. It counts as processed, and is acknowledged, when the returned promise resolves (with
+ * `manualAck`: at `ack()`). If it throws or rejects, the message is not acknowledged, the subscription emits
+ * `handler_error`, and the server sends it again after `ackWait`.
+ */
+export type MessageHandler = (message: StanMessage) => void | Promise<void>;
+
+/** Who is told of `ack()`. */
+export interface Acknowledger {
+  readonly channel: string;
+  acknowledge(message: ReceivedMessage): void;
+}
+
+/** A message on its way through the handler. Everything but what dedupe needs is read when it is asked for. */
+export class ReceivedMessage implements StanMessage {
+  readonly sequence: number;
+  readonly redelivered: boolean;
+  /** The leader's timestamp, as the wrapped client has it. */
+  readonly time: number;
+  /** Which channel of that name: a channel that started over numbers from 1 again. */
+  readonly epoch: number;
+  /** It counts as processed. */
+  settled = false;
+  /** Our monotonic clock when it was handed to the handler (`manualAck` only). */
+  handedAt = 0;
+  /** It was handed over too often: a dead letter, and why. */
+  exhausted: Error | undefined;
+  readonly #owner: Acknowledger;
+  readonly #raw: RawMessage;
+  #data: Buffer | undefined;
+
+  constructor(
+    owner: Acknowledger,
+    raw: RawMessage,
+    sequence: number,
+    time: number,
+    redelivered: boolean,
+    epoch: number,
+  ) {
+    this.#owner = owner;
+    this.#raw = raw;
+    this.sequence = sequence;
+    this.time = time;
+    this.redelivered = redelivered;
+    this.epoch = epoch;
+  }
+
+  get channel(): string {
+    return this.#owner.channel;
+  }
+
+  get data(): Buffer {
+    return (this.#data ??= this.#raw.getRawData());
+  }
+
+  get timestamp(): Date {
+    return new Date(this.time / 1e6);
+  }
+
+  get redeliveryCount(): number {
+    return this.#raw.getRedeliveryCount();
+  }
+
+  string(): string {
+    return this.data.toString('utf8');
+  }
+
+  json<T = unknown>(): T {
+    const text = this.string();
+    try {
+      return JSON.parse(text) as T;
+    } catch (error) {
+      throw new ResilientStanError(
+        'ERR_STAN_INVALID_ARGUMENT',
+        `message ${this.sequence} of channel '${this.channel}' (${this.data.length} bytes) is not JSON: ${describe(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  ack(): void {
+    if (!this.settled) this.#owner.acknowledge(this);
+  }
+
+  /** For `util.inspect` and `JSON.stringify` (in logs): what it is, not what it hangs on. */
+  toJSON(): object {
+    return {
+      channel: this.channel,
+      sequence: this.sequence,
+      timestamp: this.timestamp,
+      redelivered: this.redelivered,
+      bytes: this.data.length,
+    };
+  }
+}

@@ -1,0 +1,106 @@
+/** A subscription as an async iterator. */
+import { toError } from '../errors.js';
+import { unprocessed } from './consumer.js';
+import type { MessageHandler, StanMessage } from './message.js';
+import { Ring } from './ring.js';
+import type { ResilientSubscription } from './subscription.js';
+
+/** A message and what its handler waits for. */
+interface Handed {
+  message: StanMessage;
+  processed: () => void;
+  abandoned: () => void;
+}
+
+/**
+ * A message counts as processed, and is acknowledged, when the next one is asked for. Leaving the loop closes the
+ * subscription; the last message, which no next one was asked for after, is not acknowledged.
+ *
+ * It subscribes at once; if that fails, the first `next()` rejects.
+ */
+export function messages(
+  subscribe: (handler: MessageHandler, concurrency: 1) => Promise<ResilientSubscription>,
+): AsyncIterableIterator<StanMessage> {
+  return new Messages(subscribe);
+}
+
+class Messages implements AsyncIterableIterator<StanMessage> {
+  /** Handed over, and nobody has asked yet. */
+  readonly #waiting = new Ring<Handed>();
+  /** Asked, and nothing is there yet. */
+  readonly #asking = new Ring<{ resolve: (r: IteratorResult<StanMessage>) => void; reject: (e: Error) => void }>();
+  #current: Handed | undefined;
+  readonly #subscription: Promise<ResilientSubscription>;
+  #over = false;
+  #error: Error | undefined;
+
+  constructor(subscribe: (handler: MessageHandler, concurrency: 1) => Promise<ResilientSubscription>) {
+    this.#subscription = (async () => await subscribe((message) => this.#handle(message), 1))();
+    this.#subscription.then(
+      (subscription) => subscription.once('closed', ({ error }) => this.#end(error)),
+      (error: unknown) => this.#end(toError(error)),
+    );
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<StanMessage>> {
+    this.#current?.processed();
+    this.#current = undefined;
+    const handed = this.#waiting.shift();
+    if (handed !== undefined) {
+      this.#current = handed;
+      return Promise.resolve({ done: false, value: handed.message });
+    }
+    if (this.#over) return this.#last();
+    return new Promise((resolve, reject) => this.#asking.push({ resolve, reject }));
+  }
+
+  async return(): Promise<IteratorResult<StanMessage>> {
+    this.#error = undefined;
+    this.#end(undefined);
+    const subscription = await this.#subscription.catch(() => undefined);
+    await subscription?.close();
+    return { done: true, value: undefined };
+  }
+
+  async throw(error?: unknown): Promise<IteratorResult<StanMessage>> {
+    await this.return();
+    throw error;
+  }
+
+  #handle(message: StanMessage): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- it is told from an error of a user
+      const handed = { message, processed: resolve, abandoned: () => reject(unprocessed) };
+      const asking = this.#asking.shift();
+      if (asking !== undefined) {
+        this.#current = handed;
+        asking.resolve({ done: false, value: message });
+      } else if (this.#over) handed.abandoned();
+      else this.#waiting.push(handed);
+    });
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#error = error;
+    this.#current?.abandoned();
+    this.#current = undefined;
+    for (let handed = this.#waiting.shift(); handed !== undefined; handed = this.#waiting.shift()) handed.abandoned();
+    for (let asking = this.#asking.shift(); asking !== undefined; asking = this.#asking.shift()) {
+      this.#last().then(asking.resolve, asking.reject);
+    }
+  }
+
+  /** What is left to say: once the error, if there is one, and then that it is done. */
+  #last(): Promise<IteratorResult<StanMessage>> {
+    const error = this.#error;
+    this.#error = undefined;
+    if (error !== undefined) return Promise.reject(error);
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * Where a subscription lives at the server right now. It is made, made again and given up here, one of these at a time;
+ * what it must start at and what comes of its messages is the host's.
+ */
+import {
+  SessionEnded,
+  SubscribeRefused,
+  type RawMessage,
+  type Session,
+  type SessionSubscription,
+  type SubscribeRequest,
+} from '../connection/protocol.js';
+import { describe, PermissionError, type ResilientStanError, SubscribeError } from '../errors.js';
+import type { Party } from './barrier.js';
+import type { Clock } from './clock.js';
+import { classifyRefusal } from './refusal.js';
+import type { DatedPlan } from './knowledge.js';
+
+/** Delays in ms before a refused request is sent again. */
+const RETRIES = [100, 200, 400, 800];
+
+/** How a subscription is made again while its session lives. */
+export type Remaking =
+  /** The new one first, so that there is always one. Impossible for durables. */
+  | 'make-first'
+  /** The old one is closed first. */
+  | 'close-first'
+  /** The old one is dropped first, and what the server remembers of it. */
+  | 'drop-first';
+
+const STRENGTH: Record<Remaking, number> = { 'make-first': 0, 'close-first': 1, 'drop-first': 2 };
+
+export interface PlacementHost {
+  readonly channel: string;
+  /** What to ask for, decided at the last moment. */
+  request(): { request: SubscribeRequest; plan: DatedPlan };
+  received(message: RawMessage): void;
+  /** The server has made it. The first messages follow at once. False: it is not wanted like that; nothing of it counts. */
+  made(plan: DatedPlan, again: boolean): boolean;
+  /** It could not be made again, for good. */
+  impossible(error: ResilientStanError): void;
+}
+
+/** One subscription at the server. */
+class Life {
+  readonly session: Session;
+  subscription: SessionSubscription | undefined;
+  muted = false;
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  mute(): void {
+    this.muted = true;
+    this.subscription?.mute();
+  }
+}
+
+export class Placement {
+  readonly #host: PlacementHost;
+  readonly #clock: Clock;
+  #session: Session | undefined;
+  /** The current one: acks go to it, and only its messages count. */
+  #life: Life | undefined;
+  /** Changes with every session: what was begun for another one has no effect. */
+  #turn = 0;
+  /** What is under way on this session; never rejects. */
+  #work: Promise<void> | undefined;
+  #next: { remaking: Remaking; party: Party | undefined } | undefined;
+  #ended = false;
+  #everMade = false;
+  /** Sessions in a row that were given up because the server took our own durable for another's. */
+  #ghosts = 0;
+
+  constructor(host: PlacementHost, clock: Clock) {
+    this.#host = host;
+    this.#clock = clock;
+  }
+
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  /** Resolves when nothing is under way. */
+  get settled(): Promise<void> {
+    return this.#work ?? Promise.resolve();
+  }
+
+  /** The server has it, and we listen. */
+  get live(): boolean {
+    return this.#life !== undefined && !this.#life.muted;
+  }
+
+  /**
+   * Makes it on a new session.
+   * @throws SessionEnded; SubscribeError or PermissionError when it can never be
+   */
+  attach(session: Session): Promise<void> {
+    this.detach();
+    if (this.#ended) return Promise.resolve();
+    this.#session = session;
+    const making = this.#make(session, this.#turn);
+    this.#working(making);
+    return making;
+  }
+
+  /** The session is gone, and with it all that was under way. */
+  detach(): void {
+    this.#turn++;
+    this.#session = undefined;
+    this.#life?.mute();
+    this.#life = undefined;
+    this.#work = undefined;
+    this.#next?.party?.arrive();
+    this.#next = undefined;
+  }
+
+  ack(sequence: number): void {
+    this.#life?.subscription?.ack(sequence);
+  }
+
+  /** Nothing is delivered any more until it is made again; acks still go out. */
+  mute(): void {
+    this.#life?.mute();
+  }
+
+  /** Makes it again on the same session. Several wishes at a time are one. */
+  remake(remaking: Remaking, party?: Party): void {
+    if (this.#session === undefined || this.#ended) {
+      party?.arrive();
+      return;
+    }
+    const next = this.#next;
+    if (next === undefined) {
+      this.#next = { remaking, party };
+    } else {
+      if (STRENGTH[remaking] > STRENGTH[next.remaking]) next.remaking = remaking;
+      if (party !== undefined) {
+        next.party?.arrive();
+        next.party = party;
+      }
+    }
+    if (this.#work === undefined) this.#startNext();
+  }
+
+  /**
+   * Gives it up for good: at the server too, if there is a session. True when the server has confirmed it.
+   * @param ready resolves when the last ack has been given
+   */
+  async end(drop: boolean, ready: Promise<void>): Promise<boolean> {
+    this.stop();
+    await ready;
+    // A request on its way cannot be taken back; what it makes is given up below.
+    await this.#work;
+    const life = this.#life;
+    this.#life = undefined;
+    if (life?.subscription === undefined || !life.session.alive) return false;
+    try {
+      await (drop ? life.subscription.unsubscribe() : life.subscription.close());
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** It is not made again from now on, and delivers nothing; acks still go out. */
+  stop(): void {
+    this.#ended = true;
+    this.#next?.party?.arrive();
+    this.#next = undefined;
+    this.#life?.mute();
+  }
+
+  #working(work: Promise<void>): void {
+    const turn = this.#turn;
+    const settled = work.then(
+      () => undefined,
+      () => undefined,
+    );
+    const tracked = settled.then(() => {
+      if (turn !== this.#turn) return;
+      this.#work = undefined;
+      if (this.#next !== undefined) this.#startNext();
+    });
+    this.#work = tracked;
+  }
+
+  #startNext(): void {
+    const next = this.#next;
+    const session = this.#session;
+    if (next === undefined || session === undefined) return;
+    this.#next = undefined;
+    this.#working(this.#remake(session, this.#turn, next.remaking, next.party));
+  }
+
+  async #remake(session: Session, turn: number, remaking: Remaking, party: Party | undefined): Promise<void> {
+    try {
+      if (remaking === 'make-first') {
+        try {
+          await this.#make(session, turn);
+          return;
+        } catch (error) {
+          // There may be room for one, and not for two at a time.
+          if (!(error instanceof SubscribeError) || turn !== this.#turn || this.#ended) throw error;
+        }
+      }
+      const old = this.#life;
+      this.#life = undefined;
+      old?.mute();
+      await (remaking === 'drop-first' ? old?.subscription?.unsubscribe() : old?.subscription?.close());
+      party?.arrive();
+      await party?.passed;
+      if (turn !== this.#turn || this.#ended) return;
+      await this.#make(session, turn);
+    } catch (error) {
+      // The session ended: the next one follows, with all subscriptions.
+      if (error instanceof SessionEnded || turn !== this.#turn || this.#ended) return;
+      this.#host.impossible(permanent(this.#host.channel, error));
+    } finally {
+      party?.arrive();
+    }
+  }
+
+  async #make(session: Session, turn: number): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const { request, plan } = this.#host.request();
+      const life = new Life(session);
+      try {
+        await session.subscribe(
+          request,
+          (message) => {
+            if (this.#life === life && !life.muted) this.#host.received(message);
+          },
+          (subscription) => this.#made(life, turn, plan, subscription),
+        );
+        return;
+      } catch (error) {
+        if (error instanceof SessionEnded) throw error;
+        if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
+        if (!(error instanceof SubscribeRefused)) throw permanent(this.#host.channel, error);
+        await this.#refused(error, session, request, attempt);
+        if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
+        if (this.#ended) return;
+      }
+    }
+  }
+
+  #made(life: Life, turn: number, plan: DatedPlan, subscription: SessionSubscription): void {
+    life.subscription = subscription;
+    const old = this.#life;
+    if (turn !== this.#turn) {
+      life.mute();
+      return;
+    }
+    this.#life = life;
+    this.#ghosts = 0;
+    const again = this.#everMade;
+    this.#everMade = true;
+    if (this.#ended || !this.#host.made(plan, again)) life.mute();
+    if (old !== undefined) {
+      old.mute();
+      // Whatever comes of it: if the session has died, so has the old one.
+      old.subscription?.close().catch(() => undefined);
+    }
+  }
+
+  /** Waits if the refusal may pass, and throws if not. */
+  async #refused(error: SubscribeRefused, session: Session, request: SubscribeRequest, attempt: number): Promise<void> {
+    const refusal = classifyRefusal(error.message);
+    const channel = this.#host.channel;
+    if (refusal === 'unregistered') {
+      session.lose(
+        'replaced',
+        `the cluster does not know this session any more (subscribing to '${channel}': ${error.message})`,
+      );
+      throw new SessionEnded(error.message);
+    }
+    const delay = RETRIES[attempt];
+    if (refusal !== 'final' && delay !== undefined) {
+      await new Promise<void>((resolve) => this.#clock.after(delay, resolve));
+      return;
+    }
+    if (refusal === 'passing') {
+      session.lose('request_timeout', `'${channel}' cannot be subscribed to: ${error.message}`);
+      throw new SessionEnded(error.message);
+    }
+    if (refusal === 'duplicate' && this.#everMade && this.#ghosts === 0) {
+      // It is ours: a ghost of a request whose answer was lost. It goes away with the session, and only with it.
+      this.#ghosts++;
+      session.lose(
+        'request_timeout',
+        `the durable '${request.durableName}' on '${channel}' is still held by this session`,
+      );
+      throw new SessionEnded(error.message);
+    }
+    if (refusal === 'duplicate') {
+      throw new SubscribeError(
+        channel,
+        `durable '${request.durableName}' on channel '${channel}' is already in use by a subscription of this client ID: ` +
+          `close that one first, or take another durableName`,
+        { cause: error },
+      );
+    }
+    throw permanent(channel, error);
+  }
+}
+
+function permanent(channel: string, error: unknown): ResilientStanError {
+  if (error instanceof PermissionError || error instanceof SubscribeError) return error;
+  return new SubscribeError(
+    channel,
+    `the cluster refused the subscription to channel '${channel}': ${describe(error)}`,
+    {
+      cause: error,
+    },
+  );
+}

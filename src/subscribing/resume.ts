@@ -1,0 +1,82 @@
+/**
+ * Where a subscription starts at the server, the first time and every time it is made again. Pure.
+ *
+ * A durable is asked for like any other: the server goes by its own memory, and only if it has lost that does the start
+ * matter; then it must be the right one.
+ */
+import type { StartPosition } from '../connection/protocol.js';
+import type { StartAt } from '../options.js';
+import type { Position } from './cursor.js';
+
+export interface Plan {
+  start: StartPosition;
+  /** The sequence asked for, if one is. */
+  at: Position | undefined;
+}
+
+/** What the user asked for, and when, by our monotonic clock. */
+export interface Beginning {
+  readonly startAt: Exclude<StartAt, { time: Date }>;
+  /** When `subscribe()` was called. */
+  readonly askedAt: number;
+  /** When the first request went out; undefined: none yet. */
+  readonly requestedAt: number | undefined;
+}
+
+/** A time is turned into an age once, at the call: from then on only our own monotonic clock counts. */
+export function beginning(startAt: StartAt, now: number, wallClock: number): Beginning {
+  const start =
+    typeof startAt === 'object' && 'time' in startAt
+      ? { ago: Math.max(0, wallClock - startAt.time.getTime()) }
+      : startAt;
+  return { startAt: start, askedAt: now, requestedAt: undefined };
+}
+
+/**
+ * The start of a subscription that has received nothing. At the first request what the user asked for; later 'new' and
+ * 'last' would skip what was published since, so it is the time since the first request: an age, by which the server's
+ * clock counts back from its own present, so no clocks are compared.
+ */
+export function planFirst({ startAt, askedAt, requestedAt }: Beginning, now: number): Plan {
+  if (typeof startAt === 'object') {
+    if ('ago' in startAt) return { start: { ago: startAt.ago + (now - askedAt) }, at: undefined };
+    return { start: startAt, at: { sequence: startAt.sequence, time: NaN } };
+  }
+  if (startAt === 'first' || requestedAt === undefined) return { start: { at: startAt }, at: undefined };
+  return { start: { ago: now - requestedAt }, at: undefined };
+}
+
+/** Plain and durable: at the cursor, see `ContiguousCursor.resumePoint`. */
+export function planContiguous(start: Beginning, resumePoint: Position | undefined, now: number): Plan {
+  if (resumePoint === undefined) return planFirst(start, now);
+  return { start: { sequence: resumePoint.sequence }, at: resumePoint };
+}
+
+/** What the members of a queue group in this client know together. */
+export interface GroupKnowledge {
+  /** They have received something, ever. */
+  received: boolean;
+  /** The lowest sequence that is unfinished: queued, running, or failed and not yet taken over by another member. */
+  unfinished: number | undefined;
+  /** The lowest one received within `ackWait` before the last receipt. */
+  recent: number | undefined;
+  /** When that last receipt was. */
+  lastReceipt: number;
+  /** When the last session was known to be alive; now, while one is. */
+  aliveAt: number;
+}
+
+/** How much later than it happened a death may be noticed, ms: what the server sent meanwhile is lost, too. */
+const NOTICE = 5000;
+
+/**
+ * A queue group: if we are its last member the server forgets it, and the first one to come back sets its position.
+ * What was on its way to us when the session died was sent no longer than `ackWait` ago, or it would have come again.
+ */
+export function planGroup(start: Beginning, known: GroupKnowledge, ackWait: number, now: number): Plan {
+  if (!known.received) return planFirst(start, now);
+  const recent = known.lastReceipt >= known.aliveAt - ackWait - NOTICE ? known.recent : undefined;
+  const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity);
+  if (sequence !== Infinity) return { start: { sequence }, at: { sequence, time: NaN } };
+  return { start: { ago: now - known.aliveAt + ackWait + NOTICE }, at: undefined };
+}

@@ -1,0 +1,173 @@
+/** All subscriptions of a client: brings them up on each session, and ends them with the client. */
+import { SessionEnded, type Session, type SubscribeRequest } from '../connection/protocol.js';
+import { AbortedError, ClosedError, SubscribeError } from '../errors.js';
+import type { ResolvedSubscribeOptions } from '../options.js';
+import { systemClock, type Clock } from './clock.js';
+import { Consumer, type ConsumerOwner, type Counters } from './consumer.js';
+import { Drops } from './drops.js';
+import { GroupsKnowledge, OwnKnowledge, type Knowledge } from './knowledge.js';
+import type { MessageHandler } from './message.js';
+import { ResilientSubscription } from './subscription.js';
+
+export interface SubscriptionsOptions {
+  /** A listener threw, or a subscription ended that nobody asked to end. */
+  onError: (error: Error) => void;
+  /** A subscription was made again at the server. */
+  onResubscribe?: (subscription: ResilientSubscription) => void;
+  /** What is done about holes and the like. */
+  log?: (message: string) => void;
+  /** Monotonic, ms. */
+  now?: () => number;
+  /** For tests: all of time. */
+  clock?: Clock;
+}
+
+export class Subscriptions {
+  readonly #consumers = new Set<Consumer>();
+  readonly #groups = new Map<string, GroupsKnowledge<Consumer>>();
+  readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0 };
+  readonly #owner: ConsumerOwner;
+  readonly #drops = new Drops();
+  #session: Session | undefined;
+  #closed: Error | undefined;
+  #draining = false;
+
+  constructor({ onError, onResubscribe, log, now, clock }: SubscriptionsOptions) {
+    this.#owner = {
+      clock: clock ?? (now === undefined ? systemClock : { ...systemClock, now }),
+      counters: this.#counters,
+      onError,
+      remade: (consumer) => onResubscribe?.(consumer.subscription),
+      ended: (consumer) => this.#ended(consumer),
+      drop: (request) => this.#drop(request),
+      log: log ?? (() => undefined),
+    };
+  }
+
+  get stats(): Counters & { subscriptions: number } {
+    return { ...this.#counters, subscriptions: this.#consumers.size };
+  }
+
+  /**
+   * Resolves when the server has it; without a session, on the next one.
+   * @throws SubscribeError or PermissionError when it can never be; AbortedError; ClosedError
+   */
+  async subscribe(
+    channel: string,
+    handler: MessageHandler,
+    options: ResolvedSubscribeOptions,
+    session: Session | undefined = this.#session,
+  ): Promise<ResilientSubscription> {
+    if (this.#closed !== undefined || this.#draining) throw this.#closed ?? new ClosedError('the client is closing');
+    const { signal, durableName, queueGroup } = options;
+    if (signal?.aborted) {
+      throw new AbortedError(`the subscription to channel '${channel}' was aborted`, { cause: signal.reason });
+    }
+    if (durableName !== undefined && queueGroup === undefined) this.#refuseDuplicate(channel, durableName);
+    const consumer = new Consumer(this.#owner, channel, handler, options, this.#knowledge(channel, options));
+    consumer.subscription = ResilientSubscription.of(consumer);
+    this.#consumers.add(consumer);
+    // If the session ends first, the next one brings it up.
+    if (session?.alive) consumer.attach(session).catch(() => undefined);
+    await consumer.ready;
+    return consumer.subscription;
+  }
+
+  /**
+   * Makes all subscriptions on a new session, all requests at once. Resolves when each is made or has failed for good.
+   * @throws SessionEnded
+   */
+  async attach(session: Session): Promise<void> {
+    if (this.#draining || this.#closed !== undefined) return;
+    this.#session = session;
+    // First, or a new durable of the same name would be refused.
+    await this.#drops.settle(session);
+    if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
+    await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
+    if (!session.alive) throw new SessionEnded('the session has ended');
+  }
+
+  /** The session is gone. */
+  detach(): void {
+    this.#session = undefined;
+    for (const consumer of this.#consumers) consumer.detach();
+  }
+
+  /** The session has come back from suspicion: what was on its way to us may be lost, so fetch it again. */
+  remake(): void {
+    for (const consumer of [...this.#consumers]) consumer.remake();
+  }
+
+  /**
+   * When the silence of the soonest busy subscription becomes surprising. Once that is past, it is returned one more time
+   * for the caller to ask, and then not until another message came.
+   */
+  surprise(): number | undefined {
+    let earliest: number | undefined;
+    const now = this.#owner.clock.now();
+    for (const consumer of this.#consumers) {
+      const at = consumer.surpriseAt;
+      if (at === undefined) continue;
+      if (at <= now) consumer.askedAbout();
+      if (earliest === undefined || at < earliest) earliest = at;
+    }
+    return earliest;
+  }
+
+  /** No message is handed over any more; resolves when the running handlers are done, and acknowledged. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
+  }
+
+  /** Everything ends, here; nothing is sent. */
+  close(error?: Error): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
+    this.#session = undefined;
+    this.#drops.close(
+      new ClosedError('the client was closed before the durable could be dropped: the server still keeps it'),
+    );
+    for (const consumer of [...this.#consumers]) consumer.abandon(error);
+  }
+
+  #ended(consumer: Consumer): void {
+    this.#consumers.delete(consumer);
+    const { queueGroup } = consumer.options;
+    if (queueGroup === undefined) return;
+    const key = groupKey(consumer.channel, consumer.options);
+    if (this.#groups.get(key)?.members.size === 0) this.#groups.delete(key);
+  }
+
+  async #drop(request: SubscribeRequest): Promise<void> {
+    if (this.#closed !== undefined) throw this.#closed;
+    await this.#drops.add(request, this.#session);
+  }
+
+  #knowledge(channel: string, options: ResolvedSubscribeOptions): Knowledge<Consumer> {
+    if (options.queueGroup === undefined) return new OwnKnowledge(options);
+    const key = groupKey(channel, options);
+    let knowledge = this.#groups.get(key);
+    if (knowledge === undefined) {
+      knowledge = new GroupsKnowledge(options.ackWait);
+      this.#groups.set(key, knowledge);
+    }
+    return knowledge;
+  }
+
+  #refuseDuplicate(channel: string, durableName: string): void {
+    for (const { channel: other, options, ended } of this.#consumers) {
+      if (ended || other !== channel || options.queueGroup !== undefined || options.durableName !== durableName)
+        continue;
+      throw new SubscribeError(
+        channel,
+        `this client is already subscribed to channel '${channel}' with the durable '${durableName}': ` +
+          `close that subscription first, or take another durableName`,
+      );
+    }
+  }
+}
+
+function groupKey(channel: string, { durableName, queueGroup }: ResolvedSubscribeOptions): string {
+  return JSON.stringify([channel, queueGroup, durableName ?? null]);
+}
