@@ -15,9 +15,9 @@ export interface NatsAuth {
   user?: string;
   pass?: string;
   token?: string;
-  /** The public key. */
+  /** The public key; empty for none. */
   nkey?: string;
-  nonceSigner?: (nonce: Buffer) => Buffer;
+  nonceSigner: (nonce: Buffer) => Buffer;
   userJWT?: string;
   tls: false | ConnectionOptions;
 }
@@ -167,26 +167,26 @@ export function natsAuth(
   address: ServerAddress,
   credentials: DialCredentials,
 ): NatsAuth {
-  const auth: NatsAuth = { tls: natsTls(options.tls, address) };
+  const tls = natsTls(options.tls, address);
+  if (credentials.kind === 'nkey') {
+    const key = userKeyFromSeed(credentials.nkey);
+    const nonceSigner = (nonce: Buffer) => key.sign(nonce);
+    // With a JWT the server takes the public key from there.
+    return credentials.userJWT === undefined
+      ? { tls, nonceSigner, nkey: key.publicKey }
+      : { tls, nonceSigner, userJWT: credentials.userJWT };
+  }
+  // A server that knows any NKey sends a nonce to everybody, and at the sight of one the wrapped client refuses to go on
+  // without a key and a signer. To the server, empty ones are none.
+  const unsigned = { tls, nonceSigner: () => Buffer.alloc(0), nkey: '' };
   switch (credentials.kind) {
     case 'password':
-      auth.user = credentials.user;
-      auth.pass = credentials.pass;
-      break;
+      return { ...unsigned, user: credentials.user, pass: credentials.pass };
     case 'token':
-      auth.token = credentials.token;
-      break;
-    case 'nkey': {
-      const key = userKeyFromSeed(credentials.nkey);
-      auth.nonceSigner = (nonce) => key.sign(nonce);
-      // With a JWT the server takes the public key from there, and refuses a connect that has both.
-      if (credentials.userJWT === undefined) auth.nkey = key.publicKey;
-      else auth.userJWT = credentials.userJWT;
-      break;
-    }
+      return { ...unsigned, token: credentials.token };
     case 'none':
+      return unsigned;
   }
-  return auth;
 }
 
 /**

@@ -113,14 +113,19 @@ describe('parseCredsFile', () => {
 });
 
 describe('natsAuth', () => {
-  it('passes passwords and tokens on', () => {
-    assert.deepEqual(natsAuth(plain, address('a'), none), { tls: false });
-    assert.deepEqual(natsAuth(plain, address('a'), { kind: 'token', token: 't' }), { tls: false, token: 't' });
-    assert.deepEqual(natsAuth(plain, address('a'), { kind: 'password', user: 'u', pass: '' }), {
-      tls: false,
-      user: 'u',
-      pass: '',
-    });
+  it('passes passwords and tokens on, with an empty signature in case the server sends a nonce', () => {
+    for (const [credentials, expected] of [
+      [none, {}],
+      [{ kind: 'token', token: 't' }, { token: 't' }],
+      [
+        { kind: 'password', user: 'u', pass: '' },
+        { user: 'u', pass: '' },
+      ],
+    ] as const) {
+      const { nonceSigner, ...auth } = natsAuth(plain, address('a'), credentials);
+      assert.deepEqual(auth, { tls: false, nkey: '', ...expected });
+      assert.deepEqual(nonceSigner(Buffer.from('nonce')), Buffer.alloc(0));
+    }
   });
 
   it('makes a public key and a signer of a seed, and leaves the key to the JWT when there is one', () => {
@@ -128,12 +133,12 @@ describe('natsAuth', () => {
     const nonce = Buffer.from('nonce');
     const { nonceSigner, ...auth } = natsAuth(plain, address('a'), { kind: 'nkey', nkey: SEED });
     assert.deepEqual(auth, { tls: false, nkey: key.publicKey });
-    assert.deepEqual(nonceSigner!(nonce), key.sign(nonce));
+    assert.deepEqual(nonceSigner(nonce), key.sign(nonce));
 
     const withJwt = natsAuth(plain, address('a'), { kind: 'nkey', nkey: SEED, userJWT: 'e.y.J' });
     assert.equal(withJwt.nkey, undefined);
     assert.equal(withJwt.userJWT, 'e.y.J');
-    assert.deepEqual(withJwt.nonceSigner!(nonce), key.sign(nonce));
+    assert.deepEqual(withJwt.nonceSigner(nonce), key.sign(nonce));
   });
 
   it("has the certificate checked against the URL's host", () => {
