@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { resolve as absolute } from 'node:path';
 import { InvalidArgumentError } from '../errors.js';
 import { checkClusterId } from '../validation.js';
+import type { AuthOption, TlsOption } from './security.js';
 import { FAST_RAFT, type ClusterMode, type ConfigValue, type RaftTimings, type StoreKind } from './config.js';
 
 export interface ClusterOptions {
@@ -39,6 +40,16 @@ export interface ClusterOptions {
    * and {@link StanNode.proxy}. Default false.
    */
   proxied?: boolean;
+  /**
+   * `true`: clients connect with TLS; certificate and authority are made for this cluster. `{ verify: true }`: clients
+   * have to show a certificate, too. What a client needs is in {@link StanCluster.connectOptions}. Default false.
+   */
+  tls?: TlsOption;
+  /**
+   * What clients have to show: `{ user, pass }`, with `permissions` if they may not do everything; `{ token }`;
+   * `{ nkey: true }` for a key made for this cluster. Default: nothing.
+   */
+  auth?: AuthOption;
   /** What chance does in the proxies follows from it. Default: another one each time. */
   seed?: number;
   /** How long the whole start may take, in ms (without getting a server binary). Default 30 000. */
@@ -55,6 +66,8 @@ export interface CheckedClusterOptions {
   server: string | undefined;
   config: { readonly [key: string]: ConfigValue | undefined } | undefined;
   proxied: boolean;
+  tls: TlsOption;
+  auth: AuthOption | undefined;
   seed: number;
   startTimeout: number;
 }
@@ -71,6 +84,8 @@ const KNOWN: readonly (keyof ClusterOptions)[] = [
   'server',
   'config',
   'proxied',
+  'tls',
+  'auth',
   'seed',
   'startTimeout',
 ];
@@ -121,6 +136,8 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
     server: options.server,
     config: options.config,
     proxied,
+    tls: checkTls(options.tls ?? false),
+    auth: options.auth === undefined ? undefined : checkAuth(options.auth),
     seed,
     startTimeout,
   };
@@ -149,6 +166,23 @@ function checkRaft(raft: Partial<RaftTimings> | 'default'): RaftTimings | undefi
     );
   }
   return timings;
+}
+
+function checkTls(tls: TlsOption): TlsOption {
+  if (typeof tls === 'boolean') return tls;
+  if (typeof tls !== 'object' || tls === null || typeof (tls.verify ?? false) !== 'boolean') {
+    throw invalid('tls', `tls must be true, false or { verify: true }, not ${String(tls)}`);
+  }
+  return tls;
+}
+
+function checkAuth(auth: AuthOption): AuthOption {
+  const given = auth as { readonly [name: string]: unknown } | null;
+  const has = (...names: string[]) => names.every((name) => typeof given?.[name] === 'string' && given[name] !== '');
+  if (typeof given === 'object' && given !== null) {
+    if (has('user', 'pass') || has('token') || given['nkey'] === true) return auth;
+  }
+  throw invalid('auth', 'auth must be { user, pass }, { token } or { nkey: true }');
 }
 
 function positive(name: string, value: unknown): number {

@@ -1,32 +1,19 @@
-import { randomBytes } from 'node:crypto';
-import { realpathSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../errors.js';
 import { checkClusterOptions, type CheckedClusterOptions, type ClusterOptions } from './cluster-options.js';
-import { nodeName, type ClusterMode, type NodePorts } from './config.js';
+import type { ClusterMode } from './config.js';
 import { ServerStartError } from './errors.js';
-import { Network, type Cut } from './network.js';
+import type { Cut, Network } from './network.js';
 import { NOT_PROXIED, StanNode } from './node.js';
-import { releasePorts, takePorts } from './ports.js';
 import type { Proxy } from './proxy.js';
-import { randomFrom } from './random.js';
-import { reaper, TEMPORARY_PREFIX } from './reaper.js';
+import type { ClusterConnectOptions } from './security.js';
 import { resolveServer } from './server-binary/index.js';
+import { Site } from './site.js';
 import { waitFor } from './wait.js';
 
 /** How often other ports are tried when somebody takes ours between finding and using them. */
 const PORT_TRIES = 4;
-
-/** Where nobody listens. What behind proxies the servers tell each other of themselves, so that nobody goes around. */
-const NOWHERE = '127.0.0.1:1';
-
-/** A node's name and ports. */
-interface Place {
-  name: string;
-  ports: NodePorts;
-}
 
 export interface WaitingOptions {
   /** ms. Default 15 000. */
@@ -51,49 +38,30 @@ export class StanCluster {
   /** Configuration, stores, Raft logs. */
   readonly dir: string;
   readonly nodes: readonly StanNode[];
+  /**
+   * What a client needs besides the {@link urls}: cluster ID, credentials, TLS. To be passed on:
+   * `ResilientStan.connect(cluster.urls, cluster.connectOptions)`.
+   */
+  readonly connectOptions: ClusterConnectOptions;
 
-  readonly #temporary: boolean;
-  readonly #ports: readonly number[];
-  readonly #network: Network | undefined;
+  readonly #site: Site;
   #stopping: Promise<void> | undefined;
 
-  private constructor(
-    options: CheckedClusterOptions,
-    server: string,
-    dir: string,
-    ports: readonly number[],
-    places: readonly Place[],
-    network: Network | undefined,
-  ) {
+  private constructor(options: CheckedClusterOptions, server: string, site: Site) {
+    const { network, security } = site;
+    this.#site = site;
     this.mode = options.mode;
     this.clusterId = options.clusterId;
-    this.dir = dir;
-    this.#temporary = options.dir === undefined;
-    this.#ports = ports;
-    this.#network = network;
-    this.nodes = places.map(({ name, ports: own }) => {
-      const home = join(dir, name);
+    this.dir = site.dir;
+    this.connectOptions = { clusterId: options.clusterId, ...security.connectOptions };
+    this.nodes = site.places.map((place) => {
+      const { name, ports } = place;
       const proxy = network?.clients(name);
       return new StanNode({
         server,
-        dir: home,
-        url: `nats://127.0.0.1:${proxy?.port ?? own.client}`,
-        config: {
-          name,
-          mode: options.mode,
-          clusterId: options.clusterId,
-          store: options.store,
-          ports: own,
-          routes:
-            network?.routesOf(name) ??
-            places.filter((other) => other.name !== name).map((other) => `127.0.0.1:${other.ports.route}`),
-          peers: places.map((place) => place.name),
-          storeDir: options.mode === 'fault-tolerant' ? join(dir, 'store') : join(home, 'store'),
-          raftDir: join(home, 'raft'),
-          raft: options.raft,
-          advertise: proxy && { client: `127.0.0.1:${proxy.port}`, route: NOWHERE },
-          extra: options.config,
-        },
+        dir: site.home(name),
+        url: `nats://127.0.0.1:${proxy?.port ?? ports.client}`,
+        config: site.configOf(place),
         proxy,
         onListening: network && (() => network.up(name)),
         onEnd: network && (() => void network.down(name)),
@@ -131,32 +99,9 @@ export class StanCluster {
 
   static async #boot(options: CheckedClusterOptions, server: string): Promise<StanCluster> {
     const deadline = performance.now() + options.startTimeout;
-    const names = Array.from({ length: options.nodes }, (_, i) => nodeName(i));
-    const routed = options.mode !== 'single';
-    const proxies = options.proxied ? Network.portsNeeded(options.nodes, routed) : 0;
-    const ports = await takePorts(3 * options.nodes + proxies);
-    const places = names.map((name, i) => {
-      const [client, monitor, route] = ports.slice(3 * i, 3 * i + 3) as [number, number, number];
-      return { name, ports: { client, monitor, route } };
-    });
-    let network: Network | undefined;
-    if (options.proxied) {
-      const own = ports.slice(3 * options.nodes);
-      network = await Network.create(places, own, routed, randomFrom(options.seed)).catch((error: unknown) => {
-        releasePorts(ports);
-        throw error;
-      });
-    }
-    let { dir } = options;
-    if (dir === undefined) {
-      // The real path: the servers are told it, and a link on the way (macOS: /tmp) may not mean the same to them.
-      dir = join(realpathSync(tmpdir()), `${TEMPORARY_PREFIX}${randomBytes(8).toString('hex')}`);
-      reaper.guard(dir); // before it exists: there is no instant at which it would be left behind
-    }
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    const cluster = new StanCluster(options, server, dir, ports, places, network);
+    const left = () => Math.max(Math.round(deadline - performance.now()), 1);
+    const cluster = new StanCluster(options, server, await Site.take(options));
     try {
-      const left = () => Math.max(Math.round(deadline - performance.now()), 1);
       await Promise.all(cluster.nodes.map((node) => node.start({ timeout: left() })));
       await cluster.settled({ timeout: left() });
       return cluster;
@@ -285,7 +230,7 @@ export class StanCluster {
   }
 
   #proxied(): Network {
-    if (this.#network) return this.#network;
+    if (this.#site.network) return this.#site.network;
     throw new InvalidArgumentError('proxied', NOT_PROXIED);
   }
 
@@ -332,18 +277,13 @@ export class StanCluster {
   /** Ends all servers, paused or not, and removes the directory unless it was given. Idempotent. */
   stop(): Promise<void> {
     // What is thrown away needs no good-bye.
-    this.#stopping ??= this.#end(this.#temporary ? 'kill' : 'stop');
+    this.#stopping ??= this.#end(this.#site.temporary ? 'kill' : 'stop');
     return this.#stopping;
   }
 
   async #end(how: 'kill' | 'stop'): Promise<void> {
     const ended = await Promise.allSettled(this.nodes.map((node) => node[how]()));
-    await this.#network?.close();
-    releasePorts(this.#ports);
-    if (this.#temporary) {
-      await rm(this.dir, { recursive: true, force: true });
-      reaper.release(this.dir);
-    }
+    await this.#site.release();
     const failed = ended.find((outcome) => outcome.status === 'rejected');
     if (failed && !(failed.reason instanceof TimeoutError)) throw failed.reason;
   }

@@ -43,8 +43,8 @@ export interface NodeConfig {
   raft: RaftTimings | undefined;
   /** What this node tells clients and other nodes about where it can be reached, when that is not where it listens. */
   advertise?: { client: string; route: string } | undefined;
-  /** Added to, or laid over, what the harness writes: at the top level and in `streaming`. */
-  extra?: { readonly [key: string]: ConfigValue | undefined } | undefined;
+  /** Laid over all this, one after the other. */
+  extra?: readonly { readonly [key: string]: ConfigValue | undefined }[] | undefined;
 }
 
 const HOST = '127.0.0.1';
@@ -53,45 +53,43 @@ const HOST = '127.0.0.1';
 export function nodeConfig(node: NodeConfig): { readonly [key: string]: ConfigValue | undefined } {
   const { mode, ports, raft } = node;
   const joined = mode !== 'single';
-  return merge(
-    {
-      server_name: `${node.clusterId}-${node.name}`,
-      listen: `${HOST}:${ports.client}`,
-      http: `${HOST}:${ports.monitor}`,
-      client_advertise: node.advertise?.client,
-      cluster: joined
-        ? {
-            // Without a name the servers negotiate one at every restart and drop their routes over it.
-            name: node.clusterId,
-            listen: `${HOST}:${ports.route}`,
-            routes: node.routes.map((route) => `nats://${route}`),
-            // What is behind proxies must not be told of a way around them.
-            ...(node.advertise && { advertise: node.advertise.route, no_advertise: true }),
-          }
-        : undefined,
-      streaming: {
-        id: node.clusterId,
-        store: node.store,
-        dir: node.store === 'file' ? node.storeDir : undefined,
-        ft_group: mode === 'fault-tolerant' ? node.clusterId : undefined,
-        cluster:
-          mode === 'clustered'
-            ? {
-                node_id: node.name,
-                peers: node.peers,
-                log_path: node.raftDir,
-                ...(raft && {
-                  raft_heartbeat_timeout: `${raft.heartbeat}ms`,
-                  raft_election_timeout: `${raft.election}ms`,
-                  raft_lease_timeout: `${raft.lease}ms`,
-                  raft_commit_timeout: `${raft.commit}ms`,
-                }),
-              }
-            : undefined,
-      },
+  const own: Tree = {
+    server_name: `${node.clusterId}-${node.name}`,
+    listen: `${HOST}:${ports.client}`,
+    http: `${HOST}:${ports.monitor}`,
+    client_advertise: node.advertise?.client,
+    cluster: joined
+      ? {
+          // Without a name the servers negotiate one at every restart and drop their routes over it.
+          name: node.clusterId,
+          listen: `${HOST}:${ports.route}`,
+          routes: node.routes.map((route) => `nats://${route}`),
+          // What is behind proxies must not be told of a way around them.
+          ...(node.advertise && { advertise: node.advertise.route, no_advertise: true }),
+        }
+      : undefined,
+    streaming: {
+      id: node.clusterId,
+      store: node.store,
+      dir: node.store === 'file' ? node.storeDir : undefined,
+      ft_group: mode === 'fault-tolerant' ? node.clusterId : undefined,
+      cluster:
+        mode === 'clustered'
+          ? {
+              node_id: node.name,
+              peers: node.peers,
+              log_path: node.raftDir,
+              ...(raft && {
+                raft_heartbeat_timeout: `${raft.heartbeat}ms`,
+                raft_election_timeout: `${raft.election}ms`,
+                raft_lease_timeout: `${raft.lease}ms`,
+                raft_commit_timeout: `${raft.commit}ms`,
+              }),
+            }
+          : undefined,
     },
-    node.extra ?? {},
-  );
+  };
+  return (node.extra ?? []).reduce(merge, own);
 }
 
 type Tree = { readonly [key: string]: ConfigValue | undefined };

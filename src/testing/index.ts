@@ -13,6 +13,7 @@ export type { Cut } from './network.js';
 export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
 export type { Direction, Toxic, ToxicKind } from './toxics.js';
 export { StanNode, type NodeExit } from './node.js';
+export type { AuthOption, ClusterConnectOptions, SubjectPermissions, TlsOption } from './security.js';
 export {
   cacheDirectory,
   diagnoseServer,

@@ -63,7 +63,10 @@ streaming: {
   });
 
   it('takes more from the user, and lets it win', () => {
-    const config = nodeConfig({ ...base, extra: { max_payload: 10, streaming: { dir: '/y', hb_interval: '1s' } } });
+    const config = nodeConfig({
+      ...base,
+      extra: [{ max_payload: 10 }, { streaming: { dir: '/y', hb_interval: '1s' } }],
+    });
     const text = renderConfig(config);
     assert.match(text, /max_payload: 10\n/);
     assert.match(text, / {2}dir: "\/y"\n/);
