@@ -45,6 +45,21 @@ export class Entries {
     }
   }
 
+  /** Takes all of another list in, both being in the order of the publish() calls. Costs the length of both. */
+  merge(other: Entries): void {
+    let before: Entry | undefined;
+    for (let entry = other.head; entry !== undefined; entry = other.head) {
+      other.remove(entry);
+      let after = before === undefined ? this.head : before.next;
+      while (after !== undefined && after.order < entry.order) {
+        before = after;
+        after = after.next;
+      }
+      this.#insertAfter(before, entry);
+      before = entry;
+    }
+  }
+
   #insertAfter(before: Entry | undefined, entry: Entry): void {
     const after = before === undefined ? this.head : before.next;
     entry.prev = before;

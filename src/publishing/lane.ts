@@ -3,7 +3,7 @@ import type { Timed, TimedQueue } from './deadlines.js';
 
 /**
  * A sequence of messages that keep their order. 'strict' has one lane per channel, each with one message in flight at a
- * time; 'pipelined' has one for all channels, plus one for each channel that just refused a message.
+ * time; 'pipelined' has one for all channels, and for a while one for each channel that just refused a message.
  */
 export class Lane implements Timed<Lane> {
   /** Waiting to be sent again; all of them were published before those in `fresh`. Sorted by the order of publishing. */

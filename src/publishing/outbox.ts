@@ -34,7 +34,7 @@ export class Outbox {
   readonly #strict: boolean;
   /** 'pipelined': the one lane of all channels. */
   readonly #main: Lane;
-  /** 'strict': all lanes. 'pipelined': those of channels that just refused a message, so that the others need not wait. */
+  /** 'strict': all lanes. 'pipelined': those of channels that are held back, so that the others need not wait. */
   readonly #lanes = new Map<string, Lane>();
   readonly #ready = new ReadyLanes();
   readonly #held = new Deadlines<Lane>();
@@ -92,10 +92,10 @@ export class Outbox {
       const lane = this.#ready.head;
       if (lane === undefined) return undefined;
       const entry = (lane.returned.head ?? lane.fresh.head) as Entry;
-      if (lane !== this.#main || this.#lanes.size === 0) return entry;
-      const side = this.#lanes.get(entry.channel);
-      if (side === undefined) return entry;
-      this.#moveToSideLane(entry, side);
+      if (this.#strict || this.#lanes.size === 0) return entry;
+      const held = this.#lanes.get(entry.channel);
+      if (held === undefined) return entry;
+      this.#park(entry, held);
     }
   }
 
@@ -163,10 +163,15 @@ export class Outbox {
   /** Lets the lanes go on whose time has come. */
   release(now: number): void {
     for (let lane = this.#held.takeDue(now); lane !== undefined; lane = this.#held.takeDue(now)) {
-      // What it holds is older than what waits elsewhere.
-      if (lane.canSend) this.#ready.unshift(lane);
-      this.#dropIfEmpty(lane);
+      if (this.#strict) {
+        // What it holds is most likely older than what waits elsewhere.
+        if (lane.canSend) this.#ready.unshift(lane);
+        this.#dropIfEmpty(lane);
+      } else {
+        this.#unpark(lane);
+      }
     }
+    this.#refresh(this.#main);
   }
 
   isHeld(now: number): boolean {
@@ -221,15 +226,19 @@ export class Outbox {
     return lane;
   }
 
-  #moveToSideLane(entry: Entry, side: Lane): void {
-    const { returned } = this.#main;
-    const sentBefore = entry.list === returned;
+  /** 'pipelined': out of the main lane, while its channel is held back. */
+  #park(entry: Entry, held: Lane): void {
     (entry.list as Entries).remove(entry);
+    held.returned.insert(entry);
+    entry.lane = held;
     this.#refresh(this.#main);
-    entry.lane = side;
-    if (sentBefore) side.returned.insert(entry);
-    else side.fresh.push(entry);
-    if (!side.ready && side.canSend) this.#ready.unshift(side);
+  }
+
+  /** 'pipelined': back to its place. Whatever was sent or parked once is older than what is fresh in the main lane. */
+  #unpark(held: Lane): void {
+    for (let entry = held.returned.head; entry !== undefined; entry = entry.next) entry.lane = this.#main;
+    this.#main.returned.merge(held.returned);
+    this.#lanes.delete(held.channel);
   }
 
   /** From in flight to their lanes, and these lanes first in turn, in the order of their messages. */
@@ -237,30 +246,21 @@ export class Outbox {
     entries.sort(byOrder);
     for (let i = entries.length - 1; i >= 0; i--) {
       const entry = entries[i] as Entry;
-      const from = entry.lane as Lane;
+      let lane = entry.lane as Lane;
       this.inFlight.remove(entry);
-      from.inFlight--;
-      const lane = this.#strict ? from : (this.#lanes.get(entry.channel) ?? this.#main);
-      entry.lane = lane;
+      lane.inFlight--;
+      if (!this.#strict) entry.lane = lane = this.#lanes.get(entry.channel) ?? lane;
       lane.returned.insert(entry);
-      if (from !== lane) this.#refresh(from);
       if (lane.ready) this.#ready.remove(lane);
       if (lane.canSend) this.#ready.unshift(lane);
     }
   }
 
   #recallPipelined(back: Entry[]): void {
-    for (const lane of this.#lanes.values()) {
-      if (lane.ready) this.#ready.remove(lane);
-      lane.returned.drainInto(back);
-      lane.fresh.drainInto(back);
-    }
-    this.#lanes.clear();
-    this.#main.returned.drainInto(back);
-    for (const entry of back.sort(byOrder)) {
-      entry.lane = this.#main;
-      this.#main.returned.push(entry);
-    }
+    for (const lane of this.#lanes.values()) this.#unpark(lane);
+    const { returned } = this.#main;
+    returned.drainInto(back);
+    for (const entry of back.sort(byOrder)) returned.push(entry);
     this.#refresh(this.#main);
   }
 
@@ -287,8 +287,8 @@ export class Outbox {
   }
 
   #dropIfEmpty(lane: Lane): void {
-    if (lane === this.#main || !lane.empty || lane.queue !== undefined) return;
-    if (!this.#strict || this.#lanes.size > KEPT_LANES) this.#lanes.delete(lane.channel);
+    if (!this.#strict || !lane.empty || lane.queue !== undefined) return;
+    if (this.#lanes.size > KEPT_LANES) this.#lanes.delete(lane.channel);
   }
 }
 

@@ -211,11 +211,15 @@ export class Publisher {
     if (this.#session !== undefined) this.#paused = true;
   }
 
-  /** The leader has answered after all: the oldest message in flight is sent again as a probe, then it goes on. */
-  resume(): void {
+  /**
+   * The leader has answered after all: the oldest message in flight is sent again as a probe, then it goes on.
+   * @param missed some questions since got no answer, so a probe under way may be lost as well; without that it is still
+   *   to be answered, by a leader that is merely slow, and a second one would be one duplicate more
+   */
+  resume(missed = true): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#sendProbe();
+    if (missed || !this.#probeUnderWay()) this.#sendProbe();
     this.#feed();
   }
 

@@ -1,0 +1,595 @@
+/**
+ * A publisher, a cluster that does everything a cluster can do to it, and an onlooker who knows what was promised. The
+ * onlooker keeps his own plain account of every message (arrays, scans) and compares at every step.
+ */
+import assert from 'node:assert/strict';
+import {
+  AbortedError,
+  ClosedError,
+  InvalidArgumentError,
+  OutboxFullError,
+  PayloadTooLargeError,
+  PermissionError,
+  PublishRejectedError,
+  PublishTimeoutError,
+  type ResilientStanError,
+} from '../../../src/errors.js';
+import { Publisher, type PubAck } from '../../../src/publishing/publisher.js';
+import { ScriptedSession, type Sending } from '../../support/scripted-session.js';
+import { VirtualTime } from '../../support/virtual-time.js';
+
+export const CHANNELS = ['a', 'b', 'c'];
+export const ERRORS = [
+  { text: 'stan: invalid publish request', kind: 'unregistered', maybeStored: false },
+  { text: 'node is not the leader', kind: 'leaderless', maybeStored: false },
+  { text: 'stan: channel is being deleted', kind: 'leaderless', maybeStored: false },
+  { text: 'leadership lost while committing log', kind: 'leaderless', maybeStored: true },
+  { text: 'raft is already shutdown', kind: 'leaderless', maybeStored: true },
+  { text: 'too many channels', kind: 'refused', maybeStored: false },
+  { text: 'rejecting channel "B" because channel "b" exists', kind: 'refused', maybeStored: false },
+] as const;
+
+export type Command =
+  | { op: 'publish'; channel: number; size: number; timeout: number; signal: number; bytes: boolean }
+  | { op: 'attach'; small: boolean }
+  /** The session ends; the cluster stores so many of what is on its way; the publisher hears of it now, or later. */
+  | { op: 'lose'; stored: number; late: boolean }
+  /** The leader takes the next messages: stores and acknowledges them, stores them but the acks get lost, or they get lost. */
+  | { op: 'serve' | 'mute' | 'drop'; count: number }
+  | { op: 'refuse'; error: number; count: number; stored: boolean }
+  | { op: 'pause' | 'resume' | 'probe' | 'flush' | 'stop' }
+  | { op: 'advance'; ms: number }
+  | { op: 'abort'; signal: number }
+  | { op: 'deny'; channel: number; ends: boolean; late: boolean }
+  /** The next sendings are acknowledged, or end the session, within the call that hands them over. */
+  | { op: 'instant'; count: number }
+  | { op: 'suddenDeath' };
+
+export interface Plan {
+  ordering: 'pipelined' | 'strict';
+  whenFull: 'reject' | 'wait';
+  maxInFlight: number;
+  commands: Command[];
+  ending: 'same session' | 'new sessions' | 'close';
+}
+
+interface Message {
+  id: number;
+  channel: string;
+  text: string;
+  size: number;
+  signal: AbortController | undefined;
+  publishedAt: number;
+  timeout: number | undefined;
+  sends: number;
+  /** On the session of now: the index of its last sending that was not a probe. */
+  lastSend: number;
+  inFlight: boolean;
+  /** Settled for certain, known before the promise's reactions run. */
+  done: boolean;
+  /** May have been settled by what just happened; the promise's reactions will tell. */
+  limbo: boolean;
+  stored: number;
+  storedGuids: Set<string>;
+  mutedOn: number;
+  /** The error it must be rejected with at once, if any. */
+  expected: (new (...args: never[]) => Error) | undefined;
+  outcome: { ack: PubAck } | { error: ResilientStanError } | undefined;
+}
+
+const MAX_PENDING = 8;
+const MAX_PENDING_BYTES = 120;
+const ACK_TIMEOUT = 5000;
+/** clientId 'sim', a channel of one letter, IDs, data under 128 bytes. */
+const OVERHEAD = 5 + 48 + 3 + 2;
+const SMALL_LIMIT = OVERHEAD + 20;
+
+export class Simulation {
+  readonly time = new VirtualTime();
+  readonly bugs: Error[] = [];
+  readonly publisher: Publisher;
+  readonly messages: Message[] = [];
+  readonly #plan: Plan;
+  #signals = [new AbortController(), new AbortController()];
+  /** The order in which messages were stored for the first time, by channel. */
+  readonly #stored = new Map<string, number[]>();
+  readonly #flushes: { upTo: number; done: boolean }[] = [];
+
+  #session: ScriptedSession | undefined;
+  #attached = false;
+  /** Of the session that is attached, dead or not. */
+  #maxPayload = Infinity;
+  #ordinal = 0;
+  /** What is on its way to the leader: indices of sendings. */
+  #wire: number[] = [];
+  #onWire = new Map<number, Message>();
+  #probeIndices = new Set<number>();
+  #probe: number | undefined;
+  #probeAsked = false;
+  /** The last one was answered with an error, so there may be another. */
+  #probeAgain = false;
+  #paused = false;
+  #stopped = false;
+  #lastErrorAt = -Infinity;
+  #refusedAt = new Map<string, number>();
+  #instant = 0;
+  #suddenDeath = false;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+    this.publisher = new Publisher({
+      clientId: 'sim',
+      ordering: plan.ordering,
+      whenFull: plan.whenFull,
+      maxInFlight: plan.maxInFlight,
+      maxPending: MAX_PENDING,
+      maxPendingBytes: MAX_PENDING_BYTES,
+      ackTimeout: ACK_TIMEOUT,
+      now: this.time.now,
+      timers: this.time.timers,
+      onError: (error) => this.bugs.push(error),
+    });
+  }
+
+  async run(): Promise<void> {
+    for (const command of this.#plan.commands) {
+      this.#do(command);
+      await this.#check();
+    }
+    await this.#end();
+  }
+
+  #do(command: Command): void {
+    switch (command.op) {
+      case 'publish':
+        return this.#publish(command);
+      case 'attach':
+        return this.#attach(command.small ? SMALL_LIMIT : 1_048_576);
+      case 'lose':
+        return this.#lose(command.stored, command.late);
+      case 'serve':
+      case 'mute':
+      case 'drop':
+        for (let n = 0; n < command.count; n++) this.#take(command.op);
+        return;
+      case 'refuse':
+        for (let n = 0; n < command.count; n++) this.#refuse(command.error, command.stored);
+        return;
+      case 'pause':
+        this.publisher.pause();
+        this.#paused = this.#attached;
+        return;
+      case 'resume':
+        return this.#resume();
+      case 'probe': {
+        const before = this.#probe;
+        this.#probeAsked = true;
+        this.publisher.probe();
+        this.#probeAsked = false;
+        if (this.#paused || this.#probing(before)) assert.equal(this.#probe, before, 'a probe too many');
+        return;
+      }
+      case 'flush': {
+        const flush = { upTo: this.messages.length, done: false };
+        this.#flushes.push(flush);
+        void this.publisher.flush().then(() => (flush.done = true));
+        return;
+      }
+      case 'stop':
+        this.#stopped = true;
+        this.publisher.stopIntake();
+        return;
+      case 'advance':
+        return this.time.advance(command.ms);
+      case 'abort': {
+        const controller = this.#signals[command.signal] as AbortController;
+        for (const message of this.messages) if (message.signal === controller) message.done = true;
+        this.#signals[command.signal] = new AbortController();
+        controller.abort('simulated');
+        return;
+      }
+      case 'deny':
+        return this.#deny(CHANNELS[command.channel] as string, command.ends, command.late);
+      case 'instant':
+        this.#instant = command.count;
+        return;
+      case 'suddenDeath':
+        this.#suddenDeath = true;
+        return;
+    }
+  }
+
+  #publish({ channel, size, timeout, signal, bytes }: Command & { op: 'publish' }): void {
+    const id = this.messages.length;
+    const text = `${id}`.padEnd(size, '.');
+    const controller = this.#signals[signal];
+    const message: Message = {
+      id,
+      channel: CHANNELS[channel] as string,
+      text,
+      size: text.length,
+      signal: controller,
+      publishedAt: this.time.now(),
+      timeout: timeout === 0 ? undefined : timeout,
+      sends: 0,
+      lastSend: -1,
+      inFlight: false,
+      done: false,
+      limbo: true,
+      stored: 0,
+      storedGuids: new Set(),
+      mutedOn: 0,
+      expected: undefined,
+      outcome: undefined,
+    };
+    const { pending, pendingBytes } = this.publisher.stats;
+    if (this.#stopped) message.expected = ClosedError;
+    else if (message.size + OVERHEAD > this.#maxPayload) {
+      message.expected = PayloadTooLargeError;
+    } else if (message.size > MAX_PENDING_BYTES) message.expected = InvalidArgumentError;
+    else if (
+      this.#plan.whenFull === 'reject' &&
+      (pending >= MAX_PENDING || pendingBytes + message.size > MAX_PENDING_BYTES)
+    ) {
+      message.expected = OutboxFullError;
+    }
+    this.messages.push(message);
+    const data = bytes ? Buffer.from(text) : text;
+    const promise = this.publisher.publish(message.channel, data, {
+      timeout: message.timeout,
+      signal: controller?.signal,
+    });
+    if (typeof data !== 'string') data.fill(0);
+    const settle = (outcome: Message['outcome']): void => {
+      assert.equal(message.outcome, undefined, 'settled twice');
+      message.outcome = outcome;
+      message.done = true;
+      message.inFlight = false;
+    };
+    promise.then(
+      (ack) => settle({ ack }),
+      (error: unknown) => settle({ error: error as ResilientStanError }),
+    );
+  }
+
+  #attach(maxPayload: number): void {
+    this.#lose(0, true);
+    this.#detached();
+    const session = new ScriptedSession(++this.#ordinal, maxPayload);
+    session.onPublish = (sending) => this.#sent(session, sending);
+    session.onLoss = () => this.#ended(0, session.losses[0]?.reason !== 'ack_timeout');
+    this.#session = session;
+    this.#attached = true;
+    this.#maxPayload = maxPayload;
+    this.publisher.attach(session);
+  }
+
+  /** Every handing over comes by here. */
+  #sent(session: ScriptedSession, { channel, text }: Sending): void {
+    const now = this.time.now();
+    const message = this.messages[parseInt(text, 10)] as Message;
+    const index = session.sendings.length - 1;
+    assert.ok(session === this.#session && session.alive, 'handed to a session that is not there');
+    assert.ok(!this.#paused, 'handed over while paused');
+    assert.deepEqual([channel, text], [message.channel, message.text], 'not what was published');
+    assert.ok(!message.done, `message ${message.id} was handed over after it was settled`);
+    assert.ok(!this.#expired(message), `message ${message.id} was handed over after its timeout`);
+    message.sends++;
+    this.#wire.push(index);
+    this.#onWire.set(index, message);
+    if (message.inFlight) {
+      const older = this.messages.filter((other) => other.lastSend < message.lastSend && this.#staysInFlight(other));
+      assert.deepEqual(older, [], 'a probe is the oldest in flight');
+      assert.ok(this.#probeAsked || this.#probeAgain, 'a probe that nobody asked for');
+      this.#probeAgain = false;
+      this.#probeIndices.add(index);
+      this.#probe = index;
+    } else {
+      assert.ok(!this.#probing(this.#probe), 'handed over while a probe is under way');
+      this.#checkTurn(message, now);
+      message.inFlight = true;
+      message.lastSend = index;
+    }
+    if (this.#instant > 0) {
+      this.#instant--;
+      this.#take('serve');
+    }
+    if (this.#suddenDeath) {
+      this.#suddenDeath = false;
+      if (this.#session?.alive) this.#lose(1, message.id % 2 === 0);
+    }
+  }
+
+  #checkTurn(message: Message, now: number): void {
+    for (const earlier of this.messages.slice(0, message.id)) {
+      if (earlier.done || earlier.limbo || this.#expiring(earlier)) continue;
+      if (earlier.size + OVERHEAD > this.#maxPayload) continue;
+      if (this.#plan.ordering === 'strict') {
+        assert.notEqual(earlier.channel, message.channel, `message ${message.id} overtook ${earlier.id}`);
+      } else {
+        const heldUp =
+          earlier.channel !== message.channel && now <= (this.#refusedAt.get(earlier.channel) ?? -Infinity) + 402;
+        assert.ok(earlier.inFlight || heldUp, `message ${message.id} overtook ${earlier.id}, which was not in flight`);
+      }
+    }
+  }
+
+  /** The leader takes the next message from the wire. */
+  #take(how: 'serve' | 'mute' | 'drop'): void {
+    const index = this.#wire.shift();
+    if (index === undefined || this.#session?.alive !== true) return;
+    const message = this.#onWire.get(index) as Message;
+    if (how === 'drop') return;
+    this.#store(message, index);
+    if (how === 'mute') {
+      message.mutedOn = this.#ordinal;
+      return;
+    }
+    message.done = true;
+    if (this.#probeIndices.has(index)) {
+      // What was sent before is lost, and goes back to its place.
+      for (const other of this.messages) if (this.#isInFlight(other) && other.lastSend < index) other.inFlight = false;
+      if (this.#probe === index) this.#probe = undefined;
+    }
+    this.#session.answer(index);
+  }
+
+  #refuse(which: number, stored: boolean): void {
+    const index = this.#wire.shift();
+    if (index === undefined || this.#session?.alive !== true) return;
+    const { text, kind, maybeStored } = ERRORS[which] as (typeof ERRORS)[number];
+    const message = this.#onWire.get(index) as Message;
+    if (maybeStored && stored) this.#store(message, index);
+    this.#lastErrorAt = this.time.now();
+    const probed = this.#probe !== undefined && this.#onWire.get(this.#probe) === message && this.#probe !== index;
+    const isProbe = this.#probeIndices.has(index);
+    if (this.#probe === index) {
+      this.#probe = undefined;
+      this.#probeAgain = true;
+    }
+    if (kind === 'unregistered') message.limbo = true;
+    else if (this.#isInFlight(message) && !probed && (isProbe || message.lastSend === index)) {
+      message.inFlight = false;
+      if (kind === 'refused') {
+        message.limbo = true;
+        this.#refusedAt.set(message.channel, this.time.now());
+      }
+    }
+    this.#session.answer(index, text);
+  }
+
+  #store(message: Message, index: number): void {
+    if (message.stored++ === 0) {
+      const order = this.#stored.get(message.channel) ?? [];
+      this.#stored.set(message.channel, order);
+      order.push(message.id);
+    }
+    message.storedGuids.add(`guid-${this.#ordinal}-${index}`);
+  }
+
+  #resume(): void {
+    const mayProbe = this.#paused && this.#session?.alive === true;
+    const oldest = this.messages.some((message) => this.#isInFlight(message));
+    const { sendings = [] } = this.#session ?? {};
+    const before = sendings.length;
+    this.#paused = false;
+    this.#probeAsked = true;
+    const probe = this.#probe;
+    this.publisher.resume();
+    this.#probeAsked = false;
+    if (mayProbe && oldest && !this.#attached) return;
+    if (mayProbe && oldest) {
+      assert.ok(sendings.length > before, 'resume() sends a probe when something is in flight');
+      assert.ok(this.#probeIndices.has(before), 'and the probe goes first');
+    } else if (this.#session?.alive) assert.equal(this.#probe, probe);
+  }
+
+  #lose(stored: number, late: boolean): void {
+    if (this.#session?.alive === true) {
+      this.#session.alive = false;
+      this.#ended(stored, !late);
+    } else if (!late && this.#attached) {
+      this.#detached();
+      this.publisher.detach();
+    }
+  }
+
+  /** The session has ended. Some of what was on its way is stored nevertheless; then a take-over fences the rest off. */
+  #ended(stored: number, tell: boolean): void {
+    for (const index of this.#wire.splice(0).slice(0, stored)) this.#store(this.#onWire.get(index) as Message, index);
+    this.#session = undefined;
+    if (tell) {
+      this.#detached();
+      this.publisher.detach();
+    }
+  }
+
+  #detached(): void {
+    this.#attached = false;
+    this.#maxPayload = Infinity;
+    this.#paused = false;
+    this.#probe = undefined;
+    this.#probeAgain = false;
+    this.#probeIndices.clear();
+    this.#onWire.clear();
+    this.#refusedAt.clear();
+    this.#lastErrorAt = -Infinity;
+    for (const message of this.messages) message.inFlight = false;
+  }
+
+  /** The server denies the channel, and the session may end over it, before or after the publisher is told. */
+  #deny(channel: string, ends: boolean, late: boolean): void {
+    if (this.#session?.alive !== true) return;
+    const theirs = this.messages.filter((message) => message.channel === channel && !message.done);
+    // Permissions that change while an ack is lost are beyond what anybody can tell.
+    if (theirs.some((message) => message.mutedOn === this.#ordinal)) return;
+    this.#wire = this.#wire.filter((index) => this.#onWire.get(index)?.channel !== channel);
+    if (ends) this.#lose(1, late);
+    for (const message of theirs) message.done = true;
+    const error = new PermissionError(`_STAN.pub.x.${channel}`, 'denied', { delivery: 'rejected' });
+    this.publisher.denyChannel(channel, error);
+  }
+
+  #isInFlight(message: Message): boolean {
+    return message.inFlight && !message.done;
+  }
+
+  #probing(probe: number | undefined): boolean {
+    return (
+      probe !== undefined && this.messages.some((message) => message.lastSend < probe && this.#staysInFlight(message))
+    );
+  }
+
+  #staysInFlight(message: Message): boolean {
+    return this.#isInFlight(message) && !this.#expiring(message);
+  }
+
+  #expired({ publishedAt, timeout }: Message): boolean {
+    return timeout !== undefined && this.time.now() > publishedAt + timeout + 1.01;
+  }
+
+  #expiring({ publishedAt, timeout }: Message): boolean {
+    return timeout !== undefined && this.time.now() >= publishedAt + timeout;
+  }
+
+  async #check(): Promise<void> {
+    for (let turn = 0; turn < 6; turn++) await null;
+    const { publisher, messages } = this;
+    if (this.bugs.length > 0) throw this.bugs[0] as Error;
+    for (const message of messages) {
+      message.limbo = false;
+      if (message.expected !== undefined) {
+        assert.ok(message.outcome !== undefined && 'error' in message.outcome, 'not rejected at once');
+        assert.ok(message.outcome.error instanceof message.expected, `${message.outcome.error.name} is not expected`);
+        message.expected = undefined;
+      }
+      assert.ok(
+        !message.done || message.outcome !== undefined,
+        `message ${message.id} is done, and its promise is not`,
+      );
+      assert.ok(
+        message.outcome !== undefined || !this.#expired(message),
+        `message ${message.id} is beyond its timeout`,
+      );
+    }
+    for (const flush of this.#flushes) {
+      const open = messages.slice(0, flush.upTo).some(({ outcome }) => outcome === undefined);
+      assert.equal(flush.done, !open, 'flush() resolves when all before it are settled, and only then');
+    }
+    this.#checkStats();
+    this.#checkProgress();
+    if (this.#session?.alive === true) {
+      const now = this.time.now();
+      const { oldestInFlight } = publisher;
+      assert.equal(oldestInFlight !== undefined, publisher.stats.inFlight > 0);
+      assert.ok(oldestInFlight === undefined || now - oldestInFlight <= ACK_TIMEOUT + 2, 'beyond the ack timeout');
+    }
+  }
+
+  #checkStats(): void {
+    const { messages } = this;
+    const stats = this.publisher.stats;
+    const open = messages.filter(({ outcome }) => outcome === undefined);
+    const inFlight = messages.filter((message) => this.#isInFlight(message));
+    assert.equal(stats.published, messages.length);
+    assert.equal(stats.acknowledged, messages.filter(({ outcome }) => outcome && 'ack' in outcome).length);
+    assert.equal(stats.rejected, messages.filter(({ outcome }) => outcome && 'error' in outcome).length);
+    assert.equal(
+      stats.resent,
+      messages.reduce((sum, { sends }) => sum + Math.max(0, sends - 1), 0),
+    );
+    assert.equal(stats.pending + stats.waiting, open.length);
+    assert.ok(stats.pending <= MAX_PENDING && stats.pendingBytes <= MAX_PENDING_BYTES, 'over its bounds');
+    assert.ok(stats.waiting === 0 || this.#plan.whenFull === 'wait');
+    const admitted = open.slice(0, stats.pending);
+    assert.equal(
+      stats.pendingBytes,
+      admitted.reduce((sum, { size }) => sum + size, 0),
+      'room is given in turn',
+    );
+    const next = open[stats.pending];
+    assert.ok(
+      next === undefined || stats.pending === MAX_PENDING || stats.pendingBytes + next.size > MAX_PENDING_BYTES,
+      'waits although there is room',
+    );
+    assert.equal(stats.inFlight, inFlight.length);
+    assert.ok(stats.inFlight <= this.#plan.maxInFlight, 'over its window');
+    if (this.#plan.ordering === 'strict') {
+      assert.equal(new Set(inFlight.map(({ channel }) => channel)).size, inFlight.length, 'two of a channel in flight');
+    }
+  }
+
+  /** Nothing waits that could be sent. */
+  #checkProgress(): void {
+    const { pending, inFlight } = this.publisher.stats;
+    if (this.#session?.alive !== true || this.#paused || this.#probing(this.#probe)) return;
+    if (inFlight === this.#plan.maxInFlight || this.time.now() <= this.#lastErrorAt + 1002) return;
+    const admitted = this.messages.filter(({ outcome }) => outcome === undefined).slice(0, pending);
+    for (const message of admitted) {
+      const busy =
+        this.#plan.ordering === 'strict'
+          ? admitted.some((other) => other.channel === message.channel && this.#isInFlight(other))
+          : this.#isInFlight(message);
+      assert.ok(busy, `message ${message.id} could be sent`);
+    }
+  }
+
+  async #end(): Promise<void> {
+    const { publisher } = this;
+    if (this.#plan.ending !== 'close') {
+      for (let round = 0; publisher.stats.pending + publisher.stats.waiting > 0; round++) {
+        assert.ok(round < 100, 'it does not come to an end');
+        if (this.#session?.alive !== true || (this.#plan.ending === 'new sessions' && round % 3 === 0)) {
+          this.#lose(1, false);
+          this.#attach(1_048_576);
+        } else if (publisher.oldestInFlight !== undefined) {
+          // What the judge of liveness does when an answer is overdue.
+          this.#do({ op: 'pause' });
+        }
+        await this.#check();
+        this.#resume();
+        for (let taken = 0; taken < 50; taken++) this.#take('serve');
+        await this.#check();
+        this.time.advance(600);
+        await this.#check();
+      }
+    }
+    this.publisher.rejectAll(new ClosedError('the end'));
+    this.#lose(0, true);
+    this.#detached();
+    for (const message of this.messages) if (message.outcome === undefined) message.done = true;
+    await this.#check();
+    assert.equal(this.time.armed, 0, 'a timer is left');
+    for (const message of this.messages) this.#verdict(message);
+    if (this.#plan.ordering === 'strict') {
+      for (const order of this.#stored.values()) {
+        assert.deepEqual(
+          order,
+          [...order].sort((a, b) => a - b),
+          'stored out of order',
+        );
+      }
+    }
+  }
+
+  #verdict({ id, outcome, sends, stored, storedGuids, timeout, signal, size }: Message): void {
+    assert.ok(outcome !== undefined, `message ${id} is not settled`);
+    if ('ack' in outcome) {
+      assert.ok(storedGuids.has(outcome.ack.guid), `message ${id} was acknowledged and is not stored`);
+      assert.equal(outcome.ack.attempts, sends);
+      return;
+    }
+    const { error } = outcome;
+    if (error.delivery === 'not-sent') assert.equal(sends, 0, `message ${id} was sent`);
+    else if (error.delivery === 'rejected') assert.equal(stored, 0, `message ${id} is stored, and was called rejected`);
+    else {
+      assert.equal(error.delivery, 'unknown');
+      assert.ok(sends > 0, `message ${id} was never sent, and that is known`);
+    }
+    if (error instanceof PublishTimeoutError) assert.ok(timeout !== undefined);
+    else if (error instanceof AbortedError) assert.ok(signal !== undefined);
+    else if (error instanceof PayloadTooLargeError) assert.ok(size > SMALL_LIMIT - OVERHEAD);
+    else if (error instanceof PublishRejectedError) assert.ok(sends > 0);
+    else if (this.#plan.ending !== 'close') assert.ok(!(error instanceof ClosedError) || this.#stopped);
+  }
+}
