@@ -157,6 +157,12 @@ describe('the package', function () {
     assert.equal(output.trim(), 'ERR_STAN_INVALID_ARGUMENT true function function');
   });
 
+  it('has a command that runs', async () => {
+    const { version } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as { version: string };
+    const output = await succeed(project, join(project, 'node_modules', '.bin', 'resilient-stan'), '--version');
+    assert.equal(output.trim(), version);
+  });
+
   it('does nothing at import: no output, no timer, no handle', async () => {
     const file = await write(
       'idle.mjs',
