@@ -19,15 +19,3 @@ export function retryDelay(
   const delay = Math.min(options.maxTimeout, options.minTimeout * options.factor ** (Math.max(1, attempt) - 1));
   return options.randomize ? delay / 2 + (delay / 2) * random() : delay;
 }
-
-/**
- * Whether another attempt is allowed after `failed` failed ones, `elapsed` ms after the first began. `retries` counts
- * the attempts after the first, as in p-retry.
- */
-export function mayRetry(
-  failed: number,
-  elapsed: number,
-  options: Pick<ResolvedRetryOptions, 'retries' | 'maxRetryTime'>,
-): boolean {
-  return failed <= options.retries && elapsed < options.maxRetryTime;
-}

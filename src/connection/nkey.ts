@@ -58,6 +58,7 @@ function crc16(bytes: Uint8Array): number {
   return crc;
 }
 
+/** Of a multiple of 5 bytes, as a key with its prefix and checksum is: nothing is left over then. */
 function encodeBase32(bytes: Uint8Array): string {
   let text = '';
   let bits = 0;
@@ -67,7 +68,7 @@ function encodeBase32(bytes: Uint8Array): string {
     for (bits += 8; bits >= 5; bits -= 5) text += ALPHABET[(held >> (bits - 5)) & 31];
     held &= 31;
   }
-  return bits === 0 ? text : text + ALPHABET[(held << (5 - bits)) & 31];
+  return text;
 }
 
 function decodeBase32(text: string): Buffer | undefined {

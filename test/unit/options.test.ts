@@ -317,6 +317,13 @@ describe('resolveConnectOptions', () => {
     }
   });
 
+  it('takes TLS on and off', () => {
+    assert.equal(connect({ tls: true }).tls, true);
+    assert.equal(connect({ tls: false }).tls, false);
+    assert.equal(resolveConnectOptions('tls://a').tls, false, 'that URL asks for it by itself');
+    assert.equal(resolveConnectOptions('tls://a').servers[0]!.tls, true);
+  });
+
   it('refuses tls: false beside a tls:// URL', () => {
     refused(() => resolveConnectOptions('a,tls://b', { tls: false }), 'tls', 'tls://b:4222');
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { mayRetry, retryDelay } from '../../../src/connection/backoff.js';
+import { retryDelay } from '../../../src/connection/backoff.js';
 
 const options = fc
   .record({
@@ -72,19 +72,5 @@ describe('retryDelay', () => {
         );
       }),
     );
-  });
-});
-
-describe('mayRetry', () => {
-  it('allows as many attempts after the first as there are retries', () => {
-    assert.equal(mayRetry(1, 0, { retries: 0, maxRetryTime: Infinity }), false);
-    assert.equal(mayRetry(3, 0, { retries: 3, maxRetryTime: Infinity }), true);
-    assert.equal(mayRetry(4, 0, { retries: 3, maxRetryTime: Infinity }), false);
-    assert.equal(mayRetry(1e9, 1e12, { retries: Infinity, maxRetryTime: Infinity }), true);
-  });
-
-  it('ends at maxRetryTime', () => {
-    assert.equal(mayRetry(1, 999, { retries: Infinity, maxRetryTime: 1000 }), true);
-    assert.equal(mayRetry(1, 1000, { retries: Infinity, maxRetryTime: 1000 }), false);
   });
 });
