@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { resolve as absolute } from 'node:path';
-import { InvalidArgumentError } from '../errors.js';
-import { checkClusterId } from '../validation.js';
+import { OptionReader, type OptionNames } from '../option-reader.js';
+import { checkClusterId, show } from '../validation.js';
 import type { AuthOption, TlsOption } from './security.js';
 import { FAST_RAFT, type ClusterMode, type ConfigValue, type RaftTimings, type StoreKind } from './config.js';
 
@@ -72,131 +72,91 @@ export interface CheckedClusterOptions {
   startTimeout: number;
 }
 
-const MODES: readonly ClusterMode[] = ['clustered', 'fault-tolerant', 'single'];
-const STORES: readonly StoreKind[] = ['file', 'memory'];
-const KNOWN: readonly (keyof ClusterOptions)[] = [
-  'nodes',
-  'mode',
-  'clusterId',
-  'store',
-  'raft',
-  'dir',
-  'server',
-  'config',
-  'proxied',
-  'tls',
-  'auth',
-  'seed',
-  'startTimeout',
-];
+const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
+const STORES = ['file', 'memory'] as const;
+const OPTIONS: OptionNames = {
+  known: [
+    ...['nodes', 'mode', 'clusterId', 'store', 'raft', 'dir', 'server', 'config', 'proxied', 'tls', 'auth', 'seed'],
+    'startTimeout',
+  ],
+  hints: { size: "it is called 'nodes'", replicas: "it is called 'nodes'", proxy: "it is called 'proxied'" },
+};
 /** Ports are found for all of them at once, and every node dials every other. */
 const MAX_NODES = 25;
 
 /** @throws InvalidArgumentError */
 export function checkClusterOptions(options: ClusterOptions): CheckedClusterOptions {
-  for (const name of Object.keys(options)) {
-    if (!KNOWN.includes(name as keyof ClusterOptions)) {
-      throw invalid(name, `there is no option '${name}'; there are: ${KNOWN.join(', ')}`);
-    }
-  }
-  const mode = oneOf('mode', options.mode ?? 'clustered', MODES);
-  const store = oneOf('store', options.store ?? 'file', STORES);
-  const nodes = options.nodes ?? { clustered: 3, 'fault-tolerant': 2, single: 1 }[mode];
-  if (!Number.isInteger(nodes) || nodes < 1 || nodes > MAX_NODES) {
-    throw invalid('nodes', `nodes must be a whole number from 1 to ${MAX_NODES}, not ${String(nodes)}`);
-  }
+  const read = new OptionReader(options, 'options', OPTIONS);
+  const mode = read.oneOf('mode', 'clustered', MODES);
+  const store = read.oneOf('store', 'file', STORES);
+  const usual = { clustered: 3, 'fault-tolerant': 2, single: 1 }[mode];
+  const nodes = read.number('nodes', usual, { min: 1, max: MAX_NODES });
   if (mode === 'single' && nodes !== 1) {
-    throw invalid('nodes', `mode 'single' is one server, not ${nodes}: leave nodes out, or use mode 'clustered'`);
+    read.refuse('nodes', `is ${nodes}, and mode 'single' is one server: leave it out, or use mode 'clustered'`);
   }
   if (mode !== 'single' && store === 'memory') {
-    throw invalid('store', `mode '${mode}' needs store 'file': the server refuses a memory store there`);
+    read.refuse('store', `is 'memory', which the server refuses in mode '${mode}': leave it out, or use mode 'single'`);
   }
   const clusterId = options.clusterId ?? 'test-cluster';
   checkClusterId(clusterId);
-  for (const name of ['dir', 'server'] as const) {
-    const value: unknown = options[name];
-    if (value !== undefined && (typeof value !== 'string' || value === '')) {
-      throw invalid(name, `${name} must be a path, not ${String(value) || 'an empty string'}`);
-    }
+  const dir = read.string('dir', undefined);
+  if (options.config !== undefined && (typeof options.config !== 'object' || options.config === null)) {
+    read.refuse('config', `must be an object of server configuration, not ${show(options.config)}`);
   }
-  const proxied: unknown = options.proxied ?? false;
-  if (typeof proxied !== 'boolean') throw invalid('proxied', `proxied must be true or false, not ${String(proxied)}`);
-  const seed: unknown = options.seed ?? randomInt(2 ** 31);
-  if (typeof seed !== 'number' || !Number.isInteger(seed)) {
-    throw invalid('seed', `seed must be a whole number, not ${String(seed)}`);
-  }
-  const startTimeout = positive('startTimeout', options.startTimeout ?? 30_000);
   return {
     nodes,
     mode,
     clusterId,
     store,
-    raft: checkRaft(options.raft ?? {}),
-    dir: options.dir === undefined ? undefined : absolute(options.dir),
-    server: options.server,
+    raft: checkRaft(read),
+    dir: dir === undefined ? undefined : absolute(dir),
+    server: read.string('server', undefined),
     config: options.config,
-    proxied,
-    tls: checkTls(options.tls ?? false),
-    auth: options.auth === undefined ? undefined : checkAuth(options.auth),
-    seed,
-    startTimeout,
+    proxied: read.boolean('proxied', false),
+    tls: checkTls(read),
+    auth: checkAuth(read),
+    seed: read.number('seed', randomInt(2 ** 31), { min: 0 }),
+    startTimeout: read.milliseconds('startTimeout', 30_000),
   };
 }
 
-function checkRaft(raft: Partial<RaftTimings> | 'default'): RaftTimings | undefined {
-  if (raft === 'default') return undefined;
-  if (typeof raft !== 'object' || raft === null) {
-    throw invalid('raft', `raft must be 'default' or an object of timings in ms, not ${String(raft)}`);
+function checkRaft(read: OptionReader): RaftTimings | undefined {
+  const given = read.values['raft'];
+  if (given === 'default') return undefined;
+  if (given !== undefined && (typeof given !== 'object' || given === null)) {
+    read.refuse('raft', `must be 'default' or an object of timings in milliseconds, not ${show(given)}`);
   }
-  for (const [name, value] of Object.entries(raft)) {
-    if (!(name in FAST_RAFT)) {
-      throw invalid(
-        `raft.${name}`,
-        `there is no Raft timing '${name}'; there are: ${Object.keys(FAST_RAFT).join(', ')}`,
-      );
-    }
-    positive(`raft.${name}`, value);
-  }
-  const timings = { ...FAST_RAFT, ...raft };
-  if (timings.lease > timings.heartbeat || timings.heartbeat > timings.election) {
-    throw invalid(
-      'raft',
-      `the server wants lease ≤ heartbeat ≤ election, and these are ` +
-        `${timings.lease}, ${timings.heartbeat}, ${timings.election} ms`,
-    );
+  const raft = read.nested('raft', { known: Object.keys(FAST_RAFT) });
+  const timings: RaftTimings = {
+    heartbeat: raft.milliseconds('heartbeat', FAST_RAFT.heartbeat),
+    election: raft.milliseconds('election', FAST_RAFT.election),
+    lease: raft.milliseconds('lease', FAST_RAFT.lease),
+    commit: raft.milliseconds('commit', FAST_RAFT.commit),
+  };
+  const { lease, heartbeat, election } = timings;
+  if (lease > heartbeat || heartbeat > election) {
+    read.refuse('raft', `must have lease ≤ heartbeat ≤ election, and these are ${lease}, ${heartbeat}, ${election} ms`);
   }
   return timings;
 }
 
-function checkTls(tls: TlsOption): TlsOption {
-  if (typeof tls === 'boolean') return tls;
-  if (typeof tls !== 'object' || tls === null || typeof (tls.verify ?? false) !== 'boolean') {
-    throw invalid('tls', `tls must be true, false or { verify: true }, not ${String(tls)}`);
+function checkTls(read: OptionReader): TlsOption {
+  const given = read.values['tls'];
+  if (given === undefined || typeof given === 'boolean') return given ?? false;
+  if (typeof given !== 'object' || given === null) {
+    read.refuse('tls', `must be true, false or { verify: true }, not ${show(given)}`);
   }
-  return tls;
+  return { verify: read.nested('tls', { known: ['verify'] }).boolean('verify', false) };
 }
 
-function checkAuth(auth: AuthOption): AuthOption {
-  const given = auth as { readonly [name: string]: unknown } | null;
-  const has = (...names: string[]) => names.every((name) => typeof given?.[name] === 'string' && given[name] !== '');
-  if (typeof given === 'object' && given !== null) {
-    if (has('user', 'pass') || has('token') || given['nkey'] === true) return auth;
-  }
-  throw invalid('auth', 'auth must be { user, pass }, { token } or { nkey: true }');
-}
-
-function positive(name: string, value: unknown): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1) {
-    throw invalid(name, `${name} must be a positive whole number of ms, not ${String(value)}`);
-  }
-  return value;
-}
-
-function oneOf<T extends string>(name: string, value: T, allowed: readonly T[]): T {
-  if (allowed.includes(value)) return value;
-  throw invalid(name, `${name} must be one of ${allowed.map((a) => `'${a}'`).join(', ')}, not '${String(value)}'`);
-}
-
-function invalid(name: string, message: string): InvalidArgumentError {
-  return new InvalidArgumentError(name, `StanCluster.start: ${message}`);
+function checkAuth(read: OptionReader): AuthOption | undefined {
+  if (!read.has('auth')) return undefined;
+  const auth = read.nested('auth', { known: ['user', 'pass', 'permissions', 'token', 'nkey'] });
+  const user = auth.string('user', undefined);
+  const pass = auth.secret('pass');
+  const token = auth.secret('token');
+  const nkey = auth.boolean('nkey', false);
+  const ways = [user !== undefined && pass !== undefined, token !== undefined, nkey].filter(Boolean);
+  if (ways.length !== 1) read.refuse('auth', 'must be one of { user, pass }, { token } and { nkey: true }');
+  return read.values['auth'] as AuthOption;
 }

@@ -59,7 +59,8 @@ export class StanNode {
   readonly #log = new LineRing(LOG_LINES);
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
-  #reachable: Promise<void> | undefined;
+  /** Since it listened last: what has to follow for it to be reached. */
+  #reachable: Promise<void> = Promise.resolve();
   #starting: Promise<void> | undefined;
   #state: ServerLogState = FRESH;
   #servingSince = 0;
@@ -252,7 +253,6 @@ export class StanNode {
     this.#lifeStart = this.#log.count;
     const child = reaper.launch(server, ['-c', file], dir);
     this.#child = child;
-    this.#reachable = undefined;
     this.#exited = this.#watch(child);
 
     try {
@@ -349,8 +349,8 @@ export class StanNode {
     this.#state = readLine(before, line);
     if (this.#state.serving && !before.serving) this.#servingSince = performance.now();
     if (this.#state.accepting && !before.accepting) {
-      this.#reachable = this.#settings.onListening?.();
-      this.#reachable?.catch(() => {}); // start() tells
+      this.#reachable = this.#settings.onListening?.() ?? Promise.resolve();
+      this.#reachable.catch(() => {}); // start() tells
     }
   }
 

@@ -329,7 +329,8 @@ class Flow {
   #pump(): void {
     clearTimeout(this.#timer);
     const destination = this.#destination;
-    while (destination && !this.#stopped && !destination.writableNeedDrain) {
+    while (!this.#stopped) {
+      if (!destination || destination.writableNeedDrain) break;
       const now = performance.now();
       const step = this.#link.next(now);
       if (step.do === 'write') {

@@ -253,6 +253,9 @@ export class Link {
         case 'timeout': // here only the end of a stream comes this far
           held = true;
           break;
+        case 'limit_data': // these act when something leaves, or at their time
+        case 'reset_peer':
+          break;
       }
     }
     if (item.kind !== 'data') return this.#enqueue({ ...item, due: held ? Number.POSITIVE_INFINITY : due });

@@ -151,12 +151,13 @@ describe('testing: StanCluster with', () => {
   it('refuses options that can never work', async () => {
     const refused = (options: unknown, message: RegExp) =>
       assert.rejects(StanCluster.start(options as ClusterOptions), { code: 'ERR_STAN_INVALID_ARGUMENT', message });
-    await refused({ tls: 'yes' }, /tls must be true, false or/);
-    await refused({ tls: { verify: 1 } }, /tls must be/);
-    await refused({ auth: {} }, /auth must be \{ user, pass \}/);
-    await refused({ auth: { user: 'x' } }, /auth must be/);
-    await refused({ auth: { nkey: 'SU' } }, /auth must be/);
-    await refused({ proxied: 1 }, /proxied must be true or false/);
-    await refused({ seed: 1.5 }, /seed must be a whole number/);
+    await refused({ tls: 'yes' }, /must be true, false or/);
+    await refused({ tls: { verify: 1 } }, /option 'tls\.verify' must be true or false/);
+    await refused({ auth: {} }, /must be one of \{ user, pass \}/);
+    await refused({ auth: { user: 'x' } }, /must be one of/);
+    await refused({ auth: { user: 'x', pass: 'y', token: 'z' } }, /must be one of/);
+    await refused({ auth: { nkey: 'SU' } }, /option 'auth\.nkey' must be true or false/);
+    await refused({ proxied: 1 }, /option 'proxied' must be true or false/);
+    await refused({ seed: 1.5 }, /option 'seed' must be a whole number/);
   });
 });

@@ -24,14 +24,9 @@ type ExecError = Error & {
 };
 
 function explain(error: ExecError): string {
-  switch (error.code) {
-    case 'ENOENT':
-      return 'does not exist (or what it needs to run does not)';
-    case 'EACCES':
-      return 'is not an executable file, or we may not run it';
-    case 'ENOEXEC':
-      return 'is not a program for this machine';
-  }
+  if (error.code === 'ENOENT') return 'does not exist (or what it needs to run does not)';
+  if (error.code === 'EACCES') return 'is not an executable file, or we may not run it';
+  if (error.code === 'ENOEXEC') return 'is not a program for this machine';
   if (error.killed) return 'did not answer --version within 15 s';
   const how = error.signal ? `was ended by ${error.signal}` : `ended with ${String(error.code ?? error.message)}`;
   return `is not nats-streaming-server: asked for --version, it ${how}`;

@@ -43,7 +43,7 @@ export async function download(workDir: string, options: DownloadOptions): Promi
     const silence = () => `${url} fell silent for ${idleTimeout} ms after ${received} bytes`;
     watchdog.expect(idleTimeout, silence);
     await pipeline(
-      Readable.fromWeb(response.body as import('node:stream/web').ReadableStream),
+      Readable.fromWeb(response.body),
       async function* (source: AsyncIterable<Buffer>) {
         for await (const chunk of source) {
           received += chunk.length;
