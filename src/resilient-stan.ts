@@ -200,10 +200,9 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
    * loop closes the subscription and keeps a durable.
    */
   messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
-    return messages((handler, concurrency) => {
+    return messages((handler) => {
       const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
       this.#assertOpen('messages');
-      void concurrency;
       return this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
     });
   }

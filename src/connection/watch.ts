@@ -71,6 +71,7 @@ export class Watch {
   #suspicion: Suspicion | undefined;
   #timer: NodeJS.Timeout | undefined;
   #due = Infinity;
+  #armedAt = 0;
   #owed = false;
   /** Answers in a row that said that we are not registered. */
   #denials = 0;
@@ -137,13 +138,20 @@ export class Watch {
       clearTimeout(this.#timer);
     }
     this.#due = at;
-    this.#timer = setTimeout(this.#tick, Math.max(1, Math.ceil(at - this.#options.now())));
+    this.#armedAt = this.#options.now();
+    this.#timer = setTimeout(this.#tick, Math.max(1, Math.ceil(at - this.#armedAt)));
   }
 
   readonly #tick = (): void => {
     this.#timer = undefined;
     const now = this.#options.now();
-    if (now - this.#due > STALL) this.#liveness.stalled(this.#due, now);
+    const late = now - this.#due;
+    if (late > STALL) {
+      // A short lateness is taken off. After a long one it is unknown for how long we had stood before the timer was
+      // due, or whether what is owed an answer has even left: the whole wait does not count.
+      const long = late > this.#liveness.threshold(now) / 2;
+      this.#liveness.stalled(long ? this.#armedAt : this.#due, now);
+    }
     this.#due = Infinity;
     if (this.#suspicion) this.#tickSuspect(this.#suspicion, now);
     else this.#tickCalm(now);

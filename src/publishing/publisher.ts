@@ -457,8 +457,7 @@ export class Publisher {
 
   #refused(entry: Entry, session: Session, sending: Sending, text: string): void {
     const trouble = (entry.trouble ??= new Trouble());
-    if (maybeStored(text)) trouble.doubtful = true;
-    else trouble.refused++;
+    if (!maybeStored(text)) trouble.refused++;
     const kind = refusal(text);
     if (this.#probe?.sending === sending) {
       this.#probe = undefined;
@@ -532,15 +531,10 @@ export class Publisher {
   }
 
   /** Every sending was refused, except perhaps one, which is the one that the last session's server denied. */
-  #onlyDenied({ attempts, trouble }: Entry): boolean {
-    if (trouble === undefined) return attempts <= 1;
-    const unanswered = attempts - trouble.refused;
-    if (unanswered === 0) return true;
-    return (
-      unanswered === 1 &&
-      !trouble.doubtful &&
-      (trouble.unansweredOn === 0 || trouble.unansweredOn === this.#lastOrdinal)
-    );
+  #onlyDenied({ attempts, trouble, list }: Entry): boolean {
+    const unanswered = attempts - (trouble?.refused ?? 0);
+    if (unanswered !== 1) return unanswered === 0;
+    return list === this.#outbox.inFlight || trouble?.unansweredOn === this.#lastOrdinal;
   }
 
   #aborted(entries: Entry[], reason: unknown): void {

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { Liveness, MIN_MARGIN, MIN_THRESHOLD } from '../../../src/connection/liveness.js';
+
+describe('liveness', () => {
+  it('is never suspicious of less than 150 ms', () => {
+    const liveness = new Liveness(0.5, 0);
+    for (let now = 1; now < 1000; now++) liveness.sample(0.5, now);
+    assert.equal(liveness.threshold(1000), MIN_THRESHOLD);
+    assert.equal(liveness.margin(1000), MIN_MARGIN);
+  });
+
+  it('follows the round trips of a slow path from the first sample on', () => {
+    assert.ok(new Liveness(600, 0).threshold(0) >= 1200);
+  });
+
+  it('forgets one long round trip after a while', () => {
+    const liveness = new Liveness(1, 0);
+    for (let now = 1; now <= 100; now++) liveness.sample(1, now);
+    liveness.sample(1000, 101);
+    assert.ok(liveness.threshold(101) > 1000);
+    for (let now = 102; now < 60_000; now += 10) liveness.sample(1, now);
+    assert.equal(liveness.threshold(60_000), MIN_THRESHOLD);
+  });
+
+  it('counts the silence from what is owed or from the last sign of life, whichever is later', () => {
+    const liveness = new Liveness(1, 0);
+    assert.equal(liveness.silence(100, 350), 250);
+    liveness.heard(300);
+    assert.equal(liveness.silence(100, 350), 50);
+    assert.equal(liveness.silence(320, 350), 30);
+  });
+
+  it('does not count time in which our own event loop stood still', () => {
+    const liveness = new Liveness(1, 0);
+    liveness.stalled(1000, 3000);
+    assert.equal(liveness.silence(900, 3100), 200);
+    assert.equal(liveness.silence(2000, 3100), 100);
+    assert.equal(liveness.silence(3050, 3100), 50);
+  });
+
+  it('does not take a stall of ours for a round trip of theirs', () => {
+    const liveness = new Liveness(1, 0);
+    liveness.stalled(1000, 3000);
+    liveness.sample(2002, 3001);
+    assert.equal(liveness.threshold(3001), MIN_THRESHOLD);
+  });
+
+  it('never calls a steady leader silent (property)', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.1, max: 2000, noNaN: true }),
+        fc.array(fc.double({ min: 0.5, max: 1.2, noNaN: true }), { minLength: 1, maxLength: 200 }),
+        (base, jitter) => {
+          // One question at a time on a path with up to 20 % more and half less than the first sample.
+          const liveness = new Liveness(base, 0);
+          let now = 0;
+          for (const factor of jitter) {
+            const asked = now;
+            now += base * factor;
+            assert.ok(liveness.silence(asked, now) < liveness.threshold(now));
+            liveness.sample(base * factor, now);
+          }
+        },
+      ),
+    );
+  });
+
+  it('silence is never negative and never more than the time that passed (property)', () => {
+    const time = fc.double({ min: 0, max: 10_000, noNaN: true });
+    fc.assert(
+      fc.property(time, time, time, fc.array(fc.tuple(time, time), { maxLength: 30 }), (owed, heard, now, stalls) => {
+        const liveness = new Liveness(1, 0);
+        liveness.heard(heard);
+        let at = 0;
+        for (const [gap, length] of stalls) {
+          liveness.stalled(at + gap, at + gap + length);
+          at += gap + length;
+        }
+        const silence = liveness.silence(owed, now);
+        assert.ok(silence >= 0 && silence <= Math.max(0, now - Math.max(owed, heard)));
+      }),
+    );
+  });
+});

@@ -1,0 +1,301 @@
+/**
+ * The watch against a scripted link and a scripted race, in virtual time: a real server cannot be made to answer one
+ * question and not the next on demand.
+ */
+import assert from 'node:assert/strict';
+import type { Answer, Link } from '../../../src/connection/link.js';
+import type { Found, Reach } from '../../../src/connection/reach.js';
+import { Watch } from '../../../src/connection/watch.js';
+import { FakeTimers } from '../../support/fake-timers.js';
+
+class ScriptedLink {
+  readonly address = { url: 'nats://own:4222' };
+  onAnswer: ((answer: Answer) => void) | undefined;
+  asked: number[] = [];
+  serverPings = 0;
+  /** How it answers: at once, or not at all. */
+  answers = true;
+  serverAnswers = true;
+  registered = true;
+  forgetQuestions(): void {}
+  ask(_cluster: string, _id: Uint8Array, instant: number): void {
+    this.asked.push(instant);
+    if (this.answers) queueMicrotask(() => this.onAnswer?.({ instant, registered: this.registered }));
+  }
+  pingServer(onPong: () => void): void {
+    this.serverPings += 1;
+    if (this.serverAnswers) queueMicrotask(onPong);
+  }
+}
+
+class ScriptedReach {
+  found: Found | undefined;
+  asked: number[] = [];
+  cancelled = false;
+  #win!: () => void;
+  readonly #won = new Promise<void>((resolve) => {
+    this.#win = resolve;
+  });
+  won(): Promise<void> {
+    return this.#won;
+  }
+  ask(instant: number): void {
+    this.asked.push(instant);
+  }
+  cancel(): void {
+    this.cancelled = true;
+  }
+  win(registered = true): void {
+    const link = { address: { url: 'nats://other:4222' }, alive: true } as unknown as Link;
+    this.found = { link, instant: this.asked.at(-1) ?? 0, registered, roundTrip: 1 };
+    this.#win();
+  }
+}
+
+describe('watch', () => {
+  let timers: FakeTimers;
+  let link: ScriptedLink;
+  let reach: ScriptedReach | undefined;
+  let calls: string[];
+  let oldest: number | undefined;
+  let overtaken: boolean;
+  let surprise: number | undefined;
+  let losses: { reason: string; handedOver: boolean }[];
+  let watch: Watch;
+
+  const pass = (ms: number): Promise<void> => timers.pass(ms);
+
+  beforeEach(() => {
+    timers = new FakeTimers(1000);
+    link = new ScriptedLink();
+    reach = undefined;
+    calls = [];
+    losses = [];
+    reach = undefined;
+    oldest = surprise = undefined;
+    overtaken = false;
+    watch = new Watch({
+      clusterId: 'c',
+      connectionId: Buffer.from('id'),
+      link: link as unknown as Link,
+      roundTrip: 1,
+      pings: { interval: 1000, maxOut: 3 },
+      workload: {
+        oldestInFlight: () => oldest,
+        overtaken: () => overtaken,
+        probe: () => calls.push('probe'),
+        surprise: () => surprise,
+        pause: () => calls.push('pause'),
+        resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
+      },
+      oldestRequest: () => undefined,
+      hedge: () => {
+        reach = new ScriptedReach();
+        return reach as unknown as Reach;
+      },
+      race: () => calls.push('race'),
+      lose: (reason, _message, successor) => {
+        losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === reach });
+        watch.stop();
+      },
+      log: () => {},
+      now: () => timers.now,
+    });
+  });
+  afterEach(() => {
+    watch.stop();
+    timers.restore();
+  });
+
+  it('pings an idle session once an interval, and is content with the answers', async () => {
+    await pass(5000);
+    assert.ok(link.asked.length >= 4 && link.asked.length <= 5, `${link.asked.length} pings in 5 s`);
+    assert.deepEqual(calls, []);
+    assert.equal(link.serverPings, 0);
+  });
+
+  it('does not ping while there is other evidence', async () => {
+    for (let i = 0; i < 50; i++) {
+      await pass(100);
+      watch.heard();
+    }
+    assert.deepEqual(link.asked, []);
+  });
+
+  it('suspects when an ack is overdue: pauses, asks every 50 ms, asks the server itself', async () => {
+    link.answers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(149);
+    assert.deepEqual(calls, []);
+    await pass(5);
+    assert.deepEqual(calls, ['pause']);
+    assert.ok(watch.suspect);
+    assert.equal(link.serverPings, 1);
+    const asked = link.asked.length;
+    await pass(500);
+    assert.equal(link.asked.length - asked, 10);
+  });
+
+  it('resumes at the first answer, and says when something before it was never answered', async () => {
+    oldest = timers.now;
+    watch.owed();
+    await pass(155);
+    assert.deepEqual(calls, ['pause', 'resume']);
+    calls.length = 0;
+    link.answers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(400);
+    link.answers = true;
+    await pass(60);
+    assert.deepEqual(calls, ['pause', 'resume, missed']);
+    assert.ok(!watch.suspect);
+    assert.deepEqual(losses, []);
+  });
+
+  it('does not hold a stall of our own event loop against the leader', async () => {
+    oldest = timers.now;
+    watch.owed();
+    timers.stall(2000);
+    await pass(100);
+    assert.deepEqual(calls, []);
+    // But it does not forget either.
+    link.answers = false;
+    await pass(200);
+    assert.deepEqual(calls, ['pause']);
+  });
+
+  it('tries another path soon when the attached server is mute, too', async () => {
+    link.answers = link.serverAnswers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(300);
+    assert.deepEqual(calls, ['pause', 'race']);
+    assert.ok((reach?.asked.length ?? 0) > 0);
+    // At the same instants as on our own path.
+    for (const instant of reach!.asked) assert.ok(link.asked.includes(instant));
+  });
+
+  it('has a second of patience when the attached server answers: it is probably an election', async () => {
+    link.answers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(1000);
+    assert.deepEqual(calls, ['pause']);
+    await pass(300);
+    assert.deepEqual(calls, ['pause', 'race']);
+  });
+
+  it('ends the session when another path answers and ours does not, and hands the race over', async () => {
+    link.answers = link.serverAnswers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(300);
+    reach!.win();
+    await pass(50);
+    assert.deepEqual(losses, []);
+    await pass(60);
+    assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
+    assert.equal(reach!.cancelled, false);
+  });
+
+  it('calls the race off when our own path answers within the margin', async () => {
+    link.answers = link.serverAnswers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(300);
+    reach!.win();
+    link.answers = true;
+    await pass(60);
+    assert.deepEqual(losses, []);
+    assert.ok(reach!.cancelled);
+    assert.equal(calls.at(-1), 'resume, missed');
+    await pass(500);
+    assert.deepEqual(losses, []);
+  });
+
+  it('ends a session at once that another path does not know any more', async () => {
+    link.answers = link.serverAnswers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(300);
+    reach!.win(false);
+    await pass(1);
+    assert.deepEqual(
+      losses.map(({ reason }) => reason),
+      ['replaced'],
+    );
+  });
+
+  it('gives up after interval × maxOut without an answer', async () => {
+    link.answers = false;
+    await pass(1000 + 2900);
+    assert.deepEqual(losses, []);
+    await pass(300);
+    assert.deepEqual(
+      losses.map(({ reason }) => reason),
+      ['pings'],
+    );
+  });
+
+  it('ends a session that the leader does not know, on two answers in a row', async () => {
+    link.registered = false;
+    await pass(1005);
+    assert.deepEqual(losses, []);
+    await pass(60);
+    assert.deepEqual(
+      losses.map(({ reason }) => reason),
+      ['replaced'],
+    );
+  });
+
+  it('does not believe a single answer of a leader that has not stepped down yet', async () => {
+    link.registered = false;
+    await pass(1005);
+    link.registered = true;
+    await pass(5000);
+    assert.deepEqual(losses, []);
+  });
+
+  it('ignores answers to questions of another time', async () => {
+    link.onAnswer?.({ instant: 4711, registered: false });
+    link.onAnswer?.({ instant: 4712, registered: false });
+    link.onAnswer?.({ instant: 4713, registered: false });
+    await pass(100);
+    assert.deepEqual(losses, []);
+  });
+
+  it('probes a publish that later ones have overtaken', async () => {
+    oldest = timers.now;
+    overtaken = true;
+    watch.owed();
+    for (let i = 0; i < 10; i++) {
+      await pass(50);
+      watch.heardAck(1);
+    }
+    assert.ok(calls.includes('probe'));
+    assert.ok(!calls.includes('pause'));
+  });
+
+  it('asks at once when a busy subscription falls silent', async () => {
+    surprise = timers.now + 200;
+    watch.owed();
+    await pass(195);
+    assert.deepEqual(link.asked, []);
+    await pass(10);
+    assert.equal(link.asked.length, 1);
+  });
+
+  it('does nothing any more once it is stopped', async () => {
+    oldest = timers.now;
+    link.answers = false;
+    watch.owed();
+    await pass(200);
+    watch.stop();
+    const asked = link.asked.length;
+    await pass(3000);
+    assert.equal(link.asked.length, asked);
+    assert.deepEqual(losses, []);
+  });
+});
