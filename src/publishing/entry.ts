@@ -16,8 +16,6 @@ export interface PubAck {
 export class Trouble {
   /** Sendings that the cluster answered with an error which says that the message is not stored. */
   refused = 0;
-  /** An error came that leaves open whether the message is stored. */
-  doubtful = false;
   /** Refusals that are the message's own (a bad channel, a limit), each of which cost one retry. */
   retries = 0;
   /** Sessions in a row that this message's sending showed to be unregistered. */
