@@ -1,11 +1,6 @@
 /** The events of a client. Each carries one object. */
 import type { ConnectionState } from './connection/states.js';
-import type {
-  ClientIdConflictError,
-  ConnectionLostError,
-  LossReason,
-  PermissionError,
-} from './errors.js';
+import type { ClientIdConflictError, ConnectionLostError, LossReason, PermissionError } from './errors.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 
 /** Names of node-nats-streaming where the event is the same. Times are milliseconds. */

@@ -296,9 +296,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       await this.#supervisor.connect();
     } catch (error) {
       const aborted = signal?.aborted === true;
-      const reason = aborted
-        ? new AbortedError('connect() was aborted', { cause: signal.reason })
-        : toError(error);
+      const reason = aborted ? new AbortedError('connect() was aborted', { cause: signal.reason }) : toError(error);
       this.#closing ??= this.#close(0, reason);
       await this.#closing;
       throw reason;

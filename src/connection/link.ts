@@ -24,7 +24,8 @@ export interface Answer {
 }
 
 const PERMISSION = /permissions violation for (?:publish|subscription) to "?([^"\s]+)"?/i;
-const REFUSED = /authorization violation|authentication|authorization|nkey|nonce|signature|jwt|credential|user authentication/i;
+const REFUSED =
+  /authorization violation|authentication|authorization|nkey|nonce|signature|jwt|credential|user authentication/i;
 
 /** What NATS said, as one of our errors and in words. */
 function translate(error: unknown, server: string): Error {

@@ -72,7 +72,14 @@ export class Reach {
   /** Lanes that wait for their head start. */
   #waiting: Lane[] = [];
   #headStart: NodeJS.Timeout | undefined;
-  #round: { promise: Promise<Found>; resolve: (found: Found) => void; reject: (error: Error) => void; timer: NodeJS.Timeout } | undefined;
+  #round:
+    | {
+        promise: Promise<Found>;
+        resolve: (found: Found) => void;
+        reject: (error: Error) => void;
+        timer: NodeJS.Timeout;
+      }
+    | undefined;
   #victory = new Latch();
   #alone = false;
 
@@ -311,6 +318,9 @@ export class Reach {
         { cause: forbidden },
       );
     }
-    return new ConnectError(`no server could be reached: ${list}. Is one of them running, and is the URL right?`, failures);
+    return new ConnectError(
+      `no server could be reached: ${list}. Is one of them running, and is the URL right?`,
+      failures,
+    );
   }
 }

@@ -87,7 +87,11 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       const text = describe(error);
       if (/already registered/i.test(text)) fail(new ClientIdConflictError(clientId, { cause: error }));
       else if (/connect request timeout/i.test(text)) {
-        fail(new Error(`${link.address.url}: no answer to the connect request within ${connectTimeout} ms`, { cause: error }));
+        fail(
+          new Error(`${link.address.url}: no answer to the connect request within ${connectTimeout} ms`, {
+            cause: error,
+          }),
+        );
       } else fail(new Error(`${link.address.url}: the cluster refused the connection: ${text}`, { cause: error }));
     });
     stan.on('connection_lost', (error: unknown) => fail(toError(error)));

@@ -189,7 +189,8 @@ export class Supervisor {
           reach.askAlone();
           const found = await reach.round().catch((error: unknown) => {
             // Wrong credentials do not get better by trying; once they were right, they may be again.
-            if (first && (error instanceof AuthorizationError || error instanceof PermissionError)) throw new Fatal(error);
+            if (first && (error instanceof AuthorizationError || error instanceof PermissionError))
+              throw new Fatal(error);
             throw error;
           });
           reach.cancel(true);
@@ -270,7 +271,11 @@ export class Supervisor {
   /** Through the other servers first, and once more through the attached one. */
   #hedge(registration: Registration, onAccepted: () => void): Reach {
     const attached = this.#session?.server;
-    return this.#reach(registration, onAccepted, attached === undefined ? this.#servers : demote(this.#servers, attached));
+    return this.#reach(
+      registration,
+      onAccepted,
+      attached === undefined ? this.#servers : demote(this.#servers, attached),
+    );
   }
 
   async #race(reach: Reach): Promise<void> {

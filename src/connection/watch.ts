@@ -160,7 +160,7 @@ export class Watch {
   #oldestOwed(): number | undefined {
     const publish = this.#options.workload.oldestInFlight() ?? Infinity;
     const request = this.#options.oldestRequest() ?? Infinity;
-    const ping = (this.#asked.values().next().value as number | undefined) ?? Infinity;
+    const ping = (this.#asked.values().next().value) ?? Infinity;
     const oldest = Math.min(publish, request, ping);
     return oldest === Infinity ? undefined : oldest;
   }
@@ -217,7 +217,7 @@ export class Watch {
 
   #tickSuspect(suspicion: Suspicion, now: number): void {
     const { pings } = this.#options;
-    const firstAsked = this.#asked.values().next().value as number | undefined;
+    const firstAsked = this.#asked.values().next().value;
     if (firstAsked !== undefined && this.#liveness.silence(firstAsked, now) >= pings.interval * pings.maxOut) {
       this.#afterPoll(() => {
         if (this.#suspicion !== suspicion) return;
@@ -238,7 +238,9 @@ export class Watch {
 
   #startHedge(suspicion: Suspicion): void {
     this.#options.log(
-      suspicion.serverAnswered ? 'the attached server lives, but no leader answers' : 'the attached server is mute, too',
+      suspicion.serverAnswered
+        ? 'the attached server lives, but no leader answers'
+        : 'the attached server is mute, too',
     );
     const hedge = this.#options.hedge(() => {
       if (this.#suspicion !== suspicion) return;

@@ -168,7 +168,10 @@ describe('a single server with a memory store', function () {
     });
     for (const traffic of all) {
       for (const subscriber of traffic.subscribers) {
-        if (subscriber.resets === 0) throw new Error(`${subscriber.kind} was not told about the reset: ${traffic.report()} ${[...subscriber.handled.keys()].join()}`);
+        if (subscriber.resets === 0)
+          throw new Error(
+            `${subscriber.kind} was not told about the reset: ${traffic.report()} ${[...subscriber.handled.keys()].join()}`,
+          );
       }
     }
   });

@@ -136,12 +136,10 @@ export class Traffic {
 
   /** Everything published so far is acknowledged and has arrived everywhere. */
   async caughtUp(timeout = 60_000): Promise<void> {
-    await waitFor(() => this.#isCaughtUp() || undefined,
-      {
-        timeout,
-        what: () => `not every publish was settled and received (${this.report()})`,
-      },
-    );
+    await waitFor(() => this.#isCaughtUp() || undefined, {
+      timeout,
+      what: () => `not every publish was settled and received (${this.report()})`,
+    });
   }
 
   /** More has been acknowledged, and delivered, since it was called. */

@@ -36,7 +36,10 @@ describe('connection states', () => {
   it('every state but closed leads to closed', () => {
     for (const state of STATES) {
       if (state === 'closed') assert.deepEqual(TRANSITIONS.closed, []);
-      else assert.ok(state === 'closing' ? TRANSITIONS.closing.includes('closed') : TRANSITIONS[state].includes('closing'));
+      else
+        assert.ok(
+          state === 'closing' ? TRANSITIONS.closing.includes('closed') : TRANSITIONS[state].includes('closing'),
+        );
     }
   });
 });
