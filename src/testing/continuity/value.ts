@@ -1,0 +1,32 @@
+/** What the checker publishes: `publisher-counter`, padded to a size with itself. Pure. */
+import { InvalidArgumentError } from '../../errors.js';
+
+export interface Value {
+  publisher: string;
+  counter: number;
+}
+
+/** @throws InvalidArgumentError */
+export function checkPublisherName(name: string): void {
+  if (/^[A-Za-z0-9_.-]{1,100}$/.test(name)) return;
+  throw new InvalidArgumentError('publisher', `a publisher's name is letters, digits, '_', '-' and '.', not '${name}'`);
+}
+
+/** `p1-42`, or of `size` bytes: `p1-42 p1-42 p1-4`. Never shorter than its value. */
+export function encodeValue({ publisher, counter }: Value, size = 0): string {
+  const value = `${publisher}-${counter}`;
+  if (size <= value.length) return value;
+  return `${value} `.repeat(Math.ceil(size / (value.length + 1))).slice(0, size);
+}
+
+/** Undefined for anything that {@link encodeValue} does not write: somebody else's message, or an altered one. */
+export function decodeValue(data: Uint8Array): Value | undefined {
+  const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('latin1');
+  const end = text.indexOf(' ');
+  const head = end < 0 ? text : text.slice(0, end);
+  const dash = head.lastIndexOf('-');
+  const digits = head.slice(dash + 1);
+  if (dash < 1 || !/^(0|[1-9]\d{0,14})$/.test(digits)) return undefined;
+  const value = { publisher: head.slice(0, dash), counter: Number(digits) };
+  return encodeValue(value, text.length) === text ? value : undefined;
+}

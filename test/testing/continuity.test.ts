@@ -1,0 +1,367 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { History, type Outcome } from '../../src/testing/continuity/history.js';
+import { Column } from '../../src/testing/continuity/column.js';
+import { decodeValue, encodeValue } from '../../src/testing/continuity/value.js';
+import type { SubscriptionKind, SubscriptionVerdict, Verdict } from '../../src/testing/continuity/verdict.js';
+import { randomFrom } from '../../src/testing/random.js';
+
+interface Delivery {
+  value: string;
+  sequence: number;
+}
+
+interface Run {
+  /** By publisher: how each of its attempts ended. */
+  outcomes: Record<string, Outcome[]>;
+  deliveries: Delivery[];
+}
+
+/**
+ * A run in which nothing goes wrong: the messages of a few publishers, interleaved. Some were acknowledged, some
+ * unknown (there or not), some rejected (not there).
+ */
+const goodRun: fc.Arbitrary<Run> = fc
+  .record({
+    counts: fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 3 }),
+    seed: fc.nat(),
+    trouble: fc.double({ min: 0, max: 0.4, noNaN: true }),
+  })
+  .map(({ counts, seed, trouble }) => {
+    const random = randomFrom(seed);
+    const outcomes: Record<string, Outcome[]> = {};
+    const queues = counts.map((count, p) => {
+      const name = `p${p}`;
+      outcomes[name] = Array.from({ length: count }, () =>
+        random() < trouble
+          ? (['unknown', 'rejected', 'not-sent', 'abandoned'] as const)[Math.floor(random() * 4)]!
+          : 'acknowledged',
+      );
+      return outcomes[name].flatMap((outcome, counter) => {
+        const stored = outcome === 'acknowledged' || (['unknown', 'abandoned'].includes(outcome) && random() < 0.5);
+        return stored ? [`${name}-${counter}`] : [];
+      });
+    });
+    const deliveries: Delivery[] = [];
+    for (let left = queues.filter((q) => q.length > 0); left.length > 0; left = left.filter((q) => q.length > 0)) {
+      const queue = left[Math.floor(random() * left.length)]!;
+      deliveries.push({ value: queue.shift()!, sequence: deliveries.length + 1 });
+    }
+    return { outcomes, deliveries };
+  });
+
+/** Runs it through the checker: everything is published, then delivered. */
+function verdictOf(run: Run, kind: SubscriptionKind = 'plain'): Verdict {
+  const history = new History();
+  const subscription = history.subscription('s', { kind });
+  let now = 0;
+  for (const [name, outcomes] of Object.entries(run.outcomes)) {
+    const publisher = history.publisher(name);
+    for (const outcome of outcomes) publisher.settle(publisher.attempt(now++), outcome, now++);
+  }
+  for (const { value, sequence } of run.deliveries) subscription.receive({ data: Buffer.from(value), sequence }, now++);
+  return history.judge(now, { ordering: 'strict', rejections: true });
+}
+
+const only = (verdict: Verdict): SubscriptionVerdict => verdict.subscriptions[0]!;
+
+/** A good run, and the index of one of its deliveries. */
+const withIndex = goodRun
+  .filter((run) => run.deliveries.length > 0)
+  .chain((run) => fc.record({ run: fc.constant(run), at: fc.nat(run.deliveries.length - 1) }));
+
+const outcomeOf = (run: Run, value: string): Outcome => {
+  const { publisher, counter } = decodeValue(Buffer.from(value))!;
+  return run.outcomes[publisher]![counter]!;
+};
+
+describe('testing: the continuity checker', () => {
+  it('finds nothing in a run in which nothing is wrong', () => {
+    fc.assert(
+      fc.property(goodRun, (run) => {
+        const verdict = verdictOf(run);
+        assert.deepEqual(verdict.violations, []);
+        assert.equal(verdict.clean, true);
+        const s = only(verdict);
+        assert.equal(s.received, run.deliveries.length);
+        assert.equal(
+          s.recovered,
+          run.deliveries.filter(({ value }) => outcomeOf(run, value) !== 'acknowledged').length,
+        );
+      }),
+    );
+  });
+
+  describe('finds, by mutation:', () => {
+    it('a dropped message', () => {
+      fc.assert(
+        fc.property(withIndex, ({ run, at }) => {
+          const [dropped] = run.deliveries.slice(at, at + 1);
+          const verdict = verdictOf({ ...run, deliveries: run.deliveries.filter((_, i) => i !== at) });
+          const { lost, examples } = only(verdict);
+          if (outcomeOf(run, dropped!.value) === 'acknowledged') {
+            assert.equal(lost.total, 1);
+            assert.deepEqual(examples.lost, [dropped!.value]);
+            assert.equal(verdict.clean, false);
+          } else {
+            assert.equal(lost.total, 0);
+          }
+        }),
+      );
+    });
+
+    it('one that was handled twice', () => {
+      fc.assert(
+        fc.property(withIndex, fc.nat(), ({ run, at }, later) => {
+          const twice = run.deliveries[at]!;
+          const deliveries = [...run.deliveries];
+          deliveries.splice(at + 1 + (later % (deliveries.length - at)), 0, twice);
+          const verdict = verdictOf({ ...run, deliveries });
+          assert.equal(only(verdict).handledTwice, 1);
+          assert.match(only(verdict).examples.handledTwice![0]!, new RegExp(`^${twice.value} at sequence`));
+          assert.match(verdict.violations.join(), /1 messages handled twice/);
+          assert.equal(only(verdict).duplicated, 0);
+          // A group may do that.
+          assert.equal(verdictOf({ ...run, deliveries }, 'queue').clean, true);
+        }),
+      );
+    });
+
+    it('one that is stored twice, which is no violation', () => {
+      fc.assert(
+        fc.property(withIndex, ({ run, at }) => {
+          const again = { value: run.deliveries[at]!.value, sequence: run.deliveries.length + 1 };
+          const verdict = verdictOf({ ...run, deliveries: [...run.deliveries, again] });
+          assert.equal(only(verdict).duplicated, 1);
+          assert.equal(verdict.clean, true);
+        }),
+      );
+    });
+
+    it('two that arrived in the wrong order', () => {
+      fc.assert(
+        fc.property(
+          withIndex.filter(({ run, at }) => at + 1 < run.deliveries.length),
+          ({ run, at }) => {
+            const deliveries = [...run.deliveries];
+            [deliveries[at], deliveries[at + 1]] = [deliveries[at + 1]!, deliveries[at]!];
+            const verdict = verdictOf({ ...run, deliveries });
+            assert.equal(only(verdict).outOfSequence, 1);
+            assert.equal(verdict.clean, false);
+            assert.equal(verdictOf({ ...run, deliveries }, 'durable-queue').clean, true, 'a group has no order');
+          },
+        ),
+      );
+    });
+
+    it('two of one publisher that were stored in the wrong order', () => {
+      fc.assert(
+        fc.property(
+          withIndex.filter(({ run, at }) => {
+            const [one, two] = run.deliveries.slice(at, at + 2);
+            return two !== undefined && one!.value.split('-')[0] === two.value.split('-')[0];
+          }),
+          ({ run, at }) => {
+            const deliveries = run.deliveries.map((delivery) => ({ ...delivery }));
+            const [one, two] = [deliveries[at]!, deliveries[at + 1]!];
+            [one.value, two.value] = [two.value, one.value];
+            const verdict = verdictOf({ ...run, deliveries });
+            assert.equal(only(verdict).reordered, 1);
+            assert.equal(only(verdict).outOfSequence, 0);
+            assert.equal(verdict.clean, false);
+          },
+        ),
+      );
+    });
+
+    it('an altered one: into nonsense, into something never published, into another', () => {
+      fc.assert(
+        fc.property(
+          withIndex,
+          fc.constantFrom('zzz', 'p0-999', 'p9-0', 'p0-1x', 'p0-01', ''),
+          ({ run, at }, nonsense) => {
+            const original = run.deliveries[at]!;
+            const altered = run.deliveries.map((d, i) => (i === at ? { ...d, value: nonsense } : d));
+            const verdict = verdictOf({ ...run, deliveries: altered });
+            assert.equal(only(verdict).aliens, 1);
+            assert.equal(verdict.clean, false);
+            assert.equal(only(verdict).lost.total, outcomeOf(run, original.value) === 'acknowledged' ? 1 : 0);
+          },
+        ),
+      );
+      fc.assert(
+        fc.property(withIndex, fc.nat(), ({ run, at }, other) => {
+          const original = run.deliveries[at]!;
+          const into = run.deliveries[other % run.deliveries.length]!;
+          fc.pre(into !== original && outcomeOf(run, original.value) === 'acknowledged');
+          const altered = run.deliveries.map((d, i) => (i === at ? { ...d, value: into.value } : d));
+          const verdict = verdictOf({ ...run, deliveries: altered });
+          assert.deepEqual(only(verdict).examples.lost, [original.value]);
+          assert.equal(only(verdict).duplicated, 1);
+          assert.equal(verdict.clean, false);
+        }),
+      );
+    });
+
+    it('a ghost: reported as not stored, and there', () => {
+      for (const outcome of ['not-sent', 'rejected'] as const) {
+        const verdict = verdictOf({ outcomes: { p: [outcome] }, deliveries: [{ value: 'p-0', sequence: 1 }] });
+        assert.equal(only(verdict).ghosts, 1);
+        assert.match(verdict.violations.join(), /reported as not stored \(p-0\)/);
+      }
+    });
+
+    it('a publish that never settles, one that settles twice, one that fails', () => {
+      const history = new History();
+      const publisher = history.publisher('p');
+      publisher.settle(publisher.attempt(0), 'acknowledged', 1);
+      publisher.settle(0, 'acknowledged', 2);
+      publisher.attempt(3);
+      publisher.settle(publisher.attempt(4), 'unknown', 5);
+      const verdict = history.judge(6);
+      assert.deepEqual(verdict.violations, [
+        "publisher 'p': 1 publishes never settled",
+        "publisher 'p': 1 publishes settled more than once",
+        "publisher 'p': 1 publishes failed",
+      ]);
+      assert.equal(history.judge(6, { rejections: true }).violations.length, 2);
+      assert.throws(() => publisher.settle(99, 'acknowledged', 7), /never attempted 99/);
+    });
+  });
+
+  it('tells where the lost ones were', () => {
+    const verdict = verdictOf({
+      outcomes: { p: Array<Outcome>(10).fill('acknowledged'), q: ['acknowledged'] },
+      deliveries: [2, 3, 5, 7].map((counter, i) => ({ value: `p-${counter}`, sequence: i + 1 })),
+    });
+    // 0 and 1; 4 and 6; 8, 9 and the only one of q.
+    assert.deepEqual(only(verdict).lost, { total: 7, prefix: 2, middle: 2, tail: 3 });
+    assert.equal(only(verdict).examples.lost?.length, 5, 'not all of them');
+  });
+
+  it('owes a new subscription nothing of before', () => {
+    const history = new History();
+    const old = history.publisher('old');
+    old.settle(old.attempt(0), 'acknowledged', 0);
+    const pending = old.attempt(0);
+    const subscription = history.subscription('s', { kind: 'plain', from: 'ready' });
+    subscription.ready();
+    old.settle(pending, 'acknowledged', 1);
+    assert.equal(history.owed, 0);
+    assert.equal(history.judge(2).clean, true, 'neither what was there nor what was under way');
+    old.settle(old.attempt(2), 'acknowledged', 2);
+    const late = history.publisher('late');
+    late.settle(late.attempt(3), 'acknowledged', 3);
+    assert.equal(history.owed, 2);
+    assert.deepEqual(history.judge(4).subscriptions[0]?.examples.lost, ['old-2', 'late-0']);
+    subscription.receive({ data: Buffer.from('old-1'), sequence: 6 }, 5); // it may have it all the same
+    subscription.receive({ data: Buffer.from('old-2'), sequence: 7 }, 5);
+    subscription.receive({ data: Buffer.from('late-0'), sequence: 8 }, 5);
+    assert.equal(history.owed, 0);
+    assert.equal(history.judge(6).clean, true);
+  });
+
+  it('knows lives: what a killed one had in hand may come again', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const subscription = history.subscription('s', { kind: 'durable' });
+    publisher.settle(publisher.attempt(0), 'acknowledged', 0);
+    subscription.receive({ data: Buffer.from('p-0'), sequence: 1, life: 1 }, 1);
+    subscription.receive({ data: Buffer.from('p-0'), sequence: 1, life: 2 }, 2);
+    assert.equal(history.judge(3).clean, true);
+    assert.equal(only(history.judge(3)).repeated, 1);
+    subscription.receive({ data: Buffer.from('p-0'), sequence: 1, life: 2 }, 3);
+    assert.equal(only(history.judge(3)).handledTwice, 1);
+    publisher.attempt(4);
+    publisher.abandon(5);
+    const verdict = history.judge(6);
+    assert.deepEqual([verdict.publishers[0]?.abandoned, verdict.publishers[0]?.unsettled], [1, 0]);
+  });
+
+  it('knows a channel that began again', () => {
+    const verdict = verdictOf({
+      outcomes: { p: Array<Outcome>(4).fill('acknowledged') },
+      deliveries: [
+        { value: 'p-0', sequence: 1 },
+        { value: 'p-1', sequence: 2 },
+        { value: 'p-2', sequence: 1 },
+        { value: 'p-3', sequence: 2 },
+      ],
+    });
+    assert.equal(only(verdict).resets, 1);
+    assert.equal(verdict.clean, true);
+  });
+
+  it('measures stalls only while something is owed, and faults to what was published after them', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const subscription = history.subscription('s', { kind: 'plain' });
+    const publish = (at: number, acknowledged: number, delivered: number) => {
+      const counter = publisher.attempt(at);
+      publisher.settle(counter, 'acknowledged', acknowledged);
+      subscription.receive({ data: Buffer.from(`p-${counter}`), sequence: counter + 1 }, delivered);
+    };
+    publish(1000, 1010, 1015);
+    publish(9000, 9020, 9030); // the long silence before it was nobody's fault
+    const inFlight = publisher.attempt(9990);
+    const fault = history.fault('kill a', 10_000);
+    publisher.settle(inFlight, 'acknowledged', 10_001); // was through already
+    subscription.receive({ data: Buffer.from('p-2'), sequence: 3 }, 10_002);
+    publish(10_100, 10_400, 10_450);
+    fault.mended(11_000);
+    fault.mended(99_000);
+    history.fault('the last', 20_000);
+    const verdict = history.judge(30_000);
+    assert.deepEqual(verdict.publishers[0]?.longestStall, { ms: 300, at: 10_400 });
+    assert.deepEqual(verdict.subscriptions[0]?.longestStall, { ms: 50, at: 10_450 });
+    assert.deepEqual(verdict.faults, [
+      { name: 'kill a', at: 10_000, until: 11_000, toNextAck: 400, toNextDelivery: { s: 450 } },
+      { name: 'the last', at: 20_000, until: undefined, toNextAck: undefined, toNextDelivery: {} },
+    ]);
+    publisher.attempt(30_000);
+    assert.deepEqual(history.judge(35_000).publishers[0]?.longestStall, { ms: 5000, at: 35_000 });
+  });
+
+  it('writes and reads its values, whole or not at all', () => {
+    fc.assert(
+      fc.property(
+        fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/),
+        fc.nat(),
+        fc.nat(200),
+        fc.nat(),
+        (publisher, counter, size, at) => {
+          const text = encodeValue({ publisher, counter }, size);
+          assert.equal(text.length, Math.max(size, `${publisher}-${counter}`.length));
+          assert.deepEqual(decodeValue(Buffer.from(text)), { publisher, counter });
+          // Any one byte changed in the padding is found.
+          const start = `${publisher}-${counter}`.length;
+          if (text.length > start) {
+            const data = Buffer.from(text);
+            const index = start + (at % (text.length - start));
+            data[index] = data[index]! ^ 1;
+            assert.equal(decodeValue(data), undefined);
+          }
+        },
+      ),
+    );
+    assert.throws(() => new History().publisher('a b'), { code: 'ERR_STAN_INVALID_ARGUMENT' });
+    assert.throws(() => new History().subscription('s'), /there is no subscription 's'/);
+  });
+
+  it('keeps columns of any length', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(2 ** 31), fc.nat(255))), (entries) => {
+        const column = new Column(Uint8Array);
+        const model = new Map<number, number>();
+        for (const [index, value] of entries) {
+          column.set(index, value);
+          model.set(index, value);
+        }
+        for (const [index] of entries) assert.equal(column.get(index), model.get(index));
+        assert.equal(column.get(2 ** 40), 0);
+        column.clear();
+        for (const [index] of entries) assert.equal(column.get(index), 0);
+      }),
+    );
+  });
+});
