@@ -225,15 +225,17 @@ export class Watch {
       });
       return;
     }
+    let next = now + ASK_EVERY;
     if (!suspicion.hedge) {
       const suspectFor = this.#liveness.silence(suspicion.since, now);
       const patience = suspicion.serverAnswered ? ELECTION_PATIENCE : this.#liveness.margin(now);
       if (suspectFor >= patience) this.#startHedge(suspicion);
+      else next = Math.min(next, now + patience - suspectFor);
     }
     // On both paths at the same instants, so that their answers can be compared.
     this.#ask();
     suspicion.hedge?.ask(this.#instant);
-    this.#arm(now + ASK_EVERY);
+    this.#arm(next);
   }
 
   #startHedge(suspicion: Suspicion): void {
