@@ -2,7 +2,13 @@
  * The long life of a subscription, over all its lives at the server: decides what comes of each message, runs the
  * handler, acknowledges, and has it made again where the cursor says so.
  */
-import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
+import {
+  SessionEnded,
+  type RawMessage,
+  type Session,
+  type StartPosition,
+  type SubscribeRequest,
+} from '../connection/protocol.js';
 import { AbortedError, ClosedError, ResilientStanError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { Barrier, type Party } from './barrier.js';
@@ -10,7 +16,7 @@ import type { Clock } from './clock.js';
 import type { Cursor } from './cursor.js';
 import { Handling } from './handling.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
-import { lookAtLast } from './look.js';
+import { lookAt } from './look.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
 import { Placement, type Remaking } from './placement.js';
 import { beginning, type Beginning } from './resume.js';
@@ -28,6 +34,8 @@ const STALL_AFTER = 1000;
 /** Between two remakes that changed nothing, ms. */
 const SHORTEST_DELAY = 100;
 const LONGEST_DELAY = 5000;
+/** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
+const GIVE_UP = 5;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
 /** How many sequences are watched for acknowledgements that nobody reads. */
@@ -234,10 +242,12 @@ export class Consumer {
     this.#cancelRemake = undefined;
     this.#received = 0;
     this.#unread = undefined;
-    this.#knowledge.noteAlive();
+    const lookBack = this.#knowledge.lookBack(this.#begun, plan, this.#clock.now());
+    this.#knowledge.noteMade(plan);
     this.#cursor.begin(plan.at);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
+    if (lookBack !== undefined) void this.#lookBack(lookBack);
     if (!this.#everMade) {
       this.#everMade = true;
       this.#settleReady.resolve();
@@ -278,7 +288,11 @@ export class Consumer {
       case 'deliver':
         break;
       case 'gap':
-        for (const gap of this.#cursor.takeGaps()) this.#emit('gap', gap);
+        for (const gap of this.#cursor.takeGaps()) {
+          // Asked for the first there is, what was before it is not missed.
+          const unwanted = gap.from === 1 && this.options.startAt === 'first' && this.#knowledge.epoch === 0;
+          if (!unwanted) this.#emit('gap', gap);
+        }
         break;
       case 'held':
         if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
@@ -293,7 +307,11 @@ export class Consumer {
         return;
       case 'hole':
         this.#placement.mute();
-        this.#remakeBecause(`something before message ${sequence} is missing`);
+        void this.#bridge();
+        return;
+      case 'doubt':
+        this.#placement.mute();
+        void this.#resolveDoubt(sequence, time);
         return;
       case 'reset':
         this.#startOver(sequence);
@@ -301,7 +319,21 @@ export class Consumer {
     }
     this.#knowledge.noteReceived(sequence, now);
     this.#handling.push(new ReceivedMessage(this, raw, sequence, time, redelivered, this.#knowledge.epoch));
-    if (this.#cursor.doubtful) this.#lookNow();
+  }
+
+  /** Fetches what is missing; or learns that the server does not have it any more. */
+  async #bridge(): Promise<void> {
+    const { from, to, times } = this.#cursor.missing;
+    const { session } = this.#placement;
+    if (session === undefined) return;
+    if (times >= 2 || this.#cursor.missing.likelyGone) {
+      // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
+      const first = await lookAt(session, this.channel, { at: 'first' }, this.#clock, LOOK_AFTER);
+      if (this.#placement.session !== session) return;
+      if (first !== undefined && first.sequence > from) this.#cursor.goneBelow(first.sequence);
+      else if (times >= GIVE_UP) this.#cursor.goneBelow(to);
+    }
+    this.#remakeBecause(`message ${from} is missing, ${to} came instead`);
   }
 
   /**
@@ -441,31 +473,62 @@ export class Consumer {
     });
   }
 
-  #lookNow(): void {
-    this.#cursor.doubtful = false;
+  /** A message says neither that the channel is the one we know nor that it is not. */
+  async #resolveDoubt(sequence: number, time: number): Promise<void> {
     const { session } = this.#placement;
-    if (session !== undefined) void this.#look(session);
+    if (session === undefined || (await this.#startedOver(session))) return;
+    this.#cursor.trust(time);
+    this.#remakeBecause(`message ${sequence} is dated later than those after it`);
   }
 
   async #look(session: Session): Promise<void> {
-    const knowledge = this.#knowledge;
     // One member of a group is enough.
-    if (knowledge.lookedOn === session) return;
-    knowledge.lookedOn = session;
-    const { epoch } = knowledge;
+    if (this.#knowledge.lookedOn === session) return;
+    this.#knowledge.lookedOn = session;
+    await this.#startedOver(session);
+  }
+
+  /** Looks at the newest message. True: the channel is a new one, or something else has happened that makes it no matter. */
+  async #startedOver(session: Session): Promise<boolean> {
+    const { epoch } = this.#knowledge;
     // What was received by now is in the channel, so its newest is not below it. What comes meanwhile does not count.
     const highest = this.#cursor.highest;
-    const last = await lookAtLast(session, this.channel, this.#clock, LOOK_AFTER);
-    const stale = this.#ended || this.#draining || this.#placement.session !== session || knowledge.epoch !== epoch;
-    if (stale || last === undefined || highest === undefined) return;
+    const last = await lookAt(session, this.channel, { at: 'last' }, this.#clock, LOOK_AFTER);
+    if (this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch)
+      return true;
+    if (last === undefined || highest === undefined) return false;
     if (last.sequence < highest.sequence || (last.sequence === highest.sequence && last.time !== highest.time)) {
       this.#startOver(last.sequence);
-    } else if (last.sequence > highest.sequence && this.options.queueGroup === undefined && this.#received === 0) {
+      return true;
+    }
+    if (last.sequence > highest.sequence && this.options.queueGroup === undefined && this.#received === 0) {
       this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
         this.#cancelLook = undefined;
         if (this.#received === 0) this.#remakeBecause(`message ${last.sequence} is stored and nothing comes`);
       });
     }
+    return false;
+  }
+
+  async #lookBack(start: StartPosition): Promise<void> {
+    const { session } = this.#placement;
+    if (session === undefined) return;
+    const { epoch } = this.#knowledge;
+    const first = await lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
+    let sequence = first?.sequence;
+    if (this.options.startAt === 'last') {
+      // The newest of that time is the one before the first since; or, if there is none since, still the newest.
+      if (sequence !== undefined) sequence = Math.max(1, sequence - 1);
+      else if (this.#cursor.highest === undefined) {
+        sequence = (await lookAt(session, this.channel, { at: 'last' }, this.#clock, LOOK_AFTER))?.sequence;
+      }
+    }
+    // What came before those we know cannot be later.
+    if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session))) return;
+    // Without an answer, the next session asks again.
+    const stale = this.#ended || this.#draining || this.#knowledge.epoch !== epoch;
+    if (stale || sequence === undefined || !this.#knowledge.began(sequence)) return;
+    this.#remakeBecause(`message ${sequence} was the first one`);
   }
 
   /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */

@@ -20,8 +20,10 @@ export type Verdict =
   | 'anchor'
   /** It is queued or running: it will be acknowledged when its handler is done. Do nothing. */
   | 'held'
-  /** Something before it is missing: do not take it, make the subscription again at its cursor. */
+  /** Something before it is missing: do not take it, make the subscription again at its cursor. See `missing`. */
   | 'hole'
+  /** It may be of a new channel. Do not take it; look at the newest message, then `trust()` it or `reset()`. */
+  | 'doubt'
   /** It is of a new channel of the same name: the old one is gone. Do not take it; `reset()`, and start at the first. */
   | 'reset';
 
@@ -47,6 +49,13 @@ export interface Cursor {
   begin(at: Position | undefined): void;
   /** The channel started over. */
   reset(): void;
+  /**
+   * After the verdict 'hole': the first sequence missing, the one that came instead, in how many lives so far, and
+   * whether it was the first we asked for, which is more likely gone than lost.
+   */
+  readonly missing: Readonly<{ from: number; to: number; times: number; likelyGone: boolean }>;
+  /** The server has nothing below this sequence: what is missing there is missing for good. */
+  goneBelow(sequence: number): void;
   /** After the verdict 'gap': what is missing for good. */
   takeGaps(): Gap[];
   /** It was received and is not processed. */
@@ -57,16 +66,16 @@ export interface Cursor {
   readonly highest: Position | undefined;
   /** How many are received and not processed. */
   readonly outstanding: number;
-  /** A message came that could be of a new channel, and shows it in no certain way: worth a look. */
-  doubtful: boolean;
+  /** A message of this timestamp is of the channel we know. */
+  trust(time: number): void;
 }
 
 /**
  * For subscriptions that see every message. `highest` is H below: everything from `#base` to H was taken.
  *
  * What a position tells: the server goes upward from where a subscription was made, and jumps only over what it does not
- * have. So what is missing below a message was lost on its way to us, and a new subscription brings it; if the new one
- * jumps over the same, the server does not have it.
+ * have. So what is missing below a message was lost on its way to us, and a new subscription brings it; or the server
+ * does not have it any more, and then its first message is above that.
  */
 export class ContiguousCursor implements Cursor {
   readonly #durable: boolean;
@@ -90,23 +99,26 @@ export class ContiguousCursor implements Cursor {
   /** The current server-side subscription was made at this existing sequence and cannot bring a lower one; 0: unknown. */
   #start = 0;
   #anchor: Position | undefined;
+  /** The anchor has to come before anything above it. */
+  #anchorDue = false;
   readonly #outstanding = new Runs();
   /** Outstanding and not in hand: to be handed over when they come again. */
   readonly #failed = new Set<number>();
   /** Processed ones below the base. */
   readonly #below = new Runs();
-  /** The hole that was seen last, and in which life. */
-  #missing = { from: 0, to: 0, life: 0 };
+  readonly missing = { from: 0, to: 0, times: 0, likelyGone: false };
+  /** The life in which that was seen. */
+  #missingIn = 0;
   #life = 0;
+  /** The server has nothing below this. */
+  #goneBelow = 0;
   #gaps: Gap[] = [];
-  /** Never: what comes is either certain or no matter. */
-  doubtful = false;
 
   /** @param from where the user wants it to start, if at a sequence. */
   constructor(options: { durable: boolean; from?: number | undefined }) {
     this.#durable = options.durable;
     // A durable that exists starts where the server says.
-    if (options.from !== undefined && !options.durable) this.#assume(options.from);
+    if (options.from !== undefined && !options.durable) this.expect(options.from);
   }
 
   receive(sequence: number, time: number, redelivered: boolean): Verdict {
@@ -129,11 +141,24 @@ export class ContiguousCursor implements Cursor {
       this.#highest = this.#position = 0;
     }
 
+    if (this.#anchorDue) {
+      const anchor = this.#anchor!.sequence;
+      // Without it nothing shows that the channel is still the same.
+      if (sequence !== anchor && anchor >= this.#goneBelow) {
+        this.#note(anchor, sequence, true);
+        return 'hole';
+      }
+      this.#anchorDue = false;
+    }
+
     const before = this.#position;
     if (this.#base !== 0 && sequence > before + 1) {
       const lacking = this.#lacking(before, sequence);
       if (lacking.length > 0) {
-        if (!this.#confirmed(lacking[0]!.from, sequence, redelivered)) return 'hole';
+        if (lacking.at(-1)!.to >= this.#goneBelow) {
+          this.#note(lacking[0]!.from, sequence, this.#assumed);
+          return 'hole';
+        }
         this.#giveUp(lacking);
         if (sequence > this.#position) this.#position = sequence;
         const verdict = this.#judge(sequence, time, redelivered);
@@ -161,8 +186,9 @@ export class ContiguousCursor implements Cursor {
       return this.#anchor?.sequence === sequence && this.#start === sequence ? 'anchor' : 'done';
     }
     if (this.#below.has(sequence)) return 'done';
+    // Stored while the leader's clock was ahead; or of a new channel.
+    if (time > this.#latest) return 'doubt';
     this.#outstanding.add(sequence);
-    if (time > this.#latest) this.#latest = time;
     return 'deliver';
   }
 
@@ -203,15 +229,28 @@ export class ContiguousCursor implements Cursor {
     return gaps;
   }
 
-  /** Whether two subscriptions in a row jumped over the same. What a plain one has flagged may come out of order. */
-  #confirmed(from: number, to: number, redelivered: boolean): boolean {
-    const seen = this.#missing;
-    if (seen.from === from && seen.life !== this.#life && to >= seen.to && (this.#durable || !redelivered)) {
-      this.#missing = { from: 0, to: 0, life: 0 };
-      return true;
-    }
-    this.#missing = { from, to, life: this.#life };
-    return false;
+  /** Remembers a hole, and in how many lives it was seen. */
+  #note(from: number, to: number, likelyGone: boolean): void {
+    const { missing } = this;
+    if (missing.from !== from) missing.times = 0;
+    if (missing.from !== from || this.#missingIn !== this.#life) missing.times++;
+    missing.from = from;
+    missing.to = to;
+    missing.likelyGone = likelyGone;
+    this.#missingIn = this.#life;
+  }
+
+  goneBelow(sequence: number): void {
+    if (sequence > this.#goneBelow) this.#goneBelow = sequence;
+  }
+
+  trust(time: number): void {
+    if (time > this.#latest) this.#latest = time;
+  }
+
+  /** The latest timestamp received. */
+  get latest(): number {
+    return this.#latest;
   }
 
   #giveUp(gaps: Gap[]): void {
@@ -238,12 +277,16 @@ export class ContiguousCursor implements Cursor {
   begin(at: Position | undefined): void {
     this.#life++;
     this.#start = 0;
-    this.#anchor = at !== undefined && !Number.isNaN(at.time) ? at : undefined;
+    this.#anchorDue = false;
+    const anchor = at ?? this.resumePoint;
+    this.#anchor = anchor !== undefined && !Number.isNaN(anchor.time) ? anchor : undefined;
     this.#position = this.#highest;
     if (at === undefined || this.#durable || this.#base === 0) return;
     // The server of a durable goes by its own memory, so there the start says nothing of what comes first.
     this.#position = at.sequence - 1;
-    if (!this.#assumed) this.#start = at.sequence;
+    if (this.#assumed) return;
+    this.#start = at.sequence;
+    this.#anchorDue = this.#anchor !== undefined;
   }
 
   /**
@@ -267,13 +310,15 @@ export class ContiguousCursor implements Cursor {
     this.#position = 0;
     this.#start = 0;
     this.#anchor = undefined;
+    this.#anchorDue = false;
     this.#outstanding.clear();
     this.#failed.clear();
     this.#below.clear();
-    this.#missing = { from: 0, to: 0, life: 0 };
+    this.missing.from = this.missing.to = this.missing.times = 0;
+    this.#goneBelow = 0;
     this.#gaps = [];
     // The new channel is wanted whole.
-    if (!this.#durable) this.#assume(1);
+    if (!this.#durable) this.expect(1);
   }
 
   takeGaps(): Gap[] {
@@ -300,12 +345,18 @@ export class ContiguousCursor implements Cursor {
     return this.#outstanding.size;
   }
 
+  /** From here on all sequences were received; undefined: not known yet. */
+  get base(): number | undefined {
+    return this.#base === 0 || this.#assumed ? undefined : this.#base;
+  }
+
   /** How many entries it keeps: bounded by what the server may have in flight to us. */
   get cost(): number {
     return this.#outstanding.runs + this.#failed.size + this.#below.runs;
   }
 
-  #assume(from: number): void {
+  /** Before the first message: it is to be this one. */
+  expect(from: number): void {
     this.#base = from;
     this.#highest = this.#position = from - 1;
     this.#highestTime = NaN;
@@ -324,7 +375,7 @@ export class SparseCursor implements Cursor {
   #latest = -Infinity;
   readonly #outstanding = new Runs();
   readonly #done = new Runs();
-  doubtful = false;
+  readonly missing = { from: 0, to: 0, times: 0, likelyGone: false };
 
   /** @param window how many runs of processed sequences are remembered. */
   constructor(window = 65_536) {
@@ -347,11 +398,8 @@ export class SparseCursor implements Cursor {
     if (sequence === this.#highest && time !== this.#highestTime) return 'reset';
     const held = this.#outstanding.has(sequence);
     const done = !held && this.#done.has(sequence);
-    if (time > this.#latest) {
-      if (held || done) return 'reset';
-      // Another member's, stored while the leader's clock was ahead; or of a new channel.
-      this.doubtful = true;
-    }
+    // It may be another member's, stored while the leader's clock was ahead.
+    if (time > this.#latest) return held || done ? 'reset' : 'doubt';
     if (held) return 'held';
     if (done) return 'done';
     this.#outstanding.add(sequence);
@@ -370,9 +418,7 @@ export class SparseCursor implements Cursor {
     this.#outstanding.remove(sequence, NaN);
   }
 
-  begin(): void {
-    this.doubtful = false;
-  }
+  begin(): void {}
 
   takeGaps(): Gap[] {
     return [];
@@ -388,7 +434,12 @@ export class SparseCursor implements Cursor {
     this.#latest = -Infinity;
     this.#outstanding.clear();
     this.#done.clear();
-    this.doubtful = false;
+  }
+
+  goneBelow(): void {}
+
+  trust(time: number): void {
+    if (time > this.#latest) this.#latest = time;
   }
 
   get lastSequence(): number {

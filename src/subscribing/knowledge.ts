@@ -2,11 +2,12 @@
  * What is known of a channel on behalf of a subscription: its own, or, in a queue group, that of all members in this
  * client, since the server may give any of them what another had.
  */
+import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { ContiguousCursor, SparseCursor, type Cursor } from './cursor.js';
 import type { ReceivedMessage } from './message.js';
 import { Receipts } from './receipts.js';
-import { planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
+import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
 
 /** A plan, and the channel it is for. */
 export interface DatedPlan extends Plan {
@@ -51,12 +52,27 @@ export abstract class Knowledge<Member = unknown> {
     if (this.unacknowledged.size > 0) this.unacknowledged.delete(sequence);
   }
 
-  noteAlive(): void {
+  /** The server has made it by this plan. */
+  noteMade(_plan: DatedPlan): void {
     this.aliveAt = undefined;
   }
 
   noteLost(now: number): void {
     this.aliveAt ??= now;
+  }
+
+  /** What to look at to be sure of the beginning; undefined: nothing. Call it before `noteMade`. */
+  lookBack(_begun: Beginning, _plan: DatedPlan, _now: number): StartPosition | undefined {
+    return undefined;
+  }
+
+  began(_sequence: number): boolean {
+    return false;
+  }
+
+  /** Later than all that was received. */
+  isLater(_time: number): boolean {
+    return false;
   }
 
   /** Where a subscription starts that was begun like this. */
@@ -80,16 +96,82 @@ export abstract class Knowledge<Member = unknown> {
 
 export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor: ContiguousCursor;
+  readonly #ackWait: number;
+  #firstReceipt: number | undefined;
+  #beginningSure: boolean;
+  /** Where it began, if that had to be looked at before anything was received. */
+  #beginning: number | undefined;
+  /** Start here the next time, to fetch what was missed at the beginning. */
+  #from: number | undefined;
 
   constructor(options: ResolvedSubscribeOptions) {
     super();
-    const { startAt } = options;
-    const from = typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
-    this.cursor = new ContiguousCursor({ durable: options.durableName !== undefined, from });
+    const { startAt, durableName, ackWait } = options;
+    const durable = durableName !== undefined;
+    this.#ackWait = ackWait;
+    const from =
+      startAt === 'first' ? 1 : typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
+    this.cursor = new ContiguousCursor({ durable, from });
+    // A durable is the server's, and where a sequence was asked for the cursor sees what is missing.
+    this.#beginningSure = durable || from !== undefined;
+  }
+
+  override noteReceived(_sequence: number, now: number): void {
+    this.#firstReceipt ??= now;
+  }
+
+  /**
+   * The first message received need not be the first there was: those before it may have been lost on their way. The
+   * server would have sent them again after ackWait; if there was no time for that, look at the first message since the
+   * beginning, and report it to `began`. With 'last' what is wanted is the one before that, which no age leads to.
+   */
+  override lookBack(begun: Beginning, plan: DatedPlan, now: number): StartPosition | undefined {
+    if (this.#beginningSure) return undefined;
+    if (this.#firstReceipt === undefined) {
+      return begun.startAt === 'last' && !('at' in plan.start) ? planFirst(begun, now).start : undefined;
+    }
+    const known = (this.aliveAt ?? now) - this.#firstReceipt;
+    if (known < this.#ackWait + NOTICE) return planFirst(begun, now).start;
+    this.#beginningSure = true;
+    return undefined;
+  }
+
+  /** Where it began, as the server sees it. True: we have missed something. */
+  override began(sequence: number): boolean {
+    this.#beginningSure = true;
+    const { base, highest } = this.cursor;
+    if (highest === undefined) {
+      this.#beginning = sequence;
+      this.cursor.expect(sequence);
+      return true;
+    }
+    if (base !== undefined && sequence >= base) return false;
+    this.#from = sequence;
+    return true;
+  }
+
+  override isLater(time: number): boolean {
+    return this.cursor.highest !== undefined && time > this.cursor.latest;
   }
 
   protected planHere(begun: Beginning, now: number): Plan {
-    return planContiguous(begun, this.cursor.resumePoint, now);
+    if (this.#from !== undefined) return { start: { sequence: this.#from }, at: undefined };
+    const { resumePoint } = this.cursor;
+    if (resumePoint === undefined && this.#beginning !== undefined) {
+      return { start: { sequence: this.#beginning }, at: { sequence: this.#beginning, time: NaN } };
+    }
+    return planContiguous(begun, resumePoint, now);
+  }
+
+  override noteMade(plan: DatedPlan): void {
+    super.noteMade(plan);
+    if ('sequence' in plan.start && plan.start.sequence === this.#from) this.#from = undefined;
+  }
+
+  override startOver(): void {
+    super.startOver();
+    this.#beginningSure = true;
+    this.#beginning = this.#from = undefined;
   }
 }
 

@@ -1,5 +1,5 @@
-/** Looks at the newest message of a channel, with a subscription that lives only for that. */
-import type { Session, SessionSubscription } from '../connection/protocol.js';
+/** Looks at one message of a channel, the oldest, say, or the newest, with a subscription that lives only for that. */
+import type { Session, SessionSubscription, StartPosition } from '../connection/protocol.js';
 import type { Clock } from './clock.js';
 import type { Position } from './cursor.js';
 
@@ -7,9 +7,10 @@ import type { Position } from './cursor.js';
  * @param patience how long to wait for the message once the subscription is made, ms
  * @returns undefined when there is none, or when it could not be learned
  */
-export async function lookAtLast(
+export async function lookAt(
   session: Session,
   channel: string,
+  start: StartPosition,
   clock: Clock,
   patience: number,
 ): Promise<Position | undefined> {
@@ -21,7 +22,7 @@ export async function lookAtLast(
   let subscription: SessionSubscription;
   try {
     subscription = await session.subscribe(
-      { channel, maxInFlight: 1, ackWait: 30_000, start: { at: 'last' } },
+      { channel, maxInFlight: 1, ackWait: 30_000, start },
       (message) => {
         seen ??= { sequence: message.getSequence(), time: message.getTimestampRaw() };
         tell();

@@ -67,7 +67,7 @@ export interface GroupKnowledge {
 }
 
 /** How much later than it happened a death may be noticed, ms: what the server sent meanwhile is lost, too. */
-const NOTICE = 5000;
+export const NOTICE = 5000;
 
 /**
  * A queue group: if we are its last member the server forgets it, and the first one to come back sets its position.

@@ -1,0 +1,228 @@
+/** A client under a script of faults, against the model of a server, and what has to be true of it afterwards. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { SessionEnded } from '../../../src/connection/protocol.js';
+import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
+import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
+import {
+  ModelServer,
+  SimulatedClock,
+  subscribeOptions,
+  type ScriptedSession,
+} from '../../support/scripted-subscriptions.js';
+
+export type Step =
+  | { do: 'publish'; count: number }
+  | { do: 'wait'; ms: number }
+  /** The session dies; another one comes after a while. */
+  | { do: 'kill'; downtime: number; published: number }
+  | { do: 'lose-messages'; count: number }
+  | { do: 'lose-acks'; count: number }
+  | { do: 'replicate' }
+  | { do: 'failover' }
+  | { do: 'suspicion' }
+  /** Retention takes what is older than so many messages. */
+  | { do: 'truncate'; keep: number }
+  /** The channel starts over, in an outage. */
+  | { do: 'reset'; published: number }
+  /** The next subscriptions have their acks read by nobody. */
+  | { do: 'deaf' };
+
+const step: Record<Step['do'], fc.Arbitrary<Step>> = {
+  publish: fc.record({ do: fc.constant('publish'), count: fc.integer({ min: 1, max: 12 }) }),
+  wait: fc.record({ do: fc.constant('wait'), ms: fc.constantFrom(1, 2, 3, 5, 20, 150, 1100) }),
+  kill: fc.record({
+    do: fc.constant('kill'),
+    downtime: fc.constantFrom(0, 3, 50, 2500),
+    published: fc.integer({ min: 0, max: 6 }),
+  }),
+  'lose-messages': fc.record({ do: fc.constant('lose-messages'), count: fc.integer({ min: 1, max: 6 }) }),
+  'lose-acks': fc.record({ do: fc.constant('lose-acks'), count: fc.integer({ min: 1, max: 6 }) }),
+  replicate: fc.record({ do: fc.constant('replicate') }),
+  failover: fc.record({ do: fc.constant('failover') }),
+  suspicion: fc.record({ do: fc.constant('suspicion') }),
+  truncate: fc.record({ do: fc.constant('truncate'), keep: fc.integer({ min: 0, max: 8 }) }),
+  reset: fc.record({ do: fc.constant('reset'), published: fc.integer({ min: 0, max: 6 }) }),
+  deaf: fc.record({ do: fc.constant('deaf') }),
+};
+
+export function steps(...kinds: Step['do'][]): fc.Arbitrary<Step[]> {
+  // Mostly traffic, or nothing would be there to lose.
+  const arbitraries = [step.publish, step.publish, step.wait, step.wait, ...kinds.map((kind) => step[kind])];
+  return fc.array(fc.oneof(...arbitraries), { minLength: 3, maxLength: 25 });
+}
+
+interface Handled {
+  value: string;
+  sequence: number;
+}
+
+export class Scenario {
+  readonly clock = new SimulatedClock();
+  readonly server = new ModelServer(this.clock);
+  readonly errors: Error[] = [];
+  readonly subscriptions = new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.clock });
+  session: ScriptedSession | undefined;
+  /** Values of the current channel, and whether a subscription must see them; earlier channels are in `expected` only. */
+  expected: string[] = [];
+  /** Values that retention or a reset may have taken before they were seen. */
+  readonly excused = new Set<string>();
+  readonly started: Handled[] = [];
+  readonly completed: Handled[] = [];
+  readonly gaps: { from: number; to: number; retained: number }[] = [];
+  resets = 0;
+  #published = 0;
+  #handled = 0;
+
+  constructor(readonly behaviour: readonly number[]) {}
+
+  publish(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const value = `v${this.#published++}`;
+      this.server.publish(value);
+      this.expected.push(value);
+    }
+  }
+
+  async connect(): Promise<void> {
+    this.session = this.server.connect();
+    const { session } = this;
+    this.subscriptions.attach(session).catch((error: unknown) => assert.ok(error instanceof SessionEnded));
+    await this.clock.settle();
+  }
+
+  disconnect(): void {
+    this.session?.kill();
+    this.session = undefined;
+    this.subscriptions.detach();
+  }
+
+  async subscribe(options: Partial<ResolvedSubscribeOptions>): Promise<ResilientSubscription> {
+    const subscribing = this.subscriptions.subscribe(
+      'foo',
+      (message) => this.handle({ value: message.string(), sequence: message.sequence }),
+      subscribeOptions({ ackWait: 1000, ...options }),
+    );
+    await this.clock.advance(10);
+    const subscription = await subscribing;
+    subscription.on('gap', ({ from, to }) => this.gaps.push({ from, to, retained: this.server.channel().first }));
+    subscription.on('reset', () => this.resets++);
+    return subscription;
+  }
+
+  /** A handler that is at once, later, or at first not, done. */
+  handle(handled: Handled): void | Promise<void> {
+    this.started.push(handled);
+    const kind = this.behaviour[this.#handled++ % this.behaviour.length]!;
+    if (kind === 0) {
+      this.completed.push(handled);
+      return;
+    }
+    if (kind < 0) throw new Error('not this time');
+    return new Promise((resolve) => {
+      this.clock.after(kind, () => {
+        this.completed.push(handled);
+        resolve();
+      });
+    });
+  }
+
+  async run(steps: readonly Step[]): Promise<void> {
+    for (const step of steps) {
+      switch (step.do) {
+        case 'publish':
+          this.publish(step.count);
+          break;
+        case 'wait':
+          await this.clock.advance(step.ms);
+          break;
+        case 'kill':
+          this.disconnect();
+          this.publish(step.published);
+          await this.clock.advance(step.downtime);
+          await this.connect();
+          break;
+        case 'lose-messages':
+          if (this.session) this.session.loseMessages += step.count;
+          break;
+        case 'lose-acks':
+          if (this.session) this.session.loseAcks += step.count;
+          break;
+        case 'replicate':
+          this.server.replicate();
+          break;
+        case 'failover':
+          this.server.failover();
+          break;
+        case 'suspicion':
+          this.subscriptions.remake();
+          break;
+        case 'truncate': {
+          const channel = this.server.channel();
+          const first = channel.last - step.keep;
+          for (const { sequence, value } of channel.messages) if (sequence < first) this.excused.add(value);
+          this.server.truncate(first);
+          break;
+        }
+        case 'reset':
+          this.disconnect();
+          for (const value of this.expected) this.excused.add(value);
+          this.server.reset();
+          // Another channel of the same name is never from the same instant.
+          await this.clock.advance(1);
+          this.publish(step.published);
+          await this.connect();
+          break;
+        case 'deaf':
+          this.server.deaf = true;
+          break;
+      }
+      await this.clock.settle();
+    }
+    // The storm is over.
+    this.server.deaf = false;
+    if (this.session) this.session.loseMessages = this.session.loseAcks = 0;
+    await this.quiet();
+    this.publish(1);
+    await this.quiet();
+  }
+
+  /** Until nothing happens any more. */
+  async quiet(): Promise<void> {
+    for (let before = -1; before !== this.started.length;) {
+      before = this.started.length;
+      await this.clock.advance(20_000);
+    }
+  }
+
+  /** Every message was completed, unless it could not be. */
+  assertComplete(): void {
+    const completed = new Set(this.completed.map(({ value }) => value));
+    const missing = this.expected.filter((value) => !completed.has(value) && !this.excused.has(value));
+    assert.deepEqual(missing, [], 'not handled');
+  }
+
+  assertOnce(): void {
+    const seen = new Set<string>();
+    for (const { value, sequence } of this.completed) {
+      assert.ok(!seen.has(value), `message ${sequence} (${value}) was handled twice`);
+      seen.add(value);
+    }
+  }
+
+  assertInOrder(): void {
+    let last = -1;
+    for (const { value } of this.started) {
+      const number = Number(value.slice(1));
+      assert.ok(number > last, `${value} came after v${last}`);
+      last = number;
+    }
+  }
+
+  /** What was told to be gone is gone. */
+  assertGapsTrue(): void {
+    for (const { from, to, retained } of this.gaps)
+      assert.ok(from <= to && to < retained, `gap ${from}..${to}, first ${retained}`);
+  }
+}
