@@ -1,0 +1,112 @@
+/** The cluster the game is played on: tells who leads, brings back who was killed, and has a monkey. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { StanCluster, type StanNode } from 'resilient-stan/testing';
+import type { Row } from './row.js';
+
+/** How often the nodes are looked at, in ms. */
+const LOOK_EVERY = 100;
+/** A node that was killed comes back after this long, in ms. */
+export const BACK_AFTER = 5000;
+
+export class Board {
+  readonly cluster: StanCluster;
+  readonly #row: Row;
+  readonly #stop = new AbortController();
+  /** Who was up when last looked at. */
+  readonly #up = new Map<StanNode, boolean>();
+  readonly #starting = new Set<Promise<void>>();
+  #told = '';
+  #watching: Promise<void> = Promise.resolve();
+  #playing: Promise<void> = Promise.resolve();
+
+  private constructor(cluster: StanCluster, row: Row) {
+    this.cluster = cluster;
+    this.#row = row;
+    for (const node of cluster.nodes) this.#up.set(node, true);
+  }
+
+  static async boot(clusterId: string, row: Row): Promise<Board> {
+    return new Board(await StanCluster.start({ nodes: 3, clusterId }), row);
+  }
+
+  /**
+   * From now on it tells who leads, and starts what goes down.
+   * @param attached URL of the server we are attached to
+   */
+  async watch(attached: () => string | undefined, backAfter: () => number = () => BACK_AFTER): Promise<void> {
+    await this.#look(attached, backAfter);
+    this.#watching = this.#until(LOOK_EVERY, () => this.#look(attached, backAfter));
+  }
+
+  /** Kills random nodes, one and sometimes two at a time, whenever all are there. */
+  unleashMonkey(): void {
+    this.#playing = this.#until(1500, async () => {
+      await sleep(between(0, 2000));
+      const all = this.cluster.nodes.every((node) => node.running) && (await this.cluster.findLeader());
+      if (!all || this.#stop.signal.aborted) return;
+      const victims = shuffled(this.cluster.nodes).slice(0, Math.random() < 0.25 ? 2 : 1);
+      await Promise.all(victims.map((node) => node.kill()));
+    });
+  }
+
+  /** Ends the game: everybody is brought back, so that what is under way can arrive. */
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([this.#watching, this.#playing, ...this.#starting]);
+    // Whoever froze one by hand may have forgotten it.
+    for (const { pid } of this.cluster.nodes) if (pid !== undefined) process.kill(pid, 'SIGCONT');
+    await Promise.allSettled(this.cluster.nodes.map((node) => node.start()));
+  }
+
+  async #look(attached: () => string | undefined, backAfter: () => number): Promise<void> {
+    for (const node of this.cluster.nodes) {
+      const up = node.running;
+      if (up === this.#up.get(node)) continue;
+      this.#up.set(node, up);
+      this.#row.word(`${node.name}:${up ? 'up' : 'down'}`, up ? 'good' : 'bad');
+      if (!up) this.#bringBack(node, backAfter());
+    }
+    const leader = await this.cluster.findLeader();
+    const told = `${leader?.name} ${leader?.pid}`;
+    if (leader === undefined || told === this.#told) return;
+    this.#told = told;
+    const ours = this.cluster.nodes.find((node) => node.url === attached());
+    const where =
+      ours === undefined || ours === leader ? '' : ` (we are attached to ${ours.name}: kill -9 ${ours.pid})`;
+    this.#row.line(`node ${leader.name} leads; to kill it: kill -9 ${leader.pid}${where}`);
+  }
+
+  #bringBack(node: StanNode, after: number): void {
+    const starting = (async () => {
+      await sleep(after, undefined, { signal: this.#stop.signal }).catch(() => {});
+      try {
+        await node.start();
+      } catch (error) {
+        this.#row.line(`node ${node.name} does not come back: ${(error as Error).message}`, 'bad');
+        this.#up.set(node, true); // to be noticed, and tried, again
+      }
+    })();
+    this.#starting.add(starting);
+    void starting.finally(() => this.#starting.delete(starting));
+  }
+
+  /** Again and again, until the end. */
+  async #until(every: number, act: () => Promise<void>): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await act();
+      await sleep(every, undefined, { signal }).catch(() => {});
+    }
+  }
+}
+
+export function between(from: number, to: number): number {
+  return from + Math.random() * (to - from);
+}
+
+function shuffled<T>(items: readonly T[]): T[] {
+  return items
+    .map((item) => ({ item, by: Math.random() }))
+    .sort((a, b) => a.by - b.by)
+    .map(({ item }) => item);
+}
