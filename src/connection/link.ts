@@ -10,6 +10,7 @@ import {
   decodePingError,
   encodeCloseRequest,
   encodePing,
+  guardParser,
   NatsError,
   pingSubject,
   type NatsConnection,
@@ -48,6 +49,10 @@ function translate(error: unknown, server: string): Error {
   return new Error(text, { cause: error });
 }
 
+/** Why a dial ended that nobody answered; the round of a race may end before it, for the same reason. */
+export const noGreeting = (timeout: number): string =>
+  `no NATS greeting within ${timeout} ms: the host is mute, or it is not a NATS server`;
+
 export class Link {
   readonly address: ServerAddress;
   readonly nats: NatsConnection;
@@ -72,6 +77,9 @@ export class Link {
     });
     nats.on('disconnect', () => this.#die(new Error('the server closed the connection')));
     nats.on('close', () => this.#die(new Error('the connection was closed')));
+    guardParser(nats, (thrown) =>
+      this.#die(new Error(`what the server sent is not understood: ${describe(thrown)}`, { cause: thrown })),
+    );
   }
 
   /**
@@ -96,10 +104,7 @@ export class Link {
         link.destroy();
         reject(error);
       };
-      const timer = setTimeout(
-        () => fail(new Error(`no NATS greeting within ${timeout} ms: the host is mute, or it is not a NATS server`)),
-        timeout,
-      );
+      const timer = setTimeout(() => fail(new Error(noGreeting(timeout))), timeout);
       const onAbort = (): void => fail(signal.reason as Error);
       const settle = (): void => {
         clearTimeout(timer);

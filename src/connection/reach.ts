@@ -8,7 +8,7 @@
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
 import type { ResolvedRetryOptions } from '../options.js';
 import { retryDelay } from './backoff.js';
-import type { Answer, Link } from './link.js';
+import { noGreeting, type Answer, type Link } from './link.js';
 import type { ServerAddress } from './servers.js';
 
 /** How long a server may take before the next one of the list is dialled beside it, in ms (RFC 8305 takes 250 for addresses). */
@@ -289,7 +289,7 @@ export class Reach {
         failure ??
         (link
           ? new Error(`connected, but no leader of cluster '${clusterId}' answered`)
-          : new Error(`no NATS greeting within ${connectTimeout} ms`));
+          : new Error(noGreeting(connectTimeout)));
       failures.push({ server: address.url, reason: error.message, error });
     }
     const others = failures.filter(({ server }) => !connected.includes(server));

@@ -97,6 +97,25 @@ const { pb } = require('node-nats-streaming/lib/pb') as {
 export const StartAt = stan.StartPosition;
 export const NatsError = nats.NatsError;
 export const connectNats = (options: Record<string, unknown>): NatsConnection => nats.connect(options);
+
+/**
+ * Catches what the parser throws: over an INFO that is no JSON, over an answer that is no protobuf, out of a callback.
+ * It would be thrown in an event of the socket, and end the process.
+ */
+export function guardParser(connection: NatsConnection, onThrown: (thrown: unknown) => void): void {
+  const internals = connection as unknown as { processInbound(): void; processServerUpdate(): void };
+  const parse = internals.processInbound.bind(connection);
+  internals.processInbound = () => {
+    try {
+      parse();
+    } catch (thrown) {
+      onThrown(thrown);
+    }
+  };
+  // Servers that the server tells of are not wanted: nobody dials them, one that is no URL would be thrown over, and with
+  // one in its list the client keeps to itself why a TLS handshake failed.
+  internals.processServerUpdate = () => {};
+}
 export const createInbox = (): string => nats.createInbox();
 export const connectStan = (clusterId: string, clientId: string, options: StanConnectOptions): StanConnection =>
   stan.connect(clusterId, clientId, options);
