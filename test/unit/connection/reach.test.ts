@@ -1,0 +1,297 @@
+/**
+ * The race for the leader against scripted dials and links, in virtual time: hosts that are mute, refuse, come back or
+ * answer late exactly when the rule under test needs it.
+ */
+import assert from 'node:assert/strict';
+import { AuthorizationError, ConnectError } from '../../../src/errors.js';
+import type { Answer, Link } from '../../../src/connection/link.js';
+import { ASK_EVERY, HEAD_START, Reach, type Found } from '../../../src/connection/reach.js';
+import type { ServerAddress } from '../../../src/connection/servers.js';
+import { FakeTimers } from '../../support/fake-timers.js';
+
+class ScriptedLink {
+  onAnswer: ((answer: Answer) => void) | undefined;
+  onDeath: ((error: Error) => void) | undefined;
+  alive = true;
+  asked: number[] = [];
+  constructor(readonly address: ServerAddress) {}
+  ask(_cluster: string, _id: Uint8Array, instant: number): void {
+    this.asked.push(instant);
+  }
+  answer(registered = false): void {
+    this.onAnswer?.({ instant: this.asked.at(-1)!, registered });
+  }
+  die(): void {
+    this.alive = false;
+    this.onDeath?.(new Error('the server closed the connection'));
+  }
+  destroy(): void {
+    this.alive = false;
+  }
+}
+
+interface Dial {
+  server: string;
+  at: number;
+  accept: () => ScriptedLink;
+  refuse: (error?: Error) => void;
+}
+
+describe('reach', () => {
+  let timers: FakeTimers;
+  let dials: Dial[];
+  let reach: Reach;
+  /** How a server answers a dial at once; the others stay mute until the test says. */
+  let at: Record<string, 'refuses' | 'denies' | undefined>;
+  let settled: { found?: Found; error?: Error }[];
+
+  const start = (servers: string[]): void => {
+    reach = new Reach({
+      servers: servers.map(
+        (name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false }),
+      ),
+      clusterId: 'c',
+      connectionId: Buffer.from('id'),
+      connectTimeout: 2000,
+      redial: {
+        retries: Infinity,
+        factor: 2,
+        minTimeout: 100,
+        maxTimeout: 400,
+        randomize: false,
+        maxRetryTime: Infinity,
+      },
+      dial: (address) =>
+        new Promise<Link>((resolve, reject) => {
+          const link = new ScriptedLink(address);
+          const server = address.host;
+          const dial: Dial = {
+            server,
+            at: timers.now,
+            accept: () => {
+              resolve(link as unknown as Link);
+              return link;
+            },
+            refuse: (error = new Error('connection refused')) => reject(error),
+          };
+          dials.push(dial);
+          if (at[server] === 'refuses') dial.refuse();
+          if (at[server] === 'denies') dial.refuse(new AuthorizationError(address.url, 'Authorization Violation'));
+        }),
+      now: () => timers.now,
+    });
+  };
+  const round = (): void => {
+    const result: { found?: Found; error?: Error } = {};
+    settled.push(result);
+    reach.round().then(
+      (found) => (result.found = found),
+      (error: Error) => (result.error = error),
+    );
+  };
+  const dialled = (): string[] => dials.map(({ server }) => server);
+  const accept = async (server: string): Promise<ScriptedLink> => {
+    const link = dials.findLast((dial) => dial.server === server)!.accept();
+    await timers.pass(1);
+    return link;
+  };
+
+  beforeEach(() => {
+    timers = new FakeTimers(1000);
+    dials = [];
+    at = {};
+    settled = [];
+  });
+  afterEach(() => {
+    reach.cancel();
+    assert.equal(timers.armed, 0, 'no timer outlives the race');
+    timers.restore();
+  });
+
+  it('dials a head start apart while nobody answers', async () => {
+    start(['a', 'b', 'c']);
+    round();
+    assert.deepEqual(dialled(), ['a']);
+    await timers.pass(HEAD_START - 1);
+    assert.deepEqual(dialled(), ['a']);
+    await timers.pass(2);
+    assert.deepEqual(dialled(), ['a', 'b']);
+    await timers.pass(HEAD_START);
+    assert.deepEqual(dialled(), ['a', 'b', 'c']);
+  });
+
+  it('a server that refuses gives its head start to the next one', async () => {
+    at = { a: 'refuses', b: 'refuses' };
+    start(['a', 'b', 'c']);
+    round();
+    await timers.pass(1);
+    assert.deepEqual(dialled(), ['a', 'b', 'c']);
+  });
+
+  it('the first answer ends the race, and closes the others', async () => {
+    start(['a', 'b']);
+    reach.askAlone();
+    round();
+    await timers.pass(HEAD_START + 1);
+    const a = await accept('a');
+    const b = await accept('b');
+    assert.ok(a.asked.length > 0 && b.asked.length > 0);
+    b.answer(true);
+    await timers.pass(1);
+    assert.equal(settled[0]!.found?.link, b as unknown as Link);
+    assert.equal(settled[0]!.found?.registered, true);
+    assert.equal(a.alive, false);
+    assert.equal(b.alive, true);
+    assert.equal(reach.found?.link, b as unknown as Link);
+  });
+
+  it('an accepted connection goes on asking, through the end of the round and after it', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    await timers.pass(2100);
+    assert.match(
+      settled[0]!.error!.message,
+      /connected to nats:\/\/a:4222, but no leader of cluster 'c' answered.*is the cluster ID right/,
+    );
+    const asked = a.asked.length;
+    assert.ok(asked >= 2000 / ASK_EVERY - 1);
+    await timers.pass(500);
+    assert.equal(a.asked.length, asked + 500 / ASK_EVERY);
+    a.answer();
+    round();
+    await timers.pass(1);
+    assert.equal(settled[1]!.found?.link, a as unknown as Link);
+    assert.deepEqual(dialled(), ['a']);
+  });
+
+  it('a refused server is dialled again within the round while somebody else is connected', async () => {
+    at = { a: 'refuses' };
+    start(['a', 'b']);
+    reach.askAlone();
+    round();
+    await timers.pass(1);
+    await accept('b');
+    await timers.pass(800);
+    const times = dials.filter(({ server }) => server === 'a').map((dial) => dial.at);
+    // 100, 200, 400 ms after each refusal.
+    assert.deepEqual(
+      times.map((time) => time - times[0]!).map((time) => Math.round(time / 50) * 50),
+      [0, 100, 300, 700],
+    );
+  });
+
+  it('a round in which everybody refuses fails at once, and says who and why', async () => {
+    at = { a: 'refuses', b: 'refuses' };
+    start(['a', 'b']);
+    round();
+    await timers.pass(1);
+    const { error } = settled[0]!;
+    assert.ok(error instanceof ConnectError);
+    assert.deepEqual(
+      error.failures.map(({ server, reason }) => `${server}: ${reason}`),
+      ['nats://a:4222: connection refused', 'nats://b:4222: connection refused'],
+    );
+    assert.match(error.message, /no server could be reached/);
+  });
+
+  it('credentials that are refused everywhere are told as that; one server that refuses them is not waited for', async () => {
+    at = { a: 'denies', b: 'denies' };
+    start(['a', 'b']);
+    round();
+    await timers.pass(1);
+    assert.ok(settled[0]!.error instanceof AuthorizationError);
+    reach.cancel();
+    at = { a: 'denies' };
+    start(['a', 'b']);
+    reach.askAlone();
+    round();
+    await timers.pass(1);
+    const b = await accept('b');
+    await timers.pass(1000);
+    assert.equal(dials.filter(({ server }) => server === 'a').length, 2, 'one dial in each race');
+    b.answer();
+    await timers.pass(1);
+    assert.ok(settled[1]!.found);
+  });
+
+  it('a connection that dies in the race is dialled again, in the next round at the latest', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    a.die();
+    await timers.pass(1);
+    assert.match(settled[0]!.error!.message, /the server closed the connection/);
+    round();
+    await timers.pass(1);
+    assert.deepEqual(dialled(), ['a', 'a']);
+  });
+
+  it('a winner that dies before it is used is no winner', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    a.answer();
+    await timers.pass(1);
+    a.alive = false;
+    assert.equal(reach.found, undefined);
+    round();
+    await timers.pass(1);
+    assert.deepEqual(dialled(), ['a', 'a']);
+  });
+
+  it('two that wait for a round wait for the same one', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    round();
+    const a = await accept('a');
+    assert.deepEqual(dialled(), ['a']);
+    a.answer();
+    await timers.pass(1);
+    assert.ok(settled[0]!.found && settled[1]!.found);
+  });
+
+  it('an answer between two rounds wakes who waits for one', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    await timers.pass(2100);
+    let woken = false;
+    void reach.won().then(() => (woken = true));
+    await timers.pass(10);
+    assert.equal(woken, false);
+    a.answer();
+    await timers.pass(1);
+    assert.equal(woken, true);
+  });
+
+  it('cancelled, it closes everything and rejects the round', async () => {
+    start(['a', 'b']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    reach.cancel();
+    await timers.pass(1);
+    assert.equal(a.alive, false);
+    assert.match(settled[0]!.error!.message, /called off/);
+    // A dial that succeeds afterwards is closed again.
+    await timers.pass(500);
+    assert.equal(dials.length, 1);
+  });
+
+  it('cancelled with its winner kept, it leaves that one alone', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    a.answer();
+    await timers.pass(1);
+    reach.cancel(true);
+    assert.equal(a.alive, true);
+  });
+});
