@@ -6,6 +6,34 @@
 export { StanCluster, type WaitingOptions } from './cluster.js';
 export type { ClusterOptions } from './cluster-options.js';
 export type { ClusterMode, ConfigValue, RaftTimings, StoreKind } from './config.js';
+export {
+  ContinuityChecker,
+  type CheckedClient,
+  type CheckedMessage,
+  type CheckedSubscribeOptions,
+  type CheckerOptions,
+  type FinishOptions,
+  type PublisherOptions,
+} from './continuity/checker.js';
+export {
+  History,
+  type Outcome,
+  type PublisherHistory,
+  type Receipt,
+  type SubscriptionHistory,
+  type SubscriptionSettings,
+} from './continuity/history.js';
+export type {
+  FaultVerdict,
+  JudgeOptions,
+  Lost,
+  Ordering,
+  PublisherVerdict,
+  Stall,
+  SubscriptionKind,
+  SubscriptionVerdict,
+  Verdict,
+} from './continuity/verdict.js';
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
 export { Monitor } from './monitor.js';
 export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';

@@ -296,6 +296,7 @@ describe('testing: the continuity checker', () => {
     const history = new History();
     const publisher = history.publisher('p');
     const subscription = history.subscription('s', { kind: 'plain' });
+    subscription.ready(0);
     const publish = (at: number, acknowledged: number, delivered: number) => {
       const counter = publisher.attempt(at);
       publisher.settle(counter, 'acknowledged', acknowledged);
@@ -313,13 +314,68 @@ describe('testing: the continuity checker', () => {
     history.fault('the last', 20_000);
     const verdict = history.judge(30_000);
     assert.deepEqual(verdict.publishers[0]?.longestStall, { ms: 300, at: 10_400 });
-    assert.deepEqual(verdict.subscriptions[0]?.longestStall, { ms: 50, at: 10_450 });
+    assert.deepEqual(verdict.subscriptions[0]?.longestStall, { ms: 350, at: 10_450 });
     assert.deepEqual(verdict.faults, [
       { name: 'kill a', at: 10_000, until: 11_000, toNextAck: 400, toNextDelivery: { s: 450 } },
       { name: 'the last', at: 20_000, until: undefined, toNextAck: undefined, toNextDelivery: {} },
     ]);
     publisher.attempt(30_000);
     assert.deepEqual(history.judge(35_000).publishers[0]?.longestStall, { ms: 5000, at: 35_000 });
+    assert.deepEqual(history.judge(35_000).subscriptions[0]?.longestStall, { ms: 5000, at: 35_000 });
+    publisher.settle(4, 'unknown', 36_000); // nobody waits for it any more
+    assert.deepEqual(history.judge(40_000).subscriptions[0]?.longestStall, { ms: 6000, at: 36_000 });
+  });
+
+  it('counts what is owed as it goes, and comes to what the verdict finds', () => {
+    const step = fc.oneof(
+      fc.record({ do: fc.constant('attempt' as const), p: fc.nat(1) }),
+      fc.record({
+        do: fc.constant('settle' as const),
+        p: fc.nat(1),
+        which: fc.nat(),
+        outcome: fc.constantFrom<Outcome>('acknowledged', 'unknown', 'not-sent', 'abandoned'),
+      }),
+      fc.record({ do: fc.constant('deliver' as const), p: fc.nat(1), which: fc.nat() }),
+      fc.record({ do: fc.constant('ready' as const) }),
+      fc.record({ do: fc.constant('fault' as const) }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 60 }),
+        fc.constantFrom<'all' | 'ready'>('all', 'ready'),
+        (steps, from) => {
+          const history = new History();
+          const subscription = history.subscription('s', { kind: 'plain', from });
+          const pending: number[][] = [[], []];
+          let now = 0;
+          let sequence = 0;
+          for (const act of steps) {
+            now++;
+            if (act.do === 'attempt') {
+              pending[act.p]!.push(history.publisher(`p${act.p}`).attempt(now));
+            } else if (act.do === 'settle' && pending[act.p]!.length > 0) {
+              const [counter] = pending[act.p]!.splice(act.which % pending[act.p]!.length, 1);
+              history.publisher(`p${act.p}`).settle(counter!, act.outcome, now);
+            } else if (act.do === 'deliver' && history.publisher(`p${act.p}`).next > 0) {
+              const counter = act.which % history.publisher(`p${act.p}`).next;
+              subscription.receive({ data: Buffer.from(`p${act.p}-${counter}`), sequence: ++sequence }, now);
+            } else if (act.do === 'ready') {
+              subscription.ready(now);
+            } else if (act.do === 'fault') {
+              history.fault('f', now);
+            }
+            const verdict = history.judge(now);
+            // One that is to see only what comes after its being ready is owed nothing before, and may lose it.
+            assert.equal(history.owed, verdict.subscriptions[0]!.lost.total);
+            assert.equal(history.pending, pending[0]!.length + pending[1]!.length);
+            for (const fault of verdict.faults) {
+              assert.ok((fault.toNextAck ?? 0) >= 0 && (fault.toNextDelivery['s'] ?? 0) >= 0);
+            }
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
   });
 
   it('writes and reads its values, whole or not at all', () => {

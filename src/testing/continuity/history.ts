@@ -182,6 +182,7 @@ export class PublisherHistory {
     this.#states.set(counter, PENDING);
     this.#attempts.set(counter, at);
     if (this.#pending++ === 0) this.#stall.owedSince(at);
+    for (const subscription of this.#subscriptions.values()) subscription.attempted(this, counter, at);
     return counter;
   }
 
@@ -199,9 +200,9 @@ export class PublisherHistory {
     this.#states.set(counter, ACKNOWLEDGED + OUTCOMES.indexOf(outcome));
     this.#counts[outcome]++;
     this.#pending--;
+    for (const subscription of this.#subscriptions.values()) subscription.settled(this, counter, outcome, at);
     if (outcome === 'acknowledged') {
       this.#stall.progress(at, this.#pending > 0);
-      for (const subscription of this.#subscriptions.values()) subscription.acknowledged(this, counter, at);
       this.#answerFaults(counter, at);
     } else {
       this.#stall.wait(at);
@@ -278,7 +279,10 @@ export class SubscriptionHistory {
   readonly #examples: SubscriptionVerdict['examples'] = {};
   #ready = false;
   #faultsSeen = 0;
+  /** Acknowledged, and not yet handed over. */
   #owed = 0;
+  /** Published (and not rejected), and not yet handed over. */
+  #awaited = 0;
   #received = 0;
   #aliens = 0;
   #duplicated = 0;
@@ -314,19 +318,34 @@ export class SubscriptionHistory {
   }
 
   /** It is established: from here on it has to see everything. Only the first call counts. */
-  ready(): void {
+  ready(at = 0): void {
     if (this.#ready) return;
     for (const publisher of this.#publishers.values()) this.#of(publisher);
     this.#ready = true;
+    if (this.#awaited > 0) this.#stall.owedSince(at);
   }
 
   /** @internal */
-  acknowledged(publisher: PublisherHistory, counter: number, at: number): void {
-    // Before it is established it is owed nothing; but what it gets shows that it is.
-    if (this.#fromReady && !this.#ready && !this.#seen.has(publisher)) return;
-    const seen = this.#of(publisher);
-    if (counter < seen.from || seen.copies.get(counter) > 0) return;
-    if (this.#owed++ === 0) this.#stall.owedSince(at);
+  attempted(publisher: PublisherHistory, counter: number, at: number): void {
+    if (!this.#hasToSee(publisher, counter)) return;
+    if (this.#awaited++ === 0 && this.#ready) this.#stall.owedSince(at);
+  }
+
+  /** @internal */
+  settled(publisher: PublisherHistory, counter: number, outcome: Outcome, at: number): void {
+    if (!this.#hasToSee(publisher, counter) || this.#of(publisher).copies.get(counter) > 0) return;
+    if (outcome === 'acknowledged') {
+      this.#owed++;
+    } else {
+      this.#awaited--; // it may come, or not
+      if (this.#ready) this.#stall.wait(at);
+    }
+  }
+
+  /** Before it is established it is owed nothing; but what it gets shows that it is. */
+  #hasToSee(publisher: PublisherHistory, counter: number): boolean {
+    if (this.#fromReady && !this.#ready && !this.#seen.has(publisher)) return false;
+    return counter >= this.#of(publisher).from;
   }
 
   /** A message was handed to its handler. */
@@ -355,8 +374,12 @@ export class SubscriptionHistory {
     }
     seen.first = Math.min(seen.first, counter);
     seen.last = Math.max(seen.last, counter);
-    if (publisher.stateOf(counter) === ACKNOWLEDGED && counter >= seen.from && this.#owed > 0) this.#owed--;
-    this.#stall.progress(at, this.#owed > 0);
+    const state = publisher.stateOf(counter);
+    if (counter >= seen.from) {
+      if (state === ACKNOWLEDGED) this.#owed--;
+      if (state === ACKNOWLEDGED || state === PENDING) this.#awaited--;
+    }
+    this.#stall.progress(at, this.#awaited > 0);
     this.#answerFaults(publisher, counter, at);
   }
 
@@ -434,7 +457,7 @@ export class SubscriptionHistory {
       reordered: this.#reordered,
       outOfSequence: this.#outOfSequence,
       resets: this.#resets,
-      longestStall: this.#stall.longest(at, this.#owed > 0),
+      longestStall: this.#stall.longest(at, this.#ready && this.#awaited > 0),
       examples,
     };
   }
@@ -490,7 +513,7 @@ class StallWatch {
   }
 
   longest(now: number, owed: boolean): Stall {
-    if (owed) this.wait(now);
-    return { ...this.#longest };
+    const ms = owed ? now - this.#since : 0;
+    return ms > this.#longest.ms ? { ms, at: now } : { ...this.#longest };
   }
 }

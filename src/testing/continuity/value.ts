@@ -6,9 +6,11 @@ export interface Value {
   counter: number;
 }
 
+const PUBLISHER = /^[A-Za-z0-9_.-]{1,100}$/;
+
 /** @throws InvalidArgumentError */
 export function checkPublisherName(name: string): void {
-  if (/^[A-Za-z0-9_.-]{1,100}$/.test(name)) return;
+  if (PUBLISHER.test(name)) return;
   throw new InvalidArgumentError('publisher', `a publisher's name is letters, digits, '_', '-' and '.', not '${name}'`);
 }
 
@@ -26,7 +28,7 @@ export function decodeValue(data: Uint8Array): Value | undefined {
   const head = end < 0 ? text : text.slice(0, end);
   const dash = head.lastIndexOf('-');
   const digits = head.slice(dash + 1);
-  if (dash < 1 || !/^(0|[1-9]\d{0,14})$/.test(digits)) return undefined;
+  if (!PUBLISHER.test(head.slice(0, Math.max(dash, 0))) || !/^(0|[1-9]\d{0,14})$/.test(digits)) return undefined;
   const value = { publisher: head.slice(0, dash), counter: Number(digits) };
   return encodeValue(value, text.length) === text ? value : undefined;
 }

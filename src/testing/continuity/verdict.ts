@@ -67,7 +67,7 @@ export interface SubscriptionVerdict {
   outOfSequence: number;
   /** How often the channel began again. */
   resets: number;
-  /** Longest time without a delivery while one was owed. */
+  /** Longest time without a delivery while something that was published waited to be delivered. */
   longestStall: Stall;
   /** A few values for each thing that went wrong. */
   examples: Partial<Record<'lost' | 'ghosts' | 'aliens' | 'handledTwice' | 'reordered' | 'outOfSequence', string[]>>;
