@@ -70,7 +70,7 @@ export interface StanHealth {
   suspect: boolean;
   /** Publishes that are not settled. */
   pending: number;
-  /** Since when the oldest of them waits, or undefined. */
+  /** Sessions lost so far. */
   losses: number;
   /** The last loss, failed attempt or error, and when it was. */
   lastError: { error: Error; at: Date } | undefined;
