@@ -67,6 +67,11 @@ export class Deadlines<T extends Timed<T>> {
     return next;
   }
 
+  /** How many different durations it has queues for. */
+  get queues(): number {
+    return this.#queues.size;
+  }
+
   #queueFor(duration: number): TimedQueue<T> {
     let queue = this.#queues.get(duration);
     if (queue === undefined && this.#queues.size >= EXACT) {

@@ -154,7 +154,6 @@ export class Outbox {
    */
   holdChannel(entry: Entry, now: number, duration: number): void {
     const lane = this.#laneOf(entry.channel);
-    if (lane.ready) this.#ready.remove(lane);
     if (lane.queue !== undefined && lane.dueAt < now + duration) this.#held.remove(lane);
     if (lane.queue === undefined) this.#held.add(lane, now, duration);
     this.giveBack(entry);
@@ -213,6 +212,11 @@ export class Outbox {
     return entries.sort(byOrder);
   }
 
+  /** How many channels have a lane of their own. */
+  get lanes(): number {
+    return this.#lanes.size;
+  }
+
   #fits(size: number): boolean {
     return this.pending < this.#options.maxPending && this.pendingBytes + size <= this.#options.maxPendingBytes;
   }
@@ -246,10 +250,9 @@ export class Outbox {
     entries.sort(byOrder);
     for (let i = entries.length - 1; i >= 0; i--) {
       const entry = entries[i] as Entry;
-      let lane = entry.lane as Lane;
+      const lane = entry.lane as Lane;
       this.inFlight.remove(entry);
       lane.inFlight--;
-      if (!this.#strict) entry.lane = lane = this.#lanes.get(entry.channel) ?? lane;
       lane.returned.insert(entry);
       if (lane.ready) this.#ready.remove(lane);
       if (lane.canSend) this.#ready.unshift(lane);

@@ -335,7 +335,8 @@ export class Publisher {
   }
 
   #limit(entry: Entry, options: { timeout?: number | undefined; signal?: AbortSignal | undefined }): void {
-    const { timeout, signal } = options;
+    const { signal } = options;
+    const timeout = options.timeout === Infinity ? undefined : options.timeout;
     if (timeout === undefined && signal === undefined) return;
     const limits = (entry.limits = new Limits(entry, timeout));
     if (signal !== undefined) this.#aborts.add(limits, signal);
@@ -429,7 +430,8 @@ export class Publisher {
         this.#refused(entry, session, sending, error);
       } else {
         this.#acked(entry, sending, guid);
-        if (sending.probe) this.#probeAnswered(sending);
+        // The leader works in order. Also an earlier probe tells what became of everything before it.
+        if (sending.probe) this.#outbox.giveBackSentBefore(sending);
         else session.heardAck(this.#now() - sending.at);
       }
       this.#goOn();
@@ -447,12 +449,6 @@ export class Publisher {
     this.#acknowledged++;
     this.#settle(entry);
     entry.resolve({ guid, channel: entry.channel, attempts: entry.attempts });
-  }
-
-  #probeAnswered(sending: Sending): void {
-    // Also that of an earlier probe tells what became of everything before it.
-    this.#outbox.giveBackSentBefore(sending);
-    if (this.#probe?.sending === sending) this.#probe = undefined;
   }
 
   #refused(entry: Entry, session: Session, sending: Sending, text: string): void {

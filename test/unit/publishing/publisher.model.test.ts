@@ -31,7 +31,18 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ op: fc.constant('attach' as const), small: fc.nat(9).map((n) => n === 0) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('lose' as const), stored: fc.nat(3), late: fc.boolean() }) },
   { weight: 6, arbitrary: fc.record({ op: fc.constant('serve' as const), count }) },
-  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('mute' as const, 'drop' as const), count }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constantFrom('mute' as const, 'drop' as const, 'delay' as const), count }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('thaw' as const),
+      error: fc.integer({ min: -5, max: ERRORS.length - 1 }),
+      count,
+    }),
+  },
   {
     weight: 4,
     arbitrary: fc.record({

@@ -126,6 +126,23 @@ describe('Publisher: handing over', () => {
     );
   });
 
+  it('copes with a session that is replaced, or paused, while it is being called', () => {
+    const { publisher } = setup();
+    for (const text of ['1', '2', '3']) void publisher.publish('a', text);
+    const first = new ScriptedSession(1);
+    const second = new ScriptedSession(2);
+    first.onPublish = () => publisher.attach(second);
+    second.onPublish = ({ text }) => {
+      if (text === '2') publisher.pause();
+    };
+    publisher.attach(first);
+    assert.deepEqual(first.texts, ['1']);
+    assert.deepEqual(second.texts, ['1', '2']);
+    second.onPublish = undefined;
+    publisher.resume();
+    assert.deepEqual(second.texts, ['1', '2', '1']);
+  });
+
   it('tells a session that throws to the error listener, not to the caller', async () => {
     const { publisher, attach, bugs } = setup();
     const session = attach();
@@ -170,7 +187,30 @@ describe('Publisher: strict', () => {
     assert.deepEqual(attach().texts, ['b1', 'c1', 'a2', 'd1', 'e1']);
   });
 
-  it('forgets channels that are not used any more', async () => {
+  it('sends what a probe showed to be lost before what is new, in the order of publishing', () => {
+    const { publisher, attach } = setup({ ordering: 'strict', maxInFlight: 3 });
+    const session = attach();
+    for (const text of ['a1', 'b1', 'c1', 'd1', 'a2']) void publisher.publish(text.charAt(0), text);
+    publisher.pause();
+    publisher.resume();
+    session.answer(3);
+    assert.deepEqual(session.texts, ['a1', 'b1', 'c1', 'a1', 'b1', 'c1', 'd1']);
+  });
+
+  it('goes by the order of publishing on the next session, whatever order the channels were first used in', () => {
+    const { publisher, attach } = setup({ ordering: 'strict', maxInFlight: 1 });
+    for (const text of ['a0', 'b0', 'c1', 'b1', 'a1']) void publisher.publish(text.charAt(0), text);
+    const first = attach();
+    first.answer(0);
+    first.answer(1);
+    assert.deepEqual(first.texts, ['a0', 'b0', 'c1']);
+    first.lose('disconnect', 'test');
+    const second = attach();
+    second.answerAll();
+    assert.deepEqual(second.texts, ['c1', 'b1', 'a1']);
+  });
+
+  it('goes on with a channel that was idle', async () => {
     const { publisher, attach } = setup({ ordering: 'strict', maxPending: 100_000 });
     const session = attach();
     session.onPublish = () => session.answer(session.sendings.length - 1);
@@ -217,6 +257,11 @@ describe('Publisher: from one session to the next', () => {
     const second = attach();
     first.sendings[0]?.answer(undefined, 'late');
     assert.equal(await settled(publish), 'pending');
+    first.alive = true;
+    first.sendings[0]?.answer(undefined, 'late');
+    first.sendings[0]?.answer('stan: invalid publish request', 'late');
+    assert.equal(await settled(publish), 'pending', 'not even if it still lives');
+    assert.deepEqual(first.losses, []);
     second.answer(0);
     assert.deepEqual(await ackOf(publish), { guid: 'guid-2-0', channel: 'a', attempts: 2 });
     second.sendings[0]?.answer('again', 'twice');
@@ -703,6 +748,19 @@ describe('Publisher: answers with an error', () => {
     );
   });
 
+  it('"invalid publish request" counts only in a row', async () => {
+    const { publisher, attach, time } = setup();
+    const publish = publisher.publish('a', '1');
+    attach().answer(0, UNREGISTERED);
+    attach().answer(0, UNREGISTERED);
+    const third = attach();
+    third.answer(0, 'too many channels');
+    time.advance(101);
+    third.answer(1, UNREGISTERED);
+    assert.equal(third.losses.length, 1);
+    assert.equal(await settled(publish), 'pending');
+  });
+
   it('"invalid publish request" for a message that is given up ends the session all the same', () => {
     const { publisher, attach, time } = setup();
     const session = attach();
@@ -892,6 +950,34 @@ describe('Publisher: answers with an error', () => {
     assert.deepEqual(session.texts, ['1', '1']);
     session.answer(1);
     assert.equal((await ackOf(publish)).attempts, 2);
+  });
+
+  it('the longer back-off counts when a channel refuses several messages', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    void publisher.publish('a', '1');
+    session.answer(0, 'too many channels');
+    time.advance(101);
+    void publisher.publish('a', '2');
+    assert.deepEqual(session.texts, ['1', '1', '2']);
+    session.answer(2, 'too many channels');
+    session.answer(1, 'too many channels');
+    time.advance(199);
+    assert.equal(session.sendings.length, 3);
+    time.advance(2);
+    assert.deepEqual(session.texts, ['1', '1', '2', '1', '2']);
+  });
+
+  it('a late error of an earlier sending on the same session is not that of the later one', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    publisher.pause();
+    publisher.resume();
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '2']);
+    session.answer(1, 'too many channels');
+    assert.equal(publisher.stats.inFlight, 1);
   });
 
   it('a late ack of an earlier sending on the same session settles the message', async () => {

@@ -36,6 +36,9 @@ export type Command =
   | { op: 'lose'; stored: number; late: boolean }
   /** The leader takes the next messages: stores and acknowledges them, stores them but the acks get lost, or they get lost. */
   | { op: 'serve' | 'mute' | 'drop'; count: number }
+  /** The next message gets stuck, to be answered some time later (a frozen node thaws). */
+  | { op: 'delay'; count: number }
+  | { op: 'thaw'; error: number; count: number }
   | { op: 'refuse'; error: number; count: number; stored: boolean }
   | { op: 'pause' | 'resume' | 'probe' | 'flush' | 'stop' }
   | { op: 'advance'; ms: number }
@@ -102,6 +105,7 @@ export class Simulation {
   #ordinal = 0;
   /** What is on its way to the leader: indices of sendings. */
   #wire: number[] = [];
+  #stuck: number[] = [];
   #onWire = new Map<number, Message>();
   #probeIndices = new Set<number>();
   #probe: number | undefined;
@@ -152,8 +156,19 @@ export class Simulation {
       case 'drop':
         for (let n = 0; n < command.count; n++) this.#take(command.op);
         return;
+      case 'delay':
+        this.#stuck.push(...this.#wire.splice(0, command.count));
+        return;
+      case 'thaw':
+        for (let n = 0; n < command.count; n++) {
+          const index = this.#stuck.shift();
+          if (index === undefined) continue;
+          if (command.error < 0) this.#serve(index);
+          else this.#refuse(index, command.error, false);
+        }
+        return;
       case 'refuse':
-        for (let n = 0; n < command.count; n++) this.#refuse(command.error, command.stored);
+        for (let n = 0; n < command.count; n++) this.#refuse(this.#wire.shift(), command.error, command.stored);
         return;
       case 'pause':
         this.publisher.pause();
@@ -325,17 +340,29 @@ export class Simulation {
       message.mutedOn = this.#ordinal;
       return;
     }
+    this.#acknowledge(message, index);
+  }
+
+  /** One that was stuck is stored and acknowledged after all. */
+  #serve(index: number): void {
+    const message = this.#onWire.get(index);
+    if (message === undefined || this.#session?.alive !== true) return;
+    // Of what was given up nobody promised anything, in particular not its order.
+    if (!message.done) this.#store(message, index);
+    this.#acknowledge(message, index);
+  }
+
+  #acknowledge(message: Message, index: number): void {
     message.done = true;
     if (this.#probeIndices.has(index)) {
       // What was sent before is lost, and goes back to its place.
       for (const other of this.messages) if (this.#isInFlight(other) && other.lastSend < index) other.inFlight = false;
       if (this.#probe === index) this.#probe = undefined;
     }
-    this.#session.answer(index);
+    this.#session?.answer(index);
   }
 
-  #refuse(which: number, stored: boolean): void {
-    const index = this.#wire.shift();
+  #refuse(index: number | undefined, which: number, stored: boolean): void {
     if (index === undefined || this.#session?.alive !== true) return;
     const { text, kind, maybeStored } = ERRORS[which] as (typeof ERRORS)[number];
     const message = this.#onWire.get(index) as Message;
@@ -416,6 +443,7 @@ export class Simulation {
     this.#probeAgain = false;
     this.#probeIndices.clear();
     this.#onWire.clear();
+    this.#stuck = [];
     this.#refusedAt.clear();
     this.#lastErrorAt = -Infinity;
     for (const message of this.messages) message.inFlight = false;
@@ -428,6 +456,7 @@ export class Simulation {
     // Permissions that change while an ack is lost are beyond what anybody can tell.
     if (theirs.some((message) => message.mutedOn === this.#ordinal)) return;
     this.#wire = this.#wire.filter((index) => this.#onWire.get(index)?.channel !== channel);
+    this.#stuck = this.#stuck.filter((index) => this.#onWire.get(index)?.channel !== channel);
     if (ends) this.#lose(1, late);
     for (const message of theirs) message.done = true;
     const error = new PermissionError(`_STAN.pub.x.${channel}`, 'denied', { delivery: 'rejected' });
