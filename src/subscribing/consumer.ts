@@ -13,13 +13,13 @@ import { AbortedError, ClosedError, ResilientStanError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
-import type { Cursor } from './cursor.js';
+import type { Cursor, Position } from './cursor.js';
 import { Handling } from './handling.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
 import { lookAt } from './look.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
 import { Placement, type Remaking } from './placement.js';
-import { beginning, type Beginning } from './resume.js';
+import { beginning, planFirst, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import { safeEmit } from './safe-emit.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
@@ -36,6 +36,8 @@ const SHORTEST_DELAY = 100;
 const LONGEST_DELAY = 5000;
 /** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
 const GIVE_UP = 5;
+/** So often we look for the first message before we believe that there is none. */
+const INSIST = 3;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
 /** How many sequences are watched for acknowledgements that nobody reads. */
@@ -87,6 +89,8 @@ export class Consumer {
   #ending: Promise<void> | undefined;
   #onAbort: (() => void) | undefined;
 
+  /** The highest message of earlier sessions. */
+  #known: Position | undefined;
   /** Messages on the current server-side subscription. */
   #received = 0;
   #stallSeen = false;
@@ -172,6 +176,7 @@ export class Consumer {
     this.#cancelTimers();
     this.#rhythm.stop();
     this.#stallSeen = false;
+    this.#known = this.#cursor.highest;
     try {
       await this.#placement.attach(session);
     } catch (error) {
@@ -242,12 +247,12 @@ export class Consumer {
     this.#cancelRemake = undefined;
     this.#received = 0;
     this.#unread = undefined;
-    const lookBack = this.#knowledge.lookBack(this.#begun, plan, this.#clock.now());
+    const unsure = this.#knowledge.mustLookBack(this.#begun, plan, this.#clock.now());
     this.#knowledge.noteMade(plan);
     this.#cursor.begin(plan.at);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
-    if (lookBack !== undefined) void this.#lookBack(lookBack);
+    if (unsure) void this.#lookBack();
     if (!this.#everMade) {
       this.#everMade = true;
       this.#settleReady.resolve();
@@ -263,6 +268,11 @@ export class Consumer {
     this.#early = [];
     for (const emit of early) emit();
     this.#handling.open();
+  }
+
+  /** For the placement: the server still remembers it, and must not. Dropped on the next session, before it is made. */
+  undropped(): void {
+    if (!this.#ended) this.#owner.drop(this.request().request).catch(() => undefined);
   }
 
   /** For the placement: it cannot be made. */
@@ -304,6 +314,7 @@ export class Consumer {
         return;
       case 'anchor':
         this.#placement.ack(sequence);
+        if (redelivered) this.#noteUnread(sequence);
         return;
       case 'hole':
         this.#placement.mute();
@@ -462,11 +473,16 @@ export class Consumer {
   }
 
   /**
-   * After a change of session, a silence may mean that the channel started over and has not come to where we wait. Then
-   * its newest message shows it.
+   * After a change of session the channel may be a new one of the same name. A plain subscription is shown the message it
+   * was resumed at, so only a silence says nothing; the others are shown what the server thinks they need.
    */
   #lookLater(session: Session): void {
-    if (this.#ended || this.#received > 0 || this.#cursor.highest === undefined) return;
+    if (this.#ended || this.#known === undefined) return;
+    if (!this.#seesAll) {
+      void this.#look(session);
+      return;
+    }
+    if (this.#received > 0) return;
     this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
       this.#cancelLook = undefined;
       if (this.#received === 0) void this.#look(session);
@@ -481,6 +497,7 @@ export class Consumer {
     this.#remakeBecause(`message ${sequence} is dated later than those after it`);
   }
 
+  /** Whether the channel is still the one we know; if not, starts over. Nothing waits for it. */
   async #look(session: Session): Promise<void> {
     // One member of a group is enough.
     if (this.#knowledge.lookedOn === session) return;
@@ -488,47 +505,60 @@ export class Consumer {
     await this.#startedOver(session);
   }
 
-  /** Looks at the newest message. True: the channel is a new one, or something else has happened that makes it no matter. */
+  /** True: the channel is a new one, or something else has happened that makes it no matter. */
   async #startedOver(session: Session): Promise<boolean> {
     const { epoch } = this.#knowledge;
-    // What was received by now is in the channel, so its newest is not below it. What comes meanwhile does not count.
-    const highest = this.#cursor.highest;
-    const last = await lookAt(session, this.channel, { at: 'last' }, this.#clock, LOOK_AFTER);
+    // A channel starts over between sessions, so what this one has brought says nothing.
+    const highest = this.#known;
+    if (highest === undefined) return false;
+    const seen =
+      (await lookAt(session, this.channel, { sequence: highest.sequence }, this.#clock, LOOK_AFTER)) ??
+      // It may end below that.
+      (await lookAt(session, this.channel, { at: 'last' }, this.#clock, LOOK_AFTER));
     if (this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch)
       return true;
-    if (last === undefined || highest === undefined) return false;
-    if (last.sequence < highest.sequence || (last.sequence === highest.sequence && last.time !== highest.time)) {
-      this.#startOver(last.sequence);
+    if (seen === undefined) return false;
+    if (seen.sequence < highest.sequence || (seen.sequence === highest.sequence && seen.time !== highest.time)) {
+      this.#startOver(seen.sequence);
       return true;
     }
-    if (last.sequence > highest.sequence && this.options.queueGroup === undefined && this.#received === 0) {
-      this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
-        this.#cancelLook = undefined;
-        if (this.#received === 0) this.#remakeBecause(`message ${last.sequence} is stored and nothing comes`);
-      });
-    }
+    if (this.#received === 0 && this.#seesAll)
+      this.#remakeBecause(`message ${seen.sequence} is stored and nothing comes`);
     return false;
   }
 
-  async #lookBack(start: StartPosition): Promise<void> {
+  /** Neither the server nor other members decide what it gets. */
+  get #seesAll(): boolean {
+    return this.options.durableName === undefined && this.options.queueGroup === undefined;
+  }
+
+  /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
+  async #lookBack(): Promise<void> {
     const { session } = this.#placement;
-    if (session === undefined) return;
     const { epoch } = this.#knowledge;
-    const first = await lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
+    const stale = (): boolean =>
+      this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
+    const look = (start: StartPosition): Promise<Position | undefined> =>
+      lookAt(session!, this.channel, start, this.#clock, LOOK_AFTER);
+    const since = (): StartPosition => planFirst(this.#begun, this.#clock.now()).start;
+
+    let first: Position | undefined;
+    let last: Position | undefined;
+    for (let attempt = 0; attempt < INSIST && first === undefined && !stale(); attempt++) {
+      first = await look(since());
+      if (first === undefined && this.options.startAt === 'last') last = await look({ at: 'last' });
+    }
+    if (stale()) return;
+    // What came before the messages we know cannot be later than they.
+    if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session!))) return;
     let sequence = first?.sequence;
     if (this.options.startAt === 'last') {
-      // The newest of that time is the one before the first since; or, if there is none since, still the newest.
-      if (sequence !== undefined) sequence = Math.max(1, sequence - 1);
-      else if (this.#cursor.highest === undefined) {
-        sequence = (await lookAt(session, this.channel, { at: 'last' }, this.#clock, LOOK_AFTER))?.sequence;
-      }
+      // The newest of that time is the one before the first since; if there is none since, it is still the newest.
+      sequence = sequence === undefined ? last?.sequence : Math.max(1, sequence - 1);
     }
-    // What came before those we know cannot be later.
-    if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session))) return;
-    // Without an answer, the next session asks again.
-    const stale = this.#ended || this.#draining || this.#knowledge.epoch !== epoch;
-    if (stale || sequence === undefined || !this.#knowledge.began(sequence)) return;
-    this.#remakeBecause(`message ${sequence} was the first one`);
+    if (sequence !== undefined && this.#knowledge.began(sequence)) {
+      this.#remakeBecause(`message ${sequence} was the first one`);
+    }
   }
 
   /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */
@@ -546,6 +576,7 @@ export class Consumer {
     this.#cancelTimers();
     this.#futile = 0;
     this.#remadeAt = -1;
+    this.#known = undefined;
     this.#emit('reset', { expected, got });
     const { durableName, queueGroup } = this.options;
     if (this.#ended || this.#draining) party.arrive();

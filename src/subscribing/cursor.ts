@@ -206,8 +206,14 @@ export class ContiguousCursor implements Cursor {
     if (sequence < this.#start) return true;
     if (sequence === this.#highest && time !== this.#highestTime && !Number.isNaN(this.#highestTime)) return true;
     if (sequence === this.#anchor?.sequence && time !== this.#anchor.time) return true;
-    // It was taken once, and would have raised the latest timestamp to its own.
-    return this.#base !== 0 && sequence >= this.#base && sequence <= this.#highest && time > this.#latest;
+    // If it had been taken before, it would have raised the latest timestamp to its own.
+    return sequence <= this.#highest && time > this.#latest && this.#wasTaken(sequence);
+  }
+
+  #wasTaken(sequence: number): boolean {
+    if (sequence > this.#highest) return false;
+    if (this.#base !== 0 && sequence >= this.#base) return true;
+    return this.#below.has(sequence) || this.#outstanding.has(sequence);
   }
 
   /** What we still need between the position and the message. */
@@ -299,6 +305,18 @@ export class ContiguousCursor implements Cursor {
     if (this.#outstanding.size === 0) return { sequence: this.#highest, time: this.#highestTime };
     const time = this.#outstanding.minMark;
     return { sequence: Number.isNaN(time) ? this.#outstanding.min : this.#outstanding.min - 1, time };
+  }
+
+  /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
+  extend(from: number): void {
+    for (let n = from; n < this.#base; n++) {
+      if (this.#below.has(n) || this.#outstanding.has(n)) continue;
+      this.#outstanding.add(n);
+      this.#failed.add(n);
+    }
+    // What is done there needs no mention any more.
+    for (let n = this.#below.max; n >= from; n = this.#below.max) this.#below.remove(n, NaN);
+    this.#base = from;
   }
 
   reset(): void {

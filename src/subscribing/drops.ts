@@ -4,29 +4,38 @@ import { describe, SubscribeError } from '../errors.js';
 
 interface Drop {
   request: SubscribeRequest;
+  promise: Promise<void>;
   resolve: () => void;
   reject: (error: Error) => void;
 }
 
 export class Drops {
-  readonly #waiting = new Set<Drop>();
+  readonly #waiting = new Map<string, Drop>();
 
   /** Resolves when it is dropped, on this session or a later one. */
   add(request: SubscribeRequest, session: Session | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const drop = { request, resolve, reject };
-      this.#waiting.add(drop);
+    const key = keyOf(request);
+    let drop = this.#waiting.get(key);
+    if (drop === undefined) {
+      let settle!: Pick<Drop, 'resolve' | 'reject'>;
+      const promise = new Promise<void>((resolve, reject) => {
+        settle = { resolve, reject };
+      });
+      promise.catch(() => undefined);
+      drop = { request, promise, ...settle };
+      this.#waiting.set(key, drop);
       if (session?.alive) void this.#try(drop, session);
-    });
+    }
+    return drop.promise;
   }
 
   /** Drops all that wait. Never rejects: if the session dies, the next one does it. */
   async settle(session: Session): Promise<void> {
-    if (this.#waiting.size > 0) await Promise.all([...this.#waiting].map((drop) => this.#try(drop, session)));
+    if (this.#waiting.size > 0) await Promise.all([...this.#waiting.values()].map((drop) => this.#try(drop, session)));
   }
 
   close(error: Error): void {
-    for (const drop of this.#waiting) drop.reject(error);
+    for (const drop of this.#waiting.values()) drop.reject(error);
     this.#waiting.clear();
   }
 
@@ -41,7 +50,7 @@ export class Drops {
       await subscription.unsubscribe();
     } catch (error) {
       if (!(error instanceof SubscribeRefused)) return;
-      this.#waiting.delete(drop);
+      this.#waiting.delete(keyOf(request));
       drop.reject(
         new SubscribeError(
           request.channel,
@@ -51,7 +60,11 @@ export class Drops {
       );
       return;
     }
-    this.#waiting.delete(drop);
+    this.#waiting.delete(keyOf(request));
     drop.resolve();
   }
+}
+
+function keyOf({ channel, queueGroup, durableName }: SubscribeRequest): string {
+  return JSON.stringify([channel, queueGroup ?? null, durableName]);
 }

@@ -2,7 +2,6 @@
  * What is known of a channel on behalf of a subscription: its own, or, in a queue group, that of all members in this
  * client, since the server may give any of them what another had.
  */
-import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { ContiguousCursor, SparseCursor, type Cursor } from './cursor.js';
 import type { ReceivedMessage } from './message.js';
@@ -13,6 +12,9 @@ import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan
 export interface DatedPlan extends Plan {
   epoch: number;
 }
+
+/** So many messages at most are fetched from before the first one received; more cannot be in flight to us. */
+const EXTENT = 100_000;
 
 /** So many failed messages of a queue group are remembered; they may have gone to other members. */
 const FAILED_LIMIT = 10_000;
@@ -61,9 +63,9 @@ export abstract class Knowledge<Member = unknown> {
     this.aliveAt ??= now;
   }
 
-  /** What to look at to be sure of the beginning; undefined: nothing. Call it before `noteMade`. */
-  lookBack(_begun: Beginning, _plan: DatedPlan, _now: number): StartPosition | undefined {
-    return undefined;
+  /** Whether the beginning is unsure, and has to be looked at. Call it before `noteMade`. */
+  mustLookBack(_begun: Beginning, _plan: DatedPlan, _now: number): boolean {
+    return false;
   }
 
   began(_sequence: number): boolean {
@@ -101,8 +103,6 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #beginningSure: boolean;
   /** Where it began, if that had to be looked at before anything was received. */
   #beginning: number | undefined;
-  /** Start here the next time, to fetch what was missed at the beginning. */
-  #from: number | undefined;
 
   constructor(options: ResolvedSubscribeOptions) {
     super();
@@ -125,15 +125,11 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
    * server would have sent them again after ackWait; if there was no time for that, look at the first message since the
    * beginning, and report it to `began`. With 'last' what is wanted is the one before that, which no age leads to.
    */
-  override lookBack(begun: Beginning, plan: DatedPlan, now: number): StartPosition | undefined {
-    if (this.#beginningSure) return undefined;
-    if (this.#firstReceipt === undefined) {
-      return begun.startAt === 'last' && !('at' in plan.start) ? planFirst(begun, now).start : undefined;
-    }
-    const known = (this.aliveAt ?? now) - this.#firstReceipt;
-    if (known < this.#ackWait + NOTICE) return planFirst(begun, now).start;
-    this.#beginningSure = true;
-    return undefined;
+  override mustLookBack(begun: Beginning, plan: DatedPlan, now: number): boolean {
+    if (this.#beginningSure) return false;
+    if (this.#firstReceipt === undefined) return begun.startAt === 'last' && !('at' in plan.start);
+    this.#beginningSure = (this.aliveAt ?? now) - this.#firstReceipt >= this.#ackWait + NOTICE;
+    return !this.#beginningSure;
   }
 
   /** Where it began, as the server sees it. True: we have missed something. */
@@ -145,8 +141,8 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
       this.cursor.expect(sequence);
       return true;
     }
-    if (base !== undefined && sequence >= base) return false;
-    this.#from = sequence;
+    if (base === undefined || sequence >= base) return false;
+    this.cursor.extend(Math.max(sequence, base - EXTENT));
     return true;
   }
 
@@ -155,7 +151,6 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   }
 
   protected planHere(begun: Beginning, now: number): Plan {
-    if (this.#from !== undefined) return { start: { sequence: this.#from }, at: undefined };
     const { resumePoint } = this.cursor;
     if (resumePoint === undefined && this.#beginning !== undefined) {
       return { start: { sequence: this.#beginning }, at: { sequence: this.#beginning, time: NaN } };
@@ -163,15 +158,10 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     return planContiguous(begun, resumePoint, now);
   }
 
-  override noteMade(plan: DatedPlan): void {
-    super.noteMade(plan);
-    if ('sequence' in plan.start && plan.start.sequence === this.#from) this.#from = undefined;
-  }
-
   override startOver(): void {
     super.startOver();
     this.#beginningSure = true;
-    this.#beginning = this.#from = undefined;
+    this.#beginning = undefined;
   }
 }
 

@@ -37,6 +37,8 @@ export interface PlacementHost {
   received(message: RawMessage): void;
   /** The server has made it. The first messages follow at once. False: it is not wanted like that; nothing of it counts. */
   made(plan: DatedPlan, again: boolean): boolean;
+  /** The session ended before the server had forgotten it. */
+  undropped(): void;
   /** It could not be made again, for good. */
   impossible(error: ResilientStanError): void;
 }
@@ -112,8 +114,10 @@ export class Placement {
     this.#life?.mute();
     this.#life = undefined;
     this.#work = undefined;
-    this.#next?.party?.arrive();
+    const next = this.#next;
     this.#next = undefined;
+    next?.party?.arrive();
+    if (next?.remaking === 'drop-first') this.#host.undropped();
   }
 
   ack(sequence: number): void {
@@ -208,7 +212,14 @@ export class Placement {
       const old = this.#life;
       this.#life = undefined;
       old?.mute();
-      await (remaking === 'drop-first' ? old?.subscription?.unsubscribe() : old?.subscription?.close());
+      if (remaking === 'drop-first') {
+        await old?.subscription?.unsubscribe().catch((error: unknown) => {
+          this.#host.undropped();
+          throw error;
+        });
+      } else {
+        await old?.subscription?.close();
+      }
       party?.arrive();
       await party?.passed;
       if (turn !== this.#turn || this.#ended) return;

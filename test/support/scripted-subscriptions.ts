@@ -321,6 +321,8 @@ export class ModelServer {
       if (heir !== undefined) {
         for (const sequence of [...sub.progress.pending.keys()].sort((a, b) => a - b)) {
           heir.progress.pending.set(sequence, this.clock.now());
+          // In truth only the leader knows, for up to a second: no client can make up for that.
+          heir.replicated.pending.set(sequence, this.clock.now());
           this.clock.after(100, () => this.#expire(heir, sequence));
         }
       } else if (group.durable && !drop) group.shadow = sub.progress.pending;
