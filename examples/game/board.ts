@@ -67,13 +67,15 @@ export class Board {
       if (!up) this.#bringBack(node, backAfter());
     }
     const leader = await this.cluster.findLeader();
-    const told = `${leader?.name} ${leader?.pid}`;
-    if (leader === undefined || told === this.#told) return;
-    this.#told = told;
     const ours = this.cluster.nodes.find((node) => node.url === attached());
-    const where =
-      ours === undefined || ours === leader ? '' : ` (we are attached to ${ours.name}: kill -9 ${ours.pid})`;
-    this.#row.line(`node ${leader.name} leads; to kill it: kill -9 ${leader.pid}${where}`);
+    if (leader === undefined || ours === undefined) return;
+    const kill = (node: StanNode): string => `kill -9 ${node.pid}`;
+    const told =
+      ours === leader
+        ? `node ${leader.name} leads, and we are attached to it: ${kill(leader)}`
+        : `node ${leader.name} leads: ${kill(leader)}; we are attached to ${ours.name}: ${kill(ours)}`;
+    if (told !== this.#told) this.#row.line(told);
+    this.#told = told;
   }
 
   #bringBack(node: StanNode, after: number): void {
