@@ -49,6 +49,8 @@ export interface StanStats {
   duplicatesDropped: number;
   /** Messages that came with the server's redelivery flag. */
   redelivered: number;
+  /** How often the leader was overdue with an answer and was asked; most of these come to nothing. */
+  suspicions: number;
   /** Sessions lost. */
   losses: number;
   /** Sessions that were up after a loss. */
@@ -98,6 +100,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
   #resolveGaveUp!: () => void;
   #closing: Promise<void> | undefined;
   #ended = false;
+  #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
   #since = new Date();
@@ -222,6 +225,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       delivered,
       duplicatesDropped,
       redelivered,
+      suspicions: this.#suspicions,
       losses: this.#losses,
       reconnects: this.#reconnects,
       subscriptions,
@@ -339,7 +343,10 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       overtaken: () => publisher.overtaken,
       probe: () => publisher.probe(),
       surprise: () => subscriptions.surprise(),
-      pause: () => publisher.pause(),
+      pause: () => {
+        this.#suspicions += 1;
+        publisher.pause();
+      },
       resume: (missed) => {
         publisher.resume(missed);
         if (missed) subscriptions.remake();
