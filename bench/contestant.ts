@@ -1,0 +1,47 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Answer, Command, Contender } from './protocol.js';
+
+const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
+
+/** The parent's end of a worker. */
+export class Contestant {
+  readonly name: Contender;
+  readonly #child: ChildProcess;
+  #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+
+  constructor(name: Contender, execArgv: readonly string[] = []) {
+    this.name = name;
+    this.#child = fork(WORKER, [name], { execArgv: ['--expose-gc', ...execArgv] });
+    this.#child.on('message', ({ answer, error }: { answer?: Answer; error?: string }) => {
+      const waiting = this.#waiting;
+      this.#waiting = undefined;
+      if (answer) waiting?.resolve(answer);
+      else waiting?.reject(new Error(`${name}: ${error}`));
+    });
+    this.#child.once('exit', (code, signal) => {
+      this.#waiting?.reject(new Error(`the process of '${name}' ended: ${signal ?? `exit code ${code}`}`));
+    });
+  }
+
+  ask(command: Command): Promise<Answer> {
+    return new Promise<Answer>((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      this.#child.send(command);
+    });
+  }
+
+  /** The most memory that its process ever had, in bytes. */
+  async peak(): Promise<number> {
+    return (await this.ask({ do: 'peak' })).peak ?? NaN;
+  }
+
+  /** Ends the process; without waiting for anything that it does. */
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = new Promise((resolve) => this.#child.once('exit', resolve));
+    // It exits by itself then, and writes its profile if it has one.
+    if (this.#child.connected) this.#child.disconnect();
+    await exited;
+  }
+}

@@ -1,0 +1,34 @@
+/** What the parent asks of a worker, and what comes back. */
+import type { ConnectLoad, DeliverLoad, PublishLoad } from './clients/client.js';
+
+export type Contender = 'raw' | 'resilient';
+
+export type Payload = 'bytes' | 'string';
+
+export type Command =
+  | { do: 'connect'; load: ConnectLoad }
+  | { do: 'publish'; load: Omit<PublishLoad, 'payload'>; size: number; payload: Payload }
+  | { do: 'deliver'; load: DeliverLoad }
+  | { do: 'subscribe'; channels: string[] }
+  /** Waits for so many messages on the kept subscriptions. */
+  | { do: 'receive'; count: number }
+  | { do: 'idle'; ms: number }
+  /** Publishes all at once; says how much memory that takes. */
+  | { do: 'queue'; channel: string; count: number; size: number; payload: Payload }
+  /** Waits for the acknowledgements of what was queued; measured from the first on. */
+  | { do: 'flushed' }
+  /** Waits for the next session. */
+  | { do: 'reconnected' }
+  | { do: 'peak' };
+
+export interface Usage {
+  ms: number;
+  /** User and system time of the whole process, µs. */
+  cpu: number;
+}
+
+export interface Answer extends Partial<Usage> {
+  bytes?: number;
+  /** The most memory it ever had, bytes. */
+  peak?: number;
+}

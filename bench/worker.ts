@@ -1,0 +1,126 @@
+/**
+ * One contestant in a process of its own: `worker.js raw|resilient`. Does what the parent asks for, one thing at a time, and
+ * says what it took.
+ */
+import type { BenchClient, Burst } from './clients/client.js';
+import { RawClient } from './clients/raw.js';
+import { ResilientClient } from './clients/resilient.js';
+import type { Answer, Command, Contender, Payload, Usage } from './protocol.js';
+
+const contender = process.argv[2] as Contender;
+
+let client: BenchClient | undefined;
+let burst: Burst | undefined;
+let inQueue = 0;
+/** Messages received by the kept subscriptions, and who waits for how many of them. */
+let received = 0;
+let awaited: { count: number; done: () => void } | undefined;
+
+function the(): BenchClient {
+  if (!client) throw new Error('connect first');
+  return client;
+}
+
+async function measured(what: () => Promise<unknown>): Promise<Usage> {
+  const cpu = process.cpuUsage();
+  const at = performance.now();
+  await what();
+  const ms = performance.now() - at;
+  const { user, system } = process.cpuUsage(cpu);
+  return { ms, cpu: user + system };
+}
+
+function memory(): number {
+  globalThis.gc?.();
+  globalThis.gc?.();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** Another one each time, or a client that keeps references would seem to keep nothing. */
+function payloadOf(size: number, kind: Payload, i = 0): string | Uint8Array {
+  // Through a buffer, or it would be a short string and a rope.
+  if (kind === 'string') return Buffer.from(`${i}`.padEnd(size, 'x')).toString('latin1');
+  return new Uint8Array(size).fill(120);
+}
+
+function run(command: Command): Promise<Answer> {
+  switch (command.do) {
+    case 'connect':
+      return connect(command);
+    case 'publish': {
+      const payload = payloadOf(command.size, command.payload);
+      return measured(() => the().publish({ ...command.load, payload }));
+    }
+    case 'deliver':
+      return measured(() => the().deliver(command.load));
+    case 'subscribe':
+      return measured(() => the().subscribe(command.channels, onMessage));
+    case 'receive':
+      return measured(() => receive(command.count));
+    case 'idle':
+      return measured(() => new Promise((resolve) => setTimeout(resolve, command.ms)));
+    case 'queue':
+      return queue(command);
+    case 'flushed':
+      return flushed();
+    case 'reconnected':
+      return reconnected();
+    case 'peak':
+      return peak();
+  }
+}
+
+async function connect({ load }: Command & { do: 'connect' }): Promise<Answer> {
+  client = await (contender === 'raw' ? RawClient.connect(load) : ResilientClient.connect(load));
+  return {};
+}
+
+function onMessage(): void {
+  received++;
+  if (received === awaited?.count) awaited.done();
+}
+
+function receive(count: number): Promise<void> {
+  received = 0;
+  return new Promise<void>((resolve) => {
+    awaited = { count, done: resolve };
+  });
+}
+
+async function queue({ channel, count, size, payload }: Command & { do: 'queue' }): Promise<Answer> {
+  const before = memory();
+  inQueue = 0;
+  burst = the().burst({ channel, count, payload: () => payloadOf(size, payload, inQueue++) });
+  await new Promise((resolve) => setImmediate(resolve));
+  return { bytes: memory() - before };
+}
+
+async function flushed(): Promise<Answer> {
+  if (!burst) throw new Error('queue first');
+  const { first, all } = burst;
+  await first;
+  const usage = await measured(() => all);
+  burst = undefined;
+  return usage;
+}
+
+async function reconnected(): Promise<Answer> {
+  const ms = await the().reconnected?.();
+  return ms === undefined ? {} : { ms };
+}
+
+async function peak(): Promise<Answer> {
+  return { peak: process.resourceUsage().maxRSS * 1024 };
+}
+
+process.on('message', (command: Command) => {
+  // What throws at once is an answer, too.
+  Promise.resolve()
+    .then(() => run(command))
+    .then(
+      (answer) => process.send?.({ answer }),
+      (error: unknown) => process.send?.({ error: error instanceof Error ? error.stack : String(error) }),
+    );
+});
+process.on('disconnect', () => process.exit());
