@@ -89,8 +89,8 @@ export class Consumer {
   #ending: Promise<void> | undefined;
   #onAbort: (() => void) | undefined;
 
-  /** The highest message of earlier sessions. */
-  #known: Position | undefined;
+  /** The channel started over, and what the server holds of us is still of the wrong beginning. */
+  #resetting = false;
   /** Messages on the current server-side subscription. */
   #received = 0;
   #stallSeen = false;
@@ -176,7 +176,8 @@ export class Consumer {
     this.#cancelTimers();
     this.#rhythm.stop();
     this.#stallSeen = false;
-    this.#known = this.#cursor.highest;
+    this.#resetting = false;
+    const first = this.#knowledge.noteSession(session);
     try {
       await this.#placement.attach(session);
     } catch (error) {
@@ -184,7 +185,7 @@ export class Consumer {
       if (this.#placement.session === session) this.impossible(error as ResilientStanError);
       return;
     }
-    this.#lookLater(session);
+    if (first) this.#lookLater(session);
   }
 
   detach(): void {
@@ -242,13 +243,13 @@ export class Consumer {
   /** For the placement: the server has it. */
   made(plan: DatedPlan, again: boolean): boolean {
     // The channel started over since this was asked for: another request follows, for the new one.
-    if (plan.epoch !== this.#knowledge.epoch) return false;
+    if (plan.epoch !== this.#knowledge.epoch || this.#resetting) return false;
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
     this.#received = 0;
     this.#unread = undefined;
     const unsure = this.#knowledge.mustLookBack(this.#begun, plan, this.#clock.now());
-    this.#knowledge.noteMade(plan);
+    this.#knowledge.noteMade(plan, this.#clock.now());
     this.#cursor.begin(plan.at);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
@@ -268,6 +269,11 @@ export class Consumer {
     this.#early = [];
     for (const emit of early) emit();
     this.#handling.open();
+  }
+
+  /** For the placement: what is made from now on starts afresh. */
+  left(): void {
+    this.#resetting = false;
   }
 
   /** For the placement: the server still remembers it, and must not. Dropped on the next session, before it is made. */
@@ -313,6 +319,7 @@ export class Consumer {
         if (redelivered) this.#noteUnread(sequence);
         return;
       case 'anchor':
+        this.#knowledge.verified = true;
         this.#placement.ack(sequence);
         if (redelivered) this.#noteUnread(sequence);
         return;
@@ -477,15 +484,15 @@ export class Consumer {
    * was resumed at, so only a silence says nothing; the others are shown what the server thinks they need.
    */
   #lookLater(session: Session): void {
-    if (this.#ended || this.#known === undefined) return;
+    if (this.#ended || this.#knowledge.known === undefined) return;
     if (!this.#seesAll) {
-      void this.#look(session);
+      void this.#startedOver(session);
       return;
     }
     if (this.#received > 0) return;
     this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
       this.#cancelLook = undefined;
-      if (this.#received === 0) void this.#look(session);
+      if (this.#received === 0) void this.#startedOver(session);
     });
   }
 
@@ -497,31 +504,35 @@ export class Consumer {
     this.#remakeBecause(`message ${sequence} is dated later than those after it`);
   }
 
-  /** Whether the channel is still the one we know; if not, starts over. Nothing waits for it. */
-  async #look(session: Session): Promise<void> {
-    // One member of a group is enough.
-    if (this.#knowledge.lookedOn === session) return;
-    this.#knowledge.lookedOn = session;
-    await this.#startedOver(session);
-  }
-
-  /** True: the channel is a new one, or something else has happened that makes it no matter. */
+  /**
+   * Whether the channel is still the one we know; if not, starts over. True: it is not, or something else has happened
+   * that makes it no matter. A channel starts over between sessions, so what this one has brought proves nothing.
+   */
   async #startedOver(session: Session): Promise<boolean> {
-    const { epoch } = this.#knowledge;
-    // A channel starts over between sessions, so what this one has brought says nothing.
-    const highest = this.#known;
-    if (highest === undefined) return false;
-    const seen =
-      (await lookAt(session, this.channel, { sequence: highest.sequence }, this.#clock, LOOK_AFTER)) ??
+    const knowledge = this.#knowledge;
+    const { epoch, known } = knowledge;
+    if (known === undefined) return false;
+    const look = async (start: StartPosition): Promise<Position | undefined> => {
+      const seen = await lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
+      stale ||= this.#ended || this.#draining || this.#placement.session !== session || knowledge.epoch !== epoch;
+      return stale ? undefined : seen;
+    };
+    let stale = false;
+    let seen: Position | undefined;
+    for (let attempt = 0; attempt < INSIST && seen === undefined && !stale; attempt++) {
+      seen = await look({ sequence: known.sequence });
+      if (seen !== undefined || stale) break;
       // It may end below that.
-      (await lookAt(session, this.channel, { at: 'last' }, this.#clock, LOOK_AFTER));
-    if (this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch)
-      return true;
+      const last = await look({ at: 'last' });
+      if (last !== undefined && last.sequence < known.sequence) seen = last;
+    }
+    if (stale) return true;
     if (seen === undefined) return false;
-    if (seen.sequence < highest.sequence || (seen.sequence === highest.sequence && seen.time !== highest.time)) {
+    if (seen.sequence < known.sequence || (seen.sequence === known.sequence && seen.time !== known.time)) {
       this.#startOver(seen.sequence);
       return true;
     }
+    knowledge.verified = true;
     if (this.#received === 0 && this.#seesAll)
       this.#remakeBecause(`message ${seen.sequence} is stored and nothing comes`);
     return false;
@@ -576,12 +587,14 @@ export class Consumer {
     this.#cancelTimers();
     this.#futile = 0;
     this.#remadeAt = -1;
-    this.#known = undefined;
     this.#emit('reset', { expected, got });
     const { durableName, queueGroup } = this.options;
     if (this.#ended || this.#draining) party.arrive();
-    else if (durableName !== undefined) this.#placement.remake('drop-first', party);
-    else this.#placement.remake(queueGroup === undefined ? 'make-first' : 'close-first', party);
+    else if (durableName === undefined && queueGroup === undefined) this.#placement.remake('make-first', party);
+    else {
+      this.#resetting = true;
+      this.#placement.remake(durableName === undefined ? 'close-first' : 'drop-first', party);
+    }
   }
 
   // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -188,12 +188,12 @@ export class ContiguousCursor implements Cursor {
     if (this.#below.has(sequence)) return 'done';
     // Stored while the leader's clock was ahead; or of a new channel.
     if (time > this.#latest) return 'doubt';
-    this.#outstanding.add(sequence);
+    this.#outstanding.add(sequence, time);
     return 'deliver';
   }
 
   #take(sequence: number, time: number): void {
-    this.#outstanding.append(sequence, sequence === this.#highest + 1 ? this.#highestTime : NaN);
+    this.#outstanding.append(sequence, sequence === this.#highest + 1 ? this.#highestTime : NaN, time);
     this.#highest = sequence;
     this.#highestTime = time;
     this.#position = sequence;
@@ -298,13 +298,13 @@ export class ContiguousCursor implements Cursor {
   /**
    * Where to resume. At the last processed one itself, rather than above it: its timestamp shows whether the channel is
    * still the same, while a start above the end of a new channel would silently skip all of it. Where there is no such
-   * one, at the first we need (`time` NaN). Undefined before the first message.
+   * one, at the first that is not processed. Undefined before the first message.
    */
   get resumePoint(): Position | undefined {
     if (this.#highest === 0 || this.#assumed) return undefined;
     if (this.#outstanding.size === 0) return { sequence: this.#highest, time: this.#highestTime };
-    const time = this.#outstanding.minMark;
-    return { sequence: Number.isNaN(time) ? this.#outstanding.min : this.#outstanding.min - 1, time };
+    const { min, markBelowMin, markOfMin } = this.#outstanding;
+    return Number.isNaN(markBelowMin) ? { sequence: min, time: markOfMin } : { sequence: min - 1, time: markBelowMin };
   }
 
   /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
@@ -402,7 +402,7 @@ export class SparseCursor implements Cursor {
 
   receive(sequence: number, time: number): Verdict {
     if (sequence > this.#highest) {
-      this.#outstanding.append(sequence, NaN);
+      this.#outstanding.append(sequence, NaN, NaN);
       this.#highest = sequence;
       this.#highestTime = time;
       if (time > this.#latest) this.#latest = time;

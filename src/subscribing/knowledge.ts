@@ -3,15 +3,17 @@
  * client, since the server may give any of them what another had.
  */
 import type { ResolvedSubscribeOptions } from '../options.js';
-import { ContiguousCursor, SparseCursor, type Cursor } from './cursor.js';
+import { ContiguousCursor, SparseCursor, type Cursor, type Position } from './cursor.js';
 import type { ReceivedMessage } from './message.js';
 import { Receipts } from './receipts.js';
-import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
+import { NOTICE, planContiguous, planGroup, type Beginning, type Plan } from './resume.js';
 
 /** A plan, and the channel it is for. */
 export interface DatedPlan extends Plan {
   epoch: number;
 }
+
+const WHOLE: Plan = { start: { at: 'first' }, at: { sequence: 1, time: NaN } };
 
 /** So many messages at most are fetched from before the first one received; more cannot be in flight to us. */
 const EXTENT = 100_000;
@@ -23,8 +25,14 @@ export abstract class Knowledge<Member = unknown> {
   abstract readonly cursor: Cursor;
   /** Those who share it. */
   readonly members = new Set<Member>();
-  /** The session on which the newest message was looked at. */
-  lookedOn: object | undefined;
+  /**
+   * The highest message of which it is sure that it is of the channel we think. What a new session brings is so only when
+   * that has been looked at.
+   */
+  known: Position | undefined;
+  /** The channel of this session is the one we know. */
+  verified = true;
+  #session: object | undefined;
   /** Which channel of that name. */
   epoch = 0;
   /** How often the handler has failed on a message, and when last. */
@@ -36,6 +44,15 @@ export abstract class Knowledge<Member = unknown> {
 
   /** A message was received, and is wanted. */
   noteReceived(_sequence: number, _now: number): void {}
+
+  /** A new session begins. True for the first member who says so. */
+  noteSession(session: object): boolean {
+    if (this.#session === session) return false;
+    this.#session = session;
+    if (this.verified) this.known = this.cursor.highest;
+    this.verified = this.known === undefined;
+    return true;
+  }
 
   /** The handler failed on a message. Returns how often it has by now. */
   noteFailure(sequence: number, now: number): number {
@@ -55,7 +72,7 @@ export abstract class Knowledge<Member = unknown> {
   }
 
   /** The server has made it by this plan. */
-  noteMade(_plan: DatedPlan): void {
+  noteMade(_plan: DatedPlan, _now: number): void {
     this.aliveAt = undefined;
   }
 
@@ -81,7 +98,7 @@ export abstract class Knowledge<Member = unknown> {
   plan(begun: Beginning, now: number): DatedPlan {
     // A channel that started over is wanted whole, whatever was asked for of the old one.
     const fresh = this.epoch > 0 && this.cursor.highest === undefined;
-    const plan = fresh ? planFirst({ ...begun, startAt: 'first' }, now) : this.planHere(begun, now);
+    const plan = fresh ? WHOLE : this.planHere(begun, now);
     return { ...plan, epoch: this.epoch };
   }
 
@@ -93,6 +110,8 @@ export abstract class Knowledge<Member = unknown> {
     this.cursor.reset();
     this.failures.clear();
     this.unacknowledged.clear();
+    this.known = undefined;
+    this.verified = true;
   }
 }
 
@@ -169,6 +188,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor = new SparseCursor();
   readonly #ackWait: number;
   readonly #receipts: Receipts;
+  #firstReceipt = -Infinity;
 
   constructor(ackWait: number) {
     super();
@@ -177,7 +197,15 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   }
 
   override noteReceived(sequence: number, now: number): void {
+    if (this.#firstReceipt === -Infinity) this.#firstReceipt = now;
     this.#receipts.note(sequence, now);
+  }
+
+  override noteMade(plan: DatedPlan, now: number): void {
+    super.noteMade(plan, now);
+    // What it starts with may be lost as well. (The user's own start says nothing: the group may have been elsewhere.)
+    const ours = this.#firstReceipt !== -Infinity || this.epoch > 0;
+    if (ours && plan.at !== undefined) this.#receipts.note(plan.at.sequence, now);
   }
 
   override noteFailure(sequence: number, now: number): number {
@@ -200,7 +228,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
       {
         received: this.cursor.highest !== undefined,
         unfinished: unfinished === Infinity ? undefined : unfinished,
-        recent: this.#receipts.lowest,
+        recent: this.#receipts.from,
+        firstReceipt: this.#firstReceipt,
         lastReceipt: this.#receipts.last,
         aliveAt: this.aliveAt ?? now,
       },
@@ -212,5 +241,6 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   override startOver(): void {
     super.startOver();
     this.#receipts.clear();
+    this.#firstReceipt = -Infinity;
   }
 }

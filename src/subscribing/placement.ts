@@ -37,6 +37,8 @@ export interface PlacementHost {
   received(message: RawMessage): void;
   /** The server has made it. The first messages follow at once. False: it is not wanted like that; nothing of it counts. */
   made(plan: DatedPlan, again: boolean): boolean;
+  /** It has left, and so have all others that had to: what is made now starts afresh. */
+  left(): void;
   /** The session ended before the server had forgotten it. */
   undropped(): void;
   /** It could not be made again, for good. */
@@ -222,6 +224,7 @@ export class Placement {
       }
       party?.arrive();
       await party?.passed;
+      if (party !== undefined && turn === this.#turn) this.#host.left();
       if (turn !== this.#turn || this.#ended) return;
       await this.#make(session, turn);
     } catch (error) {

@@ -1,14 +1,17 @@
 /**
- * What a queue group has received lately: the lowest sequence within a span of time, kept in buckets so that it costs
- * next to nothing per message and a fixed amount of memory. Pure.
+ * What a queue group has received lately: where to start so that nothing is left out which was sent within a span of time
+ * and lost on its way. Kept in buckets, so that it costs next to nothing per message and a fixed amount of memory. Pure.
  */
 const BUCKETS = 16;
 
 export class Receipts {
   readonly #width: number;
-  readonly #lowest = new Float64Array(BUCKETS + 2);
   readonly #slot = new Float64Array(BUCKETS + 2).fill(-1);
+  readonly #lowest = new Float64Array(BUCKETS + 2);
+  readonly #highest = new Float64Array(BUCKETS + 2);
   #last = -Infinity;
+  /** The highest one that no bucket has any more. */
+  #older = 0;
 
   /** @param span how long a receipt counts, ms */
   constructor(span: number) {
@@ -20,10 +23,13 @@ export class Receipts {
     const slot = Math.floor(now / this.#width);
     const i = slot % this.#slot.length;
     if (this.#slot[i] !== slot) {
+      if (this.#slot[i] !== -1 && this.#highest[i]! > this.#older) this.#older = this.#highest[i]!;
       this.#slot[i] = slot;
-      this.#lowest[i] = sequence;
+      this.#lowest[i] = this.#highest[i] = sequence;
     } else if (sequence < this.#lowest[i]!) {
       this.#lowest[i] = sequence;
+    } else if (sequence > this.#highest[i]!) {
+      this.#highest[i] = sequence;
     }
   }
 
@@ -32,19 +38,27 @@ export class Receipts {
     return this.#last;
   }
 
-  /** The lowest sequence received within the span before the last receipt (a little more: whole buckets). */
-  get lowest(): number | undefined {
+  /**
+   * From this sequence on, something may have been lost that was sent within the span before the last receipt (a little
+   * more: whole buckets). What is above the highest one received before the span was sent within it.
+   */
+  get from(): number | undefined {
     if (this.#last === -Infinity) return undefined;
     const first = Math.floor(this.#last / this.#width) - BUCKETS;
     let lowest = Infinity;
+    let older = this.#older;
     for (let i = 0; i < this.#slot.length; i++) {
-      if (this.#slot[i]! >= first && this.#lowest[i]! < lowest) lowest = this.#lowest[i]!;
+      const slot = this.#slot[i]!;
+      if (slot === -1) continue;
+      if (slot < first) older = Math.max(older, this.#highest[i]!);
+      else lowest = Math.min(lowest, this.#lowest[i]!);
     }
-    return lowest;
+    return older === 0 ? lowest : Math.min(lowest, older + 1);
   }
 
   clear(): void {
     this.#last = -Infinity;
+    this.#older = 0;
     this.#slot.fill(-1);
   }
 }

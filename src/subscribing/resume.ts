@@ -46,6 +46,10 @@ export function planFirst({ startAt, askedAt, requestedAt }: Beginning, now: num
   return { start: { ago: now - requestedAt }, at: undefined };
 }
 
+function startsAtAnAge({ startAt }: Beginning): boolean {
+  return startAt === 'new' || startAt === 'last' || (typeof startAt === 'object' && 'ago' in startAt);
+}
+
 /** Plain and durable: at the cursor, see `ContiguousCursor.resumePoint`. */
 export function planContiguous(start: Beginning, resumePoint: Position | undefined, now: number): Plan {
   if (resumePoint === undefined) return planFirst(start, now);
@@ -58,8 +62,10 @@ export interface GroupKnowledge {
   received: boolean;
   /** The lowest sequence that is unfinished: queued, running, or failed and not yet taken over by another member. */
   unfinished: number | undefined;
-  /** The lowest one received within `ackWait` before the last receipt. */
+  /** From here on, something may have been lost that was sent within `ackWait` before the last receipt. */
   recent: number | undefined;
+  /** When the first receipt was. */
+  firstReceipt: number;
   /** When that last receipt was. */
   lastReceipt: number;
   /** When the last session was known to be alive; now, while one is. */
@@ -75,6 +81,9 @@ export const NOTICE = 5000;
  */
 export function planGroup(start: Beginning, known: GroupKnowledge, ackWait: number, now: number): Plan {
   if (!known.received) return planFirst(start, now);
+  // There was no time for what was lost before the first receipt to come again.
+  const young = known.firstReceipt > known.aliveAt - ackWait - NOTICE;
+  if (young && startsAtAnAge(start)) return planFirst(start, now);
   const recent = known.lastReceipt >= known.aliveAt - ackWait - NOTICE ? known.recent : undefined;
   const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity);
   if (sequence !== Infinity) return { start: { sequence }, at: { sequence, time: NaN } };

@@ -2,13 +2,14 @@
  * A set of integers kept as sorted, disjoint runs, so that what is dense costs nothing: a million consecutive sequences
  * are one run. All that happens in order (append at the end, remove at the front) is O(1).
  *
- * Each run may carry a mark, a number that says something of the integer right below it (the cursor keeps its timestamp
- * there). NaN: nothing is known.
+ * Each run may carry two marks, numbers that say something of the integer right below it and of its own first one (the
+ * cursor keeps their timestamps there). NaN: nothing is known.
  */
 export class Runs {
   #low: number[] = [];
   #high: number[] = [];
-  #mark: number[] = [];
+  #below: number[] = [];
+  #first: number[] = [];
   /** Index of the first run; those before it are spent, and cleared away now and then instead of shifted each time. */
   #head = 0;
   #size = 0;
@@ -34,8 +35,13 @@ export class Runs {
   }
 
   /** What is known of the integer below the smallest one. */
-  get minMark(): number {
-    return this.#size === 0 ? NaN : this.#mark[this.#head]!;
+  get markBelowMin(): number {
+    return this.#size === 0 ? NaN : this.#below[this.#head]!;
+  }
+
+  /** What is known of the smallest one. */
+  get markOfMin(): number {
+    return this.#size === 0 ? NaN : this.#first[this.#head]!;
   }
 
   has(n: number): boolean {
@@ -45,8 +51,8 @@ export class Runs {
     return i <= last && n >= this.#low[i]!;
   }
 
-  /** Adds an integer above all others. `mark` is kept if a new run starts here. */
-  append(n: number, mark: number): void {
+  /** Adds an integer above all others. The marks, of the one below and of itself, are kept if a new run starts here. */
+  append(n: number, below: number, own: number): void {
     const last = this.#high.length - 1;
     this.#size++;
     if (last >= this.#head && this.#high[last]! + 1 === n) {
@@ -55,14 +61,15 @@ export class Runs {
     }
     this.#low.push(n);
     this.#high.push(n);
-    this.#mark.push(mark);
+    this.#below.push(below);
+    this.#first.push(own);
   }
 
   /** Adds an integer anywhere. False if it was there. */
-  add(n: number): boolean {
+  add(n: number, own = NaN): boolean {
     const length = this.#low.length;
     if (length === this.#head || n > this.#high[length - 1]!) {
-      this.append(n, NaN);
+      this.append(n, NaN, own);
       return true;
     }
     const i = this.#find(n);
@@ -76,11 +83,13 @@ export class Runs {
       this.#high[i - 1] = n;
     } else if (touchesRight) {
       this.#low[i] = n;
-      this.#mark[i] = NaN;
+      this.#below[i] = NaN;
+      this.#first[i] = own;
     } else {
       this.#low.splice(i, 0, n);
       this.#high.splice(i, 0, n);
-      this.#mark.splice(i, 0, NaN);
+      this.#below.splice(i, 0, NaN);
+      this.#first.splice(i, 0, own);
     }
     this.#size++;
     return true;
@@ -96,7 +105,8 @@ export class Runs {
         this.#dropHead();
       } else {
         this.#low[head] = n + 1;
-        this.#mark[head] = mark;
+        this.#below[head] = mark;
+        this.#first[head] = NaN;
       }
       return true;
     }
@@ -109,14 +119,16 @@ export class Runs {
       this.#cut(i);
     } else if (n === low) {
       this.#low[i] = n + 1;
-      this.#mark[i] = mark;
+      this.#below[i] = mark;
+      this.#first[i] = NaN;
     } else if (n === high) {
       this.#high[i] = n - 1;
     } else {
       this.#high[i] = n - 1;
       this.#low.splice(i + 1, 0, n + 1);
       this.#high.splice(i + 1, 0, high);
-      this.#mark.splice(i + 1, 0, mark);
+      this.#below.splice(i + 1, 0, mark);
+      this.#first.splice(i + 1, 0, NaN);
     }
     return true;
   }
@@ -157,7 +169,8 @@ export class Runs {
     }
     this.#low.splice(i, 1);
     this.#high.splice(i, 1);
-    this.#mark.splice(i, 1);
+    this.#below.splice(i, 1);
+    this.#first.splice(i, 1);
   }
 
   #dropHead(): void {
@@ -167,7 +180,8 @@ export class Runs {
     } else if (this.#head >= 64 && this.#head * 2 >= this.#low.length) {
       this.#low.splice(0, this.#head);
       this.#high.splice(0, this.#head);
-      this.#mark.splice(0, this.#head);
+      this.#below.splice(0, this.#head);
+      this.#first.splice(0, this.#head);
       this.#head = 0;
     }
   }
@@ -175,7 +189,8 @@ export class Runs {
   #reset(): void {
     this.#low.length = 0;
     this.#high.length = 0;
-    this.#mark.length = 0;
+    this.#below.length = 0;
+    this.#first.length = 0;
     this.#head = 0;
   }
 }

@@ -394,7 +394,11 @@ export class ModelServer {
       return;
     }
     const heir = group.members.reduce((a, b) => (b.progress.pending.size < a.progress.pending.size ? b : a));
-    if (heir !== sub) sub.progress.pending.delete(sequence);
+    if (heir !== sub) {
+      sub.progress.pending.delete(sequence);
+      // See above.
+      heir.replicated.pending.set(sequence, expires);
+    }
     this.#redeliver(heir, sequence);
   }
 
