@@ -1,0 +1,294 @@
+/** `report.html`: one file, no network, no library, light and dark. Pure: data in, HTML out. */
+import type { ReportData, ReportProcess } from './data.js';
+import { formatBytes, formatCount, formatDuration, formatTime, plural } from './format.js';
+import { embeddable, INTERACTION, readings } from './interaction.js';
+import { linear } from './scale.js';
+import { findings, headline, judgement, recoveries, slowestDelivery, totalsOf, type Spread } from './summary.js';
+import { element, escape, path } from './svg.js';
+import { THEME, TIMELINE_STYLE } from './theme.js';
+import { renderTimeline } from './timeline.js';
+
+export function renderHtml(data: ReportData): string {
+  const title = `${judgement(data).word}: ${data.client.name}, seed ${data.settings.seed}`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
+<title>${escape(title)}</title>
+<style>${THEME}${TIMELINE_STYLE}${PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+${header(data)}
+${tiles(data)}
+${findingsSection(data)}
+<section class="picture"><div class="scroll">${renderTimeline(data)}</div><div class="readout" hidden></div></section>
+${publisherTable(data)}
+${subscriptionTable(data)}
+${recoveryTable(data)}
+${faultTable(data)}
+${resources(data)}
+${footer(data)}
+</main>
+<script type="application/json" id="readings">${embeddable(readings(data))}</script>
+<script>${INTERACTION}</script>
+</body>
+</html>
+`;
+}
+
+function header(data: ReportData): string {
+  const { word, good } = judgement(data);
+  const { settings, client, environment } = data;
+  const version = client.version === undefined ? '' : ` ${client.version}`;
+  const where = settings.cluster
+    ? `${plural(settings.cluster.nodes, 'node')}, ${settings.cluster.mode}`
+    : (settings.servers ?? []).join(', ');
+  const server = environment.server === undefined ? '' : ` of nats-streaming-server ${environment.server}`;
+  return `<header>
+<p class="verdict ${good ? 'good' : 'bad'}">${good ? '✓' : '✗'} ${word}</p>
+<h1>${escape(headline(data))}</h1>
+<p class="about"><b>${escape(client.name + version)}</b> · ${settings.ordering} · ${escape(where + server)} · seed ${settings.seed} · ${escape(data.startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</p>
+</header>`;
+}
+
+function tiles(data: ReportData): string {
+  const totals = totalsOf(data);
+  const strict = data.settings.ordering === 'strict';
+  const tile = (value: string, label: string, state: 'good' | 'bad' | '' = '', note = ''): string =>
+    `<div class="tile ${state}"><b>${value}</b><span>${label}</span>${note === '' ? '' : `<small>${note}</small>`}</div>`;
+  const must = (count: number, label: string): string => tile(formatCount(count), label, count === 0 ? 'good' : 'bad');
+  return `<section class="tiles">
+${must(totals.lost, 'lost')}
+${
+  strict || totals.outOfOrder === 0
+    ? must(totals.outOfOrder, 'out of order')
+    : tile(formatCount(totals.outOfOrder), 'out of order', '', 'not promised when pipelined')
+}
+${must(totals.handledTwice, 'handled twice')}
+${must(totals.failed + totals.unsettled, 'publishes failed')}
+${tile(formatCount(totals.acknowledged), 'acknowledged')}
+${tile(formatCount(data.faults.length), 'faults')}
+${tile(formatCount(totals.losses), 'connections lost', '', `${formatCount(totals.reconnects)} reconnected`)}
+${tile(formatDuration(totals.publishStall), 'longest publish stall')}
+</section>`;
+}
+
+function findingsSection(data: ReportData): string {
+  const list = findings(data);
+  if (list.length === 0) return '';
+  return `<section class="findings"><h2>What is wrong</h2><ul>${list.map((finding) => `<li>${escape(finding)}</li>`).join('')}</ul></section>`;
+}
+
+type Cell = string | { value: string; state: 'good' | 'bad' | 'quiet' };
+
+function table(title: string, heads: readonly string[], rows: readonly (readonly Cell[])[], note = ''): string {
+  const cell = (content: Cell): string =>
+    typeof content === 'string'
+      ? `<td>${escape(content)}</td>`
+      : `<td class="${content.state}">${escape(content.value)}</td>`;
+  const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n');
+  return `<section><h2>${escape(title)}</h2><div class="scroll"><table>
+<thead><tr>${heads.map((head) => `<th>${escape(head)}</th>`).join('')}</tr></thead>
+<tbody>${body}</tbody></table></div>${note === '' ? '' : `<p class="note">${escape(note)}</p>`}</section>`;
+}
+
+/** Has to be 0. */
+const must = (count: number): Cell => ({ value: formatCount(count), state: count === 0 ? 'good' : 'bad' });
+/** May be anything; 0 is not worth a look. */
+const may = (count: number): Cell => (count === 0 ? { value: '0', state: 'quiet' } : formatCount(count));
+/** Is not promised here. */
+const notPromised = (count: number): Cell => ({ value: count === 0 ? '–' : formatCount(count), state: 'quiet' });
+
+function publisherTable({ verdict }: ReportData): string {
+  return table(
+    'Publishers',
+    ['', 'attempted', 'acknowledged', 'failed', 'never settled', 'settled twice', 'abandoned', 'longest stall'],
+    verdict.publishers.map((p) => [
+      p.name,
+      formatCount(p.attempted),
+      formatCount(p.acknowledged),
+      must(p.notSent + p.rejected + p.unknown),
+      must(p.unsettled),
+      must(p.settledTwice),
+      may(p.abandoned),
+      stall(p.longestStall),
+    ]),
+    'Abandoned: their process was killed before they settled. Stall: time without an acknowledgement while one was owed.',
+  );
+}
+
+function subscriptionTable({ verdict }: ReportData): string {
+  const strict = verdict.ordering === 'strict';
+  return table(
+    'Subscriptions',
+    [
+      '',
+      'kind',
+      'received',
+      'lost',
+      'start / middle / end',
+      'handled twice',
+      'out of sequence',
+      'out of order',
+      'ghosts',
+      'stored twice',
+      'repeated',
+      'recovered',
+      'longest stall',
+    ],
+    verdict.subscriptions.map((s) => {
+      const single = s.kind === 'plain' || s.kind === 'durable';
+      return [
+        s.name,
+        s.kind,
+        formatCount(s.received),
+        must(s.lost.total),
+        { value: `${s.lost.prefix} / ${s.lost.middle} / ${s.lost.tail}`, state: s.lost.total === 0 ? 'quiet' : 'bad' },
+        single ? must(s.handledTwice) : notPromised(s.handledTwice),
+        single ? must(s.outOfSequence) : notPromised(s.outOfSequence),
+        single && strict ? must(s.reordered) : notPromised(s.reordered),
+        must(s.ghosts + s.aliens),
+        may(s.duplicated),
+        may(s.repeated),
+        may(s.recovered),
+        stall(s.longestStall),
+      ];
+    }),
+    'Lost: acknowledged and never handed over. Ghosts: there although reported as not stored, or published by nobody. ' +
+      'Stored twice: sent again because its acknowledgement got lost; the server knows no duplicates. Repeated: handled ' +
+      'again after its process was killed, or by another member of the group. Recovered: there although its publisher ' +
+      'did not live to hear it. Grey: not promised to this kind, or in this ordering.',
+  );
+}
+
+function stall({ ms, at }: { ms: number; at: number }): string {
+  return ms === 0 ? 'none' : `${formatDuration(ms)} (at ${formatTime(at)})`;
+}
+
+function recoveryTable(data: ReportData): string {
+  if (data.faults.length === 0) return '';
+  const cells = (spread: Spread | undefined): string[] =>
+    spread ? [spread.p50, spread.p95, spread.max].map(formatDuration) : ['–', '–', '–'];
+  return table(
+    'Recovery by kind of fault',
+    ['', 'faults', 'to next ack: median', '95 %', 'longest', 'to next delivery: median', '95 %', 'longest'],
+    recoveries(data).map((recovery) => [
+      recovery.kind,
+      formatCount(recovery.count),
+      ...cells(recovery.ack),
+      ...cells(recovery.delivery),
+    ]),
+    'From the moment of the fault to the next acknowledgement of something published after it, and until every ' +
+      'subscription has had something published after it. The time the servers take to elect a leader, or are down, is in it.',
+  );
+}
+
+function faultTable(data: ReportData): string {
+  if (data.faults.length === 0) return '';
+  return table(
+    'Faults',
+    ['#', 'at', 'fault', 'lasted', 'next ack', 'next delivery'],
+    data.faults.map((fault, i) => [
+      String(i + 1),
+      formatTime(fault.at),
+      fault.name,
+      fault.until === undefined ? 'a moment' : formatDuration(fault.until - fault.at),
+      fault.toNextAck === undefined ? { value: 'none', state: 'bad' } : formatDuration(fault.toNextAck),
+      formatMaybe(slowestDelivery(fault)),
+    ]),
+  );
+}
+
+function formatMaybe(ms: number | undefined): Cell {
+  return ms === undefined ? { value: 'none', state: 'bad' } : formatDuration(ms);
+}
+
+function resources(data: ReportData): string {
+  const processes = data.processes.filter((process) => process.samples.length > 1);
+  if (processes.length === 0) return '';
+  const rows = processes.map((process) => {
+    const cell = (of: 'heap' | 'handles' | 'listeners', format: (value: number) => string): string => {
+      const last = process.samples.at(-1)![of];
+      return `<td>${sparkline(process, of, data.duration)}<span>${format(last)}</span></td>`;
+    };
+    return `<tr><td>${escape(process.name)}</td><td>${process.lives}</td>${cell('heap', formatBytes)}${cell('handles', formatCount)}${cell('listeners', formatCount)}</tr>`;
+  });
+  return `<section><h2>Resources</h2><div class="scroll"><table class="resources">
+<thead><tr><th></th><th>lives</th><th>heap after collection</th><th>handles</th><th>listeners</th></tr></thead>
+<tbody>${rows.join('\n')}</tbody></table></div></section>`;
+}
+
+/** From 0 on, so that what is flat looks flat. */
+function sparkline({ samples }: ReportProcess, of: 'heap' | 'handles' | 'listeners', duration: number): string {
+  const [width, height] = [150, 26];
+  const x = linear([0, duration], [1, width - 1]);
+  const y = linear([0, Math.max(...samples.map((sample) => sample[of]), 1)], [height - 1, 2]);
+  const points = samples.flatMap((sample, i) => {
+    const point = { x: x(sample.at), y: y(sample[of]) };
+    return i > 0 && samples[i - 1]!.life !== sample.life ? [undefined, point] : [point];
+  });
+  return element(
+    'svg',
+    { width, height, viewBox: `0 0 ${width} ${height}`, class: 'spark', 'aria-hidden': 'true' },
+    element('path', { d: path(points) }),
+  );
+}
+
+function footer(data: ReportData): string {
+  const { settings, environment } = data;
+  const facts = [
+    `${formatCount(settings.rate)} messages/s`,
+    `faults: ${settings.faults.join(', ') || 'none'}`,
+    `published for ${formatDuration(settings.publishFor)}`,
+    `Node ${environment.node}, ${environment.platform}, ${plural(environment.cpus, 'CPU')}`,
+  ];
+  return `<footer><p>Again: <code>${escape(data.replay)}</code></p><p>${escape(facts.join(' · '))}</p></footer>`;
+}
+
+const PAGE_STYLE = `
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--surface); color: var(--ink); line-height: 1.45;
+  font: 14px/1.45 ui-sans-serif, system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; }
+main { max-width: 1160px; margin: 0 auto; padding: 32px 40px 48px; }
+h1 { font-size: 23px; line-height: 1.25; font-weight: 650; margin: 10px 0 6px; letter-spacing: -0.01em; text-wrap: balance; }
+h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
+.verdict { display: inline-block; margin: 0; padding: 3px 11px; border-radius: 99px; font-weight: 650; font-size: 13px; border: 1.5px solid; }
+.verdict.good, td.good { color: var(--good); }
+.verdict.bad, td.bad { color: var(--bad); }
+.about { color: var(--muted); margin: 0; }
+.about b { color: var(--ink); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(122px, 1fr)); gap: 10px; margin: 22px 0 20px; }
+.tile { background: var(--raised); border-radius: 8px; padding: 11px 13px 10px; border-left: 3px solid var(--line); }
+.tile b { display: block; font-size: 21px; font-weight: 650; line-height: 1.2; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.tile span { color: var(--muted); font-size: 12px; }
+.tile small { display: block; color: var(--faint); font-size: 11px; }
+.tile.good { border-left-color: var(--good); }
+.tile.bad { border-left-color: var(--bad); }
+.tile.bad b { color: var(--bad); }
+.findings { border: 1.5px solid var(--bad); border-radius: 8px; padding: 2px 18px 8px; margin-bottom: 20px; }
+.findings h2 { margin-top: 12px; color: var(--bad); }
+.findings ul { margin: 0 0 6px; padding-left: 18px; overflow-wrap: anywhere; }
+.picture { position: relative; margin-top: 8px; }
+.timeline { display: block; width: 100%; min-width: 760px; height: auto; }
+.readout { position: absolute; pointer-events: none; background: var(--raised); border: 1px solid var(--line); border-radius: 6px;
+  padding: 6px 9px; font: 12px/1.4 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; white-space: pre; z-index: 1; font-variant-numeric: tabular-nums; box-shadow: 0 2px 10px #0002; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--muted); font-weight: 500; font-size: 12px; vertical-align: bottom; white-space: normal; }
+th:first-child, td:first-child { text-align: left; font-weight: 550; }
+td.good, td.bad { font-weight: 650; }
+td.quiet { color: var(--faint); }
+.note { color: var(--muted); font-size: 12px; margin: 7px 0 0; max-width: 90ch; }
+.resources td { vertical-align: middle; }
+.spark { vertical-align: middle; margin-right: 9px; }
+.spark path { fill: none; stroke: var(--acknowledged); stroke-width: 1.3; }
+footer { margin-top: 36px; padding-top: 14px; border-top: 1px solid var(--line); color: var(--muted); font-size: 12.5px; }
+footer p { margin: 3px 0; }
+code { font: 12px ui-monospace, 'SF Mono', Menlo, Consolas, monospace; background: var(--raised); padding: 2px 6px; border-radius: 4px; color: var(--ink); overflow-wrap: anywhere; }
+@media (max-width: 640px) { main { padding: 20px 16px; } }
+@media print { .readout { display: none; } }
+`;

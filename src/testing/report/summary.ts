@@ -1,0 +1,140 @@
+/** The few figures and sentences that a run comes down to. Pure. */
+import type { SubscriptionVerdict } from '../continuity/verdict.js';
+import { isClean, type ReportData } from './data.js';
+import { formatCount, formatDuration, plural } from './format.js';
+import { percentile } from './statistics.js';
+
+export interface Totals {
+  attempted: number;
+  acknowledged: number;
+  /** Rejected, however it was explained. */
+  failed: number;
+  unsettled: number;
+  /** The following over all subscriptions. */
+  lost: number;
+  ghosts: number;
+  duplicated: number;
+  /** Of plain and durable subscriptions: groups promise neither. */
+  handledTwice: number;
+  outOfOrder: number;
+  losses: number;
+  reconnects: number;
+  publishStall: number;
+  deliveryStall: number;
+}
+
+export function totalsOf(data: ReportData): Totals {
+  const { publishers, subscriptions } = data.verdict;
+  const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
+    items.reduce((total, item) => total + of(item), 0);
+  const single = subscriptions.filter(isSingle);
+  return {
+    attempted: sum(publishers, (p) => p.attempted),
+    acknowledged: sum(publishers, (p) => p.acknowledged),
+    failed: sum(publishers, (p) => p.notSent + p.rejected + p.unknown),
+    unsettled: sum(publishers, (p) => p.unsettled),
+    lost: sum(subscriptions, (s) => s.lost.total),
+    ghosts: sum(subscriptions, (s) => s.ghosts),
+    duplicated: Math.max(...subscriptions.map((s) => s.duplicated), 0),
+    handledTwice: sum(single, (s) => s.handledTwice),
+    outOfOrder: sum(single, (s) => s.reordered + s.outOfSequence),
+    losses: data.marks.filter((mark) => mark.kind === 'loss').length,
+    reconnects: data.marks.filter((mark) => mark.kind === 'reconnect').length,
+    publishStall: Math.max(...publishers.map((p) => p.longestStall.ms), 0),
+    deliveryStall: Math.max(...subscriptions.map((s) => s.longestStall.ms), 0),
+  };
+}
+
+/** Every sequence once and in order is promised to it. */
+export function isSingle({ kind }: SubscriptionVerdict): boolean {
+  return kind === 'plain' || kind === 'durable';
+}
+
+/** The verdict in a line. */
+export function headline(data: ReportData): string {
+  const totals = totalsOf(data);
+  const through = data.faults.length > 0 ? ` through ${plural(data.faults.length, 'fault')}` : '';
+  const messages = `${plural(totals.acknowledged, 'message')} acknowledged${through}`;
+  const how = [
+    count(totals.lost, 'lost'),
+    count(totals.outOfOrder, 'out of order'),
+    count(totals.handledTwice, 'handled twice'),
+  ];
+  if (totals.failed > 0) how.unshift(`${plural(totals.failed, 'publish', 'publishes')} failed`);
+  if (totals.unsettled > 0) how.unshift(`${formatCount(totals.unsettled)} never settled`);
+  const told = `${messages}: ${how.join(', ')}`;
+  switch (data.end) {
+    case 'complete':
+      return told;
+    case 'interrupted':
+      return `Interrupted after ${formatDuration(data.duration)}. ${told}`;
+    case 'failed':
+      return `The run failed after ${formatDuration(data.duration)}. ${told}`;
+  }
+}
+
+function count(value: number, what: string): string {
+  return `${value === 0 ? 'none' : formatCount(value)} ${what}`;
+}
+
+/** In a word. An interrupted run has no verdict: what was under way is not known to be well. */
+export function judgement(data: ReportData): { word: string; good: boolean } {
+  if (isClean(data)) return { word: 'Clean', good: true };
+  if (data.end === 'interrupted') return { word: 'Interrupted', good: false };
+  return { word: data.end === 'failed' ? 'Failed' : 'Not clean', good: false };
+}
+
+/** Everything that keeps the run from being clean, a sentence each. */
+export function findings(data: ReportData): string[] {
+  const failure = data.failure === undefined ? [] : [data.failure];
+  return [...failure, ...data.verdict.violations, ...data.incidents];
+}
+
+export interface Recovery {
+  kind: string;
+  count: number;
+  /** ms from the fault to the next acknowledgement of something published after it. */
+  ack: Spread | undefined;
+  /** ms from the fault to the next delivery, of the slowest subscription. */
+  delivery: Spread | undefined;
+  /** Faults after which there was no acknowledgement any more. */
+  unanswered: number;
+}
+
+export interface Spread {
+  p50: number;
+  p95: number;
+  max: number;
+}
+
+/** How long it took after each kind of fault, in the order in which the kinds first came. */
+export function recoveries(data: ReportData): Recovery[] {
+  return [...new Set(data.faults.map((fault) => fault.kind))].map((kind) => {
+    const faults = data.faults.filter((fault) => fault.kind === kind);
+    const acks = faults.map((fault) => fault.toNextAck).filter((ms) => ms !== undefined);
+    const deliveries = faults.map((fault) => slowestDelivery(fault)).filter((ms) => ms !== undefined);
+    return {
+      kind,
+      count: faults.length,
+      ack: spread(acks),
+      delivery: spread(deliveries),
+      unanswered: faults.length - acks.length,
+    };
+  });
+}
+
+/** Undefined when some subscription had none. */
+export function slowestDelivery({
+  toNextDelivery,
+}: {
+  toNextDelivery: Record<string, number | undefined>;
+}): number | undefined {
+  const all = Object.values(toNextDelivery);
+  const there = all.filter((ms) => ms !== undefined);
+  return there.length === 0 || there.length < all.length ? undefined : Math.max(...there);
+}
+
+function spread(values: readonly number[]): Spread | undefined {
+  const [p50, p95] = [percentile(values, 0.5), percentile(values, 0.95)];
+  return p50 === undefined || p95 === undefined ? undefined : { p50, p95, max: Math.max(...values) };
+}
