@@ -2,8 +2,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../errors.js';
 import { checkClusterOptions, type CheckedClusterOptions, type ClusterOptions } from './cluster-options.js';
-import type { ClusterMode } from './config.js';
+import type { ClusterMode, StoreKind } from './config.js';
 import { ServerStartError } from './errors.js';
+import type { Channelz } from './monitor.js';
 import type { Cut, Network } from './network.js';
 import { NOT_PROXIED, StanNode } from './node.js';
 import type { Proxy } from './proxy.js';
@@ -34,6 +35,7 @@ export interface WaitingOptions {
  */
 export class StanCluster {
   readonly mode: ClusterMode;
+  readonly store: StoreKind;
   readonly clusterId: string;
   /** Configuration, stores, Raft logs. */
   readonly dir: string;
@@ -51,6 +53,7 @@ export class StanCluster {
     const { network, security } = site;
     this.#site = site;
     this.mode = options.mode;
+    this.store = options.store;
     this.clusterId = options.clusterId;
     this.dir = site.dir;
     this.connectOptions = { clusterId: options.clusterId, ...security.connectOptions };
@@ -109,6 +112,11 @@ export class StanCluster {
       await cluster.#end('kill');
       throw error;
     }
+  }
+
+  /** Whether there are proxies, to be broken. */
+  get proxied(): boolean {
+    return this.#site.network !== undefined;
   }
 
   /** Where clients connect. */
@@ -239,6 +247,30 @@ export class StanCluster {
     throw new InvalidArgumentError('node', `${describeNode(node)} is not a node of this cluster`);
   }
 
+  /**
+   * Resolves when every node that runs and is not paused has stored what the leader had stored at the call. The moment
+   * from which a node's store may be lost without losing a message.
+   * @throws TimeoutError
+   */
+  async replicated(options: WaitingOptions = {}): Promise<void> {
+    const { timeout = 15_000 } = options;
+    const leader = await this.leader(options);
+    const members = this.nodes.filter((node) => node !== leader && node.running && !node.paused);
+    if (this.mode !== 'clustered' || members.length === 0) return;
+    const wanted = await waitFor(() => lastSequences(leader), { timeout, what: () => 'the leader says nothing' });
+    const behind = new Set(members);
+    await waitFor(
+      async () => {
+        for (const node of behind) {
+          const has = await lastSequences(node);
+          if (has && [...wanted].every(([channel, last]) => (has.get(channel) ?? 0) >= last)) behind.delete(node);
+        }
+        return behind.size === 0 ? true : undefined;
+      },
+      { timeout, what: () => `not all messages have reached ${[...behind].map((node) => node.name).join(', ')}` },
+    );
+  }
+
   #overview(): string {
     return this.nodes
       .map((node) => {
@@ -295,4 +327,10 @@ export class StanCluster {
 
 function describeNode(node: unknown): string {
   return node instanceof StanNode ? `node '${node.name}'` : String(node);
+}
+
+/** Of each channel the last sequence this node has stored. */
+async function lastSequences(node: StanNode): Promise<Map<string, number> | undefined> {
+  const page = await node.monitor.get<{ channels?: Channelz[] }>('/streaming/channelsz?subs=1&limit=100000');
+  return page && new Map(page.channels?.map(({ name, last_seq }) => [name, last_seq]));
 }

@@ -37,6 +37,18 @@ export type {
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
 export { Monitor } from './monitor.js';
 export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
+export { Nemesis, type KillableClient, type NemesisOptions, type TimelineEntry } from './nemesis/nemesis.js';
+export {
+  checkFaultKinds,
+  describeFault,
+  FAULT_KINDS,
+  planFaults,
+  possibleFaults,
+  type FaultKind,
+  type FaultPlanOptions,
+  type PlannedFault,
+  type Target,
+} from './nemesis/plan.js';
 export type { Cut } from './network.js';
 export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
 export type { Direction, Toxic, ToxicKind } from './toxics.js';

@@ -315,15 +315,50 @@ describe('testing: the continuity checker', () => {
     const verdict = history.judge(30_000);
     assert.deepEqual(verdict.publishers[0]?.longestStall, { ms: 300, at: 10_400 });
     assert.deepEqual(verdict.subscriptions[0]?.longestStall, { ms: 350, at: 10_450 });
-    assert.deepEqual(verdict.faults, [
-      { name: 'kill a', at: 10_000, until: 11_000, toNextAck: 400, toNextDelivery: { s: 450 } },
-      { name: 'the last', at: 20_000, until: undefined, toNextAck: undefined, toNextDelivery: {} },
-    ]);
+    const [first, last] = verdict.faults;
+    assert.deepEqual(first, {
+      name: 'kill a',
+      at: 10_000,
+      until: 11_000,
+      toNextAck: 400,
+      ackStall: 300,
+      toNextDelivery: { s: 450 },
+      deliveryStall: { s: 350 },
+    });
+    assert.deepEqual(last, {
+      name: 'the last',
+      at: 20_000,
+      until: undefined,
+      toNextAck: undefined,
+      ackStall: 0,
+      toNextDelivery: { s: undefined },
+      deliveryStall: { s: 0 },
+    });
     publisher.attempt(30_000);
     assert.deepEqual(history.judge(35_000).publishers[0]?.longestStall, { ms: 5000, at: 35_000 });
     assert.deepEqual(history.judge(35_000).subscriptions[0]?.longestStall, { ms: 5000, at: 35_000 });
+    // What is still waited for counts, from the fault on.
+    const { ackStall, deliveryStall } = history.judge(35_000).faults[1]!;
+    assert.deepEqual([ackStall, deliveryStall], [5000, { s: 5000 }]);
     publisher.settle(4, 'unknown', 36_000); // nobody waits for it any more
     assert.deepEqual(history.judge(40_000).subscriptions[0]?.longestStall, { ms: 6000, at: 36_000 });
+  });
+
+  it('tells how long a fault was felt, by each, until something of after it has come', () => {
+    const history = new History();
+    const [one, two] = [history.publisher('one'), history.publisher('two')];
+    const step = (publisher: typeof one, at: number, acknowledged: number) =>
+      publisher.settle(publisher.attempt(at), 'acknowledged', acknowledged);
+    const queued = one.attempt(90);
+    const fault = history.fault('cut one off', 100);
+    step(two, 110, 115); // felt nothing
+    fault.mended(500);
+    one.settle(queued, 'acknowledged', 900); // published before: the wait is still the fault's
+    step(one, 910, 1500);
+    step(one, 2000, 9000); // another story
+    const [told] = history.judge(10_000).faults;
+    assert.equal(told?.toNextAck, 15);
+    assert.equal(told.ackStall, 800);
   });
 
   it('counts what is owed as it goes, and comes to what the verdict finds', () => {

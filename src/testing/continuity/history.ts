@@ -4,6 +4,7 @@
  */
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
 import { Column } from './column.js';
+import { FaultWatch, type FaultRecord } from './fault-watch.js';
 import { checkPublisherName, decodeValue } from './value.js';
 import {
   violationsOf,
@@ -45,11 +46,6 @@ export interface Receipt {
   life?: number;
 }
 
-interface FaultRecord extends FaultVerdict {
-  /** By index of the publisher: its first counter after the fault. */
-  readonly marks: readonly number[];
-}
-
 export class History {
   readonly #publishers = new Map<string, PublisherHistory>();
   readonly #subscriptions = new Map<string, SubscriptionHistory>();
@@ -77,12 +73,14 @@ export class History {
 
   /** A fault begins. Returns how to say that it was mended. */
   fault(name: string, at: number): { mended(at: number): void } {
-    const marks = [...this.#publishers.values()].map((publisher) => publisher.next);
-    const record: FaultRecord = { name, at, until: undefined, toNextAck: undefined, toNextDelivery: {}, marks };
+    const next = (): number[] => [...this.#publishers.values()].map((publisher) => publisher.next);
+    const record: FaultRecord = { name, at, until: undefined, begun: next(), mended: undefined };
     this.#faults.push(record);
     return {
       mended: (until) => {
-        record.until ??= until;
+        if (record.mended) return;
+        record.until = until;
+        record.mended = next();
       },
     };
   }
@@ -119,10 +117,26 @@ export class History {
       ordering: options.ordering ?? 'pipelined',
       publishers,
       subscriptions,
-      faults: this.#faults.map(({ marks: _marks, ...fault }) => ({
-        ...fault,
-        toNextDelivery: { ...fault.toNextDelivery },
-      })),
+      faults: this.#faults.map((fault, i) => this.#judgeFault(fault, i, at)),
+    };
+  }
+
+  #judgeFault({ name, at, until }: FaultRecord, index: number, now: number): FaultVerdict {
+    const publishers = [...this.#publishers.values()];
+    const subscriptions = [...this.#subscriptions.values()];
+    const answers = publishers.map((publisher) => publisher.faultWatch.next(index)).filter((ms) => ms !== undefined);
+    return {
+      name,
+      at,
+      until,
+      toNextAck: answers.length > 0 ? Math.min(...answers) : undefined,
+      ackStall: Math.max(0, ...publishers.map((publisher) => publisher.stallIn(index, now))),
+      toNextDelivery: Object.fromEntries(
+        subscriptions.map((subscription) => [subscription.name, subscription.faultWatch.next(index)]),
+      ),
+      deliveryStall: Object.fromEntries(
+        subscriptions.map((subscription) => [subscription.name, subscription.stallIn(index, now)]),
+      ),
     };
   }
 }
@@ -132,7 +146,8 @@ export class PublisherHistory {
   /** @internal */
   readonly index: number;
   readonly #subscriptions: ReadonlyMap<string, SubscriptionHistory>;
-  readonly #faults: readonly FaultRecord[];
+  /** @internal */
+  readonly faultWatch: FaultWatch;
   readonly #states = new Column(Uint8Array);
   readonly #attempts = new Column(Float64Array);
   readonly #counts: Record<Outcome, number> = {
@@ -143,8 +158,6 @@ export class PublisherHistory {
     abandoned: 0,
   };
   readonly #stall = new StallWatch();
-  /** Faults before it have had their acknowledgement from this publisher, or from another. */
-  #faultsSeen = 0;
   #next = 0;
   #pending = 0;
   #settledTwice = 0;
@@ -159,7 +172,7 @@ export class PublisherHistory {
     this.name = name;
     this.index = index;
     this.#subscriptions = subscriptions;
-    this.#faults = faults;
+    this.faultWatch = new FaultWatch(faults);
   }
 
   /** The counter of its next attempt. */
@@ -202,8 +215,8 @@ export class PublisherHistory {
     this.#pending--;
     for (const subscription of this.#subscriptions.values()) subscription.settled(this, counter, outcome, at);
     if (outcome === 'acknowledged') {
+      this.faultWatch.came(this.index, counter, at, this.#stall.since);
       this.#stall.progress(at, this.#pending > 0);
-      this.#answerFaults(counter, at);
     } else {
       this.#stall.wait(at);
     }
@@ -215,6 +228,11 @@ export class PublisherHistory {
     for (let counter = 0; counter < this.#next; counter++) {
       if (this.#states.get(counter) === PENDING) this.settle(counter, 'abandoned', at);
     }
+  }
+
+  /** @internal */
+  stallIn(fault: number, now: number): number {
+    return this.faultWatch.stall(fault, now, this.#pending > 0 ? this.#stall.since : Number.POSITIVE_INFINITY);
   }
 
   /** @internal What is known of this attempt. */
@@ -237,15 +255,6 @@ export class PublisherHistory {
       longestStall: this.#stall.longest(at, this.#pending > 0),
     };
   }
-
-  #answerFaults(counter: number, at: number): void {
-    for (let i = this.#faultsSeen; i < this.#faults.length; i++) {
-      const fault = this.#faults[i] as FaultRecord;
-      if (counter < (fault.marks[this.index] ?? 0)) return; // sent before it: so before all later ones
-      fault.toNextAck ??= at - fault.at;
-      this.#faultsSeen = i + 1;
-    }
-  }
 }
 
 /** Of one publisher, as one subscription sees it. */
@@ -267,7 +276,8 @@ export class SubscriptionHistory {
   readonly kind: SubscriptionKind;
   readonly #fromReady: boolean;
   readonly #publishers: ReadonlyMap<string, PublisherHistory>;
-  readonly #faults: readonly FaultRecord[];
+  /** @internal */
+  readonly faultWatch: FaultWatch;
   readonly #seen = new Map<PublisherHistory, Seen>();
   readonly #stall = new StallWatch();
   /** What was at each sequence: the publisher's index + 1, the counter, and who has handled it. */
@@ -278,7 +288,6 @@ export class SubscriptionHistory {
   };
   readonly #examples: SubscriptionVerdict['examples'] = {};
   #ready = false;
-  #faultsSeen = 0;
   /** Acknowledged, and not yet handed over. */
   #owed = 0;
   /** Published (and not rejected), and not yet handed over. */
@@ -304,7 +313,7 @@ export class SubscriptionHistory {
     this.kind = settings.kind;
     this.#fromReady = settings.from === 'ready';
     this.#publishers = publishers;
-    this.#faults = faults;
+    this.faultWatch = new FaultWatch(faults);
   }
 
   /** Acknowledged, and not yet handed to it. */
@@ -379,8 +388,8 @@ export class SubscriptionHistory {
       if (state === ACKNOWLEDGED) this.#owed--;
       if (state === ACKNOWLEDGED || state === PENDING) this.#awaited--;
     }
+    this.faultWatch.came(publisher.index, counter, at, this.#stall.since);
     this.#stall.progress(at, this.#awaited > 0);
-    this.#answerFaults(publisher, counter, at);
   }
 
   /** Notes what is at this sequence. False: it is a message that was handed over before. */
@@ -462,6 +471,12 @@ export class SubscriptionHistory {
     };
   }
 
+  /** @internal */
+  stallIn(fault: number, now: number): number {
+    const waits = this.#ready && this.#awaited > 0;
+    return this.faultWatch.stall(fault, now, waits ? this.#stall.since : Number.POSITIVE_INFINITY);
+  }
+
   get #isGroup(): boolean {
     return this.kind === 'queue' || this.kind === 'durable-queue';
   }
@@ -476,15 +491,6 @@ export class SubscriptionHistory {
     return seen;
   }
 
-  #answerFaults(publisher: PublisherHistory, counter: number, at: number): void {
-    for (let i = this.#faultsSeen; i < this.#faults.length; i++) {
-      const fault = this.#faults[i] as FaultRecord;
-      if (counter < (fault.marks[publisher.index] ?? 0)) return;
-      fault.toNextDelivery[this.name] ??= at - fault.at;
-      this.#faultsSeen = i + 1;
-    }
-  }
-
   #example(kind: keyof SubscriptionVerdict['examples'], text: string): void {
     const list = (this.#examples[kind] ??= []);
     if (list.length < MAX_EXAMPLES) list.push(text);
@@ -495,6 +501,11 @@ export class SubscriptionHistory {
 class StallWatch {
   #since = Number.POSITIVE_INFINITY;
   #longest: Stall = { ms: 0, at: 0 };
+
+  /** Since when something is owed, or nothing has come that was. Infinity: nothing is owed. */
+  get since(): number {
+    return this.#since;
+  }
 
   owedSince(at: number): void {
     this.#since = at;

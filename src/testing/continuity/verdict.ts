@@ -79,10 +79,17 @@ export interface FaultVerdict {
   at: number;
   /** Undefined: it was a moment, or was never mended. */
   until: number | undefined;
-  /** ms to the next acknowledgement of something published after the fault. Undefined: there was none. */
+  /**
+   * ms to the next acknowledgement of something published after the fault, of whichever publisher. Where publishes queue up
+   * behind each other, those from before it come first. Undefined: there was none.
+   */
   toNextAck: number | undefined;
+  /** The longest that a publisher waited for an acknowledgement from the fault on until it was over, in ms. */
+  ackStall: number;
   /** For each subscription: ms to the next delivery of something published after the fault. */
   toNextDelivery: Record<string, number | undefined>;
+  /** For each subscription: the longest it waited for a delivery from the fault on until it was over, in ms. */
+  deliveryStall: Record<string, number>;
 }
 
 export interface Verdict {

@@ -1,0 +1,358 @@
+/** Carries a plan of faults out on a cluster, and mends everything it broke. */
+import { describe, InvalidArgumentError, TimeoutError } from '../../errors.js';
+import type { StanCluster } from '../cluster.js';
+import type { StanNode } from '../node.js';
+import { sleep } from '../wait.js';
+import { describeFault, PROXIED_FAULTS, type PlannedFault } from './plan.js';
+
+/** A client in a process of its own. */
+export interface KillableClient {
+  name: string;
+  /** Kills the process. Resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Starts it again. Resolves when it is at work. */
+  start(): Promise<void>;
+}
+
+/** What happened when. */
+export interface TimelineEntry {
+  /** ms, on the run's own clock. */
+  at: number;
+  /** The fault's number in the plan. */
+  id: number;
+  event: 'begin' | 'mend' | 'mended' | 'skipped';
+  kind: PlannedFault['kind'];
+  /** Names of the nodes or of the client it befalls. */
+  whom: readonly string[];
+  /** For people: one line. */
+  text: string;
+}
+
+export interface NemesisOptions {
+  /** The clock of the timeline, in ms. Default `performance.now`. */
+  now?: () => number;
+  /** Is told of every fault as it begins; the answer's `mended` is called when it is over. As `ContinuityChecker.fault`. */
+  onFault?: (name: string) => { mended(): void };
+  /** Is told of everything as it happens. */
+  onEvent?: (entry: TimelineEntry) => void;
+  /** For the fault `client-kill`. */
+  clients?: readonly KillableClient[];
+  /** Ends the run: what is broken is mended, and {@link Nemesis.run} resolves. */
+  signal?: AbortSignal;
+}
+
+/** A fault under way. */
+interface Ongoing {
+  readonly fault: PlannedFault;
+  readonly whom: readonly string[];
+  /** Resolves when it is mended and the cluster has got over it. */
+  readonly over: Promise<void>;
+}
+
+/** How long a cluster may take to be whole again. */
+const RECOVERY = 60_000;
+
+export class Nemesis {
+  readonly timeline: TimelineEntry[] = [];
+  readonly #cluster: StanCluster;
+  readonly #options: NemesisOptions;
+  readonly #now: () => number;
+  readonly #ongoing = new Set<Ongoing>();
+  #begun = 0;
+  #failure: unknown;
+
+  constructor(cluster: StanCluster, options: NemesisOptions = {}) {
+    this.#cluster = cluster;
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** How many faults have begun. */
+  get begun(): number {
+    return this.#begun;
+  }
+
+  /** What is broken at this moment. */
+  get current(): readonly string[] {
+    return [...this.#ongoing].map(({ fault, whom }) => `${fault.kind} ${whom.join(', ')}`);
+  }
+
+  /**
+   * Carries the faults out until there are no more or the signal comes, and resolves when everything is mended and the
+   * cluster is whole. Rejects when it cannot be made whole; it is mended as far as it can be.
+   */
+  async run(plan: Iterable<PlannedFault>): Promise<void> {
+    try {
+      for (const fault of plan) {
+        if (!fault.overlaps) await this.#allOver();
+        if (this.#ended) break;
+        await this.#pause(fault.gap);
+        if (this.#ended) break;
+        await this.#begin(fault);
+      }
+    } catch (error) {
+      this.#failure ??= error;
+    }
+    await this.#allOver();
+    if (this.#failure !== undefined) throw this.#failure as Error;
+  }
+
+  get #ended(): boolean {
+    return this.#failure !== undefined || (this.#options.signal?.aborted ?? false);
+  }
+
+  /** Everything is mended, and the cluster is whole. */
+  async #allOver(): Promise<void> {
+    while (this.#ongoing.size > 0) await Promise.all([...this.#ongoing].map(({ over }) => over));
+    try {
+      await this.#cluster.settled({ timeout: RECOVERY });
+    } catch (error) {
+      this.#failure ??= error;
+    }
+  }
+
+  async #begin(fault: PlannedFault): Promise<void> {
+    const act = await this.#choose(fault);
+    if ('skipped' in act) {
+      this.#tell(fault, 'skipped', [], `${describeFault(fault)} is skipped: ${act.skipped}`);
+      return;
+    }
+    const { whom } = act;
+    await act.prepare?.();
+    this.#begun++;
+    this.#tell(fault, 'begin', whom, `${describeFault(fault)}: ${whom.join(', ')}`);
+    const told = this.#options.onFault?.(`${fault.kind} ${whom.join(', ')}`);
+    const ongoing: Ongoing = {
+      fault,
+      whom,
+      over: this.#carryOut(fault, act)
+        .catch((error: unknown) => {
+          this.#failure ??= new Error(`fault ${describeFault(fault)} (${whom.join(', ')}): ${describe(error)}`, {
+            cause: error,
+          });
+        })
+        .finally(() => {
+          told?.mended();
+          this.#ongoing.delete(ongoing);
+          this.#tell(fault, 'mended', whom, `#${fault.id} ${fault.kind} is over: ${whom.join(', ')}`);
+        }),
+    };
+    this.#ongoing.add(ongoing);
+  }
+
+  async #carryOut(fault: PlannedFault, act: Act): Promise<void> {
+    try {
+      await act.break();
+      await this.#pause(fault.duration);
+    } finally {
+      this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${act.whom.join(', ')}`);
+      await act.mend();
+    }
+  }
+
+  /** Whom it befalls now, and what is to be done. */
+  async #choose(fault: PlannedFault): Promise<Act | { skipped: string }> {
+    if (fault.kind === 'client-kill') return this.#clientAct(fault);
+    if (PROXIED_FAULTS.has(fault.kind) && !this.#cluster.proxied) {
+      throw new InvalidArgumentError('plan', `fault '${fault.kind}' needs a cluster with { proxied: true }`);
+    }
+    if (fault.target === 'all') return this.#wholeAct(fault);
+    const node = await this.#nodeFor(fault);
+    return node ? this.#nodeAct(fault, node) : { skipped: 'there is no node left to do it to' };
+  }
+
+  /** One that nothing else befalls at the moment. */
+  async #nodeFor(fault: PlannedFault): Promise<StanNode | undefined> {
+    const taken = new Set([...this.#ongoing].flatMap(({ whom, fault: { target } }) => (target === 'all' ? [] : whom)));
+    const free = this.#cluster.nodes.filter((node) => node.running && !node.paused && !taken.has(node.name));
+    const chosen = (nodes: readonly StanNode[]): StanNode | undefined =>
+      nodes[Math.min(Math.floor(fault.choice * nodes.length), nodes.length - 1)];
+    if (fault.target === 'attached') {
+      return chosen(free.filter((node) => node.proxy.stats.connections > 0)) ?? chosen(free);
+    }
+    const leader = await this.#cluster.findLeader();
+    const isLeader = (node: StanNode): boolean => node === leader;
+    const wanted = free.filter((node) => isLeader(node) === (fault.target === 'leader'));
+    return chosen(wanted) ?? chosen(free);
+  }
+
+  #nodeAct(fault: PlannedFault, node: StanNode): Act {
+    const whom = [node.name];
+    const start = async (): Promise<void> => {
+      await node.start({ timeout: RECOVERY });
+      await this.#whole();
+    };
+    switch (fault.kind) {
+      case 'kill':
+        return { whom, break: () => node.kill(), mend: start };
+      case 'stop':
+        return { whom, break: () => stop(node), mend: start };
+      case 'pause':
+        return {
+          whom,
+          break: () => node.pause(),
+          mend: async () => {
+            await node.resume();
+            await this.#whole();
+          },
+        };
+      case 'wipe':
+        return {
+          whom,
+          // What only this node has would be gone for good: no cluster survives that.
+          prepare: () => this.#cluster.replicated({ timeout: RECOVERY }),
+          break: async () => {
+            await node.kill();
+            await node.wipe();
+          },
+          mend: async () => {
+            await start();
+            await this.#cluster.replicated({ timeout: RECOVERY });
+          },
+        };
+      case 'partition': {
+        let heal = (): void => {};
+        return {
+          whom,
+          break: async () => {
+            const others = this.#cluster.nodes.filter((other) => other !== node);
+            const [one, other] = fault.direction === 'in' ? [others, [node]] : [[node], others];
+            const oneWay = fault.direction !== 'both';
+            const cut = await this.#cluster.partition(one, other, { oneWay });
+            const clients = fault.clients ? node.proxy.add({ type: 'stall' }) : undefined;
+            heal = () => {
+              cut.heal();
+              clients?.remove();
+            };
+          },
+          mend: async () => {
+            heal();
+            await this.#whole();
+          },
+        };
+      }
+      case 'black-hole': {
+        let heal = (): void => {};
+        return {
+          whom,
+          break: async () => {
+            const hole = node.proxy.add({ type: 'timeout' });
+            heal = () => hole.remove();
+          },
+          mend: async () => heal(),
+        };
+      }
+      default:
+        throw new InvalidArgumentError('plan', `fault '${fault.kind}' does not befall a single node`);
+    }
+  }
+
+  #wholeAct(fault: PlannedFault): Act {
+    const { nodes } = this.#cluster;
+    const whom = nodes.map((node) => node.name);
+    switch (fault.kind) {
+      case 'reset':
+        return {
+          whom,
+          break: async () => {
+            for (const node of nodes) node.proxy.resetConnections();
+          },
+          mend: async () => {},
+        };
+      case 'slow': {
+        const heals: (() => void)[] = [];
+        return {
+          whom,
+          break: async () => {
+            for (const { proxy } of nodes) {
+              const toxics = [
+                proxy.add({ type: 'latency', latency: fault.latency, jitter: fault.jitter }),
+                ...(fault.rate === undefined ? [] : [proxy.add({ type: 'bandwidth', rate: fault.rate })]),
+              ];
+              for (const toxic of toxics) heals.push(() => toxic.remove());
+            }
+          },
+          mend: async () => {
+            for (const heal of heals) heal();
+          },
+        };
+      }
+      case 'rolling-restart':
+        return {
+          whom,
+          break: async () => {
+            for (const node of nodes) {
+              await stop(node);
+              await node.start({ timeout: RECOVERY });
+              await this.#whole();
+              await this.#pause(fault.pauseBetween);
+            }
+          },
+          mend: () => this.#startAll(),
+        };
+      case 'full-outage':
+        return {
+          whom,
+          break: async () => {
+            await Promise.all(nodes.map((node) => (fault.by === 'kill' ? node.kill() : stop(node))));
+          },
+          mend: () => this.#startAll(),
+        };
+      default:
+        throw new InvalidArgumentError('plan', `fault '${fault.kind}' does not befall a whole cluster`);
+    }
+  }
+
+  #clientAct(fault: PlannedFault): Act | { skipped: string } {
+    const taken = new Set([...this.#ongoing].flatMap(({ whom }) => whom));
+    const free = (this.#options.clients ?? []).filter(({ name }) => !taken.has(name));
+    const client = free[Math.min(Math.floor(fault.choice * free.length), free.length - 1)];
+    if (!client) return { skipped: 'there is no client left to kill' };
+    return { whom: [client.name], break: () => client.kill(), mend: () => client.start() };
+  }
+
+  async #startAll(): Promise<void> {
+    await Promise.all(this.#cluster.nodes.map((node) => node.start({ timeout: RECOVERY })));
+    await this.#whole();
+  }
+
+  /** The last one to be mended sees the cluster whole; before, it cannot be. */
+  async #whole(): Promise<void> {
+    if (this.#ongoing.size > 1) return;
+    await this.#cluster.settled({ timeout: RECOVERY });
+  }
+
+  /** Ends early when the run does. */
+  async #pause(ms: number): Promise<void> {
+    const deadline = performance.now() + ms;
+    while (!this.#ended) {
+      const left = deadline - performance.now();
+      if (left <= 0) return;
+      await sleep(Math.min(left, 50));
+    }
+  }
+
+  #tell(fault: PlannedFault, event: TimelineEntry['event'], whom: readonly string[], text: string): void {
+    const entry: TimelineEntry = { at: this.#now(), id: fault.id, event, kind: fault.kind, whom, text };
+    this.timeline.push(entry);
+    this.#options.onEvent?.(entry);
+  }
+}
+
+/** A server may hang in its own shutdown. Whoever operates it kills it then, and so does this. */
+async function stop(node: StanNode): Promise<void> {
+  try {
+    await node.stop({ timeout: 5000 });
+  } catch (error) {
+    if (!(error instanceof TimeoutError)) throw error;
+  }
+}
+
+interface Act {
+  whom: readonly string[];
+  /** What has to be so before the fault begins. */
+  prepare?: () => Promise<void>;
+  break: () => Promise<void>;
+  /** Called also when breaking failed. */
+  mend: () => Promise<void>;
+}
