@@ -234,13 +234,11 @@ export class Outbox {
   #park(entry: Entry, held: Lane): void {
     (entry.list as Entries).remove(entry);
     held.returned.insert(entry);
-    entry.lane = held;
     this.#refresh(this.#main);
   }
 
   /** 'pipelined': back to its place. Whatever was sent or parked once is older than what is fresh in the main lane. */
   #unpark(held: Lane): void {
-    for (let entry = held.returned.head; entry !== undefined; entry = entry.next) entry.lane = this.#main;
     this.#main.returned.merge(held.returned);
     this.#lanes.delete(held.channel);
   }

@@ -455,7 +455,8 @@ export class Publisher {
     const trouble = (entry.trouble ??= new Trouble());
     if (!maybeStored(text)) trouble.refused++;
     const kind = refusal(text);
-    if (this.#probe?.sending === sending) {
+    const probe = this.#probeUnderWay() ? this.#probe : undefined;
+    if (probe?.sending === sending) {
       this.#probe = undefined;
       this.#probeAgain = true;
     }
@@ -465,9 +466,10 @@ export class Publisher {
     }
     trouble.unregistered = 0;
     if (kind === 'refused' && !sending.probe) session.heardAck(this.#now() - sending.at);
-    // The answer to another sending of it is still to come, or it does not matter any more.
-    const current = entry.list === this.#outbox.inFlight && this.#probe?.entry !== entry;
-    if (!current || (!sending.probe && entry.sending !== sending)) return;
+    if (entry.list !== this.#outbox.inFlight) return;
+    // The answer to a later sending of it is still to come.
+    const last = probe?.entry === entry ? probe.sending : (entry.sending as Sending);
+    if (last.number > sending.number) return;
     if (kind === 'leaderless') this.#leaderlessRefused(entry, session);
     else this.#messageRefused(entry, trouble, text);
   }

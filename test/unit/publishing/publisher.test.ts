@@ -673,7 +673,9 @@ describe('Publisher: signal', () => {
     const [sent, unsent] = ['1', '2'].map((text) => publisher.publish('a', text, { signal }));
     const other = publisher.publish('a', '3');
     assert.ok(sent && unsent);
-    ignore(sent, unsent);
+    const order: string[] = [];
+    sent.catch(() => order.push('sent'));
+    unsent.catch(() => order.push('unsent'));
     controller.abort('why not');
     const errors = [await errorOf(sent), await errorOf(unsent)];
     assert.deepEqual(
@@ -683,6 +685,7 @@ describe('Publisher: signal', () => {
         ['not-sent', 'why not'],
       ],
     );
+    assert.deepEqual(order, ['sent', 'unsent']);
     assert.deepEqual(session.texts, ['1', '3']);
     session.answer(1);
     await ackOf(other);
@@ -937,6 +940,16 @@ describe('Publisher: answers with an error', () => {
     assert.deepEqual(session.texts, ['1', '2', '3', '1', '2']);
     session.answer(4);
     assert.deepEqual(session.texts, ['1', '2', '3', '1', '2', '1', '3'], 'now 3 is known to be lost, and goes after 1');
+  });
+
+  it('the next one in flight is probed at once when the error was the message’s own', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2', '3']) void publisher.publish('a', text);
+    publisher.pause();
+    publisher.resume();
+    session.answer(3, 'too many channels');
+    assert.deepEqual(session.texts, ['1', '2', '3', '1', '2']);
   });
 
   it('an error of the first sending of a probed message waits for what the probe brings', async () => {

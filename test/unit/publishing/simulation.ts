@@ -301,6 +301,11 @@ export class Simulation {
       this.#probe = index;
     } else {
       assert.ok(!this.#probing(this.#probe), 'handed over while a probe is under way');
+      assert.ok(
+        !this.#probeAgain || !this.messages.some((other) => this.#staysInFlight(other)),
+        'a new probe is due first',
+      );
+      this.#probeAgain = false;
       this.#checkTurn(message, now);
       message.inFlight = true;
       message.lastSend = index;
@@ -368,14 +373,17 @@ export class Simulation {
     const message = this.#onWire.get(index) as Message;
     if (maybeStored && stored) this.#store(message, index);
     this.#lastErrorAt = this.time.now();
-    const probed = this.#probe !== undefined && this.#onWire.get(this.#probe) === message && this.#probe !== index;
-    const isProbe = this.#probeIndices.has(index);
+    const probed =
+      this.#probing(this.#probe) &&
+      this.#probe !== undefined &&
+      this.#onWire.get(this.#probe) === message &&
+      this.#probe !== index;
     if (this.#probe === index) {
+      this.#probeAgain = this.#probing(index);
       this.#probe = undefined;
-      this.#probeAgain = true;
     }
     if (kind === 'unregistered') message.limbo = true;
-    else if (this.#isInFlight(message) && !probed && (isProbe || message.lastSend === index)) {
+    else if (this.#isInFlight(message) && !probed && message.lastSend <= index) {
       message.inFlight = false;
       if (kind === 'refused') {
         message.limbo = true;
@@ -556,6 +564,7 @@ export class Simulation {
   #checkProgress(): void {
     const { pending, inFlight } = this.publisher.stats;
     if (this.#session?.alive !== true || this.#paused || this.#probing(this.#probe)) return;
+    assert.ok(!this.#probeAgain || inFlight === 0 || this.time.now() <= this.#lastErrorAt + 1002, 'no new probe');
     if (inFlight === this.#plan.maxInFlight || this.time.now() <= this.#lastErrorAt + 1002) return;
     const admitted = this.messages.filter(({ outcome }) => outcome === undefined).slice(0, pending);
     for (const message of admitted) {
