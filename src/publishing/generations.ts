@@ -12,7 +12,7 @@ export class Generations {
   #oldest = new Generation();
   /** The one that new messages belong to. */
   current = this.#oldest;
-  /** The one before it, if that is not settled. */
+  /** The one before it. */
   #previous: Generation | undefined = undefined;
 
   /** Resolves when everything that belongs to the current generation or an earlier one is settled. */
@@ -34,7 +34,6 @@ export class Generations {
     while (this.#oldest.open === 0 && this.#oldest.next !== undefined) {
       this.#oldest.resolve?.();
       this.#oldest = this.#oldest.next;
-      if (this.#oldest === this.current) this.#previous = undefined;
     }
   }
 }

@@ -26,7 +26,7 @@ describe('Generations', () => {
               generations.settled(message.generation);
             }
           }
-          for (let turn = 0; turn < 3; turn++) await null;
+          for (let turn = 0; turn < 3; turn++) await Promise.resolve();
           for (const { upTo, done } of flushes) assert.equal(done, !messages.slice(0, upTo).some(({ open }) => open));
         }
       }),

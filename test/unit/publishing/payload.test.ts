@@ -7,6 +7,8 @@ describe('Payloads', () => {
     const payload = fc.oneof(
       fc.string({ unit: 'binary', maxLength: 50 }),
       fc.uint8Array({ maxLength: 50 }),
+      fc.integer({ min: 800, max: 2048 }).map((n) => 'a'.repeat(n)),
+      fc.integer({ min: 800, max: 2048 }).map((n) => new Uint8Array(n).fill(n)),
       fc.integer({ min: 1, max: 9000 }).map((n) => 'é'.repeat(n)),
       fc.integer({ min: 1, max: 9000 }).map((n) => 'e'.repeat(n)),
       fc.integer({ min: 1, max: 9000 }).map((n) => new Uint8Array(n).fill(n)),

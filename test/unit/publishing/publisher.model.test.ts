@@ -54,7 +54,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   },
   {
     weight: 8,
-    arbitrary: fc.constantFrom('pause', 'resume', 'resume', 'probe', 'flush').map((op) => ({ op }) as Command),
+    arbitrary: fc.constantFrom('pause', 'resume', 'resume', 'probe', 'flush').map((op) => ({ op })),
   },
   {
     weight: 5,

@@ -106,8 +106,8 @@ export class Simulation {
   /** What is on its way to the leader: indices of sendings. */
   #wire: number[] = [];
   #stuck: number[] = [];
-  #onWire = new Map<number, Message>();
-  #probeIndices = new Set<number>();
+  readonly #onWire = new Map<number, Message>();
+  readonly #probeIndices = new Set<number>();
   #probe: number | undefined;
   #probeAsked = false;
   /** The last one was answered with an error, so there may be another. */
@@ -115,7 +115,7 @@ export class Simulation {
   #paused = false;
   #stopped = false;
   #lastErrorAt = -Infinity;
-  #refusedAt = new Map<string, number>();
+  readonly #refusedAt = new Map<string, number>();
   #instant = 0;
   #suddenDeath = false;
 
@@ -494,7 +494,7 @@ export class Simulation {
   }
 
   async #check(): Promise<void> {
-    for (let turn = 0; turn < 6; turn++) await null;
+    for (let turn = 0; turn < 6; turn++) await Promise.resolve();
     const { publisher, messages } = this;
     if (this.bugs.length > 0) throw this.bugs[0] as Error;
     for (const message of messages) {
