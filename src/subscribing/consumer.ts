@@ -315,6 +315,7 @@ export class Consumer {
         break;
       case 'done':
         this.#counters.duplicatesDropped++;
+        this.#knowledge.noteReceived(sequence, now);
         this.#placement.ack(sequence);
         if (redelivered) this.#noteUnread(sequence);
         return;

@@ -309,6 +309,7 @@ export class ContiguousCursor implements Cursor {
 
   /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
   extend(from: number): void {
+    if (this.#base === 0) this.#base = this.#highest + 1;
     for (let n = from; n < this.#base; n++) {
       if (this.#below.has(n) || this.#outstanding.has(n)) continue;
       this.#outstanding.add(n);

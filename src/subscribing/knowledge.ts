@@ -160,8 +160,10 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
       this.cursor.expect(sequence);
       return true;
     }
-    if (base === undefined || sequence >= base) return false;
-    this.cursor.extend(Math.max(sequence, base - EXTENT));
+    // All that came so far was flagged, and says nothing of what is between.
+    const known = base ?? highest.sequence + 1;
+    if (sequence >= known) return false;
+    this.cursor.extend(Math.max(sequence, known - EXTENT));
     return true;
   }
 
@@ -189,6 +191,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly #ackWait: number;
   readonly #receipts: Receipts;
   #firstReceipt = -Infinity;
+  /** A start by age was asked for, back to this time, and nothing has come since. */
+  #since = Infinity;
 
   constructor(ackWait: number) {
     super();
@@ -198,6 +202,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
 
   override noteReceived(sequence: number, now: number): void {
     if (this.#firstReceipt === -Infinity) this.#firstReceipt = now;
+    this.#since = Infinity;
     this.#receipts.note(sequence, now);
   }
 
@@ -218,12 +223,13 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   }
 
   protected planHere(begun: Beginning, now: number): Plan {
+    const aliveAt = this.aliveAt ?? now;
     let unfinished = this.cursor.oldestOutstanding ?? Infinity;
     for (const [sequence, { at }] of this.failures) {
       // By then it came again, to us or to another member.
-      if (at >= now - 2 * this.#ackWait && sequence < unfinished) unfinished = sequence;
+      if (at >= aliveAt - 2 * this.#ackWait && sequence < unfinished) unfinished = sequence;
     }
-    return planGroup(
+    const plan = planGroup(
       begun,
       {
         received: this.cursor.highest !== undefined,
@@ -231,16 +237,20 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
         recent: this.#receipts.from,
         firstReceipt: this.#firstReceipt,
         lastReceipt: this.#receipts.last,
-        aliveAt: this.aliveAt ?? now,
+        aliveAt,
+        since: this.#since,
       },
       this.#ackWait,
       now,
     );
+    if ('ago' in plan.start) this.#since = now - plan.start.ago;
+    return plan;
   }
 
   override startOver(): void {
     super.startOver();
     this.#receipts.clear();
     this.#firstReceipt = -Infinity;
+    this.#since = Infinity;
   }
 }

@@ -70,6 +70,8 @@ export interface GroupKnowledge {
   lastReceipt: number;
   /** When the last session was known to be alive; now, while one is. */
   aliveAt: number;
+  /** Back to when a start was asked for that has brought nothing yet; Infinity: none. */
+  since: number;
 }
 
 /** How much later than it happened a death may be noticed, ms: what the server sent meanwhile is lost, too. */
@@ -87,5 +89,6 @@ export function planGroup(start: Beginning, known: GroupKnowledge, ackWait: numb
   const recent = known.lastReceipt >= known.aliveAt - ackWait - NOTICE ? known.recent : undefined;
   const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity);
   if (sequence !== Infinity) return { start: { sequence }, at: { sequence, time: NaN } };
-  return { start: { ago: now - known.aliveAt + ackWait + NOTICE }, at: undefined };
+  const since = Math.min(known.since, known.aliveAt - ackWait - NOTICE);
+  return { start: { ago: now - since }, at: undefined };
 }

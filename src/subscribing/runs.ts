@@ -1,17 +1,19 @@
 /**
  * A set of integers kept as sorted, disjoint runs, so that what is dense costs nothing: a million consecutive sequences
- * are one run. All that happens in order (append at the end, remove at the front) is O(1).
+ * are one run. All that happens in order (append at the end, remove at the front) is O(1) and allocates nothing.
  *
  * Each run may carry two marks, numbers that say something of the integer right below it and of its own first one (the
  * cursor keeps their timestamps there). NaN: nothing is known.
  */
 export class Runs {
-  #low: number[] = [];
-  #high: number[] = [];
-  #below: number[] = [];
-  #first: number[] = [];
-  /** Index of the first run; those before it are spent, and cleared away now and then instead of shifted each time. */
+  #low = new Float64Array(8);
+  #high = new Float64Array(8);
+  #below = new Float64Array(8);
+  #first = new Float64Array(8);
+  /** The runs are those from here, the spent ones before it are not moved each time, */
   #head = 0;
+  /** up to, and not including, here. */
+  #end = 0;
   #size = 0;
 
   /** How many integers. */
@@ -21,7 +23,7 @@ export class Runs {
 
   /** How many runs: what the set costs. */
   get runs(): number {
-    return this.#low.length - this.#head;
+    return this.#end - this.#head;
   }
 
   /** The smallest integer; NaN when empty. */
@@ -31,7 +33,7 @@ export class Runs {
 
   /** The largest integer; NaN when empty. */
   get max(): number {
-    return this.#size === 0 ? NaN : this.#high[this.#high.length - 1]!;
+    return this.#size === 0 ? NaN : this.#high[this.#end - 1]!;
   }
 
   /** What is known of the integer below the smallest one. */
@@ -45,35 +47,31 @@ export class Runs {
   }
 
   has(n: number): boolean {
-    const last = this.#low.length - 1;
-    if (last < this.#head || n > this.#high[last]!) return false;
-    const i = this.#find(n);
-    return i <= last && n >= this.#low[i]!;
+    if (this.#size === 0 || n > this.#high[this.#end - 1]!) return false;
+    return n >= this.#low[this.#find(n)]!;
   }
 
   /** Adds an integer above all others. The marks, of the one below and of itself, are kept if a new run starts here. */
   append(n: number, below: number, own: number): void {
-    const last = this.#high.length - 1;
+    const end = this.#end;
     this.#size++;
-    if (last >= this.#head && this.#high[last]! + 1 === n) {
-      this.#high[last] = n;
+    if (end > this.#head && this.#high[end - 1]! + 1 === n) {
+      this.#high[end - 1] = n;
       return;
     }
-    this.#low.push(n);
-    this.#high.push(n);
-    this.#below.push(below);
-    this.#first.push(own);
+    if (end === this.#low.length) this.#makeRoom();
+    this.#set(this.#end++, n, n, below, own);
   }
 
   /** Adds an integer anywhere. False if it was there. */
   add(n: number, own = NaN): boolean {
-    const length = this.#low.length;
-    if (length === this.#head || n > this.#high[length - 1]!) {
+    if (this.#size === 0 || n > this.#high[this.#end - 1]!) {
       this.append(n, NaN, own);
       return true;
     }
     const i = this.#find(n);
     if (n >= this.#low[i]!) return false;
+    this.#size++;
     const touchesLeft = i > this.#head && this.#high[i - 1]! + 1 === n;
     const touchesRight = this.#low[i]! - 1 === n;
     if (touchesLeft && touchesRight) {
@@ -82,36 +80,19 @@ export class Runs {
     } else if (touchesLeft) {
       this.#high[i - 1] = n;
     } else if (touchesRight) {
-      this.#low[i] = n;
-      this.#below[i] = NaN;
-      this.#first[i] = own;
+      this.#set(i, n, this.#high[i]!, NaN, own);
     } else {
-      this.#low.splice(i, 0, n);
-      this.#high.splice(i, 0, n);
-      this.#below.splice(i, 0, NaN);
-      this.#first.splice(i, 0, own);
+      this.#insert(i, n, n, NaN, own);
     }
-    this.#size++;
     return true;
   }
 
   /** Removes an integer; `mark` is what is known of it, for a run that now starts right above. False if it was not there. */
   remove(n: number, mark: number): boolean {
-    const head = this.#head;
+    if (this.#size === 0) return false;
     // In order: the front of the first run.
-    if (this.#size > 0 && this.#low[head] === n) {
-      this.#size--;
-      if (this.#high[head] === n) {
-        this.#dropHead();
-      } else {
-        this.#low[head] = n + 1;
-        this.#below[head] = mark;
-        this.#first[head] = NaN;
-      }
-      return true;
-    }
-    if (!this.has(n)) return false;
-    const i = this.#find(n);
+    const i = this.#low[this.#head] === n ? this.#head : this.has(n) ? this.#find(n) : -1;
+    if (i === -1) return false;
     this.#size--;
     const low = this.#low[i]!;
     const high = this.#high[i]!;
@@ -121,14 +102,9 @@ export class Runs {
       this.#low[i] = n + 1;
       this.#below[i] = mark;
       this.#first[i] = NaN;
-    } else if (n === high) {
-      this.#high[i] = n - 1;
     } else {
       this.#high[i] = n - 1;
-      this.#low.splice(i + 1, 0, n + 1);
-      this.#high.splice(i + 1, 0, high);
-      this.#below.splice(i + 1, 0, mark);
-      this.#first.splice(i + 1, 0, NaN);
+      if (n !== high) this.#insert(i + 1, n + 1, high, mark, NaN);
     }
     return true;
   }
@@ -137,23 +113,22 @@ export class Runs {
   dropLowest(): void {
     if (this.#size === 0) return;
     this.#size -= this.#high[this.#head]! - this.#low[this.#head]! + 1;
-    this.#dropHead();
+    this.#cut(this.#head);
   }
 
   clear(): void {
-    this.#size = 0;
-    this.#reset();
+    this.#head = this.#end = this.#size = 0;
   }
 
   /** The runs as pairs, for those who look. */
   *[Symbol.iterator](): IterableIterator<[low: number, high: number]> {
-    for (let i = this.#head; i < this.#low.length; i++) yield [this.#low[i]!, this.#high[i]!];
+    for (let i = this.#head; i < this.#end; i++) yield [this.#low[i]!, this.#high[i]!];
   }
 
   /** Index of the first run that ends at or above n; there must be one. */
   #find(n: number): number {
     let from = this.#head;
-    let to = this.#high.length - 1;
+    let to = this.#end - 1;
     while (from < to) {
       const middle = (from + to) >>> 1;
       if (this.#high[middle]! < n) from = middle + 1;
@@ -162,35 +137,56 @@ export class Runs {
     return from;
   }
 
+  #set(i: number, low: number, high: number, below: number, own: number): void {
+    this.#low[i] = low;
+    this.#high[i] = high;
+    this.#below[i] = below;
+    this.#first[i] = own;
+  }
+
+  #insert(i: number, low: number, high: number, below: number, own: number): void {
+    if (this.#end === this.#low.length) i -= this.#makeRoom();
+    this.#move(i + 1, i);
+    this.#end++;
+    this.#set(i, low, high, below, own);
+  }
+
   #cut(i: number): void {
     if (i === this.#head) {
-      this.#dropHead();
+      this.#head++;
+      if (this.#head === this.#end) this.#head = this.#end = 0;
       return;
     }
-    this.#low.splice(i, 1);
-    this.#high.splice(i, 1);
-    this.#below.splice(i, 1);
-    this.#first.splice(i, 1);
+    this.#move(i, i + 1);
+    this.#end--;
   }
 
-  #dropHead(): void {
-    this.#head++;
-    if (this.#head === this.#low.length) {
-      this.#reset();
-    } else if (this.#head >= 64 && this.#head * 2 >= this.#low.length) {
-      this.#low.splice(0, this.#head);
-      this.#high.splice(0, this.#head);
-      this.#below.splice(0, this.#head);
-      this.#first.splice(0, this.#head);
-      this.#head = 0;
+  /** Moves the runs from `from` on to `to`. */
+  #move(to: number, from: number): void {
+    this.#low.copyWithin(to, from, this.#end);
+    this.#high.copyWithin(to, from, this.#end);
+    this.#below.copyWithin(to, from, this.#end);
+    this.#first.copyWithin(to, from, this.#end);
+  }
+
+  /** Uses the room of the spent ones if it is much, and more memory if not. Returns by how much the runs have moved down. */
+  #makeRoom(): number {
+    const head = this.#head;
+    if (head * 2 >= this.#end) {
+      this.#move(0, head);
+    } else {
+      const grown = (old: Float64Array): Float64Array<ArrayBuffer> => {
+        const array = new Float64Array(old.length * 2);
+        array.set(old.subarray(head, this.#end));
+        return array;
+      };
+      this.#low = grown(this.#low);
+      this.#high = grown(this.#high);
+      this.#below = grown(this.#below);
+      this.#first = grown(this.#first);
     }
-  }
-
-  #reset(): void {
-    this.#low.length = 0;
-    this.#high.length = 0;
-    this.#below.length = 0;
-    this.#first.length = 0;
     this.#head = 0;
+    this.#end -= head;
+    return head;
   }
 }

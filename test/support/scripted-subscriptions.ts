@@ -18,7 +18,7 @@ import type { ResolvedSubscribeOptions } from '../../src/options.js';
 export class SimulatedClock implements Clock {
   #now = 1000;
   #order = 0;
-  #timers: { at: number; order: number; callback: () => void; cancelled: boolean }[] = [];
+  readonly #timers: { at: number; order: number; callback: () => void; cancelled: boolean }[] = [];
 
   now(): number {
     return this.#now;

@@ -27,6 +27,7 @@ function property(
   kinds: Step['do'][],
   behaviour: fc.Arbitrary<number[]>,
   check: (scenario: Scenario, subscription: ResilientSubscription) => void,
+  members = 1,
 ): void {
   it(name, async () => {
     await fc.assert(
@@ -43,6 +44,7 @@ function property(
             maxInFlight: Math.max(maxInFlight, options.concurrency ?? 1),
             ...options,
           });
+          for (let i = 1; i < members; i++) await scenario.subscribe({ startAt: start, maxInFlight, ...options });
           // Before it has received anything, a member of a group knows too little to be sure of what was lost.
           if (options.queueGroup !== undefined) {
             scenario.publish(1);
@@ -145,12 +147,58 @@ describe('continuity of subscriptions (properties)', () => {
     });
   }
 
+  property(
+    'a durable goes on where its process died, whatever was lost',
+    { durableName: 'd', startAt: 'first' },
+    [...network, 'restart'],
+    failing,
+    (s) => s.assertComplete(),
+  );
+
+  property(
+    'and so does a durable queue group',
+    { durableName: 'd', queueGroup: 'q', startAt: 'first' },
+    [...network, 'restart'],
+    failing,
+    (s) => s.assertComplete(),
+  );
+
+  property(
+    'the members of a group in one client know of each other',
+    { queueGroup: 'q' },
+    ['kill', 'lose-acks', 'suspicion'],
+    succeeding,
+    (s) => {
+      s.assertComplete();
+      s.assertOnce();
+    },
+    3,
+  );
+
+  for (const options of [{}, { durableName: 'd' }, { queueGroup: 'q' }]) {
+    property(
+      `a leader whose clock is behind is no new channel (${JSON.stringify(options)})`,
+      { ...options, startAt: 'first' },
+      [...network, 'skew'],
+      succeeding,
+      (s) => {
+        s.assertComplete();
+        assert.equal(s.resets, 0);
+      },
+    );
+  }
+
   for (const [kind, options] of [
     ['queue group', { queueGroup: 'q' }],
     ['durable queue group', { queueGroup: 'q', durableName: 'd' }],
   ] as const) {
     describe(kind, () => {
-      property('handles every message', options, network, failing, (s) => {
+      property('handles every message', options, network, succeeding, (s) => {
+        s.assertComplete();
+        assert.equal(s.resets, 0);
+      });
+
+      property('hands over again what failed', options, ['kill', 'lose-acks', 'suspicion'], failing, (s) => {
         s.assertComplete();
         assert.equal(s.resets, 0);
       });

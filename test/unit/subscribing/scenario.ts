@@ -27,7 +27,11 @@ export type Step =
   /** The channel starts over, in an outage. */
   | { do: 'reset'; published: number }
   /** The next subscriptions have their acks read by nobody. */
-  | { do: 'deaf' };
+  | { do: 'deaf' }
+  /** The next leader's clock is this much off, ms. */
+  | { do: 'skew'; ms: number }
+  /** The process dies, and another one does the same. */
+  | { do: 'restart'; downtime: number; published: number };
 
 const step: Record<Step['do'], fc.Arbitrary<Step>> = {
   publish: fc.record({ do: fc.constant('publish'), count: fc.integer({ min: 1, max: 12 }) }),
@@ -45,6 +49,12 @@ const step: Record<Step['do'], fc.Arbitrary<Step>> = {
   truncate: fc.record({ do: fc.constant('truncate'), keep: fc.integer({ min: 0, max: 8 }) }),
   reset: fc.record({ do: fc.constant('reset'), published: fc.integer({ min: 0, max: 6 }) }),
   deaf: fc.record({ do: fc.constant('deaf') }),
+  skew: fc.record({ do: fc.constant('skew'), ms: fc.constantFrom(0, 3000, -3000, -10) }),
+  restart: fc.record({
+    do: fc.constant('restart'),
+    downtime: fc.constantFrom(0, 3, 50, 2500),
+    published: fc.integer({ min: 0, max: 6 }),
+  }),
 };
 
 export function steps(...kinds: Step['do'][]): fc.Arbitrary<Step[]> {
@@ -62,7 +72,7 @@ export class Scenario {
   readonly clock = new SimulatedClock();
   readonly server = new ModelServer(this.clock);
   readonly errors: Error[] = [];
-  readonly subscriptions = new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.clock });
+  subscriptions = this.#client();
   session: ScriptedSession | undefined;
   /** Values of the current channel, and whether a subscription must see them; earlier channels are in `expected` only. */
   expected: string[] = [];
@@ -75,7 +85,13 @@ export class Scenario {
   #published = 0;
   #handled = 0;
 
+  readonly #options: Partial<ResolvedSubscribeOptions>[] = [];
+
   constructor(readonly behaviour: readonly number[]) {}
+
+  #client(): Subscriptions {
+    return new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.clock });
+  }
 
   publish(count: number): void {
     for (let i = 0; i < count; i++) {
@@ -99,13 +115,24 @@ export class Scenario {
   }
 
   async subscribe(options: Partial<ResolvedSubscribeOptions>): Promise<ResilientSubscription> {
-    const subscribing = this.subscriptions.subscribe(
+    this.#options.push(options);
+    const subscribing = this.#subscribe(options);
+    await this.clock.advance(10);
+    return subscribing;
+  }
+
+  async #subscribe(options: Partial<ResolvedSubscribeOptions>): Promise<ResilientSubscription> {
+    const { subscriptions } = this;
+    const subscription = await subscriptions.subscribe(
       'foo',
-      (message) => this.handle({ value: message.string(), sequence: message.sequence }),
+      // What a dead process still does is nobody's.
+      (message) => {
+        if (this.subscriptions === subscriptions) {
+          return this.handle({ value: message.string(), sequence: message.sequence });
+        }
+      },
       subscribeOptions({ ackWait: 1000, ...options }),
     );
-    await this.clock.advance(10);
-    const subscription = await subscribing;
     subscription.on('gap', ({ from, to }) => this.gaps.push({ from, to, retained: this.server.channel().first }));
     subscription.on('reset', () => this.resets++);
     return subscription;
@@ -176,6 +203,18 @@ export class Scenario {
           break;
         case 'deaf':
           this.server.deaf = true;
+          break;
+        case 'skew':
+          this.server.skew = step.ms;
+          this.server.failover();
+          break;
+        case 'restart':
+          this.disconnect();
+          this.publish(step.published);
+          await this.clock.advance(step.downtime);
+          this.subscriptions = this.#client();
+          await this.connect();
+          for (const options of this.#options) this.#subscribe(options).catch(() => undefined);
           break;
       }
       await this.clock.settle();
