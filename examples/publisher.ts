@@ -18,7 +18,7 @@ const CHANNEL = 'foo';
 /** ms between two messages. */
 const EVERY = 100;
 /** At the end, ms for what is under way to arrive. */
-const PATIENCE = 15_000;
+const PATIENCE = 10_000;
 
 async function play(game: Game, end: AbortSignal): Promise<number> {
   const begin = performance.now();
@@ -71,10 +71,14 @@ async function publish(game: Game, end: AbortSignal, row: Row, board: Board | un
   // Nothing is published any more; what is under way arrives, and is counted.
   await board?.end();
   const deadline = performance.now() + PATIENCE;
+  const waiting = setTimeout(() => {
+    row.line(`Waiting up to ${PATIENCE / 1000} seconds for what is under way; Ctrl-C gives it up.`, 'dim');
+  }, 500);
   await stan.flush({ timeout: PATIENCE }).catch(() => {});
   while (!tally.complete && performance.now() < deadline && !over.signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+  clearTimeout(waiting);
   const result = tally.result(performance.now());
   const { losses } = stan.stats();
   await stan.close({ timeout: 1000 });
