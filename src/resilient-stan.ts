@@ -14,6 +14,7 @@ import {
   resolvePublishOptions,
   resolveSubscribeOptions,
   type CloseOptions,
+  type ConnectionLostHandler,
   type ConnectOptions,
   type FlushOptions,
   type PublishOptions,
@@ -29,17 +30,17 @@ import { checkChannel, checkPayload } from './validation.js';
 
 /** Counters since `connect()` and gauges of this moment. */
 export interface StanStats {
-  /** Publishes accepted by `publish()`. */
+  /** Calls of `publish()` with arguments that can work: always acknowledged + rejected + pending. */
   published: number;
   /** Publishes the cluster has acknowledged. */
   acknowledged: number;
-  /** Publishes whose promise was rejected after they had been accepted. */
+  /** Those of them whose promise was rejected, for want of room as well. */
   rejected: number;
   /** Sendings after the first one of a message. */
   resent: number;
-  /** Gauge: publishes that are not settled. */
+  /** Gauge: publishes that are not settled, those that wait for room (`whenFull: 'wait'`) included. */
   pending: number;
-  /** Gauge: bytes of their payloads. */
+  /** Gauge: bytes of their payloads, those that wait for room not included. */
   pendingBytes: number;
   /** Gauge: publishes that were sent on this session and are not acknowledged. */
   inFlight: number;
@@ -98,6 +99,9 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
   /** Resolves when the supervisor will not come back: a drain need not wait any longer. */
   readonly #gaveUp: Promise<void>;
   #resolveGaveUp!: () => void;
+  /** Resolves when it begins to close. */
+  readonly #closeBegun: Promise<void>;
+  #resolveCloseBegun!: () => void;
   #closing: Promise<void> | undefined;
   #ended = false;
   #suspicions = 0;
@@ -132,6 +136,9 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     });
     this.#gaveUp = new Promise((resolve) => {
       this.#resolveGaveUp = resolve;
+    });
+    this.#closeBegun = new Promise((resolve) => {
+      this.#resolveCloseBegun = resolve;
     });
     const onError = (error: Error): void => this.#error(error);
     this.#publisher = new Publisher({ clientId: options.clientId, ...options.publishing, now, onError });
@@ -212,14 +219,14 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
 
   /** Counters and gauges. */
   stats(): StanStats {
-    const { published, acknowledged, rejected, resent, pending, pendingBytes, inFlight } = this.#publisher.stats;
+    const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
     const { delivered, duplicatesDropped, redelivered, subscriptions } = this.#subscriptions.stats;
     return {
       published,
       acknowledged,
       rejected,
       resent,
-      pending,
+      pending: this.#pending,
       pendingBytes,
       inFlight,
       delivered,
@@ -241,7 +248,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       since: this.#since,
       server: this.server,
       suspect,
-      pending: this.#publisher.stats.pending,
+      pending: this.#pending,
       losses: this.#losses,
       lastError: this.#lastError,
     };
@@ -254,9 +261,10 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
   async flush(options?: FlushOptions): Promise<void> {
     const { timeout } = resolveFlushOptions(options);
     if (!(await settledWithin(this.#publisher.flush(), timeout))) {
-      const { pending } = this.#publisher.stats;
+      const pending = this.#pending;
       throw new TimeoutError(
-        `${pending} messages are still not acknowledged after ${timeout} ms; they are kept, and sent as soon as possible`,
+        `after ${timeout} ms ${pending === 1 ? '1 message is' : `${pending} messages are`} still not acknowledged; ` +
+          `nothing is given up, what is pending is sent as soon as possible`,
       );
     }
   }
@@ -273,7 +281,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     } catch (error) {
       return Promise.reject(toError(error));
     }
-    return (this.#closing ??= this.#close(timeout, undefined));
+    return this.#closeOnce(timeout, undefined);
   }
 
   /** Resolves when it is over, with the reason if nobody asked for it. Never rejects. */
@@ -292,7 +300,9 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       // Everything is cancelled at once: who aborts does not want to wait for a drain.
       this.#onAbort = () => {
         const error = new AbortedError('the client was closed by its signal', { cause: signal.reason });
-        this.#closing ??= this.#close(0, error);
+        // Nor does who has called close() before.
+        this.#resolveGaveUp();
+        void this.#closeOnce(0, error);
       };
       signal.addEventListener('abort', this.#onAbort, { once: true });
     }
@@ -301,14 +311,25 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     } catch (error) {
       const aborted = signal?.aborted === true;
       const reason = aborted ? new AbortedError('connect() was aborted', { cause: signal.reason }) : toError(error);
-      this.#closing ??= this.#close(0, reason);
-      await this.#closing;
+      await this.#closeOnce(0, reason);
       throw reason;
     }
   }
 
+  #closeOnce(timeout: number | undefined, reason: Error | undefined): Promise<void> {
+    if (!this.#closing) {
+      let follow!: (end: Promise<void>) => void;
+      // Set before anything is done: a listener of 'state' may call close(), too.
+      this.#closing = new Promise<void>((resolve) => {
+        follow = resolve;
+      });
+      this.#resolveCloseBegun();
+      follow(this.#close(timeout, reason));
+    }
+    return this.#closing;
+  }
+
   async #close(timeout: number | undefined, reason: Error | undefined): Promise<void> {
-    if (this.#onAbort) this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#supervisor.closing();
     const startedAt = now();
     this.#publisher.stopIntake();
@@ -317,6 +338,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       await settledWithin(Promise.race([drained, this.#gaveUp]), timeout);
     }
     this.#ended = true;
+    if (this.#onAbort) this.#options.signal?.removeEventListener('abort', this.#onAbort);
     const closedError = (): ClosedError =>
       new ClosedError('the client was closed before the message was acknowledged', { cause: reason });
     this.#publisher.rejectAll(closedError);
@@ -368,7 +390,8 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {
-        this.#note(error);
+        // The first one is for the loss, which was noted, and may have been followed by another error.
+        if (attempt > 1) this.#note(error);
         this.#emit('reconnecting', { attempt, delay, error });
       },
       reconnected: (server, downtime, attempts) => {
@@ -389,7 +412,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       error: (error) => this.#error(error),
       gaveUp: (error) => {
         this.#resolveGaveUp();
-        this.#closing ??= this.#close(0, error);
+        void this.#closeOnce(0, error);
       },
     };
   }
@@ -402,6 +425,15 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     this.#emit('connection_lost', { error, reason: error.reason });
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
+    const asked = this.#ask(handler, error);
+    const answer = await Promise.race([asked, this.#closeBegun]);
+    if (answer !== undefined) return answer;
+    // A handler that calls close() and waits for it would wait for itself: what is to be drained needs a session.
+    void asked.then((late) => late === 'close' && this.#resolveGaveUp());
+    return 'reconnect';
+  }
+
+  async #ask(handler: ConnectionLostHandler, error: ConnectionLostError): Promise<'reconnect' | 'close'> {
     try {
       return (await handler(error, this)) === 'close' ? 'close' : 'reconnect';
     } catch (thrown) {
@@ -429,6 +461,12 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       if (event === 'error') return;
       this.#error(new CallbackError(`a listener of '${event}'`, thrown));
     }
+  }
+
+  /** Not settled, those that wait for room included. */
+  get #pending(): number {
+    const { pending, waiting } = this.#publisher.stats;
+    return pending + waiting;
   }
 
   #checkChannel(channel: string): void {
