@@ -3,6 +3,7 @@
  * first sign of death ends it, once, for good, and its connection, buffers, timers and listeners go with it.
  */
 import { ConnectionLostError, PermissionError, describe, type LossReason } from '../errors.js';
+import { AckFrames, MessageFrame } from './codec.js';
 import type { Link } from './link.js';
 import {
   SessionEnded,
@@ -12,10 +13,11 @@ import {
   type SessionSubscription,
   type SubscribeRequest,
 } from './protocol.js';
+import { Publishes } from './publishes.js';
 import type { Reach } from './reach.js';
 import type { Registration } from './registration.js';
 import { Watch, type WatchOptions } from './watch.js';
-import { encodeAck, NatsError, StartAt, type StanConnection, type StanSubscription } from './wire.js';
+import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
 /** The end of a session that nobody asked for. */
 export interface Loss {
@@ -47,6 +49,7 @@ export class StanSession implements Session {
 
   readonly #link: Link;
   readonly #stan: StanConnection;
+  readonly #publishes: Publishes;
   readonly #watch: Watch;
   readonly #options: SessionOptions;
   readonly #resolveLost: (loss: Loss) => void;
@@ -80,6 +83,17 @@ export class StanSession implements Session {
     stan.on('connection_lost', (error: unknown) => this.lose('replaced', describe(error)));
     stan.on('error', (error: unknown) => this.#lose('disconnect', describe(error), undefined, error));
 
+    this.#publishes = new Publishes({
+      subject: stan.pubPrefix,
+      inbox: stan.ackSubject,
+      clientId: options.clientId,
+      connectionId: stan.connId,
+      send: (frame) => link.nats.sendCommand(frame),
+    });
+    takeFrames(link.nats, stan.ackSubscription, (frame) => {
+      if (this.#alive) this.#publishes.answered(frame);
+    });
+
     this.#watch = new Watch({
       ...options,
       connectionId: stan.connId,
@@ -104,7 +118,7 @@ export class StanSession implements Session {
   publish(channel: string, data: Uint8Array, onAck: (error: string | undefined, guid: string) => void): void {
     if (!this.#alive) return;
     try {
-      this.#stan.publish(channel, data, onAck);
+      this.#publishes.publish(channel, data, onAck);
     } catch (error) {
       this.#lose('disconnect', `the client refused a publish: ${describe(error)}`, undefined, error);
     }
@@ -135,9 +149,10 @@ export class StanSession implements Session {
       const made = new Made(this, this.#link, stan, request.channel);
       /** What arrives before the subscribe response has no ack inbox yet. */
       let held: RawMessage[] | undefined = [];
-      stan.on('message', (message: RawMessage) => {
+      takeFrames(this.#link.nats, stan.inboxSub, (frame) => {
         if (!this.#alive || made.muted) return;
         this.#watch.heard();
+        const message = new MessageFrame(frame);
         if (held) held.push(message);
         else onMessage(message);
       });
@@ -305,10 +320,7 @@ export class StanSession implements Session {
   #dispose(): void {
     const stan = this.#stan;
     clearTimeout(stan.pingTimer);
-    // Pending acks are forgotten here, not called back: the wrapped client would report them without an error, as if
-    // they had been acknowledged.
-    for (const guid in stan.pubAckMap) clearTimeout(stan.pubAckMap[guid]?.t);
-    stan.pubAckMap = {};
+    this.#publishes.stop();
     stan.cleanupOnClose();
     // A dead session sends no close request: it would unregister its successor.
     stan.closeRequests = null;
@@ -326,6 +338,7 @@ class Made implements SessionSubscription {
   readonly #subscription: StanSubscription;
   readonly #channel: string;
   #ended: Promise<void> | undefined;
+  #acks: AckFrames | undefined;
 
   constructor(session: StanSession, link: Link, subscription: StanSubscription, channel: string) {
     this.#session = session;
@@ -338,7 +351,8 @@ class Made implements SessionSubscription {
     const inbox = this.#subscription.ackInbox;
     if (!this.#session.alive || inbox === undefined || this.#ended) return;
     try {
-      this.#link.nats.publish(inbox, encodeAck(this.#channel, sequence));
+      this.#acks ??= new AckFrames(inbox, this.#channel);
+      this.#link.nats.sendCommand(this.#acks.frame(sequence));
     } catch (error) {
       this.#session.lose('disconnect', `the client refused an ack: ${describe(error)}`);
     }

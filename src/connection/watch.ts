@@ -160,7 +160,7 @@ export class Watch {
   #oldestOwed(): number | undefined {
     const publish = this.#options.workload.oldestInFlight() ?? Infinity;
     const request = this.#options.oldestRequest() ?? Infinity;
-    const ping = (this.#asked.values().next().value) ?? Infinity;
+    const ping = this.#asked.values().next().value ?? Infinity;
     const oldest = Math.min(publish, request, ping);
     return oldest === Infinity ? undefined : oldest;
   }
