@@ -348,7 +348,8 @@ export class Consumer {
     if (times >= 2 || this.#cursor.missing.likelyGone) {
       // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
       const first = await lookAt(session, this.channel, { at: 'first' }, this.#clock, LOOK_AFTER);
-      if (this.#placement.session !== session) return;
+      // Made again meanwhile, or on another session.
+      if (this.#placement.session !== session || this.#placement.live) return;
       if (first !== undefined && first.sequence > from) this.#cursor.goneBelow(first.sequence);
       else if (times >= GIVE_UP) this.#cursor.goneBelow(to);
     }
@@ -502,6 +503,7 @@ export class Consumer {
     const { session } = this.#placement;
     if (session === undefined || (await this.#startedOver(session))) return;
     this.#cursor.trust(time);
+    if (this.#placement.live) return;
     this.#remakeBecause(`message ${sequence} is dated later than those after it`);
   }
 
@@ -607,7 +609,12 @@ export class Consumer {
 
   /** Ends it and drops a durable. */
   unsubscribe(): Promise<void> {
-    return (this.#ending ??= this.#leave(true, undefined));
+    if (this.#ending === undefined) {
+      this.#ending = this.#leave(true, undefined);
+      // Whoever does not care for the outcome shall not be killed by it.
+      this.#ending.catch(() => undefined);
+    }
+    return this.#ending;
   }
 
   async #leave(drop: boolean, error: Error | undefined): Promise<void> {

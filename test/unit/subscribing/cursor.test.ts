@@ -1,0 +1,335 @@
+import assert from 'node:assert/strict';
+import { ContiguousCursor, SparseCursor } from '../../../src/subscribing/cursor.js';
+
+/** The n-th message of a channel was stored at this time. */
+const at = (n: number): number => 1000 + n;
+
+/** Plain, starting at 'new', with messages from..to processed. */
+function read(from: number, to: number, options: { durable?: boolean } = {}): ContiguousCursor {
+  const cursor = new ContiguousCursor({ durable: options.durable ?? false });
+  cursor.begin(undefined);
+  for (let n = from; n <= to; n++) {
+    assert.equal(cursor.receive(n, at(n), false), 'deliver');
+    assert.equal(cursor.finish(n, at(n)), true);
+  }
+  return cursor;
+}
+
+function resume(cursor: ContiguousCursor): void {
+  cursor.begin(cursor.resumePoint);
+}
+
+describe('contiguous cursor', () => {
+  it('takes what is next, from wherever it begins', () => {
+    const cursor = read(7, 9);
+    assert.equal(cursor.lastSequence, 9);
+    assert.deepEqual(cursor.highest, { sequence: 9, time: at(9) });
+    assert.equal(cursor.outstanding, 0);
+  });
+
+  it('has done nothing before the first message', () => {
+    const cursor = new ContiguousCursor({ durable: false, from: 5 });
+    cursor.begin({ sequence: 5, time: NaN });
+    assert.equal(cursor.lastSequence, 0);
+    assert.equal(cursor.highest, undefined);
+    assert.equal(cursor.resumePoint, undefined);
+  });
+
+  it('knows what is processed, flagged or not, and what is in hand', () => {
+    const cursor = read(1, 3);
+    cursor.receive(4, at(4), false);
+    cursor.receive(5, at(5), false);
+    assert.equal(cursor.receive(2, at(2), true), 'done');
+    assert.equal(cursor.receive(3, at(3), false), 'done', 'a new leader sends it as new');
+    assert.equal(cursor.receive(4, at(4), true), 'held');
+    cursor.finish(5, at(5));
+    assert.equal(cursor.receive(5, at(5), true), 'done');
+    assert.equal(cursor.lastSequence, 3, 'the highest below which everything is processed');
+    cursor.finish(4, at(4));
+    assert.equal(cursor.lastSequence, 5);
+  });
+
+  it('finishes once', () => {
+    const cursor = read(1, 1);
+    assert.equal(cursor.finish(1, at(1)), false);
+  });
+
+  it('hands a failed one over again when it comes again, and no other', () => {
+    const cursor = read(1, 3);
+    cursor.receive(4, at(4), false);
+    cursor.receive(5, at(5), false);
+    cursor.fail(4);
+    cursor.finish(5, at(5));
+    assert.equal(cursor.lastSequence, 3);
+    assert.equal(cursor.receive(4, at(4), true), 'deliver');
+    assert.equal(cursor.receive(4, at(4), true), 'held');
+    cursor.finish(4, at(4));
+    assert.equal(cursor.lastSequence, 5);
+  });
+
+  it('does not grow while one message fails for ever', () => {
+    const cursor = read(1, 4);
+    cursor.receive(5, at(5), false);
+    cursor.fail(5);
+    for (let n = 6; n < 50_000; n++) {
+      cursor.receive(n, at(n), false);
+      cursor.finish(n, at(n));
+    }
+    assert.ok(cursor.cost <= 3, `cost ${cursor.cost}`);
+    assert.equal(cursor.lastSequence, 4);
+    assert.deepEqual(cursor.resumePoint, { sequence: 4, time: at(4) });
+  });
+
+  it('does not take what is beyond a hole', () => {
+    const cursor = read(1, 3);
+    assert.equal(cursor.receive(5, at(5), false), 'hole');
+    assert.deepEqual({ ...cursor.missing }, { from: 4, to: 5, times: 1, likelyGone: false });
+    resume(cursor);
+    assert.equal(cursor.receive(3, at(3), false), 'anchor');
+    assert.equal(cursor.receive(4, at(4), false), 'deliver');
+    assert.equal(cursor.receive(5, at(5), false), 'deliver');
+  });
+
+  it('counts in how many lives the same is missing', () => {
+    const cursor = read(1, 3);
+    cursor.receive(6, at(6), false);
+    cursor.receive(7, at(7), false);
+    assert.equal(cursor.missing.times, 1);
+    resume(cursor);
+    cursor.receive(3, at(3), false);
+    cursor.receive(6, at(6), false);
+    assert.equal(cursor.missing.times, 2);
+    resume(cursor);
+    cursor.receive(3, at(3), false);
+    cursor.receive(4, at(4), false);
+    cursor.receive(6, at(6), false);
+    assert.deepEqual({ ...cursor.missing }, { from: 5, to: 6, times: 1, likelyGone: false });
+  });
+
+  it('tells of a gap only when it is known that the server has nothing there', () => {
+    const cursor = read(1, 3);
+    assert.equal(cursor.receive(10, at(10), false), 'hole');
+    cursor.goneBelow(9);
+    resume(cursor);
+    assert.equal(cursor.receive(10, at(10), false), 'hole', '9 is there');
+    cursor.goneBelow(10);
+    resume(cursor);
+    assert.equal(cursor.receive(10, at(10), false), 'gap');
+    assert.deepEqual(cursor.takeGaps(), [{ from: 4, to: 9 }]);
+    assert.deepEqual(cursor.takeGaps(), []);
+    cursor.finish(10, at(10));
+    assert.equal(cursor.lastSequence, 10);
+  });
+
+  it('tells which failed ones are gone, and forgets them', () => {
+    const cursor = read(1, 3);
+    for (let n = 4; n <= 8; n++) cursor.receive(n, at(n), false);
+    for (const n of [4, 6, 7]) cursor.fail(n);
+    for (const n of [5, 8]) cursor.finish(n, at(n));
+    resume(cursor);
+    assert.equal(cursor.receive(20, at(20), false), 'hole');
+    cursor.goneBelow(20);
+    resume(cursor);
+    assert.equal(cursor.receive(20, at(20), false), 'gap');
+    assert.deepEqual(cursor.takeGaps(), [
+      { from: 4, to: 4 },
+      { from: 6, to: 7 },
+      { from: 9, to: 19 },
+    ]);
+    assert.equal(cursor.outstanding, 1);
+  });
+
+  describe('resumes', () => {
+    it('at the last processed one, and knows it again', () => {
+      const cursor = read(3, 8);
+      assert.deepEqual(cursor.resumePoint, { sequence: 8, time: at(8) });
+      resume(cursor);
+      assert.equal(cursor.receive(8, at(8), false), 'anchor');
+      assert.equal(cursor.receive(9, at(9), false), 'deliver');
+    });
+
+    it('below the first one that is not processed', () => {
+      const cursor = read(3, 8);
+      for (let n = 9; n <= 12; n++) cursor.receive(n, at(n), false);
+      cursor.finish(9, at(9));
+      cursor.finish(11, at(11));
+      assert.deepEqual(cursor.resumePoint, { sequence: 9, time: at(9) });
+      resume(cursor);
+      assert.equal(cursor.receive(9, at(9), false), 'anchor');
+      assert.equal(cursor.receive(10, at(10), false), 'held');
+      assert.equal(cursor.receive(11, at(11), false), 'done');
+      assert.equal(cursor.receive(12, at(12), false), 'held');
+      assert.equal(cursor.receive(13, at(13), false), 'deliver');
+    });
+
+    it('at the first one received if nothing is processed, and never before it', () => {
+      const cursor = new ContiguousCursor({ durable: false });
+      cursor.begin(undefined);
+      cursor.receive(7, at(7), false);
+      assert.deepEqual(cursor.resumePoint, { sequence: 7, time: at(7) });
+      resume(cursor);
+      assert.equal(cursor.receive(7, at(7), false), 'held');
+    });
+
+    it('and insists on the message it resumed at, unless that is gone', () => {
+      const cursor = read(1, 5);
+      resume(cursor);
+      assert.equal(cursor.receive(6, at(6), false), 'hole');
+      assert.deepEqual({ ...cursor.missing }, { from: 5, to: 6, times: 1, likelyGone: true });
+      cursor.goneBelow(6);
+      resume(cursor);
+      assert.equal(cursor.receive(6, at(6), false), 'deliver');
+    });
+  });
+
+  describe('sees that the channel started over', () => {
+    it('by another timestamp of the message it resumed at', () => {
+      const cursor = read(1, 5);
+      resume(cursor);
+      assert.equal(cursor.receive(5, at(50), false), 'reset');
+    });
+
+    it('by an earlier sequence than it resumed at', () => {
+      const cursor = read(1, 5);
+      resume(cursor);
+      assert.equal(cursor.receive(4, at(4), false), 'reset');
+    });
+
+    it('by a later timestamp of a sequence it has had', () => {
+      const cursor = read(1, 5, { durable: true });
+      cursor.begin(cursor.resumePoint);
+      assert.equal(cursor.receive(2, at(6), true), 'reset');
+    });
+
+    it('and then takes it from its first message', () => {
+      const cursor = read(1, 5);
+      cursor.reset();
+      assert.equal(cursor.lastSequence, 0);
+      assert.equal(cursor.finish(5, at(5)), false, 'of the old channel');
+      cursor.begin({ sequence: 1, time: NaN });
+      assert.equal(cursor.receive(1, at(50), false), 'deliver');
+      assert.equal(cursor.receive(3, at(52), false), 'hole');
+    });
+
+    it('but not by a leader whose clock is behind', () => {
+      const cursor = read(1, 5);
+      assert.equal(cursor.receive(6, at(2), false), 'deliver');
+      cursor.finish(6, at(2));
+      assert.equal(cursor.receive(5, at(5), true), 'done', 'later than the highest, but not than all');
+    });
+  });
+
+  describe('of a durable', () => {
+    it('accepts the jumps of what a previous life has left pending', () => {
+      const cursor = new ContiguousCursor({ durable: true });
+      cursor.begin(undefined);
+      for (const n of [3, 7, 8]) assert.equal(cursor.receive(n, at(n), true), 'deliver');
+      assert.equal(cursor.receive(20, at(20), false), 'deliver');
+      assert.equal(cursor.receive(22, at(22), false), 'hole');
+      for (const n of [3, 7, 8, 20]) cursor.finish(n, at(n));
+      for (const n of [3, 7, 8]) assert.equal(cursor.receive(n, at(n), true), 'done');
+      assert.equal(cursor.lastSequence, 20);
+      assert.equal(cursor.receive(5, at(5), true), 'deliver', 'pending, and lost the first time');
+    });
+
+    it('comes back wherever the server says', () => {
+      const cursor = read(1, 9, { durable: true });
+      cursor.begin(cursor.resumePoint);
+      assert.equal(cursor.receive(6, at(6), true), 'done');
+      assert.equal(cursor.receive(10, at(10), false), 'deliver');
+    });
+  });
+
+  describe('at a sequence', () => {
+    it('misses what is not there', () => {
+      const cursor = new ContiguousCursor({ durable: false, from: 10 });
+      cursor.begin({ sequence: 10, time: NaN });
+      assert.equal(cursor.receive(15, at(15), false), 'hole');
+      assert.equal(cursor.missing.likelyGone, true);
+      cursor.goneBelow(15);
+      cursor.begin({ sequence: 10, time: NaN });
+      assert.equal(cursor.receive(15, at(15), false), 'gap');
+      assert.deepEqual(cursor.takeGaps(), [{ from: 10, to: 14 }]);
+    });
+
+    it('above the end takes what the server gives: the next one', () => {
+      const cursor = new ContiguousCursor({ durable: false, from: 100 });
+      cursor.begin({ sequence: 100, time: NaN });
+      assert.equal(cursor.receive(51, at(51), false), 'deliver');
+      assert.equal(cursor.receive(52, at(52), false), 'deliver');
+    });
+  });
+
+  it('fetches what was missed at the beginning', () => {
+    const cursor = read(5, 8);
+    assert.equal(cursor.base, 5);
+    cursor.extend(3);
+    assert.equal(cursor.lastSequence, 2);
+    resume(cursor);
+    for (const n of [3, 4]) assert.equal(cursor.receive(n, at(n), false), 'deliver');
+    assert.equal(cursor.receive(5, at(5), false), 'done');
+    for (const n of [3, 4]) cursor.finish(n, at(n));
+    assert.equal(cursor.lastSequence, 8);
+  });
+
+  it('doubts a message from before its beginning that is later than all', () => {
+    const cursor = read(5, 8);
+    assert.equal(cursor.receive(4, at(20), true), 'doubt');
+    cursor.trust(at(20));
+    assert.equal(cursor.receive(4, at(20), true), 'deliver');
+  });
+
+  it('does not take what is no message', () => {
+    assert.equal(read(1, 2).receive(0, 0, false), 'held');
+  });
+});
+
+describe('sparse cursor', () => {
+  function member(...processed: number[]): SparseCursor {
+    const cursor = new SparseCursor();
+    for (const n of processed) {
+      assert.equal(cursor.receive(n, at(n)), 'deliver');
+      cursor.finish(n);
+    }
+    return cursor;
+  }
+
+  it('takes whatever it has not had', () => {
+    const cursor = member(3, 10, 12);
+    assert.equal(cursor.receive(10, at(10)), 'done');
+    assert.equal(cursor.receive(11, at(11)), 'deliver', "another member's, handed on");
+    assert.equal(cursor.receive(11, at(11)), 'held');
+    assert.equal(cursor.lastSequence, 10);
+  });
+
+  it('forgets what failed: any member may get it', () => {
+    const cursor = member(3);
+    cursor.receive(4, at(4));
+    cursor.fail(4);
+    assert.equal(cursor.outstanding, 0);
+    assert.equal(cursor.receive(4, at(4)), 'deliver');
+  });
+
+  it('remembers a bounded number', () => {
+    const cursor = new SparseCursor(10);
+    for (let n = 1; n <= 200; n += 2) {
+      cursor.receive(n, at(n));
+      cursor.finish(n);
+    }
+    assert.ok(cursor.cost <= 11);
+    assert.equal(cursor.receive(199, at(199)), 'done');
+    assert.equal(cursor.receive(1, at(1)), 'deliver', 'forgotten: at least once');
+  });
+
+  it('sees that the channel started over', () => {
+    assert.equal(member(3, 10).receive(3, at(11)), 'reset');
+    assert.equal(member(3, 10).receive(10, at(9)), 'reset');
+    const cursor = member(3, 10);
+    assert.equal(cursor.receive(5, at(11)), 'doubt', "perhaps another member's, by another clock");
+    cursor.trust(at(11));
+    assert.equal(cursor.receive(5, at(11)), 'deliver');
+    cursor.reset();
+    assert.equal(cursor.highest, undefined);
+    assert.equal(cursor.receive(3, at(1)), 'deliver');
+  });
+});

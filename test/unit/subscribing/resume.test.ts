@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { classifyRefusal } from '../../../src/subscribing/refusal.js';
+import { Receipts } from '../../../src/subscribing/receipts.js';
+import {
+  beginning,
+  NOTICE,
+  planContiguous,
+  planFirst,
+  planGroup,
+  type GroupKnowledge,
+} from '../../../src/subscribing/resume.js';
+import { Rhythm } from '../../../src/subscribing/rhythm.js';
+
+describe('where a subscription starts', () => {
+  const first = (startAt: Parameters<typeof beginning>[0], requestedAt?: number) =>
+    planFirst({ ...beginning(startAt, 1000, 5_000_000), requestedAt }, 4000).start;
+
+  it('is at first what was asked for', () => {
+    assert.deepEqual(first('new'), { at: 'new' });
+    assert.deepEqual(first('last'), { at: 'last' });
+    assert.deepEqual(first('first'), { at: 'first' });
+    assert.deepEqual(first({ sequence: 7 }), { sequence: 7 });
+  });
+
+  it("is never 'new' or 'last' again, but as long ago as the first request", () => {
+    assert.deepEqual(first('new', 1500), { ago: 2500 });
+    assert.deepEqual(first('last', 1500), { ago: 2500 });
+    assert.deepEqual(first('first', 1500), { at: 'first' });
+    assert.deepEqual(first({ sequence: 7 }, 1500), { sequence: 7 });
+  });
+
+  it('by age or time counts from the call', () => {
+    assert.deepEqual(first({ ago: 500 }), { ago: 3500 });
+    assert.deepEqual(first({ ago: 500 }, 1500), { ago: 3500 });
+    assert.deepEqual(first({ time: new Date(5_000_000 - 60_000) }), { ago: 63_000 });
+    assert.deepEqual(first({ time: new Date(9_000_000) }), { ago: 3000 }, 'not in the future');
+  });
+
+  it('is then at the cursor', () => {
+    const plan = planContiguous(beginning('new', 0, 0), { sequence: 9, time: 90 }, 10);
+    assert.deepEqual(plan, { start: { sequence: 9 }, at: { sequence: 9, time: 90 } });
+  });
+
+  describe('of a queue group', () => {
+    const known: GroupKnowledge = {
+      received: true,
+      unfinished: undefined,
+      recent: 20,
+      firstReceipt: 0,
+      lastReceipt: 99_000,
+      aliveAt: 100_000,
+      since: Infinity,
+    };
+    const plan = (changes: Partial<GroupKnowledge>, startAt: 'first' | 'new' = 'first') =>
+      planGroup({ ...beginning(startAt, 0, 0), requestedAt: 0 }, { ...known, ...changes }, 30_000, 160_000).start;
+
+    it('is as asked for while nothing was received', () => {
+      assert.deepEqual(plan({ received: false }), { at: 'first' });
+      assert.deepEqual(plan({ received: false }, 'new'), { ago: 160_000 });
+    });
+
+    it('is where something may have been lost, or is unfinished', () => {
+      assert.deepEqual(plan({}), { sequence: 20 });
+      assert.deepEqual(plan({ unfinished: 5 }), { sequence: 5 });
+      assert.deepEqual(plan({ unfinished: 25 }), { sequence: 20 });
+    });
+
+    it('goes by time when nothing was received lately', () => {
+      assert.deepEqual(plan({ lastReceipt: 60_000 }), { ago: 60_000 + 30_000 + NOTICE });
+      assert.deepEqual(plan({ lastReceipt: 60_000, unfinished: 7 }), { sequence: 7 });
+      assert.deepEqual(plan({ lastReceipt: 60_000, since: 1000 }), { ago: 159_000 });
+    });
+
+    it('goes back to the beginning when that was just now', () => {
+      assert.deepEqual(plan({ firstReceipt: 90_000 }, 'new'), { ago: 160_000 });
+      assert.deepEqual(plan({ firstReceipt: 90_000 }, 'first'), { sequence: 20 }, "but never to 'first'");
+    });
+  });
+});
+
+describe('receipts', () => {
+  it('know from where on something may be lost', () => {
+    const receipts = new Receipts(16_000);
+    assert.equal(receipts.from, undefined);
+    receipts.note(10, 0);
+    receipts.note(12, 100);
+    assert.equal(receipts.from, 10);
+    receipts.note(11, 9000);
+    receipts.note(30, 15_000);
+    assert.equal(receipts.from, 10);
+    receipts.note(35, 25_000);
+    assert.equal(receipts.from, 11, 'the lowest within the span');
+    receipts.note(50, 60_000);
+    assert.equal(receipts.from, 36, 'all above the highest before it');
+    receipts.clear();
+    assert.equal(receipts.from, undefined);
+  });
+});
+
+describe('rhythm', () => {
+  function beat(rhythm: Rhythm, from: number, gap: number, count: number): number {
+    let now = from;
+    for (let i = 0; i < count; i++) rhythm.heard((now = from + i * gap));
+    return now;
+  }
+
+  it('is surprised by a silence, once', () => {
+    const rhythm = new Rhythm();
+    const last = beat(rhythm, 0, 10, 100);
+    const at = rhythm.surpriseAt!;
+    assert.ok(at >= last + 150 && at < last + 200, `${at - last}`);
+    rhythm.asked();
+    assert.equal(rhythm.surpriseAt, undefined);
+    rhythm.heard(last + 1000);
+    beat(rhythm, last + 1010, 10, 20);
+    assert.notEqual(rhythm.surpriseAt, undefined);
+  });
+
+  it('needs a rhythm', () => {
+    const slow = new Rhythm();
+    beat(slow, 0, 400, 100);
+    assert.equal(slow.surpriseAt, undefined);
+    const short = new Rhythm();
+    beat(short, 0, 10, 5);
+    assert.equal(short.surpriseAt, undefined);
+    const paused = new Rhythm();
+    beat(paused, 0, 10, 100);
+    paused.heard(5000);
+    assert.equal(paused.surpriseAt, undefined);
+  });
+
+  it('is not surprised by the pauses between bursts', () => {
+    const rhythm = new Rhythm();
+    for (let burst = 0; burst < 50; burst++) {
+      const start = burst * 400;
+      const surpriseAt = rhythm.surpriseAt;
+      if (burst > 3) assert.ok(surpriseAt === undefined || surpriseAt > start, `burst ${burst}`);
+      beat(rhythm, start, 1, 20);
+    }
+  });
+
+  it('is over with the session', () => {
+    const rhythm = new Rhythm();
+    beat(rhythm, 0, 10, 100);
+    rhythm.stop();
+    assert.equal(rhythm.surpriseAt, undefined);
+  });
+});
+
+describe('refusals', () => {
+  const texts: [string, ReturnType<typeof classifyRefusal>][] = [
+    ['stan: unknown clientID', 'unregistered'],
+    ['client has been replaced or is no longer registered', 'unregistered'],
+    ['stan: duplicate durable registration', 'duplicate'],
+    ['node is not the leader', 'passing'],
+    ['leadership lost while committing log', 'passing'],
+    ['raft is already shutdown', 'passing'],
+    ['stan: channel is being deleted', 'passing'],
+    ['stan: invalid subject', 'final'],
+    ['too many subscriptions per channel', 'final'],
+    ['stan: invalid subscription request', 'final'],
+  ];
+  for (const [text, refusal] of texts) {
+    it(`'${text}' is ${refusal}`, () => assert.equal(classifyRefusal(text), refusal));
+  }
+});
