@@ -209,6 +209,10 @@ export class StanNode {
 
   /**
    * Removes its store and its Raft log, together: it comes back as an empty member, and its peers fill it up.
+   *
+   * Raft does not survive just any loss of a disk: a member that forgot what it acknowledged votes for anybody. Acknowledged
+   * messages are safe when it is wiped while it is down, and the others have a leader and are `cluster.replicated()`
+   * without it; and when nothing else happens until they are so again with it.
    * @throws InvalidArgumentError while it runs, and in fault-tolerant mode, where the store is not its own
    */
   async wipe(): Promise<void> {

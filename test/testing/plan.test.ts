@@ -68,6 +68,7 @@ describe('testing: fault plans', () => {
     assert.deepEqual(possibleFaults({ ...clustered, proxied: false, clients: false }), [
       ...['kill', 'stop', 'pause', 'rolling-restart', 'full-outage', 'wipe'],
     ]);
+    assert.ok(!possibleFaults({ ...clustered, nodes: 2 }).includes('wipe'));
     assert.ok(!possibleFaults({ ...clustered, mode: 'fault-tolerant' }).includes('wipe'));
     assert.deepEqual(possibleFaults({ mode: 'single', store: 'memory', proxied: true, clients: false }), [
       ...['pause', 'black-hole', 'reset', 'slow'],

@@ -118,7 +118,6 @@ export class Nemesis {
       return;
     }
     const { whom } = act;
-    await act.prepare?.();
     this.#begun++;
     this.#tell(fault, 'begin', whom, `${describeFault(fault)}: ${whom.join(', ')}`);
     const told = this.#options.onFault?.(`${fault.kind} ${whom.join(', ')}`);
@@ -157,6 +156,9 @@ export class Nemesis {
       throw new InvalidArgumentError('plan', `fault '${fault.kind}' needs a cluster with { proxied: true }`);
     }
     if (fault.target === 'all') return this.#wholeAct(fault);
+    if (fault.kind === 'wipe' && this.#cluster.nodes.length < 3) {
+      return { skipped: 'a node can be wiped when two others have everything, and there are not two others' };
+    }
     const node = await this.#nodeFor(fault);
     return node ? this.#nodeAct(fault, node) : { skipped: 'there is no node left to do it to' };
   }
@@ -199,10 +201,11 @@ export class Nemesis {
       case 'wipe':
         return {
           whom,
-          // What only this node has would be gone for good: no cluster survives that.
-          prepare: () => this.#cluster.replicated({ timeout: RECOVERY }),
           break: async () => {
+            // A wiped member has forgotten what it acknowledged, and votes for anybody. What it and one other had must
+            // be with a leader and a follower among the others before it may vote again, or it would be voted away.
             await node.kill();
+            await this.#cluster.replicated({ timeout: RECOVERY });
             await node.wipe();
           },
           mend: async () => {
@@ -350,8 +353,6 @@ async function stop(node: StanNode): Promise<void> {
 
 interface Act {
   whom: readonly string[];
-  /** What has to be so before the fault begins. */
-  prepare?: () => Promise<void>;
   break: () => Promise<void>;
   /** Called also when breaking failed. */
   mend: () => Promise<void>;

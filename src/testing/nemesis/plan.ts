@@ -86,12 +86,14 @@ export function possibleFaults(cluster: {
   store: 'file' | 'memory';
   proxied: boolean;
   clients: boolean;
+  /** Default 3. */
+  nodes?: number;
 }): FaultKind[] {
   return FAULT_KINDS.filter((kind) => {
     if (PROXIED_FAULTS.has(kind) && !cluster.proxied) return false;
     if (kind === 'client-kill') return cluster.clients;
-    // The only copy is the only copy.
-    if (kind === 'wipe') return cluster.mode === 'clustered';
+    // Two others must have everything.
+    if (kind === 'wipe') return cluster.mode === 'clustered' && (cluster.nodes ?? 3) >= 3;
     if (kind === 'partition') return cluster.mode !== 'single';
     if (['kill', 'stop', 'rolling-restart', 'full-outage'].includes(kind)) return cluster.store === 'file';
     return true;
