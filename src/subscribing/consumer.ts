@@ -70,6 +70,8 @@ export class Consumer {
   readonly ready: Promise<void>;
   /** What the user has in hand. Set right after construction. */
   subscription!: ResilientSubscription;
+  /** Called when the intake stops: nobody need begin anything any more. */
+  onStop: (() => void) | undefined;
   readonly #owner: ConsumerOwner;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -625,6 +627,10 @@ export class Consumer {
     }
     const { durableName, ackWait } = this.options;
     const { request } = this.request();
+    const lasting = drop && durableName !== undefined;
+    // Without a session, asked for at once: a new durable of that name may be waiting for the next one.
+    const dropping = lasting && this.#placement.session === undefined ? this.#owner.drop(request) : undefined;
+    dropping?.catch(() => undefined);
     let cancel: (() => void) | undefined;
     // No longer than ackWait: by then the server has given their messages to somebody else anyhow, and a handler that
     // waits for this very promise must not wait for ever.
@@ -634,7 +640,7 @@ export class Consumer {
     const told = await this.#placement.end(drop, Promise.race([this.#handling.idle(), patience]));
     cancel?.();
     this.#finish(error);
-    if (drop && !told && durableName !== undefined) await this.#owner.drop(request);
+    if (lasting && !told) await (dropping ?? this.#owner.drop(request));
   }
 
   /** Intake stops; resolves when no handler runs, and what they processed is acknowledged. */
@@ -668,6 +674,7 @@ export class Consumer {
 
   /** What is queued will not run: another member of the group may have it. */
   #release(): void {
+    this.onStop?.();
     for (const message of this.#handling.stop()) this.#letGo(message);
   }
 

@@ -3,7 +3,7 @@ import { toError } from '../errors.js';
 import { unprocessed } from './consumer.js';
 import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
-import type { ResilientSubscription } from './subscription.js';
+import { ResilientSubscription } from './subscription.js';
 
 /** A message and what its handler waits for. */
 interface Handed {
@@ -37,7 +37,11 @@ class Messages implements AsyncIterableIterator<StanMessage> {
   constructor(subscribe: (handler: MessageHandler, concurrency: 1) => Promise<ResilientSubscription>) {
     this.#subscription = (async () => await subscribe((message) => this.#handle(message), 1))();
     this.#subscription.then(
-      (subscription) => subscription.once('closed', ({ error }) => this.#end(error)),
+      (subscription) => {
+        subscription.once('closed', ({ error }) => this.#end(error));
+        // What nobody has asked for yet need not be waited for.
+        ResilientSubscription.onStop(subscription, () => this.#abandonWaiting());
+      },
       (error: unknown) => this.#end(toError(error)),
     );
   }
@@ -77,7 +81,9 @@ class Messages implements AsyncIterableIterator<StanMessage> {
       const handed = { message, processed: resolve, abandoned: () => reject(unprocessed) };
       const asking = this.#asking.shift();
       if (asking !== undefined) {
-        this.#current = handed;
+        // The next one may have been asked for already.
+        if (this.#asking.length > 0) resolve();
+        else this.#current = handed;
         asking.resolve({ done: false, value: message });
       } else if (this.#over) handed.abandoned();
       else this.#waiting.push(handed);
@@ -90,10 +96,14 @@ class Messages implements AsyncIterableIterator<StanMessage> {
     this.#error = error;
     this.#current?.abandoned();
     this.#current = undefined;
-    for (let handed = this.#waiting.shift(); handed !== undefined; handed = this.#waiting.shift()) handed.abandoned();
+    this.#abandonWaiting();
     for (let asking = this.#asking.shift(); asking !== undefined; asking = this.#asking.shift()) {
       this.#last().then(asking.resolve, asking.reject);
     }
+  }
+
+  #abandonWaiting(): void {
+    for (let handed = this.#waiting.shift(); handed !== undefined; handed = this.#waiting.shift()) handed.abandoned();
   }
 
   /** What is left to say: once the error, if there is one, and then that it is done. */

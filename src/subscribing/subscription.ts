@@ -38,6 +38,11 @@ export class ResilientSubscription extends EventEmitter<SubscriptionEvents> {
     return new ResilientSubscription(consumer);
   }
 
+  /** @internal */
+  static onStop(subscription: ResilientSubscription, callback: () => void): void {
+    subscription.#consumer.onStop = callback;
+  }
+
   get channel(): string {
     return this.#consumer.channel;
   }

@@ -18,6 +18,7 @@ import type { ResolvedSubscribeOptions } from '../../src/options.js';
 export class SimulatedClock implements Clock {
   #now = 1000;
   #order = 0;
+  #soon: (() => void)[] = [];
   readonly #timers: { at: number; order: number; callback: () => void; cancelled: boolean }[] = [];
 
   now(): number {
@@ -41,7 +42,7 @@ export class SimulatedClock implements Clock {
   }
 
   soon(callback: () => void): void {
-    this.after(0, callback);
+    this.#soon.push(callback);
   }
 
   /** Timers that are set. */
@@ -58,6 +59,12 @@ export class SimulatedClock implements Clock {
     const end = this.#now + milliseconds;
     for (;;) {
       await new Promise((resolve) => setImmediate(resolve));
+      if (this.#soon.length > 0) {
+        const soon = this.#soon;
+        this.#soon = [];
+        for (const callback of soon) callback();
+        continue;
+      }
       const next = this.#timers[0];
       if (next === undefined || next.at > end) break;
       this.#now = Math.max(this.#now, next.at);

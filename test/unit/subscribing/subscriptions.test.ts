@@ -1,0 +1,1105 @@
+/** Subscriptions on a scripted session, in virtual time: what is asked of the server, acknowledged and told, and when. */
+import assert from 'node:assert/strict';
+import { SessionEnded } from '../../../src/connection/protocol.js';
+import {
+  AbortedError,
+  CallbackError,
+  ClosedError,
+  PermissionError,
+  ResilientStanError,
+  SubscribeError,
+} from '../../../src/errors.js';
+import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { MessageHandler, StanMessage } from '../../../src/subscribing/message.js';
+import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
+import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
+import {
+  ModelServer,
+  SimulatedClock,
+  subscribeOptions,
+  type ScriptedSession,
+} from '../../support/scripted-subscriptions.js';
+
+class Client {
+  readonly clock = new SimulatedClock();
+  readonly server = new ModelServer(this.clock);
+  readonly errors: Error[] = [];
+  readonly resubscribed: ResilientSubscription[] = [];
+  readonly log: string[] = [];
+  readonly subscriptions = new Subscriptions({
+    clock: this.clock,
+    onError: (error) => this.errors.push(error),
+    onResubscribe: (subscription) => this.resubscribed.push(subscription),
+    log: (message) => this.log.push(message),
+  });
+  session!: ScriptedSession;
+
+  async connect(): Promise<void> {
+    this.session = this.server.connect();
+    const attaching = this.subscriptions.attach(this.session);
+    attaching.catch(() => undefined);
+    await this.clock.advance(20);
+    await attaching;
+  }
+
+  kill(): void {
+    this.session.kill();
+    this.subscriptions.detach();
+  }
+
+  async subscribe(
+    handler: MessageHandler = () => undefined,
+    options: Partial<ResolvedSubscribeOptions> = {},
+  ): Promise<ResilientSubscription> {
+    const subscribing = this.subscriptions.subscribe('foo', handler, subscribeOptions(options));
+    subscribing.catch(() => undefined);
+    await this.clock.advance(20);
+    return subscribing;
+  }
+
+  async publish(...values: string[]): Promise<void> {
+    for (const value of values) this.server.publish(value);
+    await this.clock.advance(20);
+  }
+
+  /** Start positions asked for since. */
+  get starts(): unknown[] {
+    return this.server.requests.map(({ start }) => start);
+  }
+}
+
+/** Handlers that end when told. */
+class Gate {
+  readonly waiting: { message: StanMessage; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  readonly handler = (message: StanMessage): Promise<void> =>
+    new Promise((resolve, reject) => this.waiting.push({ message, resolve, reject }));
+
+  get sequences(): number[] {
+    return this.waiting.map(({ message }) => message.sequence);
+  }
+
+  next(): (typeof this.waiting)[number] {
+    return this.waiting.shift()!;
+  }
+}
+
+function events(subscription: ResilientSubscription): [string, unknown][] {
+  const seen: [string, unknown][] = [];
+  for (const name of ['ready', 'handler_error', 'gap', 'reset', 'dead_letter', 'closed'] as const) {
+    subscription.on(name, (event: unknown) => seen.push([name, event]));
+  }
+  return seen;
+}
+
+const names = (seen: [string, unknown][]): string[] => seen.map(([name]) => name);
+
+async function connected(): Promise<Client> {
+  const client = new Client();
+  await client.connect();
+  return client;
+}
+
+describe('subscriptions', () => {
+  describe('subscribe()', () => {
+    it('resolves when the server has it, not before', async () => {
+      const client = await connected();
+      client.server.latency = 50;
+      const made: ResilientSubscription[] = [];
+      void client.subscriptions.subscribe('foo', () => undefined, subscribeOptions()).then((s) => made.push(s));
+      await client.clock.advance(99);
+      assert.equal(made.length, 0);
+      await client.clock.advance(2);
+      assert.equal(made[0]?.channel, 'foo');
+      assert.equal(client.subscriptions.stats.subscriptions, 1);
+    });
+
+    it('waits for a session', async () => {
+      const client = new Client();
+      const subscribing = client.subscriptions.subscribe('foo', () => undefined, subscribeOptions());
+      await client.clock.advance(60_000);
+      await client.connect();
+      await subscribing;
+      assert.deepEqual(client.starts, [{ at: 'new' }]);
+    });
+
+    it('goes on waiting when the session dies first', async () => {
+      const client = await connected();
+      client.session.mute = true;
+      const subscribing = client.subscriptions.subscribe('foo', () => undefined, subscribeOptions());
+      await client.clock.advance(500);
+      client.kill();
+      await client.connect();
+      await subscribing;
+      assert.deepEqual(client.starts.slice(1), [{ ago: 500 }]);
+    });
+
+    it('lets whoever waits for it attach listeners before anything happens', async () => {
+      const client = await connected();
+      client.server.publish('x');
+      const seen: string[] = [];
+      void client.subscriptions
+        .subscribe('foo', () => void seen.push('message'), subscribeOptions({ startAt: 'first' }))
+        .then((subscription) => subscription.on('ready', () => seen.push('ready')));
+      await client.clock.advance(20);
+      assert.deepEqual(seen, ['ready', 'message']);
+    });
+
+    it('rejects when the server refuses for good, and nothing else is told', async () => {
+      const client = await connected();
+      client.server.refuse = () => 'stan: invalid subject';
+      await assert.rejects(client.subscribe(), (error: SubscribeError) => {
+        assert.ok(error instanceof SubscribeError);
+        assert.match(error.message, /'foo'.*stan: invalid subject/);
+        return true;
+      });
+      assert.deepEqual(client.errors, []);
+      assert.equal(client.subscriptions.stats.subscriptions, 0);
+      assert.equal(client.server.requests.length, 1);
+    });
+
+    it('retries what may pass', async () => {
+      const client = await connected();
+      let refusals = 3;
+      client.server.refuse = () => (refusals-- > 0 ? 'stan: channel is being deleted' : undefined);
+      const subscribing = client.subscribe();
+      await client.clock.advance(1000);
+      await subscribing;
+      assert.equal(client.server.requests.length, 4);
+    });
+
+    it('ends a session that the server does not know', async () => {
+      const client = await connected();
+      client.server.refuse = () => 'stan: unknown clientID';
+      const subscribing = client.subscribe();
+      await client.clock.advance(10);
+      assert.equal(client.session.lossReason, 'replaced');
+      client.server.refuse = () => undefined;
+      client.subscriptions.detach();
+      await client.connect();
+      await subscribing;
+    });
+
+    it('refuses a durable that this client has already', async () => {
+      const client = await connected();
+      const first = await client.subscribe(undefined, { durableName: 'd' });
+      await assert.rejects(client.subscribe(undefined, { durableName: 'd' }), /already subscribed.*'d'/);
+      const closing = first.close();
+      await client.clock.advance(20);
+      await closing;
+      await client.subscribe(undefined, { durableName: 'd' });
+    });
+
+    it('explains a durable that somebody else has, after a few tries', async () => {
+      const client = await connected();
+      client.server.refuse = () => 'stan: duplicate durable registration';
+      const subscribing = client.subscribe(undefined, { durableName: 'd' });
+      subscribing.catch(() => undefined);
+      await client.clock.advance(3000);
+      await assert.rejects(subscribing, /durable 'd'.*already in use.*another durableName/);
+      assert.equal(client.server.requests.length, 5);
+      assert.ok(client.session.alive);
+    });
+
+    it('rejects at its signal', async () => {
+      const client = new Client();
+      const aborted = AbortSignal.abort(new Error('enough'));
+      await assert.rejects(client.subscribe(undefined, { signal: aborted }), AbortedError);
+      const controller = new AbortController();
+      const subscribing = client.subscriptions.subscribe(
+        'foo',
+        () => undefined,
+        subscribeOptions({ signal: controller.signal }),
+      );
+      controller.abort(new Error('enough'));
+      await assert.rejects(
+        subscribing,
+        (error: AbortedError) => error instanceof AbortedError && error.cause instanceof Error,
+      );
+      await client.connect();
+      assert.equal(client.subscriptions.stats.subscriptions, 0);
+      assert.equal(client.server.requests.length, 0);
+    });
+
+    it('rejects when the client is closed, before or after', async () => {
+      const client = new Client();
+      const subscribing = client.subscriptions.subscribe('foo', () => undefined, subscribeOptions());
+      client.subscriptions.close();
+      await assert.rejects(subscribing, ClosedError);
+      await assert.rejects(client.subscribe(), ClosedError);
+    });
+  });
+
+  describe('acknowledges', () => {
+    it('when the handler is done, in order, one at a time', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const subscription = await client.subscribe(gate.handler);
+      await client.publish('a', 'b', 'c');
+      assert.deepEqual(gate.sequences, [1]);
+      assert.deepEqual(client.session.acks, []);
+      gate.next().resolve();
+      await client.clock.advance(20);
+      assert.deepEqual(client.session.acks, [1]);
+      assert.deepEqual(gate.sequences, [2]);
+      assert.equal(subscription.lastSequence, 1);
+    });
+
+    it('at once when the handler is synchronous', async () => {
+      const client = await connected();
+      const seen: number[] = [];
+      await client.subscribe((message) => void seen.push(message.sequence));
+      client.server.publish('a');
+      client.server.publish('b');
+      await client.clock.advance(1);
+      assert.deepEqual(seen, [1, 2]);
+      assert.deepEqual(client.session.acks, [1, 2]);
+    });
+
+    it('with several handlers at a time as each is done', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const subscription = await client.subscribe(gate.handler, { concurrency: 3 });
+      await client.publish('a', 'b', 'c', 'd');
+      assert.deepEqual(gate.sequences, [1, 2, 3]);
+      gate.waiting.splice(1, 1)[0]!.resolve();
+      await client.clock.advance(20);
+      assert.deepEqual(client.session.acks, [2]);
+      assert.deepEqual(gate.sequences, [1, 3, 4]);
+      assert.equal(subscription.lastSequence, 0);
+    });
+
+    it('early when told so, and once', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      await client.subscribe(gate.handler);
+      await client.publish('a');
+      const { message, resolve } = gate.next();
+      message.ack();
+      message.ack();
+      resolve();
+      await client.clock.advance(20);
+      assert.deepEqual(client.session.acks, [1]);
+    });
+
+    it('on the subscription of the day', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      await client.subscribe(gate.handler);
+      await client.publish('a');
+      const [old] = [client.session];
+      client.kill();
+      await client.connect();
+      gate.next().resolve();
+      await client.clock.advance(20);
+      assert.deepEqual(old.acks, []);
+      assert.deepEqual(client.session.acks, [1]);
+      assert.equal(gate.waiting.length, 0, 'handled once');
+    });
+
+    it('what was processed during an outage when it comes again', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const subscription = await client.subscribe(gate.handler, { durableName: 'd' });
+      await client.publish('a');
+      client.kill();
+      gate.next().resolve();
+      await client.clock.settle();
+      assert.equal(subscription.lastSequence, 1);
+      await client.connect();
+      assert.deepEqual(client.session.acks, [1]);
+      assert.equal(client.subscriptions.stats.duplicatesDropped, 1);
+      assert.equal(client.subscriptions.stats.delivered, 1);
+    });
+
+    it('nothing of a channel that is gone', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const subscription = await client.subscribe(gate.handler, { startAt: 'first' });
+      const seen = events(subscription);
+      await client.publish('old 1', 'old 2', 'old 3');
+      client.kill();
+      client.server.reset();
+      client.server.publish('new 1');
+      await client.connect();
+      await client.clock.advance(100);
+      assert.deepEqual(seen.at(-2), ['reset', { expected: 4, got: 1 }]);
+      const { message, resolve } = gate.next();
+      assert.equal(message.string(), 'old 1');
+      resolve();
+      await client.clock.advance(20);
+      assert.deepEqual(client.session.acks, [], 'or message 1 of the new channel would be lost');
+      for (let i = 0; i < 3; i++) {
+        gate.next().resolve();
+        await client.clock.advance(20);
+      }
+      assert.deepEqual(client.session.acks, [1]);
+      assert.equal(subscription.lastSequence, 1);
+    });
+  });
+
+  describe('with manualAck', () => {
+    it('only at ack()', async () => {
+      const client = await connected();
+      const messages: StanMessage[] = [];
+      const subscription = await client.subscribe((message) => void messages.push(message), { manualAck: true });
+      await client.publish('a', 'b');
+      assert.equal(messages.length, 2);
+      assert.deepEqual(client.session.acks, []);
+      messages[1]!.ack();
+      assert.equal(subscription.lastSequence, 0);
+      messages[0]!.ack();
+      messages[0]!.ack();
+      assert.deepEqual(client.session.acks, [2, 1]);
+      assert.equal(subscription.lastSequence, 2);
+    });
+
+    it('hands over again after ackWait, but not because a session died', async () => {
+      const client = await connected();
+      const messages: StanMessage[] = [];
+      await client.subscribe((message) => void messages.push(message), { manualAck: true, ackWait: 5000 });
+      await client.publish('a');
+      client.kill();
+      await client.connect();
+      assert.equal(messages.length, 1);
+      await client.clock.advance(5000);
+      assert.equal(messages.length, 2);
+      assert.equal(messages[1]!.redelivered, true);
+      messages[0]!.ack();
+      messages[1]!.ack();
+      await client.clock.advance(20_000);
+      assert.equal(messages.length, 2);
+    });
+
+    it('makes a dead letter of what is never acknowledged', async () => {
+      const client = await connected();
+      let handed = 0;
+      const letters: [number, string][] = [];
+      const subscription = await client.subscribe(() => void handed++, {
+        manualAck: true,
+        ackWait: 1000,
+        maxDeliveries: 3,
+        deadLetter: async (message, error) => void letters.push([message.sequence, (error as Error).message]),
+      });
+      await client.publish('a');
+      await client.clock.advance(20_000);
+      assert.equal(handed, 3);
+      assert.equal(letters.length, 1);
+      assert.match(letters[0]![1], /message 1 .* handed over 3 times and never acknowledged/);
+      assert.equal(subscription.lastSequence, 1);
+    });
+  });
+
+  describe('a handler that fails', () => {
+    it('is told of, and gets it again after ackWait', async () => {
+      const client = await connected();
+      let attempts = 0;
+      const subscription = await client.subscribe(
+        async (message) => {
+          if (message.sequence === 1 && ++attempts < 3) throw new Error('no');
+        },
+        { ackWait: 1000 },
+      );
+      const seen = events(subscription);
+      await client.publish('a', 'b');
+      assert.deepEqual(client.session.acks, [2]);
+      assert.equal(subscription.lastSequence, 0);
+      await client.clock.advance(3000);
+      assert.deepEqual(client.session.acks, [2, 1]);
+      assert.equal(subscription.lastSequence, 2);
+      assert.deepEqual(names(seen), ['handler_error', 'handler_error']);
+      const { error, message } = seen[0]![1] as { error: Error; message: StanMessage };
+      assert.equal(error.message, 'no');
+      assert.equal(message.sequence, 1);
+      assert.deepEqual(client.subscriptions.stats, {
+        delivered: 4,
+        duplicatesDropped: 0,
+        redelivered: 2,
+        subscriptions: 1,
+      });
+    });
+
+    it('synchronously, or with a thenable that throws, is no different', async () => {
+      const client = await connected();
+      const handlers: MessageHandler[] = [
+        () => {
+          throw new Error('sync');
+        },
+        () =>
+          ({ then: () => { throw new Error('then'); } }) as unknown as Promise<void>, // prettier-ignore
+        () =>
+          ({
+            get then() {
+              throw new Error('get');
+            },
+          }) as unknown as Promise<void>,
+      ];
+      const errors: string[] = [];
+      const subscription = await client.subscribe((message) => handlers[message.sequence - 1]!(message));
+      subscription.on('handler_error', ({ error }) => errors.push((error as Error).message));
+      await client.publish('a', 'b', 'c');
+      assert.deepEqual(
+        errors,
+        ['sync', 'then', 'get'].filter((e) => errors.includes(e)),
+      );
+      assert.equal(errors.length, 3);
+      assert.deepEqual(client.session.acks, []);
+    });
+
+    it('too often makes a dead letter', async () => {
+      const client = await connected();
+      const letters: number[] = [];
+      const subscription = await client.subscribe(() => Promise.reject(new Error('poison')), {
+        ackWait: 1000,
+        maxDeliveries: 2,
+        deadLetter: async (message) => void letters.push(message.sequence),
+      });
+      const seen = events(subscription);
+      await client.publish('a');
+      assert.deepEqual(letters, []);
+      await client.clock.advance(1100);
+      assert.deepEqual(letters, [1]);
+      assert.deepEqual(client.session.acks, [1]);
+      assert.deepEqual(names(seen), ['handler_error', 'handler_error', 'dead_letter']);
+      assert.equal(subscription.lastSequence, 1);
+      await client.clock.advance(10_000);
+      assert.deepEqual(letters, [1]);
+    });
+
+    it("counts the server's deliveries, too", async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const letters: number[] = [];
+      await client.subscribe(gate.handler, {
+        ackWait: 1000,
+        maxDeliveries: 3,
+        deadLetter: async (message) => void letters.push(message.sequence),
+      });
+      await client.publish('a');
+      gate.next().reject(new Error('once'));
+      await client.clock.settle();
+      client.server.subs[0]!.redeliveries.set(1, 5);
+      await client.clock.advance(1100);
+      gate.next().reject(new Error('twice'));
+      await client.clock.settle();
+      assert.deepEqual(letters, [1]);
+    });
+
+    it('keeps the message when the dead letter cannot be delivered', async () => {
+      const client = await connected();
+      let open = false;
+      const subscription = await client.subscribe(() => Promise.reject(new Error('poison')), {
+        ackWait: 1000,
+        maxDeliveries: 1,
+        deadLetter: () => (open ? Promise.resolve() : Promise.reject(new Error('box full'))),
+      });
+      const seen = events(subscription);
+      await client.publish('a');
+      assert.deepEqual(names(seen), ['handler_error', 'handler_error']);
+      assert.deepEqual(client.session.acks, []);
+      open = true;
+      await client.clock.advance(1100);
+      assert.deepEqual(client.session.acks, [1]);
+    });
+
+    it('may have acknowledged before', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe((message) => {
+        message.ack();
+        throw new Error('after');
+      });
+      const seen = events(subscription);
+      await client.publish('a');
+      assert.deepEqual(names(seen), ['handler_error']);
+      assert.deepEqual(client.session.acks, [1]);
+      assert.equal(subscription.lastSequence, 1);
+    });
+  });
+
+  describe('on a new session', () => {
+    it('asks for everything at once, at the cursors', async () => {
+      const client = await connected();
+      const names: string[] = [];
+      for (let i = 0; i < 5; i++) {
+        const subscribing = client.subscriptions.subscribe(`c${i}`, () => undefined, subscribeOptions());
+        await client.clock.advance(20);
+        (await subscribing).on('ready', () => names.push(`c${i}`));
+        client.server.publish('x', `c${i}`);
+      }
+      await client.clock.advance(20);
+      client.kill();
+      client.server.requests.length = 0;
+      client.session = client.server.connect();
+      const attaching = client.subscriptions.attach(client.session);
+      await client.clock.advance(1);
+      assert.deepEqual(client.starts, Array(5).fill({ sequence: 1 }));
+      await client.clock.advance(20);
+      await attaching;
+      assert.deepEqual(names, ['c0', 'c1', 'c2', 'c3', 'c4']);
+      assert.equal(client.resubscribed.length, 5);
+      assert.equal(client.subscriptions.stats.duplicatesDropped, 0, 'the message it resumes at is no duplicate');
+    });
+
+    it('is up only when all are made', async () => {
+      const client = await connected();
+      await client.subscribe();
+      client.kill();
+      client.server.latency = 100;
+      client.session = client.server.connect();
+      let up = false;
+      void client.subscriptions.attach(client.session).then(() => (up = true));
+      await client.clock.advance(199);
+      assert.equal(up, false);
+      await client.clock.advance(2);
+      assert.equal(up, true);
+    });
+
+    it('rejects when that one dies, too', async () => {
+      const client = await connected();
+      await client.subscribe();
+      client.kill();
+      client.session = client.server.connect();
+      const attaching = client.subscriptions.attach(client.session);
+      const rejected = assert.rejects(attaching, SessionEnded);
+      await client.clock.settle();
+      client.kill();
+      await rejected;
+    });
+
+    it('gives up the one that cannot be made, and tells; the others live', async () => {
+      const client = await connected();
+      const bad = await client.subscribe(undefined, { durableName: 'bad' });
+      const good = await client.subscribe();
+      const [badSeen, goodSeen] = [events(bad), events(good)];
+      client.kill();
+      client.server.refuse = ({ durableName }) => (durableName === undefined ? undefined : 'stan: no');
+      await client.connect();
+      assert.deepEqual(names(badSeen), ['closed']);
+      assert.ok((badSeen[0]![1] as { error: Error }).error instanceof SubscribeError);
+      assert.deepEqual(names(goodSeen), ['ready']);
+      assert.equal(client.errors.length, 1);
+      assert.equal(client.subscriptions.stats.subscriptions, 1);
+    });
+
+    it('takes its own durable for a ghost once, and ends the session for it', async () => {
+      const client = await connected();
+      await client.subscribe(undefined, { durableName: 'd' });
+      client.kill();
+      client.server.refuse = () => 'stan: duplicate durable registration';
+      client.session = client.server.connect();
+      const attaching = client.subscriptions.attach(client.session);
+      attaching.catch(() => undefined);
+      await client.clock.advance(2000);
+      await assert.rejects(attaching, SessionEnded);
+      assert.equal(client.session.alive, false);
+      client.server.refuse = () => undefined;
+      client.subscriptions.detach();
+      await client.connect();
+      assert.deepEqual(client.errors, []);
+    });
+
+    it("continues a 'new' that had received nothing from when it began", async () => {
+      const client = await connected();
+      client.server.publish('before');
+      await client.clock.advance(100);
+      const seen: string[] = [];
+      await client.subscribe((message) => void seen.push(message.string()));
+      client.kill();
+      client.server.publish('during');
+      await client.clock.advance(5000);
+      await client.connect();
+      await client.publish('after');
+      assert.deepEqual(seen, ['during', 'after']);
+    });
+
+    it("continues a 'last' that had received nothing with the last of then", async () => {
+      const client = await connected();
+      client.server.publish('older');
+      client.server.publish('last');
+      client.session.loseMessages = 1;
+      const seen: string[] = [];
+      await client.subscribe((message) => void seen.push(message.string()), { startAt: 'last' });
+      client.kill();
+      await client.clock.advance(5000);
+      await client.connect();
+      await client.clock.advance(10_000);
+      assert.deepEqual(seen, ['last']);
+    });
+
+    it('and with the last of then, in order, when others came after it', async () => {
+      const client = await connected();
+      client.server.publish('last');
+      await client.clock.advance(10);
+      client.session.mute = true;
+      const seen: string[] = [];
+      const subscribing = client.subscriptions.subscribe(
+        'foo',
+        (message) => void seen.push(message.string()),
+        subscribeOptions({ startAt: 'last' }),
+      );
+      await client.clock.advance(10);
+      client.kill();
+      client.server.publish('during');
+      await client.connect();
+      await subscribing;
+      await client.clock.advance(10_000);
+      assert.deepEqual([...seen].sort(), ['during', 'last']);
+    });
+
+    it('looks whether the channel is still the same when nothing comes', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { startAt: 'first' });
+      const seen = events(subscription);
+      await client.publish('a', 'b', 'c');
+      client.kill();
+      client.server.reset();
+      client.server.publish('new');
+      await client.connect();
+      assert.deepEqual(names(seen), ['ready']);
+      await client.clock.advance(10_000);
+      assert.deepEqual(names(seen), ['ready', 'reset', 'ready']);
+      assert.equal(subscription.lastSequence, 1);
+    });
+
+    it('does not hand a queue group its history again', async () => {
+      const client = await connected();
+      for (let i = 0; i < 50; i++) client.server.publish(`h${i}`);
+      const handled: number[] = [];
+      await client.subscribe((message) => void handled.push(message.sequence), { queueGroup: 'q', startAt: 'first' });
+      assert.equal(handled.length, 50);
+      await client.clock.advance(60_000);
+      await client.publish('x');
+      client.kill();
+      client.server.publish('y');
+      await client.connect();
+      assert.equal(handled.length, 52);
+      assert.ok(client.subscriptions.stats.duplicatesDropped <= 1);
+    });
+  });
+
+  describe('is made again', () => {
+    it('plain: the new one first, then the old one is closed', async () => {
+      const client = await connected();
+      await client.subscribe(undefined, { startAt: 'first' });
+      await client.publish('a');
+      client.server.requests.length = 0;
+      client.subscriptions.remake();
+      await client.clock.advance(1);
+      assert.equal(client.server.subs.length, 2);
+      await client.clock.advance(20);
+      assert.equal(client.server.subs.length, 1);
+      assert.deepEqual(client.starts, [{ sequence: 1 }]);
+    });
+
+    it('durable: the old one is closed first', async () => {
+      const client = await connected();
+      await client.subscribe(undefined, { durableName: 'd' });
+      client.subscriptions.remake();
+      await client.clock.advance(1);
+      assert.equal(client.server.subs.length, 0);
+      await client.clock.advance(20);
+      assert.equal(client.server.subs.length, 1);
+      assert.deepEqual(client.errors, []);
+    });
+
+    it('plain: in place of the old one when there is no room for two', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe();
+      client.server.refuse = () => (client.server.subs.length > 0 ? 'too many subscriptions per channel' : undefined);
+      client.subscriptions.remake();
+      await client.clock.advance(20);
+      assert.equal(client.server.subs.length, 1);
+      const gate: string[] = [];
+      subscription.on('closed', () => gate.push('closed'));
+      await client.publish('a');
+      assert.deepEqual(gate, []);
+      assert.equal(subscription.lastSequence, 1);
+    });
+
+    it('once for many wishes', async () => {
+      const client = await connected();
+      await client.subscribe();
+      client.server.requests.length = 0;
+      for (let i = 0; i < 10; i++) client.subscriptions.remake();
+      await client.clock.advance(50);
+      assert.equal(client.server.requests.length, 2, 'the first one, and one for all that came meanwhile');
+    });
+
+    it('at once at a hole', async () => {
+      const client = await connected();
+      const seen: number[] = [];
+      const subscription = await client.subscribe((message) => void seen.push(message.sequence), { startAt: 'first' });
+      const told = events(subscription);
+      await client.publish('a', 'b');
+      client.session.loseMessages = 1;
+      await client.publish('c', 'd', 'e');
+      assert.deepEqual(seen, [1, 2, 3, 4, 5]);
+      assert.deepEqual(names(told), ['ready']);
+    });
+
+    it('and again at a hole that retention made, before it tells of it', async () => {
+      const client = await connected();
+      const seen: number[] = [];
+      const subscription = await client.subscribe((message) => void seen.push(message.sequence), { startAt: 'first' });
+      const told = events(subscription);
+      await client.publish('a', 'b');
+      client.kill();
+      for (let i = 0; i < 10; i++) client.server.publish('x');
+      client.server.truncate(8);
+      await client.connect();
+      await client.clock.advance(50);
+      assert.deepEqual(seen, [1, 2, 8, 9, 10, 11, 12]);
+      assert.deepEqual(told.find(([name]) => name === 'gap')?.[1], { from: 3, to: 7 });
+      assert.equal(subscription.lastSequence, 12);
+    });
+
+    it('does not miss what was gone before it was asked for the first', async () => {
+      const client = await connected();
+      for (let i = 0; i < 10; i++) client.server.publish('x');
+      client.server.truncate(5);
+      const seen: number[] = [];
+      const subscription = await client.subscribe((message) => void seen.push(message.sequence), { startAt: 'first' });
+      const told = events(subscription);
+      await client.clock.advance(50);
+      assert.deepEqual(seen, [5, 6, 7, 8, 9, 10]);
+      assert.ok(!names(told).includes('gap'));
+    });
+
+    it('slower and slower when it is of no use', async () => {
+      const client = await connected();
+      await client.subscribe(undefined, { startAt: 'first' });
+      await client.publish('a', 'b');
+      client.server.requests.length = 0;
+      client.server.publish('lost');
+      // The server insists on nonsense: message 3 never comes, and it is there.
+      const original = client.session.toClient.bind(client.session);
+      client.session.toClient = (sub, message) => {
+        if (message.getSequence() !== 3) original(sub, message);
+      };
+      client.session.loseMessages = 1;
+      for (let i = 0; i < 30; i++) {
+        client.server.publish('x');
+        await client.clock.advance(10);
+      }
+      assert.ok(client.server.requests.length < 12, `${client.server.requests.length} requests in 300 ms`);
+    });
+
+    it('when the server does not read its acks', async () => {
+      const client = await connected();
+      client.server.deaf = true;
+      const seen: number[] = [];
+      await client.subscribe((message) => void seen.push(message.sequence), { maxInFlight: 3 });
+      client.server.deaf = false;
+      await client.publish('a', 'b', 'c', 'd', 'e');
+      assert.deepEqual(seen, [1, 2, 3]);
+      await client.clock.advance(1100);
+      assert.deepEqual(seen, [1, 2, 3, 4, 5]);
+    });
+
+    it('but once only when the channel just happens to end with the window', async () => {
+      const client = await connected();
+      await client.subscribe(undefined, { maxInFlight: 1 });
+      await client.publish('a');
+      client.server.requests.length = 0;
+      await client.clock.advance(60_000);
+      assert.ok(client.server.requests.length <= 2, `${client.server.requests.length}`);
+    });
+  });
+
+  describe('ends', () => {
+    it('with close(): what runs is acknowledged first, what is queued is not handled, a durable stays', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const subscription = await client.subscribe(gate.handler, { durableName: 'd' });
+      const seen = events(subscription);
+      await client.publish('a', 'b');
+      let closed = false;
+      void subscription.close().then(() => (closed = true));
+      await client.publish('c');
+      assert.equal(closed, false);
+      assert.equal(client.server.subs.length, 1);
+      gate.next().resolve();
+      await client.clock.advance(20);
+      assert.equal(closed, true);
+      assert.deepEqual(client.session.acks, [1]);
+      assert.equal(gate.waiting.length, 0);
+      assert.deepEqual(
+        [...client.server.durables.values()].map(({ online }) => online),
+        [false],
+      );
+      assert.deepEqual(seen, [['closed', {}]]);
+      assert.equal(client.subscriptions.stats.subscriptions, 0);
+      await subscription.close();
+      await subscription[Symbol.asyncDispose]();
+      client.kill();
+      await client.connect();
+      assert.equal(client.server.subs.length, 0);
+    });
+
+    it('with unsubscribe(): the durable is dropped', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { durableName: 'd' });
+      const done = subscription.unsubscribe();
+      await client.clock.advance(20);
+      await done;
+      assert.equal(client.server.durables.size, 0);
+    });
+
+    it('with unsubscribe() in an outage: here at once, at the server on the next session', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { durableName: 'd' });
+      const seen = events(subscription);
+      client.kill();
+      let done = false;
+      void subscription.unsubscribe().then(() => (done = true));
+      await client.clock.settle();
+      assert.deepEqual(names(seen), ['closed']);
+      assert.equal(client.server.durables.size, 1);
+      assert.equal(done, false);
+      await client.connect();
+      assert.equal(done, true);
+      assert.equal(client.server.durables.size, 0);
+      assert.equal(client.server.subs.length, 0);
+    });
+
+    it('and a new durable of that name starts afresh', async () => {
+      const client = await connected();
+      const old = await client.subscribe(undefined, { durableName: 'd', startAt: 'first' });
+      await client.publish('a', 'b');
+      client.kill();
+      void old.unsubscribe();
+      const seen: number[] = [];
+      const subscribing = client.subscriptions.subscribe(
+        'foo',
+        (message) => void seen.push(message.sequence),
+        subscribeOptions({ durableName: 'd', startAt: 'first' }),
+      );
+      await client.connect();
+      await subscribing;
+      await client.clock.advance(20);
+      assert.deepEqual(seen, [1, 2]);
+    });
+
+    it('says so when the client closes before the durable could be dropped', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { durableName: 'd' });
+      client.kill();
+      const unsubscribing = subscription.unsubscribe();
+      await client.clock.settle();
+      client.subscriptions.close();
+      await assert.rejects(unsubscribing, /before the durable could be dropped/);
+    });
+
+    it('while it is being made', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { durableName: 'd' });
+      client.subscriptions.remake();
+      await client.clock.advance(3);
+      const closing = subscription.close();
+      await client.clock.advance(20);
+      await closing;
+      assert.equal(client.server.subs.length, 0);
+      assert.equal(client.server.durables.size, 1);
+    });
+
+    it('does not wait for ever for a handler that waits for it', async () => {
+      const client = await connected();
+      let ended = false;
+      const subscription: ResilientSubscription = await client.subscribe(
+        async () => {
+          await subscription.close();
+          ended = true;
+        },
+        { ackWait: 2000 },
+      );
+      await client.publish('a');
+      assert.equal(ended, false);
+      await client.clock.advance(2100);
+      assert.equal(ended, true);
+    });
+
+    it('at its signal', async () => {
+      const client = await connected();
+      const controller = new AbortController();
+      const subscription = await client.subscribe(undefined, { durableName: 'd', signal: controller.signal });
+      const seen = events(subscription);
+      controller.abort();
+      await client.clock.advance(20);
+      assert.deepEqual(names(seen), ['closed']);
+      assert.ok((seen[0]![1] as { error: Error }).error instanceof AbortedError);
+      assert.equal(client.server.durables.size, 1);
+      assert.equal(client.server.subs.length, 0);
+    });
+
+    it('with the client: drained, then closed here', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const subscription = await client.subscribe(gate.handler);
+      const seen = events(subscription);
+      await client.publish('a', 'b');
+      let drained = false;
+      void client.subscriptions.drain().then(() => (drained = true));
+      await client.publish('c');
+      assert.equal(drained, false);
+      gate.next().resolve();
+      await client.clock.settle();
+      assert.equal(drained, true);
+      assert.deepEqual(client.session.acks, [1]);
+      assert.deepEqual(gate.sequences, []);
+      const requests = client.server.requests.length;
+      client.subscriptions.close();
+      assert.deepEqual(seen, [['closed', {}]]);
+      await client.clock.advance(10_000);
+      assert.equal(client.server.requests.length, requests, 'nothing is asked any more');
+    });
+
+    it('with the reason of the client', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe();
+      const seen = events(subscription);
+      const reason = new Error('why');
+      client.subscriptions.close(reason);
+      assert.deepEqual(seen, [['closed', { error: reason }]]);
+    });
+  });
+
+  describe('the members of a group', () => {
+    it('give back what they had queued when they leave', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const first = await client.subscribe(gate.handler, { queueGroup: 'q' });
+      await client.publish('a', 'b', 'c');
+      const seen: number[] = [];
+      await client.subscribe((message) => void seen.push(message.sequence), { queueGroup: 'q' });
+      const closing = first.close();
+      gate.next().resolve();
+      await client.clock.advance(500);
+      await closing;
+      assert.deepEqual(seen, [2, 3]);
+    });
+
+    it('leave together when the channel started over', async () => {
+      const client = await connected();
+      const seen: string[] = [];
+      const subscriptions = [];
+      for (let i = 0; i < 3; i++) {
+        subscriptions.push(
+          await client.subscribe((message) => void seen.push(message.string()), { queueGroup: 'q', startAt: 'first' }),
+        );
+      }
+      const told = subscriptions.map(events);
+      await client.publish('a', 'b', 'c');
+      client.kill();
+      client.server.reset();
+      client.server.publish('n1');
+      client.server.publish('n2');
+      await client.connect();
+      await client.publish('n3');
+      await client.clock.advance(5000);
+      for (const value of ['n1', 'n2', 'n3']) assert.ok(seen.includes(value), value);
+      for (const member of told) assert.equal(names(member).filter((name) => name === 'reset').length, 1);
+    });
+  });
+
+  describe('is surprised', () => {
+    async function busy(options: Partial<ResolvedSubscribeOptions> = {}, handler?: MessageHandler): Promise<Client> {
+      const client = await connected();
+      await client.subscribe(handler, options);
+      for (let i = 0; i < 30; i++) {
+        client.server.publish('x');
+        await client.clock.advance(10);
+      }
+      return client;
+    }
+
+    it('by the silence of a busy subscription, once', async () => {
+      const client = await busy();
+      const at = client.subscriptions.surprise();
+      assert.ok(at !== undefined && at > client.clock.now());
+      assert.equal(client.subscriptions.surprise(), at);
+      await client.clock.advance(at - client.clock.now() + 1);
+      assert.equal(client.subscriptions.surprise(), at, 'it is time');
+      assert.equal(client.subscriptions.surprise(), undefined, 'asked');
+      client.server.publish('x');
+      await client.clock.advance(5);
+      assert.notEqual(client.subscriptions.surprise(), undefined);
+    });
+
+    it('not when it is we who do not acknowledge', async () => {
+      const client = await busy({ maxInFlight: 30 }, () => new Promise(() => undefined));
+      assert.equal(client.subscriptions.surprise(), undefined);
+    });
+
+    it('not without a session', async () => {
+      const client = await busy();
+      client.kill();
+      assert.equal(client.subscriptions.surprise(), undefined);
+    });
+  });
+
+  it('survives listeners that throw', async () => {
+    const client = await connected();
+    const subscription = await client.subscribe(() => Promise.reject(new Error('no')));
+    subscription.on('handler_error', () => {
+      throw new Error('listener');
+    });
+    await client.publish('a', 'b');
+    assert.equal(client.errors.length, 2);
+    assert.ok(client.errors[0] instanceof CallbackError);
+    assert.match(client.errors[0].message, /handler_error.*listener/);
+  });
+
+  it('survives ten thousand synchronous messages behind a slow one', async () => {
+    const client = await connected();
+    let release!: () => void;
+    const slow = new Promise<void>((resolve) => (release = resolve));
+    let handled = 0;
+    const subscription = await client.subscribe(
+      (message) => {
+        handled++;
+        return message.sequence === 1 ? slow : undefined;
+      },
+      { maxInFlight: 20_000 },
+    );
+    for (let i = 0; i < 10_000; i++) client.server.publish('x');
+    await client.clock.advance(5);
+    assert.equal(handled, 1);
+    release();
+    await client.clock.advance(5);
+    assert.equal(handled, 10_000);
+    assert.equal(subscription.lastSequence, 10_000);
+  });
+
+  it('ends with an error that the server permits nothing', async () => {
+    const client = await connected();
+    const denied = new PermissionError('_STAN.sub.x', 'not allowed');
+    client.session.subscribe = () => Promise.reject(denied);
+    await assert.rejects(client.subscribe(), denied);
+  });
+
+  describe('a message', () => {
+    it('has what the server says of it', async () => {
+      const client = await connected();
+      const messages: StanMessage[] = [];
+      await client.subscribe((message) => void messages.push(message));
+      await client.publish('{"a":1}', 'nonsense', '');
+      const [json, text, empty] = messages as [StanMessage, StanMessage, StanMessage];
+      assert.deepEqual(json.json(), { a: 1 });
+      assert.equal(json.data, json.data);
+      assert.equal(json.channel, 'foo');
+      assert.equal(json.redelivered, false);
+      assert.equal(json.redeliveryCount, 0);
+      assert.equal(json.timestamp.getTime(), Math.floor(client.server.channel().messages[0]!.time / 1e6));
+      assert.throws(
+        () => text.json(),
+        (error: ResilientStanError) => {
+          assert.ok(error instanceof ResilientStanError);
+          assert.match(error.message, /message 2 of channel 'foo' \(8 bytes\) is not JSON/);
+          return true;
+        },
+      );
+      assert.equal(empty.data.length, 0);
+      assert.equal(empty.string(), '');
+      assert.match(JSON.stringify(json), /"sequence":1/);
+    });
+  });
+});
