@@ -72,6 +72,8 @@ export interface PublisherStats {
 interface Probe {
   entry: Entry;
   sending: Sending;
+  /** It was given the benefit of the doubt once. */
+  spared: boolean;
 }
 
 const REAL_TIMERS: Timers = {
@@ -213,13 +215,16 @@ export class Publisher {
 
   /**
    * The leader has answered after all: the oldest message in flight is sent again as a probe, then it goes on.
-   * @param missed some questions since got no answer, so a probe under way may be lost as well; without that it is still
-   *   to be answered, by a leader that is merely slow, and a second one would be one duplicate more
+   * @param missed some questions since got no answer, so a probe under way may be lost as well. Without that it is most
+   *   likely still to be answered, by a leader that is merely slow, and a second one would be one duplicate more: it is
+   *   sent only at the next `resume`, lest a probe that was lost without a trace hold everything up.
    */
   resume(missed = true): void {
     if (!this.#paused) return;
     this.#paused = false;
-    if (missed || !this.#probeUnderWay()) this.#sendProbe();
+    const probe = this.#probeUnderWay() ? this.#probe : undefined;
+    if (probe === undefined || missed || probe.spared) this.#sendProbe();
+    else probe.spared = true;
     this.#feed();
   }
 
@@ -398,7 +403,7 @@ export class Publisher {
     const entry = this.#outbox.inFlight.head;
     if (session === undefined || entry === undefined || !session.alive) return;
     const sending = new Sending(++this.#sendings, this.#now(), true);
-    this.#probe = { entry, sending };
+    this.#probe = { entry, sending, spared: false };
     this.#probeAgain = false;
     this.#resent++;
     entry.attempts++;

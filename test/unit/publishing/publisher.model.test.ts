@@ -52,10 +52,8 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       stored: fc.boolean(),
     }),
   },
-  {
-    weight: 8,
-    arbitrary: fc.constantFrom('pause', 'resume', 'resume', 'probe', 'flush').map((op) => ({ op })),
-  },
+  { weight: 5, arbitrary: fc.constantFrom('pause', 'probe', 'flush').map((op) => ({ op })) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('resume' as const), missed: fc.boolean() }) },
   {
     weight: 5,
     arbitrary: fc.record({ op: fc.constant('advance' as const), ms: fc.constantFrom(1, 20, 60, 110, 450, 1100, 5100) }),

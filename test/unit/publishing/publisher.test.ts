@@ -347,6 +347,28 @@ describe('Publisher: a suspect session', () => {
     assert.deepEqual(session.texts, ['1', '2', '1', '1', '2']);
   });
 
+  it('waits for the probe under way when the leader has answered every question, but only once', () => {
+    const { publisher, attach } = setup();
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    const suspect = (missed: boolean): void => {
+      publisher.pause();
+      publisher.resume(missed);
+    };
+    suspect(false);
+    assert.deepEqual(session.texts, ['1', '2', '1'], 'nothing tells yet what became of 1');
+    suspect(false);
+    assert.deepEqual(session.texts, ['1', '2', '1']);
+    suspect(false);
+    assert.deepEqual(session.texts, ['1', '2', '1', '1'], 'the probe may be lost without a trace');
+    suspect(false);
+    assert.deepEqual(session.texts, ['1', '2', '1', '1']);
+    suspect(true);
+    assert.deepEqual(session.texts, ['1', '2', '1', '1', '1']);
+    session.answer(2);
+    assert.deepEqual(session.texts, ['1', '2', '1', '1', '1', '2']);
+  });
+
   it('learns from the ack of an earlier probe as well', () => {
     const { publisher, attach } = setup();
     const session = attach();

@@ -40,7 +40,9 @@ export type Command =
   | { op: 'delay'; count: number }
   | { op: 'thaw'; error: number; count: number }
   | { op: 'refuse'; error: number; count: number; stored: boolean }
-  | { op: 'pause' | 'resume' | 'probe' | 'flush' | 'stop' }
+  | { op: 'pause' | 'probe' | 'flush' | 'stop' }
+  /** The leader has answered, every question or not. */
+  | { op: 'resume'; missed: boolean }
   | { op: 'advance'; ms: number }
   | { op: 'abort'; signal: number }
   | { op: 'deny'; channel: number; ends: boolean; late: boolean }
@@ -109,6 +111,8 @@ export class Simulation {
   readonly #onWire = new Map<number, Message>();
   readonly #probeIndices = new Set<number>();
   #probe: number | undefined;
+  /** The probe that was still waited for after a suspicion. */
+  #sparedProbe: number | undefined;
   #probeAsked = false;
   /** The last one was answered with an error, so there may be another. */
   #probeAgain = false;
@@ -175,7 +179,7 @@ export class Simulation {
         this.#paused = this.#attached;
         return;
       case 'resume':
-        return this.#resume();
+        return this.#resume(command.missed);
       case 'probe': {
         const before = this.#probe;
         this.#probeAsked = true;
@@ -402,17 +406,21 @@ export class Simulation {
     message.storedGuids.add(`guid-${this.#ordinal}-${index}`);
   }
 
-  #resume(): void {
+  #resume(missed: boolean): void {
     const mayProbe = this.#paused && this.#session?.alive === true;
-    const oldest = this.messages.some((message) => this.#isInFlight(message));
     const { sendings = [] } = this.#session ?? {};
     const before = sendings.length;
+    const underWay = this.#probing(this.#probe);
+    const due =
+      this.messages.some((message) => this.#isInFlight(message)) &&
+      (missed || !underWay || this.#probe === this.#sparedProbe);
+    if (mayProbe && underWay && !due) this.#sparedProbe = this.#probe;
     this.#paused = false;
     this.#probeAsked = true;
-    this.publisher.resume();
+    this.publisher.resume(missed);
     this.#probeAsked = false;
-    if (mayProbe && oldest && !this.#attached) return;
-    if (mayProbe && oldest) {
+    if (mayProbe && due && !this.#attached) return;
+    if (mayProbe && due) {
       assert.ok(sendings.length > before, 'resume() sends a probe when something is in flight');
       assert.ok(this.#probeIndices.has(before), 'and the probe goes first');
     } else if (this.#session?.alive === true) {
@@ -448,6 +456,7 @@ export class Simulation {
     this.#maxPayload = Infinity;
     this.#paused = false;
     this.#probe = undefined;
+    this.#sparedProbe = undefined;
     this.#probeAgain = false;
     this.#probeIndices.clear();
     this.#onWire.clear();
@@ -589,7 +598,7 @@ export class Simulation {
           this.#do({ op: 'pause' });
         }
         await this.#check();
-        this.#resume();
+        this.#resume(false);
         for (let taken = 0; taken < 50; taken++) this.#take('serve');
         await this.#check();
         this.time.advance(600);
