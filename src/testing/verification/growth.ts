@@ -1,0 +1,50 @@
+/** Whether memory, handles or listeners of a process became more and more. Pure. */
+import type { ReportProcess, ResourceSample } from '../report/data.js';
+import { percentile } from '../report/statistics.js';
+
+/** What comes before is start-up, in ms from the beginning of a life: caches fill, code is compiled. */
+const WARM_UP = 60_000;
+/** Fewer samples than this say nothing. */
+const ENOUGH = 12;
+
+interface Measure {
+  what: string;
+  of: (sample: ResourceSample) => number;
+  /** More than this is growth: what is in use for the moment differs from sample to sample. */
+  allowed: (early: number) => number;
+  show: (value: number) => string;
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
+
+const MEASURES: readonly Measure[] = [
+  {
+    what: 'heap',
+    of: ({ heap }) => heap,
+    // What a run keeps for each message it has sent would be tens of MB.
+    allowed: (early) => Math.max(early * 0.2, 2e6),
+    show: megabytes,
+  },
+  { what: 'number of handles', of: ({ handles }) => handles, allowed: () => 3, show: String },
+  { what: 'number of listeners', of: ({ listeners }) => listeners, allowed: () => 10, show: String },
+];
+
+/**
+ * One sentence for each measure that is higher at the end of a life than it was after its first minute. Compared is
+ * what is usual in the first third with what is usual in the last: a sample may fall into a reconnect.
+ */
+export function growth(process: ReportProcess): string[] {
+  const lives = [...new Set(process.samples.map(({ life }) => life))];
+  return lives.flatMap((life) => {
+    const all = process.samples.filter((sample) => sample.life === life);
+    const samples = all.filter(({ at }) => at - all[0]!.at >= WARM_UP);
+    if (samples.length < ENOUGH) return [];
+    const third = Math.floor(samples.length / 3);
+    return MEASURES.flatMap(({ what, of, allowed, show }) => {
+      const early = percentile(samples.slice(0, third).map(of), 0.5)!;
+      const late = percentile(samples.slice(-third).map(of), 0.5)!;
+      if (late - early <= allowed(early)) return [];
+      return [`process '${process.name}' (life ${life}): its ${what} grew from ${show(early)} to ${show(late)}`];
+    });
+  });
+}

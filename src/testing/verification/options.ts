@@ -1,0 +1,168 @@
+/** What a run may be told, and what it comes to. Pure. */
+import { randomInt } from 'node:crypto';
+import { parseServers } from '../../connection/servers.js';
+import { InvalidArgumentError } from '../../errors.js';
+import { OptionReader, type OptionNames } from '../../option-reader.js';
+import { checkClusterId } from '../../validation.js';
+import type { ClusterMode } from '../config.js';
+import type { Ordering } from '../continuity/verdict.js';
+import { checkFaultKinds, possibleFaults, PROXIED_FAULTS, type FaultKind } from '../nemesis/plan.js';
+import type { Progress, RunNote } from './progress.js';
+
+export interface VerifyOptions {
+  /** How long to publish and to break things, in ms. Default 120 000, or as long as `faultCount` takes. */
+  publishFor?: number | undefined;
+  /** End after so many faults. Default: as many as there is time for. */
+  faultCount?: number | undefined;
+  /** What happens follows from it. Default: another one each time. */
+  seed?: number | undefined;
+  /** Default `pipelined`. */
+  ordering?: Ordering | undefined;
+  /** Which kinds of faults. Default: all that the cluster can have; none with `servers`. */
+  faults?: readonly FaultKind[] | undefined;
+  /** Of the cluster that is booted. Default 3; 2 in fault-tolerant mode; 1 in single mode. */
+  nodes?: number | undefined;
+  /** Of the cluster that is booted. Default `clustered`. */
+  mode?: ClusterMode | undefined;
+  /** Run against these instead, and leave them alone: whoever runs them may break them. */
+  servers?: string | readonly string[] | undefined;
+  /** Of `servers`. Default `test-cluster`. */
+  clusterId?: string | undefined;
+  /** Messages a second, all publishers together. Default 200. */
+  rate?: number | undefined;
+  /** Bytes of a message. Default 0: no more than its value. */
+  size?: number | undefined;
+  /** Path of a module whose default export is a {@link ClientAdapter}. Default: this library. */
+  client?: string | undefined;
+  /** Path of the server. Default: what {@link resolveServer} finds. */
+  server?: string | undefined;
+  /** How long publishes may take to settle at the end, and deliveries to arrive, in ms each. Default 60 000. */
+  settleTimeout?: number | undefined;
+  /** Where the logs of servers and clients go when the run is not clean. Default: nowhere. */
+  logDir?: string | undefined;
+  /** Ends the run: the report says how far it came. */
+  signal?: AbortSignal | undefined;
+  /** Is told ten times a second how it goes. */
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Is told of everything that happens, as it happens. */
+  onNote?: ((note: RunNote) => void) | undefined;
+}
+
+export interface CheckedVerifyOptions {
+  publishFor: number;
+  faultCount: number;
+  seed: number;
+  ordering: Ordering;
+  faults: FaultKind[];
+  cluster: { nodes: number; mode: ClusterMode; proxied: boolean; server: string | undefined } | undefined;
+  /** With their credentials. */
+  servers: string[];
+  clusterId: string;
+  rate: number;
+  size: number;
+  client: string | undefined;
+  settleTimeout: number;
+  logDir: string | undefined;
+  signal: AbortSignal | undefined;
+  onProgress: (progress: Progress) => void;
+  onNote: (note: RunNote) => void;
+  /** The command that does the same. */
+  replay: string;
+}
+
+const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
+const NAMES: OptionNames = {
+  known: [
+    ...['publishFor', 'faultCount', 'seed', 'ordering', 'faults', 'nodes', 'mode', 'servers', 'clusterId', 'rate'],
+    ...['size', 'client', 'server', 'settleTimeout', 'logDir', 'signal', 'onProgress', 'onNote'],
+  ],
+  hints: { minutes: "it is called 'publishFor', in ms", duration: "it is called 'publishFor', in ms" },
+};
+const NO_CLUSTER = 'has no meaning with servers of your own: they are left alone';
+
+/** @throws InvalidArgumentError */
+export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions {
+  const reader = new OptionReader(options, 'options', NAMES);
+  const faultCount = reader.number('faultCount', Infinity, { min: 1, unit: 'faults' });
+  const publishFor = reader.milliseconds('publishFor', faultCount === Infinity ? 120_000 : Infinity, {
+    infinity: true,
+  });
+  const ownServers = reader.has('servers') ? parseServers(options.servers) : undefined;
+  if (ownServers) {
+    for (const name of ['nodes', 'mode', 'server', 'faultCount'] as const) {
+      if (reader.has(name)) reader.refuse(name, NO_CLUSTER);
+    }
+    if ((options.faults ?? []).length > 0) reader.refuse('faults', NO_CLUSTER);
+    if (publishFor === Infinity) reader.refuse('publishFor', 'must have an end');
+  } else if (reader.has('clusterId')) {
+    reader.refuse('clusterId', 'goes with servers of your own: the cluster that is booted has its own');
+  }
+  const mode = reader.oneOf('mode', 'clustered', MODES);
+  const nodes = reader.number('nodes', { clustered: 3, 'fault-tolerant': 2, single: 1 }[mode], { min: 1, max: 9 });
+  const faults = ownServers ? [] : faultsFor(mode, options.faults);
+  const clusterId = reader.string('clusterId', 'test-cluster');
+  checkClusterId(clusterId);
+  const checked = {
+    publishFor,
+    faultCount,
+    seed: reader.number('seed', randomInt(2 ** 31), { min: 0, max: 2 ** 32 - 1 }),
+    ordering: reader.oneOf('ordering', 'pipelined', ['pipelined', 'strict']),
+    faults,
+    cluster: ownServers
+      ? undefined
+      : {
+          nodes,
+          mode,
+          proxied: faults.some((kind) => PROXIED_FAULTS.has(kind)),
+          server: reader.string('server', undefined),
+        },
+    servers: ownServers ? [options.servers ?? []].flat() : [],
+    clusterId,
+    rate: reader.number('rate', 200, { min: 1, max: 20_000, unit: 'messages a second' }),
+    size: reader.number('size', 0, { min: 0, max: 900_000, unit: 'bytes' }),
+    client: reader.string('client', undefined),
+    settleTimeout: reader.milliseconds('settleTimeout', 60_000),
+    logDir: reader.string('logDir', undefined),
+    signal: reader.signal(),
+    onProgress: reader.callback<(progress: Progress) => void>('onProgress', '(progress) => void') ?? (() => {}),
+    onNote: reader.callback<(note: RunNote) => void>('onNote', '(note) => void') ?? (() => {}),
+  };
+  return { ...checked, replay: replayOf(options, checked.seed) };
+}
+
+/** Asked for what is not possible is a mistake; asked for nothing, everything possible is meant. */
+function faultsFor(mode: ClusterMode, asked: readonly FaultKind[] | undefined): FaultKind[] {
+  const possible = possibleFaults({ mode, store: 'file', proxied: true, clients: true });
+  if (asked === undefined) return possible;
+  const kinds = asked.length === 0 ? [] : checkFaultKinds(asked);
+  const impossible = kinds.find((kind) => !possible.includes(kind));
+  if (impossible === undefined) return kinds;
+  throw new InvalidArgumentError(
+    'faults',
+    `fault '${impossible}' is not possible in ${mode} mode; possible are: ${possible.join(', ')}`,
+  );
+}
+
+/** The command for a shell. Credentials are left out of it: it is written into reports. */
+export function replayOf(options: VerifyOptions, seed: number): string {
+  const words = ['npx resilient-stan verify', `--seed ${seed}`];
+  const { publishFor, faultCount, ordering, faults, nodes, mode, servers, clusterId, rate, size, client } = options;
+  if (publishFor !== undefined && publishFor !== Infinity)
+    words.push(`--minutes ${Number((publishFor / 60_000).toFixed(3))}`);
+  if (faultCount !== undefined) words.push(`--count ${faultCount}`);
+  if (ordering !== undefined) words.push(`--ordering ${ordering}`);
+  if (faults !== undefined) words.push(`--faults ${faults.join(',') || 'none'}`);
+  if (nodes !== undefined) words.push(`--nodes ${nodes}`);
+  if (mode !== undefined) words.push(`--mode ${mode}`);
+  if (servers !== undefined)
+    words.push(
+      `--servers ${parseServers(servers)
+        .map(({ url }) => url)
+        .join(',')}`,
+    );
+  if (clusterId !== undefined) words.push(`--cluster-id ${clusterId}`);
+  if (rate !== undefined) words.push(`--rate ${rate}`);
+  if (size !== undefined) words.push(`--size ${size}`);
+  if (client !== undefined) words.push(`--client ${client}`);
+  return words.join(' ');
+}

@@ -1,0 +1,236 @@
+/** Keeps the book of a run: told, in the order of the clock, what happened, it knows everything the report says. Pure. */
+import { Column } from '../continuity/column.js';
+import { History, type Outcome, type PublisherHistory } from '../continuity/history.js';
+import { decodeValue } from '../continuity/value.js';
+import type { SubscriptionKind } from '../continuity/verdict.js';
+import type { MarkKind, ReportFault, ReportMark, ReportProcess, ResourceSample } from '../report/data.js';
+import { familyOf } from '../report/theme.js';
+import type { FaultKind } from '../nemesis/plan.js';
+import type { ClientNews } from './adapter.js';
+import type { WorkerEvent } from './protocol.js';
+import { SeriesRecorder } from './series.js';
+
+/** Everything that happens, on the run's own clock. */
+export type RunEvent =
+  | { at: number; process: string; life: number; event: WorkerEvent }
+  /** A process has ended. */
+  | { at: number; process: string; end: 'killed' | 'died' | 'stopped'; text?: string }
+  | { at: number; fault: FaultStart }
+  | { at: number; mended: number }
+  | { at: number; leader: string | undefined };
+
+export interface FaultStart {
+  /** Number in the plan. */
+  id: number;
+  kind: FaultKind;
+  whom: readonly string[];
+  /** One line for people. */
+  text: string;
+  /** All nodes there are. */
+  everybody: boolean;
+}
+
+export interface ProcessPlan {
+  name: string;
+  role: 'publisher' | 'subscriber';
+  subscriptions: readonly { name: string; kind: SubscriptionKind }[];
+}
+
+/** Sums, for the live view. */
+export interface Counters {
+  attempted: number;
+  acknowledged: number;
+  failed: number;
+  delivered: number;
+  losses: number;
+  reconnects: number;
+}
+
+interface ProcessRecord extends ReportProcess {
+  readonly index: number;
+  connected: boolean;
+}
+
+export class Recorder {
+  readonly history = new History();
+  readonly series: SeriesRecorder;
+  readonly marks: ReportMark[] = [];
+  readonly leaders: { at: number; node: string | undefined }[] = [];
+  readonly counters: Counters = { attempted: 0, acknowledged: 0, failed: 0, delivered: 0, losses: 0, reconnects: 0 };
+  /** What broke besides what was promised. */
+  readonly incidents: string[] = [];
+  client: { name: string; version?: string } = { name: '' };
+  readonly #processes = new Map<string, ProcessRecord>();
+  readonly #publishers = new Map<string, { history: PublisherHistory; attempts: Column }>();
+  readonly #faults: { start: FaultStart; at: number; handle: { mended(at: number): void } }[] = [];
+  readonly #open = new Map<number, { mended(at: number): void }>();
+
+  constructor(plans: readonly ProcessPlan[], interval: number) {
+    this.series = new SeriesRecorder(interval);
+    for (const [index, { name, role, subscriptions }] of plans.entries()) {
+      const parts = role === 'publisher' ? [name] : subscriptions.map((subscription) => subscription.name);
+      this.#processes.set(name, { name, role, parts, lives: 0, samples: [], index, connected: false });
+      if (role === 'publisher') {
+        this.#publishers.set(name, { history: this.history.publisher(name), attempts: new Column(Float64Array) });
+      }
+      for (const subscription of subscriptions) {
+        this.history.subscription(subscription.name, { kind: subscription.kind, from: 'all' });
+      }
+    }
+  }
+
+  get processes(): ReportProcess[] {
+    return [...this.#processes.values()].map(({ name, role, parts, lives, samples }) => ({
+      name,
+      role,
+      parts,
+      lives,
+      samples,
+    }));
+  }
+
+  /** Of how many processes the client is connected. */
+  get connected(): number {
+    return [...this.#processes.values()].filter(({ connected }) => connected).length;
+  }
+
+  /** Where a later life of a publisher has to go on. */
+  next(publisher: string): number {
+    return this.#publishers.get(publisher)?.history.next ?? 0;
+  }
+
+  apply(happened: RunEvent): void {
+    const { at } = happened;
+    if ('event' in happened) this.#worker(happened.process, happened.life, happened.event, at);
+    else if ('end' in happened) this.#end(happened.process, happened.end, happened.text, at);
+    else if ('fault' in happened) this.#fault(happened.fault, at);
+    else if ('mended' in happened) this.#mended(happened.mended, at);
+    else this.leaders.push({ at, node: happened.leader });
+  }
+
+  /** The faults with what the verdict says of them; it has them in the same order. */
+  faults(
+    verdicts: readonly {
+      until: number | undefined;
+      toNextAck: number | undefined;
+      toNextDelivery: Record<string, number | undefined>;
+    }[],
+  ): ReportFault[] {
+    return this.#faults.map(({ start, at }, i) => {
+      const { until, toNextAck, toNextDelivery } = verdicts[i]!;
+      const whom = start.everybody ? '' : ` ${start.whom.join(', ')}`;
+      return {
+        kind: start.kind,
+        name: start.text,
+        label: `${start.kind}${familyOf(start.kind) === 'client' ? ` ${shortened(start.whom[0] ?? '')}` : whom}`,
+        at,
+        ...(until !== undefined && { until }),
+        ...(toNextAck !== undefined && { toNextAck }),
+        toNextDelivery,
+      };
+    });
+  }
+
+  #worker(name: string, life: number, event: WorkerEvent, at: number): void {
+    const process = this.#processes.get(name)!;
+    switch (event[0]) {
+      case 'ready': {
+        const [, , client, version] = event;
+        this.client = { name: client, ...(version !== null && { version }) };
+        process.lives = life;
+        process.connected = true;
+        return this.#mark(name, 'connected', at, life > 1 ? `life ${life}` : undefined);
+      }
+      case 'attempt':
+        return this.#attempt(name, event[2], at);
+      case 'acknowledged':
+        return this.#settled(name, event[2], 'acknowledged', at);
+      case 'failed':
+        return this.#settled(name, event[2], event[3] as Outcome, at);
+      case 'delivered':
+        return this.#delivered(event[2], event[3], event[4], process.index * 1000 + life, at);
+      case 'news':
+        return this.#news(process, event[2], event[3] ?? undefined, at);
+      case 'sample': {
+        const [, , heap, rss, handles, listeners] = event;
+        const sample: ResourceSample = { at, life, heap, rss, handles, listeners };
+        return void process.samples.push(sample);
+      }
+      case 'closed':
+        return;
+    }
+  }
+
+  #attempt(publisher: string, counter: number, at: number): void {
+    const { history, attempts } = this.#publishers.get(publisher)!;
+    history.attempt(at);
+    attempts.set(counter, at);
+    this.counters.attempted++;
+  }
+
+  #settled(publisher: string, counter: number, outcome: Outcome, at: number): void {
+    const took = this.#publishers.get(publisher)!.history.settle(counter, outcome, at);
+    if (outcome === 'acknowledged') {
+      this.counters.acknowledged++;
+      this.series.acknowledged(at, took);
+    } else {
+      this.counters.failed++;
+      this.series.failed(at);
+    }
+  }
+
+  #delivered(subscription: string, sequence: number, value: string, life: number, at: number): void {
+    const data = Buffer.from(value, 'latin1');
+    this.history.subscription(subscription).receive({ data, sequence, life }, at);
+    const decoded = decodeValue(data);
+    const attempted = decoded && this.#publishers.get(decoded.publisher)?.attempts.get(decoded.counter);
+    this.counters.delivered++;
+    if (attempted !== undefined) this.series.delivered(at, at - attempted);
+  }
+
+  #news(process: ProcessRecord, news: ClientNews, text: string | undefined, at: number): void {
+    if (news === 'loss') {
+      process.connected = false;
+      this.counters.losses++;
+    } else if (news === 'reconnect') {
+      process.connected = true;
+      this.counters.reconnects++;
+    } else if (news === 'closed') {
+      process.connected = false;
+      return this.#died(process.name, `its client closed by itself${text === undefined ? '' : `: ${text}`}`, at);
+    }
+    this.#mark(process.name, news, at, text);
+  }
+
+  #end(name: string, end: 'killed' | 'died' | 'stopped', text: string | undefined, at: number): void {
+    this.#processes.get(name)!.connected = false;
+    this.#publishers.get(name)?.history.abandon(at);
+    if (end === 'died') this.#died(name, `it ended by itself${text === undefined ? '' : `: ${text}`}`, at);
+    else this.#mark(name, end, at, text);
+  }
+
+  #died(name: string, text: string, at: number): void {
+    this.incidents.push(`process '${name}': ${text}`);
+    this.#mark(name, 'died', at, text);
+  }
+
+  #fault(start: FaultStart, at: number): void {
+    const handle = this.history.fault(start.text, at);
+    this.#faults.push({ start, at, handle });
+    this.#open.set(start.id, handle);
+  }
+
+  #mended(id: number, at: number): void {
+    this.#open.get(id)?.mended(at);
+    this.#open.delete(id);
+  }
+
+  #mark(process: string, kind: MarkKind, at: number, text?: string): void {
+    this.marks.push({ at, process, kind, ...(text !== undefined && { text }) });
+  }
+}
+
+/** `publisher-2` as it fits into a picture: `p2`. */
+function shortened(name: string): string {
+  return name.replace(/^(\w)\w*-/, '$1');
+}

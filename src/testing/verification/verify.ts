@@ -1,0 +1,490 @@
+/** A run: publishers and subscribers in processes of their own, a cluster that is broken under them, and the verdict. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseServers } from '../../connection/servers.js';
+import { AbortedError, describe } from '../../errors.js';
+import type { SubscribeOptions } from '../../options.js';
+import { StanCluster } from '../cluster.js';
+import type { SubscriptionKind } from '../continuity/verdict.js';
+import { Nemesis, type KillableClient, type TimelineEntry } from '../nemesis/nemesis.js';
+import { planFaults, type PlannedFault } from '../nemesis/plan.js';
+import { TEMPORARY_PREFIX } from '../reaper.js';
+import { isClean, type ReportData, type RunEnd } from '../report/data.js';
+import { sleep } from '../wait.js';
+import { growth } from './growth.js';
+import { Merge } from './merge.js';
+import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } from './options.js';
+import type { Progress, RunNote } from './progress.js';
+import { machineClock, type Order, type SubscriptionOrder } from './protocol.js';
+import { Recorder, type ProcessPlan, type RunEvent } from './recorder.js';
+import { WorkerProcess } from './worker-process.js';
+
+/** Turns of the book-keeping, in ms. What happened before the turn before has been read by now. */
+const TICK = 50;
+const LEADER_INTERVAL = 200;
+/** For a client to be connected, at first and after it was killed, in ms. */
+const CONNECT_TIMEOUT = 60_000;
+const CLOSE_TIMEOUT = 6000;
+/** Quiet before the first fault and after the last, in ms: how it is when nothing is broken. */
+const QUIET = 1000;
+/** Who interrupts a run waits no longer than this for things to settle, in ms. */
+const INTERRUPTED_SETTLE = 2000;
+const INTERRUPTED_MEND = 15_000;
+/** How many a publisher may have unacknowledged: an outage of some ten seconds does not silence it. */
+const WINDOW = 2000;
+
+interface Member {
+  name: string;
+  kind: SubscriptionKind;
+}
+
+interface Cast extends ProcessPlan {
+  subscriptions: Member[];
+  /** The fault `client-kill` may befall it. */
+  killable: boolean;
+}
+
+/**
+ * Who takes part. Killed are publishers, and a process whose subscriptions are durable: those have to continue. What a
+ * killed process knew of a plain subscription, or had received as a member of a group that is not durable, is gone with it.
+ */
+const CAST: readonly Cast[] = [
+  { name: 'publisher-1', role: 'publisher', subscriptions: [], killable: true },
+  { name: 'publisher-2', role: 'publisher', subscriptions: [], killable: true },
+  {
+    name: 'subscriber-1',
+    role: 'subscriber',
+    subscriptions: [
+      { name: 'plain', kind: 'plain' },
+      { name: 'queue', kind: 'queue' },
+    ],
+    killable: false,
+  },
+  {
+    name: 'subscriber-2',
+    role: 'subscriber',
+    subscriptions: [
+      { name: 'durable', kind: 'durable' },
+      { name: 'queue', kind: 'queue' },
+      { name: 'durable-queue', kind: 'durable-queue' },
+    ],
+    killable: false,
+  },
+  {
+    name: 'subscriber-3',
+    role: 'subscriber',
+    subscriptions: [
+      { name: 'durable-killed', kind: 'durable' },
+      { name: 'durable-queue', kind: 'durable-queue' },
+    ],
+    killable: true,
+  },
+];
+
+/**
+ * Verifies that nothing is lost, with a real cluster, real faults, and clients in real processes. Resolves to the report
+ * also when the verdict is not clean, and when the run was ended by its signal or failed on its way.
+ *
+ * @throws (as a rejection) InvalidArgumentError; ServerBinaryError, ServerStartError, TimeoutError when there is no
+ *   cluster to begin with; AbortedError when the signal came before the first publish
+ */
+export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
+  const run = new Run(checkVerifyOptions(options));
+  return await run.run();
+}
+
+class Run {
+  readonly #options: CheckedVerifyOptions;
+  readonly #recorder: Recorder;
+  readonly #merge = new Merge<RunEvent>();
+  readonly #workers = new Map<string, WorkerProcess>();
+  readonly #id = randomBytes(4).toString('hex');
+  /** Aborted when no further fault should begin. */
+  readonly #enough = new AbortController();
+  readonly #interrupted: Promise<void>;
+  #cluster: StanCluster | undefined;
+  #nemesis: Nemesis | undefined;
+  #servers: string[];
+  #logs = '';
+  #begin = 0;
+  #read = 0;
+  #applied = 0;
+  #leader: string | undefined;
+  #phase: Progress['phase'] = 'starting';
+  #doing = '';
+  #watching = true;
+
+  constructor(options: CheckedVerifyOptions) {
+    this.#options = options;
+    this.#servers = options.servers;
+    // Minutes are looked at in tenths of a second, hours in seconds.
+    this.#recorder = new Recorder(CAST, options.publishFor > 900_000 && options.publishFor !== Infinity ? 1000 : 100);
+    const { signal } = options;
+    this.#interrupted = new Promise((resolve) => {
+      if (signal?.aborted) resolve();
+      signal?.addEventListener('abort', () => resolve(), { once: true });
+    });
+    void this.#interrupted.then(() => this.#enough.abort());
+  }
+
+  async run(): Promise<ReportData> {
+    const { logDir } = this.#options;
+    this.#logs = logDir ?? (await mkdtemp(join(tmpdir(), TEMPORARY_PREFIX)));
+    let keepLogs = logDir !== undefined;
+    const progress = setInterval(() => this.#progress(), 100);
+    try {
+      await mkdir(this.#logs, { recursive: true });
+      await this.#boot();
+      const data = await this.#perform();
+      keepLogs &&= !isClean(data);
+      if (keepLogs) await this.#cluster?.writeLogs(this.#logs);
+      return data;
+    } finally {
+      this.#phase = 'stopping';
+      this.#doing = 'stopping everything';
+      await Promise.all([...this.#workers.values()].map((worker) => worker.kill()));
+      await this.#cluster?.stop();
+      clearInterval(progress);
+      if (!keepLogs) await this.#removeLogs();
+    }
+  }
+
+  async #removeLogs(): Promise<void> {
+    if (this.#options.logDir === undefined) return rm(this.#logs, { recursive: true, force: true });
+    await Promise.all(CAST.map(({ name }) => rm(this.#logFile(name), { force: true })));
+  }
+
+  #logFile(name: string): string {
+    return join(this.#logs, `${name}.log`);
+  }
+
+  /** A cluster, and everybody connected to it. */
+  async #boot(): Promise<void> {
+    const { cluster } = this.#options;
+    if (cluster) {
+      this.#doing = 'booting the cluster';
+      const { nodes, mode, proxied, server } = cluster;
+      const { seed } = this.#options;
+      this.#cluster = await StanCluster.start({ nodes, mode, proxied, seed, ...(server !== undefined && { server }) });
+      this.#servers = this.#cluster.urls;
+    }
+    this.#assertNotInterrupted();
+    this.#doing = 'connecting the clients';
+    for (const { name } of CAST) {
+      const worker = new WorkerProcess({
+        name,
+        logFile: this.#logFile(name),
+        onEvent: (event, life) => this.#push({ at: event[1], process: name, life, event }),
+        onEnd: (end, text) => this.#push({ at: machineClock(), process: name, end, text }),
+      });
+      this.#workers.set(name, worker);
+    }
+    const connected = Promise.all(CAST.map((cast) => this.#start(cast)));
+    await Promise.race([connected, this.#interrupted]);
+    connected.catch(() => {});
+    this.#assertNotInterrupted();
+  }
+
+  #assertNotInterrupted(): void {
+    const { signal } = this.#options;
+    if (signal?.aborted) throw new AbortedError('the run was ended before it began', { cause: signal.reason });
+  }
+
+  async #start(cast: Cast): Promise<void> {
+    const worker = this.#workers.get(cast.name)!;
+    await worker.start(this.#order(cast), CONNECT_TIMEOUT);
+  }
+
+  #order({ name, role, subscriptions }: Cast): Extract<Order, { do: 'start' }> {
+    const { client, clusterId, ordering, rate, size } = this.#options;
+    const publishers = CAST.filter((cast) => cast.role === 'publisher').length;
+    return {
+      do: 'start',
+      client,
+      servers: this.#servers,
+      clusterId: this.#cluster?.clusterId ?? clusterId,
+      clientId: `verify-${this.#id}-${name}`,
+      channel: `verify.${this.#id}`,
+      ordering,
+      publisher:
+        role === 'publisher'
+          ? { name, from: this.#recorder.next(name), rate: rate / publishers, size, window: WINDOW }
+          : undefined,
+      subscriptions: subscriptions.map(subscriptionOrder),
+    };
+  }
+
+  async #perform(): Promise<ReportData> {
+    this.#begin = this.#read = this.#applied = machineClock();
+    const startedAt = new Date().toISOString();
+    this.#phase = 'running';
+    this.#doing = '';
+    const ticks = setInterval(() => this.#tick(), TICK);
+    const leaders = this.#watchLeader();
+    try {
+      this.#all({ do: 'publish' });
+      await this.#within(sleep(QUIET), Infinity);
+      const failure = await this.#breakThings();
+      await this.#within(sleep(QUIET), Infinity);
+      await this.#settle();
+      const end: RunEnd = this.#options.signal?.aborted ? 'interrupted' : failure === undefined ? 'complete' : 'failed';
+      const data = await this.#report(startedAt, end, failure);
+      if (end !== 'interrupted') await this.#leave(data);
+      return data;
+    } finally {
+      clearInterval(ticks);
+      this.#watching = false;
+      await leaders;
+    }
+  }
+
+  /** For as long as is asked for. Returns why it could not be done to its end. */
+  async #breakThings(): Promise<string | undefined> {
+    const { publishFor } = this.#options;
+    const timer = publishFor === Infinity ? undefined : setTimeout(() => this.#enough.abort(), publishFor - QUIET);
+    try {
+      if (!this.#cluster || this.#options.faults.length === 0) {
+        await this.#ended();
+        return undefined;
+      }
+      const nemesis = new Nemesis(this.#cluster, {
+        now: machineClock,
+        onEvent: (entry) => this.#onNemesis(entry),
+        clients: CAST.filter(({ killable }) => killable).map((cast) => this.#killable(cast)),
+        signal: this.#enough.signal,
+      });
+      this.#nemesis = nemesis;
+      const done = nemesis.run(this.#plan());
+      done.catch(() => {});
+      await Promise.race([done, this.#interrupted]);
+      await within(done, INTERRUPTED_MEND);
+      return undefined;
+    } catch (error) {
+      return `the cluster could not be broken and mended as planned: ${describe(error)}`;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  *#plan(): Generator<PlannedFault> {
+    const { seed, faults, faultCount } = this.#options;
+    for (const fault of planFaults({ seed, faults })) {
+      if (fault.id > faultCount) return;
+      yield fault;
+    }
+  }
+
+  #killable(cast: Cast): KillableClient {
+    const worker = this.#workers.get(cast.name)!;
+    return {
+      name: cast.name,
+      kill: () => worker.kill(),
+      start: async () => {
+        // Where it has to go on is known when everything the one before told is in the book.
+        await this.#caughtUp();
+        await this.#start(cast);
+        worker.order({ do: 'publish' });
+      },
+    };
+  }
+
+  /** Publishes settle, deliveries arrive; or not, and then that is how it is. */
+  async #settle(): Promise<void> {
+    const { settleTimeout, signal } = this.#options;
+    this.#phase = 'settling';
+    this.#all({ do: 'stop-publishing' });
+    const { history } = this.#recorder;
+    const until = async (settled: () => boolean): Promise<void> => {
+      const deadline = performance.now() + settleTimeout;
+      for (let interrupted = Infinity; !settled(); await sleep(TICK)) {
+        if (signal?.aborted) interrupted = Math.min(interrupted, performance.now() + INTERRUPTED_SETTLE);
+        if (performance.now() > Math.min(deadline, interrupted)) return;
+      }
+    };
+    await this.#caughtUp();
+    this.#doing = 'waiting for publishes to settle';
+    await until(() => history.pending === 0);
+    this.#doing = 'waiting for deliveries';
+    await until(() => history.owed === 0);
+    // What comes now should not come.
+    await this.#within(sleep(500), Infinity);
+    await this.#caughtUp();
+  }
+
+  async #report(startedAt: string, end: RunEnd, failure: string | undefined): Promise<ReportData> {
+    const { seed, ordering, rate, size, faults, publishFor, cluster, servers, replay } = this.#options;
+    const recorder = this.#recorder;
+    const duration = machineClock() - this.#begin;
+    const verdict = recorder.history.judge(duration, { ordering });
+    const server = (await this.#cluster?.findLeader().then((node) => node?.monitor.serverz()))?.version;
+    return {
+      format: 1,
+      startedAt,
+      duration,
+      end,
+      ...(failure !== undefined && { failure }),
+      client: recorder.client,
+      settings: {
+        seed,
+        publishFor: publishFor === Infinity ? duration : publishFor,
+        ordering,
+        rate,
+        size,
+        faults,
+        ...(cluster ? { cluster: { mode: cluster.mode, nodes: cluster.nodes } } : {}),
+        ...(cluster ? {} : { servers: parseServers(servers).map(({ url }) => url) }),
+      },
+      environment: {
+        node: process.versions.node,
+        platform: `${process.platform} ${process.arch}`,
+        cpus: cpus().length,
+        ...(server !== undefined && { server }),
+      },
+      replay,
+      verdict,
+      incidents: [...recorder.incidents, ...recorder.processes.flatMap(growth)],
+      faults: recorder.faults(verdict.faults),
+      processes: recorder.processes,
+      marks: recorder.marks,
+      leaders: recorder.leaders,
+      series: recorder.series.result(duration),
+    };
+  }
+
+  /** Everybody leaves in good order; who cannot is an incident. */
+  async #leave(data: ReportData): Promise<void> {
+    this.#doing = 'closing the clients';
+    await Promise.all(
+      [...this.#workers.values()].map(async (worker) => {
+        if (!worker.running) return;
+        const closing = performance.now();
+        await worker.close(CLOSE_TIMEOUT);
+        if (performance.now() - closing >= CLOSE_TIMEOUT) {
+          data.incidents.push(`process '${worker.name}': its client did not close within ${CLOSE_TIMEOUT} ms`);
+        }
+      }),
+    );
+  }
+
+  #all(order: Order): void {
+    for (const worker of this.#workers.values()) worker.order(order);
+  }
+
+  /** Into the book, at its time. */
+  #push(event: RunEvent): void {
+    this.#merge.push(event);
+    const note = noteOf(event);
+    if (note && this.#begin > 0) this.#options.onNote({ at: Math.max(event.at - this.#begin, 0), ...note });
+  }
+
+  #onNemesis({ at, event, id, kind, whom, text }: TimelineEntry): void {
+    const words = text.replace(/^#\d+ /, '');
+    const notes = { begin: 'fault', mended: 'mended', skipped: 'fault', mend: undefined } as const;
+    const note = notes[event];
+    if (note) this.#options.onNote({ at: at - this.#begin, kind: note, text: words });
+    if (event === 'begin') {
+      const everybody = whom.length > 1 && whom.length === this.#cluster?.nodes.length;
+      this.#push({ at, fault: { id, kind, whom, text: words, everybody } });
+    } else if (event === 'mended') {
+      this.#push({ at, mended: id });
+    }
+  }
+
+  /**
+   * All that was told before the turn before this one has been read in between, from whatever pipe: that much of the
+   * story is complete.
+   */
+  #tick(): void {
+    const complete = this.#read;
+    this.#read = machineClock();
+    for (const event of this.#merge.take(complete)) {
+      this.#recorder.apply({ ...event, at: Math.max(event.at - this.#begin, 0) });
+    }
+    this.#applied = complete;
+  }
+
+  /** Everything that has happened until now is in the book. */
+  async #caughtUp(): Promise<void> {
+    const now = machineClock();
+    while (this.#applied < now) await sleep(TICK / 2);
+  }
+
+  async #watchLeader(): Promise<void> {
+    if (!this.#cluster) return;
+    for (let first = true; this.#watching; first = false) {
+      const leader = (await this.#cluster.findLeader())?.name;
+      if (first || leader !== this.#leader) this.#push({ at: machineClock(), leader });
+      this.#leader = leader;
+      await sleep(LEADER_INTERVAL);
+    }
+  }
+
+  /** Resolves at the end of the time, or of the patience of whoever interrupts. */
+  #ended(): Promise<void> {
+    const { signal } = this.#enough;
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  async #within(promise: Promise<void>, timeout: number): Promise<void> {
+    await within(Promise.race([promise, this.#interrupted]), timeout);
+  }
+
+  #progress(): void {
+    const { publishFor, faultCount, onProgress } = this.#options;
+    const { history, counters, connected } = this.#recorder;
+    onProgress({
+      phase: this.#phase,
+      doing: this.#doing,
+      at: this.#begin === 0 ? 0 : machineClock() - this.#begin,
+      publishFor,
+      faultCount,
+      faults: this.#nemesis?.begun ?? 0,
+      current: this.#nemesis?.current ?? [],
+      leader: this.#leader,
+      counters: { ...counters },
+      pending: history.pending,
+      owed: history.owed,
+      connected,
+      processes: CAST.length,
+    });
+  }
+}
+
+function subscriptionOrder({ name, kind }: Member): SubscriptionOrder {
+  const options: SubscribeOptions = { startAt: 'first' };
+  if (kind === 'durable' || kind === 'durable-queue') options.durableName = name;
+  if (kind === 'queue' || kind === 'durable-queue') options.queueGroup = name;
+  return { name, options };
+}
+
+/** What of it people want to see at once. */
+function noteOf(event: RunEvent): Omit<RunNote, 'at'> | undefined {
+  if ('leader' in event) {
+    return { kind: 'leader', text: event.leader === undefined ? 'nobody leads' : `${event.leader} leads` };
+  }
+  if ('end' in event) {
+    return { kind: event.end === 'died' ? 'trouble' : 'client', text: `${event.process} ${event.end}` };
+  }
+  if (!('event' in event)) return undefined;
+  const [what] = event.event;
+  if (what === 'ready') return { kind: 'client', text: `${event.process} connected` };
+  if (what !== 'news') return undefined;
+  const [, , news, text] = event.event;
+  const kind = news === 'loss' || news === 'reconnect' ? 'client' : 'trouble';
+  return { kind, text: `${event.process}: ${news}${text === null ? '' : `, ${text}`}` };
+}
+
+async function within<T>(promise: Promise<T>, timeout: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    if (timeout !== Infinity) timer = setTimeout(() => resolve(undefined), timeout);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,133 @@
+/** The parent's end of a process of the run. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { ResilientStanError, TimeoutError } from '../../errors.js';
+import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
+
+// Beside this file, and as this file: compiled, or as it is under a loader.
+const WORKER = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
+
+export interface WorkerSettings {
+  name: string;
+  /** What its client and what it itself say goes there, of all lives. */
+  logFile: string;
+  onEvent(event: WorkerEvent, life: number): void;
+  /** It is gone, and everything it told has been told. */
+  onEnd(end: 'killed' | 'died' | 'stopped', text: string): void;
+}
+
+export class WorkerProcess {
+  readonly name: string;
+  readonly #settings: WorkerSettings;
+  #child: ChildProcess | undefined;
+  #gone: Promise<void> = Promise.resolve();
+  #ready: Promise<void> = Promise.resolve();
+  #asked: 'killed' | 'stopped' | undefined;
+  #lives = 0;
+
+  constructor(settings: WorkerSettings) {
+    this.name = settings.name;
+    this.#settings = settings;
+  }
+
+  get running(): boolean {
+    return this.#child !== undefined;
+  }
+
+  get lives(): number {
+    return this.#lives;
+  }
+
+  /**
+   * Starts it. Resolves when its client is connected and has subscribed to everything.
+   * @throws TimeoutError; ResilientStanError when the process ends before
+   */
+  async start(order: Extract<Order, { do: 'start' }>, timeout: number): Promise<void> {
+    await this.#gone;
+    const life = ++this.#lives;
+    this.#asked = undefined;
+    const log = openSync(this.#settings.logFile, 'a');
+    const child = fork(WORKER, [], {
+      execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
+      // Its events have a pipe of their own, which is read to its end also when the process was killed.
+      stdio: ['ignore', log, log, 'pipe', 'ipc'],
+    });
+    closeSync(log);
+    this.#child = child;
+    const lines = createInterface({ input: child.stdio[EVENT_FD] as Readable });
+    this.#ready = new Promise((resolve) => {
+      lines.on('line', (line) => {
+        const event = parse(line);
+        if (!event) return; // cut off by its death
+        this.#settings.onEvent(event, life);
+        if (event[0] === 'ready') resolve();
+      });
+    });
+    const drained = once(lines, 'close');
+    this.#gone = new Promise((resolve) => {
+      child.once('error', () => resolve());
+      child.once('exit', (code, signal) => {
+        void drained.then(() => {
+          this.#child = undefined;
+          this.#settings.onEnd(this.#asked ?? 'died', signal ?? `exit code ${code}`);
+          resolve();
+        });
+      });
+    });
+    this.order(order);
+    await this.#within(this.#ready, timeout);
+  }
+
+  order(order: Order): void {
+    // What is on its way to the dead is of no interest to anybody.
+    if (this.#child?.connected) this.#child.send(order, () => {});
+  }
+
+  /** SIGKILL. Resolves when it is gone and everything it told has been told. */
+  async kill(): Promise<void> {
+    this.#asked ??= 'killed';
+    this.#child?.kill('SIGKILL');
+    await this.#gone;
+  }
+
+  /** Lets its client leave in good order; kills it when that takes too long. */
+  async close(timeout: number): Promise<void> {
+    if (!this.#child) return;
+    this.#asked = 'stopped';
+    this.order({ do: 'close' });
+    const timer = setTimeout(() => this.#child?.kill('SIGKILL'), timeout);
+    await this.#gone;
+    clearTimeout(timer);
+  }
+
+  async #within(ready: Promise<void>, timeout: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new TimeoutError(`the client of process '${this.name}' was not connected after ${timeout} ms`)),
+        timeout,
+      );
+    });
+    const died = this.#gone.then(() => {
+      throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before its client was connected`);
+    });
+    try {
+      await Promise.race([ready, late, died]);
+    } finally {
+      clearTimeout(timer);
+      died.catch(() => {});
+    }
+  }
+}
+
+function parse(line: string): WorkerEvent | undefined {
+  try {
+    return JSON.parse(line) as WorkerEvent;
+  } catch {
+    return undefined;
+  }
+}

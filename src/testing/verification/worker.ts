@@ -1,0 +1,206 @@
+/** A process of a run: one client, that publishes or subscribes. Started by {@link WorkerProcess}. */
+import { writeSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { describe, type Delivery } from '../../errors.js';
+import { decodeValue, encodeValue } from '../continuity/value.js';
+import { sleep } from '../wait.js';
+import { adapterOf, type VerifiedClient } from './adapter.js';
+import { EVENT_FD, machineClock, type Order, type PublisherOrder, type WorkerEvent } from './protocol.js';
+import ownAdapter from './resilient-adapter.js';
+
+type StartOrder = Extract<Order, { do: 'start' }>;
+
+/** Between two samples of memory and handles, in ms. */
+const SAMPLE_INTERVAL = 2000;
+/** Before another attempt to connect, in ms. */
+const RETRY = 250;
+
+function tell(...events: WorkerEvent[]): void {
+  let lines = '';
+  for (const event of events) lines += `${JSON.stringify(event)}\n`;
+  try {
+    writeSync(EVENT_FD, lines);
+  } catch {
+    process.exit(1); // nobody reads: the run is over
+  }
+}
+
+const log = (line: string): void => void process.stderr.write(`${Math.round(machineClock())} ${line}\n`);
+
+class Worker {
+  readonly #order: StartOrder;
+  readonly #publishing: Publishing | undefined;
+  #client: VerifiedClient | undefined;
+
+  constructor(order: StartOrder) {
+    this.#order = order;
+    this.#publishing = order.publisher && new Publishing(order.channel, order.publisher);
+  }
+
+  async start(): Promise<void> {
+    const { client: path, channel, subscriptions } = this.#order;
+    const adapter = path === undefined ? ownAdapter : adapterOf(await import(pathToFileURL(path).href), path);
+    const client = await this.#connect(adapter.connect.bind(adapter));
+    this.#client = client;
+    for (const { name, options } of subscriptions) {
+      await client.subscribe(
+        channel,
+        ({ sequence, data }) => tell(['delivered', machineClock(), name, sequence, valueOf(data)]),
+        options,
+      );
+    }
+    this.#sample();
+    setInterval(() => this.#sample(), SAMPLE_INTERVAL);
+    tell(['ready', machineClock(), adapter.name, adapter.version ?? null]);
+  }
+
+  publish(): void {
+    if (this.#client) this.#publishing?.start(this.#client);
+  }
+
+  stopPublishing(): void {
+    this.#publishing?.stop();
+  }
+
+  async close(): Promise<void> {
+    this.stopPublishing();
+    await this.#client?.close();
+    tell(['closed', machineClock()]);
+  }
+
+  async #connect(connect: (context: Parameters<typeof ownAdapter.connect>[0]) => Promise<VerifiedClient>) {
+    const { servers, clusterId, clientId, ordering } = this.#order;
+    for (;;) {
+      try {
+        return await connect({
+          servers,
+          clusterId,
+          clientId,
+          ordering,
+          log,
+          tell: (news, text) => tell(['news', machineClock(), news, text ?? null]),
+        });
+      } catch (error) {
+        // Whoever runs a service starts it again when it could not connect.
+        log(`could not connect: ${describe(error)}`);
+        await sleep(RETRY);
+      }
+    }
+  }
+
+  #sample(): void {
+    globalThis.gc?.();
+    const { heapUsed, rss } = process.memoryUsage();
+    const handles = process.getActiveResourcesInfo().length;
+    const listeners = listenersOf(process) + (this.#client?.listeners?.() ?? 0) + listenersOfHandles();
+    tell(['sample', machineClock(), heapUsed, rss, handles, listeners]);
+  }
+}
+
+/** Publishes at a rate, as long as the window allows, and goes on through outages: that is when it matters. */
+class Publishing {
+  readonly #channel: string;
+  readonly #order: PublisherOrder;
+  #counter: number;
+  #inFlight = 0;
+  #due = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(channel: string, order: PublisherOrder) {
+    this.#channel = channel;
+    this.#order = order;
+    this.#counter = order.from;
+  }
+
+  start(client: VerifiedClient): void {
+    const { rate, window } = this.#order;
+    this.#due = performance.now();
+    const turn = (): void => {
+      const now = performance.now();
+      // What could not be published in time is not made up for: a burst would be another load.
+      this.#due = Math.max(this.#due, now - 100);
+      let count = 0;
+      while (this.#due <= now && this.#inFlight + count < window) {
+        this.#due += 1000 / rate;
+        count++;
+      }
+      if (!this.#stopped && count > 0) this.#publish(client, count);
+    };
+    this.#timer = setInterval(turn, Math.max(1000 / rate, 5));
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+  }
+
+  #publish(client: VerifiedClient, count: number): void {
+    const counters = Array.from({ length: count }, () => this.#counter++);
+    const at = machineClock();
+    tell(...counters.map((counter): WorkerEvent => ['attempt', at, counter]));
+    for (const counter of counters) void this.#publishOne(client, counter);
+  }
+
+  async #publishOne(client: VerifiedClient, counter: number): Promise<void> {
+    const { name, size } = this.#order;
+    this.#inFlight++;
+    try {
+      await client.publish(this.#channel, encodeValue({ publisher: name, counter }, size));
+      tell(['acknowledged', machineClock(), counter]);
+    } catch (error) {
+      const delivery = (error as { delivery?: Delivery } | undefined)?.delivery ?? 'unknown';
+      tell(['failed', machineClock(), counter, delivery, describe(error)]);
+    } finally {
+      this.#inFlight--;
+    }
+  }
+}
+
+/** The value without its padding, if nothing of it was altered on its way; else the beginning of what came. */
+function valueOf(data: Uint8Array): string {
+  const value = decodeValue(data);
+  return value ? encodeValue(value) : `! ${Buffer.from(data.subarray(0, 60)).toString('latin1')}`;
+}
+
+interface Emitter {
+  eventNames(): (string | symbol)[];
+  listenerCount(name: string | symbol): number;
+}
+
+function listenersOf(emitter: Emitter): number {
+  return emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0);
+}
+
+/** On open sockets. Node has no documented way to get at them; without this one it would be one figure less. */
+function listenersOfHandles(): number {
+  const { _getActiveHandles: handles } = process as { _getActiveHandles?: () => unknown[] };
+  return (handles?.call(process) ?? []).reduce<number>((sum, handle) => {
+    const emitter = handle as Partial<Emitter> | null;
+    return typeof emitter?.eventNames === 'function' ? sum + listenersOf(emitter as Emitter) : sum;
+  }, 0);
+}
+
+let worker: Worker | undefined;
+// Ctrl-C at the terminal reaches the whole group; what is to become of us, our parent says.
+process.on('SIGINT', () => {});
+process.on('disconnect', () => process.exit(1));
+process.on('unhandledRejection', (error) => {
+  log(`unhandled rejection: ${error instanceof Error ? error.stack : String(error)}`);
+  process.exit(1);
+});
+process.on('message', (order: Order) => {
+  switch (order.do) {
+    case 'start':
+      worker = new Worker(order);
+      void worker.start();
+      return;
+    case 'publish':
+      return worker?.publish();
+    case 'stop-publishing':
+      return worker?.stopPublishing();
+    case 'close':
+      void worker?.close().finally(() => process.exit(0));
+      return;
+  }
+});
