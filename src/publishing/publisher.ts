@@ -37,7 +37,7 @@ export interface PublisherOptions {
   /** Bytes of payload. */
   maxPendingBytes: number;
   whenFull: 'reject' | 'wait';
-  /** The server's `max_payload` as last heard, while no session is attached. */
+  /** The server's `max_payload` as last heard, while no session is attached. Default: that of the last session. */
   maxPayload?: () => number | undefined;
   /** Bugs end here; nothing is thrown into a session's or a timer's call. */
   onError?: (error: Error) => void;
@@ -113,6 +113,7 @@ export class Publisher {
 
   #session: Session | undefined;
   #lastOrdinal = 0;
+  #lastMaxPayload: number | undefined;
   #paused = false;
   #probe: Probe | undefined;
   /** A probe was answered with an error, so it told nothing. */
@@ -192,6 +193,7 @@ export class Publisher {
     if (this.#session !== undefined) this.detach();
     this.#session = session;
     this.#lastOrdinal = session.ordinal;
+    this.#lastMaxPayload = session.maxPayload;
     this.#feed();
   }
 
@@ -318,7 +320,7 @@ export class Publisher {
     if (!this.#intake)
       return new ClosedError('the client is closed, or about to close: nothing more can be published', NOT_SENT);
     if (signal?.aborted === true) return abortedError(channel, signal.reason, 'not-sent');
-    const limit = this.#session?.maxPayload ?? this.#options.maxPayload?.();
+    const limit = this.#session?.maxPayload ?? this.#options.maxPayload?.() ?? this.#lastMaxPayload;
     if (limit !== undefined && this.#pubMsgSize.exceeds(limit, channel, size)) {
       return new PayloadTooLargeError(channel, this.#pubMsgSize.of(channel, size), limit);
     }

@@ -597,6 +597,13 @@ describe('Publisher: the size on the wire', () => {
     assert.ok((await errorOf(publisher.publish('a', 'x'.repeat(2000)))) instanceof PayloadTooLargeError);
   });
 
+  it('goes by the limit of the last session otherwise', async () => {
+    const { publisher, attach } = setup();
+    attach(1, 1000).lose('disconnect', 'test');
+    assert.ok((await errorOf(publisher.publish('a', 'x'.repeat(2000)))) instanceof PayloadTooLargeError);
+    assert.equal(await settled(publisher.publish('a', 'x'.repeat(100))), 'pending');
+  });
+
   it('checks again when the server of the next session takes less', async () => {
     const { publisher, attach } = setup({ maxInFlight: 1 });
     const [sent, unsent, small] = ['1', '2', '3'].map((c, i) => publisher.publish('a', c.repeat(i === 2 ? 10 : 100)));

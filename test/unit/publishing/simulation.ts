@@ -102,7 +102,7 @@ export class Simulation {
 
   #session: ScriptedSession | undefined;
   #attached = false;
-  /** Of the session that is attached, dead or not. */
+  /** Of the last session. */
   #maxPayload = Infinity;
   #ordinal = 0;
   /** What is on its way to the leader: indices of sendings. */
@@ -453,7 +453,6 @@ export class Simulation {
 
   #detached(): void {
     this.#attached = false;
-    this.#maxPayload = Infinity;
     this.#paused = false;
     this.#probe = undefined;
     this.#sparedProbe = undefined;
