@@ -1,0 +1,234 @@
+/** README and docs say what is true of the code: their examples compile, and their tables are complete. */
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import * as library from '../../src/index.js';
+import { resolveConnectOptions, resolveSubscribeOptions } from '../../src/options.js';
+import { FAULT_KINDS } from '../../src/testing/index.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const README = 'README.md';
+const DOCUMENTS = [README, ...readdirSync(join(ROOT, 'docs')).map((name) => join('docs', name))].filter((name) =>
+  name.endsWith('.md'),
+);
+const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
+
+/** What an example of a document may use without making it: an earlier example has made it. */
+const PRELUDE: Readonly<Record<string, string>> = {
+  stan: "import('resilient-stan').ResilientStan",
+  cluster: "import('resilient-stan/testing').StanCluster",
+  checker: "import('resilient-stan/testing').ContinuityChecker",
+};
+
+interface Example {
+  document: string;
+  line: number;
+  code: string;
+}
+
+function examplesOf(document: string): Example[] {
+  const text = read(document);
+  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({
+    document,
+    line: text.slice(0, match.index).split('\n').length + 1,
+    code: match[1]!,
+  }));
+}
+
+/** The first cells of the table below a heading row that begins like this; several names in one cell are several. */
+function namesInTable(document: string, heading: string): string[] {
+  const lines = read(document).split('\n');
+  const start = lines.findIndex((line) => line.startsWith(heading));
+  assert.notEqual(start, -1, `${document} has no table '${heading}'`);
+  const end = lines.findIndex((line, index) => index > start && !line.startsWith('|'));
+  return lines
+    .slice(start + 2, end)
+    .flatMap((line) => [...line.split('|')[1]!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!));
+}
+
+describe('the documents', function () {
+  this.timeout(60_000);
+  const examples = DOCUMENTS.flatMap(examplesOf);
+  let program: ts.Program;
+  let checker: ts.TypeChecker;
+  const virtual = new Map<string, string>();
+
+  before(() => {
+    const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), (name) => ts.sys.readFile(name)) as {
+      config: unknown;
+    };
+    const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
+    options.noUnusedLocals = false;
+    for (const [index, { code }] of examples.entries()) {
+      const missing = Object.entries(PRELUDE).filter(
+        ([name]) => new RegExp(`\\b${name}\\b`).test(code) && !new RegExp(`(const|using) ${name}\\b`).test(code),
+      );
+      const prelude = missing.map(([name, type]) => `declare const ${name}: ${type};`).join(' ');
+      // In the line that opens the block, so that lines in errors are right.
+      virtual.set(join(ROOT, `example-${index}.ts`), `export {}; ${prelude}\n${code}`);
+    }
+    const files = ts.createCompilerHost(options);
+    const host: ts.CompilerHost = {
+      ...files,
+      readFile: (name) => virtual.get(name) ?? files.readFile(name),
+      fileExists: (name) => virtual.has(name) || files.fileExists(name),
+      getSourceFile: (name, ...rest) => {
+        const text = virtual.get(name);
+        return text === undefined
+          ? files.getSourceFile(name, ...rest)
+          : ts.createSourceFile(name, text, options.target ?? ts.ScriptTarget.ES2022, true);
+      },
+    };
+    program = ts.createProgram([...virtual.keys(), join(ROOT, 'src/index.ts')], options, host);
+    checker = program.getTypeChecker();
+  });
+
+  const membersOf = (file: string, name: string): string[] => {
+    const source = program.getSourceFile(join(ROOT, file))!;
+    const symbol = checker.getExportsOfModule(checker.getSymbolAtLocation(source)!).find((each) => each.name === name);
+    assert.ok(symbol, `${file} exports no ${name}`);
+    return checker
+      .getDeclaredTypeOfSymbol(symbol)
+      .getProperties()
+      .map((property) => property.name);
+  };
+
+  it('have examples, and these compile', () => {
+    assert.ok(examples.length >= 5);
+    for (const [index, { document, line }] of examples.entries()) {
+      const source = program.getSourceFile(join(ROOT, `example-${index}.ts`))!;
+      const errors = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+      const said = errors.map(({ start, messageText }) => {
+        const at = line - 1 + source.getLineAndCharacterOfPosition(start ?? 0).line;
+        return `${document}:${at}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
+      });
+      assert.deepEqual(said, []);
+    }
+  });
+
+  it('have links that lead somewhere', () => {
+    for (const document of DOCUMENTS) {
+      for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
+        const [path, anchor] = target!.split('#');
+        const file = path === '' ? document : join(dirname(document), path!);
+        assert.ok(existsSync(join(ROOT, file)), `${document}: ${target}`);
+        if (anchor === undefined) continue;
+        const anchors = [...read(relative(ROOT, join(ROOT, file))).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+          title!
+            .toLowerCase()
+            .replace(/[^\w\- ]/g, '')
+            .replaceAll(' ', '-'),
+        );
+        assert.ok(anchors.includes(anchor), `${document}: ${target}`);
+      }
+    }
+  });
+
+  it('list every option of connect, with its default', () => {
+    const nested = (name: string, members: string[]): string[] => members.map((member) => `${name}.${member}`);
+    const expected = membersOf('src/options.ts', 'ConnectOptions').flatMap((name) =>
+      name === 'pings'
+        ? nested(name, membersOf('src/options.ts', 'PingOptions'))
+        : name === 'publishing'
+          ? nested(name, membersOf('src/options.ts', 'PublishingOptions'))
+          : [name],
+    );
+    const listed = namesInTable(README, '| Option | Default | |');
+    assert.deepEqual([...new Set(listed)].sort(), expected.sort());
+
+    const defaults = resolveConnectOptions() as unknown as Record<string, unknown>;
+    const cell = (name: string): string => {
+      const row = read(README)
+        .split('\n')
+        .find((line) => line.startsWith(`| \`${name}\` |`));
+      return row!.split('|')[2]!.trim();
+    };
+    for (const name of [
+      'connectTimeout',
+      'clusterId',
+      'clientIdConflict',
+      'randomize',
+      'initialConnect',
+      'reconnect',
+    ]) {
+      assert.equal(cell(name), `\`${literal(defaults[name])}\``.replace(/^`(\d+)`$/, '$1'), name);
+    }
+    for (const group of ['pings', 'publishing']) {
+      for (const [name, value] of Object.entries(defaults[group] as object)) {
+        assert.equal(
+          cell(`${group}.${name}`),
+          typeof value === 'number' ? String(value) : `'${value}'`.replace(/.*/, '`$&`'),
+        );
+      }
+    }
+  });
+
+  it('list every option of publish and subscribe', () => {
+    const tables = read(README).split('| Option | Default | |');
+    assert.equal(tables.length, 4);
+    const names = (table: string): string[] =>
+      table
+        .split('\n')
+        .slice(2)
+        .filter((line, index, lines) => lines.slice(0, index + 1).every((each) => each.startsWith('|')))
+        .map((line) => /`([^`]+)`/.exec(line)![1]!);
+    assert.deepEqual(names(tables[2]!).sort(), membersOf('src/options.ts', 'PublishOptions').sort());
+    assert.deepEqual(names(tables[3]!).sort(), membersOf('src/options.ts', 'SubscribeOptions').sort());
+    const { maxInFlight, ackWait, concurrency, startAt } = resolveSubscribeOptions('c', () => {}, undefined, {
+      clientIdGenerated: true,
+    });
+    for (const [name, value] of Object.entries({ maxInFlight, ackWait, concurrency, startAt })) {
+      assert.match(
+        tables[3]!,
+        new RegExp(`\\| \`${name}\` \\| ${typeof value === 'number' ? value : `\`'${startAt as string}'\``} \\|`),
+      );
+    }
+  });
+
+  it('list every event and every counter', () => {
+    assert.deepEqual(
+      namesInTable(README, '| On the client').filter(isFirst).sort(),
+      membersOf('src/events.ts', 'ResilientStanEvents').sort(),
+    );
+    assert.deepEqual(
+      namesInTable(README, '| On a subscription').sort(),
+      membersOf('src/subscribing/subscription.ts', 'SubscriptionEvents').sort(),
+    );
+    const counters = /`stan\.stats\(\)` counts \((.*?)\)/s.exec(read(README))![1]!;
+    const listed = [...counters.matchAll(/`(\w+)`/g)].map(([, name]) => name!);
+    assert.deepEqual(listed.sort(), membersOf('src/resilient-stan.ts', 'StanStats').sort());
+  });
+
+  it('list every error, with its code', () => {
+    const classes = Object.entries(library)
+      .filter(([, value]) => typeof value === 'function' && value.prototype instanceof library.ResilientStanError)
+      .map(([name]) => name);
+    const listed = namesInTable(README, '| Class | `code` |');
+    assert.deepEqual(listed.sort(), classes.sort());
+    const source = read('src/errors.ts');
+    for (const name of classes) {
+      const code = new RegExp(`class ${name} .*?'(ERR_STAN_\\w+)'`, 's').exec(source)![1]!;
+      assert.ok(read(README).includes(`| \`${name}\` | \`${code}\` |`), `${name} has code ${code}`);
+    }
+  });
+
+  it('name every reason for a loss, and every kind of fault', () => {
+    const reasons = [.../export type LossReason =(.*?);/s.exec(read('src/errors.ts'))![1]!.matchAll(/'(\w+)'/g)];
+    assert.ok(reasons.length > 3);
+    for (const [, reason] of reasons) assert.ok(read(README).includes(`\`${reason}\``), reason);
+    assert.deepEqual(namesInTable(join('docs', 'testing.md'), '| Kind |').sort(), [...FAULT_KINDS].sort());
+  });
+});
+
+const isFirst = (name: string, index: number, names: string[]): boolean => names.indexOf(name) === index;
+
+/** A default as it stands in the README. */
+function literal(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  return `{ ${Object.entries(value)
+    .map(([name, each]) => `${name}: ${literal(each)}`)
+    .join(', ')} }`;
+}
