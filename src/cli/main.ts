@@ -6,9 +6,15 @@ import { suggest } from '../suggest.js';
 import { runCluster } from './cluster.js';
 import { runServer } from './server.js';
 import { UsageError, type Command } from './usage.js';
+import { HELP as VERIFY_HELP } from './verify/arguments.js';
+import { runVerify } from './verify/verify.js';
 import { version } from './version.js';
 
-const COMMANDS: Readonly<Record<string, Command>> = { cluster: runCluster, server: runServer };
+const COMMANDS: Readonly<Record<string, Command>> = {
+  cluster: runCluster,
+  verify: runVerify,
+  server: runServer,
+};
 
 const HELP = `resilient-stan ${version}
 
@@ -19,6 +25,7 @@ Usage: resilient-stan <command> [options]
     --mode <mode>     clustered, fault-tolerant or single (default clustered)
     --cluster-id <id> cluster ID (default test-cluster)
     --dir <path>      keep stores and configuration there (default: a temporary directory, removed at the end)
+${VERIFY_HELP}
   server path       print the path of the nats-streaming-server that would be used, getting it if need be
   server install    the same, with its progress
   server doctor     show every place it is looked for, and how to mend what is wrong
@@ -50,7 +57,10 @@ function parse<const Options extends NonNullable<ParseArgsConfig['options']>>(ar
     return parseArgs({ args, options, allowPositionals: true, strict: true });
   } catch (error) {
     // Node's own words, without its advice on arguments that start with a dash.
-    throw new UsageError(describe(error).split('. ')[0]);
+    const [words] = describe(error).split('. ');
+    const unknown = /^Unknown option '(-+)([^']+)'/.exec(words ?? '');
+    const near = unknown ? suggest(unknown[2]!, Object.keys(options)) : undefined;
+    throw new UsageError(near === undefined ? words : `${words}: did you mean '--${near}'?`);
   }
 }
 

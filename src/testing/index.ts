@@ -62,4 +62,24 @@ export {
   type ResolveServerOptions,
   type ServerSearchResult,
 } from './server-binary/index.js';
+export {
+  isClean,
+  type LatencySeries,
+  type MarkKind,
+  type ReportData,
+  type ReportFault,
+  type ReportMark,
+  type ReportProcess,
+  type ReportSeries,
+  type ReportSettings,
+  type ResourceSample,
+  type RunEnd,
+} from './report/data.js';
+export { renderHtml } from './report/html.js';
+export { renderTimeline, type TimelineOptions } from './report/timeline.js';
+export type { ClientAdapter, ClientContext, ClientNews, VerifiedClient } from './verification/adapter.js';
+export type { VerifyOptions } from './verification/options.js';
+export type { Progress, RunNote } from './verification/progress.js';
+export type { Counters } from './verification/recorder.js';
+export { verify } from './verification/verify.js';
 export { waitFor, type WaitOptions } from './wait.js';

@@ -82,16 +82,19 @@ function findingsSection(data: ReportData): string {
   return `<section class="findings"><h2>What is wrong</h2><ul>${list.map((finding) => `<li>${escape(finding)}</li>`).join('')}</ul></section>`;
 }
 
+/** Columns of words. */
+const LEFT: ReadonlySet<string> = new Set(['kind', 'fault']);
+
 type Cell = string | { value: string; state: 'good' | 'bad' | 'quiet' };
 
 function table(title: string, heads: readonly string[], rows: readonly (readonly Cell[])[], note = ''): string {
-  const cell = (content: Cell): string =>
+  const cell = (content: Cell, i: number): string =>
     typeof content === 'string'
-      ? `<td>${escape(content)}</td>`
+      ? `<td${LEFT.has(heads[i]!) ? ' class="left"' : ''}>${escape(content)}</td>`
       : `<td class="${content.state}">${escape(content.value)}</td>`;
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n');
   return `<section><h2>${escape(title)}</h2><div class="scroll"><table>
-<thead><tr>${heads.map((head) => `<th>${escape(head)}</th>`).join('')}</tr></thead>
+<thead><tr>${heads.map((head) => `<th${LEFT.has(head) ? ' class="left"' : ''}>${escape(head)}</th>`).join('')}</tr></thead>
 <tbody>${body}</tbody></table></div>${note === '' ? '' : `<p class="note">${escape(note)}</p>`}</section>`;
 }
 
@@ -279,7 +282,8 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--muted); font-weight: 500; font-size: 12px; vertical-align: bottom; white-space: normal; }
-th:first-child, td:first-child { text-align: left; font-weight: 550; }
+th:first-child, td:first-child, .left { text-align: left; }
+td:first-child { font-weight: 550; }
 td.good, td.bad { font-weight: 650; }
 td.quiet { color: var(--faint); }
 .note { color: var(--muted); font-size: 12px; margin: 7px 0 0; max-width: 90ch; }

@@ -306,7 +306,7 @@ function latencyPanel(frame: Frame): Panel {
   const y = logarithmic([ticks[0]!, ticks.at(-1)!], [height, 0]);
   const point = (value: number | null, i: number) =>
     value === null ? undefined : { x: x(Math.min((i + 0.5) * length, data.duration)), y: y(value) };
-  let markup = gridLines(ticks, y, left, right, formatDuration);
+  let markup = gridLines(ticks, y, left, right, (ms) => (ms < 1000 ? `${ms} ms` : `${formatCount(ms / 1000)} s`));
   // From the median to the slowest: one bar for each bucket.
   highest.forEach((value, i) => {
     const [top, bottom] = [point(value, i), point(middle[i] ?? null, i)];

@@ -1,0 +1,87 @@
+/** The command line of `verify`, and what it means. Pure. */
+import type { ParseArgsConfig } from 'node:util';
+import type { FaultKind, VerifyOptions } from '../../testing/index.js';
+import { UsageError } from '../usage.js';
+
+export const ARGUMENTS = {
+  minutes: { type: 'string' },
+  count: { type: 'string' },
+  seed: { type: 'string' },
+  ordering: { type: 'string' },
+  faults: { type: 'string' },
+  nodes: { type: 'string' },
+  mode: { type: 'string' },
+  servers: { type: 'string' },
+  'cluster-id': { type: 'string' },
+  rate: { type: 'string' },
+  size: { type: 'string' },
+  client: { type: 'string' },
+  out: { type: 'string' },
+  svg: { type: 'string' },
+} as const satisfies NonNullable<ParseArgsConfig['options']>;
+
+export const HELP = `  verify            publish and subscribe, break the cluster meanwhile, and judge what became of every message;
+                    exit code 0 only if nothing was lost, doubled or broken
+    --minutes <n>     how long (default 2, fractions are fine)
+    --count <n>       end after so many faults instead
+    --seed <n>        what happens follows from it (default: another one each time; it is printed)
+    --ordering <o>    strict or pipelined (default pipelined)
+    --faults <list>   which kinds, separated by commas, or none (default: all that the mode can have): kill, stop, pause,
+                      partition, black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill
+    --nodes <n>, --mode <mode>  as of 'cluster'
+    --servers <urls>  run against these, and leave them alone: break them yourself
+    --cluster-id <id> of these servers (default test-cluster)
+    --rate <n>        messages a second, all publishers together (default 200)
+    --size <n>        bytes of a message (default: no more than needed)
+    --client <file>   module with the adapter of another client (default: this library)
+    --out <dir>       where report.json and report.html go, and the logs when something is wrong
+                      (default reports/verify-<seed>-<ordering>)
+    --svg <file>      write the picture alone, too`;
+
+type Values = Partial<Record<keyof typeof ARGUMENTS, string>>;
+
+export interface VerifyArguments {
+  options: VerifyOptions;
+  out: string | undefined;
+  svg: string | undefined;
+}
+
+/** @throws UsageError for what is not even a number. The rest is checked, and explained, by the library. */
+export function readArguments(values: Values): VerifyArguments {
+  const { minutes, faults, ordering, mode, servers, client, 'cluster-id': clusterId } = values;
+  const length = numberOf('minutes', minutes);
+  if (length !== undefined && !(length > 0)) throw new UsageError(`--minutes must be more than 0, not '${minutes}'`);
+  return {
+    options: {
+      publishFor: length === undefined ? undefined : Math.max(Math.round(length * 60_000), 1),
+      faultCount: numberOf('count', values.count),
+      seed: numberOf('seed', values.seed),
+      ordering: ordering as VerifyOptions['ordering'],
+      faults: faults === undefined ? undefined : listOf(faults),
+      nodes: numberOf('nodes', values.nodes),
+      mode: mode as VerifyOptions['mode'],
+      servers,
+      clusterId,
+      rate: numberOf('rate', values.rate),
+      size: numberOf('size', values.size),
+      client,
+    },
+    out: values.out,
+    svg: values.svg,
+  };
+}
+
+function numberOf(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^\d+(\.\d+)?$/.test(value)) return Number(value);
+  throw new UsageError(`--${name} must be a number, not '${value}'`);
+}
+
+function listOf(faults: string): FaultKind[] {
+  const names = faults
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean);
+  // Whether there are such faults, the library says.
+  return (names.length === 1 && names[0] === 'none' ? [] : names) as FaultKind[];
+}

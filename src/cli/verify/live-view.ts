@@ -1,0 +1,134 @@
+/** What a terminal shows while a run lasts. Pure: a state in, lines out. */
+import type { Progress, RunNote } from '../../testing/index.js';
+import { formatCount, formatTime, plural } from '../../testing/report/format.js';
+import { cut, pad, padLeft, type Paint } from './style.js';
+
+/** How often the rate is looked at, in ms. */
+const STEP = 500;
+/** How many rates are shown. */
+const STEPS = 48;
+const NOTES = 7;
+const BLOCKS = '▁▂▃▄▅▆▇█';
+/** The view does not get wider than is pleasant to read. */
+const WIDEST = 100;
+
+/** Remembers of a run what the view shows of its past. */
+export class LiveState {
+  readonly rates: number[] = [];
+  readonly notes: RunNote[] = [];
+  /** Messages a second. */
+  rate = 0;
+  #at = 0;
+  #acknowledged = 0;
+
+  progress({ at, counters: { acknowledged } }: Progress): void {
+    if (at - this.#at < STEP) return;
+    this.rate = ((acknowledged - this.#acknowledged) * 1000) / (at - this.#at);
+    this.#at = at;
+    this.#acknowledged = acknowledged;
+    this.rates.push(this.rate);
+    if (this.rates.length > STEPS) this.rates.shift();
+  }
+
+  note(note: RunNote): void {
+    this.notes.push(note);
+    if (this.notes.length > NOTES) this.notes.shift();
+  }
+}
+
+export function renderLive(title: string, progress: Progress, state: LiveState, width: number, paint: Paint): string[] {
+  const columns = Math.min(width, WIDEST);
+  const { counters, current, leader } = progress;
+  const label = (name: string): string => `  ${paint('quiet', pad(name, 11))}`;
+  const figure = (name: string, value: number, bad: boolean): string =>
+    pad(`${paint('quiet', name)} ${bad && value > 0 ? paint('bad', formatCount(value)) : formatCount(value)}`, 18);
+  const faults = progress.faultCount === Infinity ? '' : ` of ${formatCount(progress.faultCount)}`;
+  const lines = [
+    paint('strong', title),
+    '',
+    `  ${progressBar(progress, columns - 4, paint)}`,
+    '',
+    label('fault') +
+      pad(current.length === 0 ? paint('quiet', 'none') : paint('warn', current.join(', ')), 44) +
+      paint('quiet', `${plural(progress.faults, 'fault')}${faults} so far`),
+    label('leader') +
+      pad(leader === undefined ? paint('warn', 'nobody') : leader, 44) +
+      (progress.connected < progress.processes
+        ? paint('warn', `${progress.connected} of ${plural(progress.processes, 'client')} connected`)
+        : paint('quiet', `all ${plural(progress.processes, 'client')} connected`)),
+    label('acks/s') + padLeft(formatCount(state.rate), 7) + '  ' + sparkline(state.rates),
+    label('published') +
+      padLeft(formatCount(counters.acknowledged), 7) +
+      '  ' +
+      figure('pending', progress.pending, false) +
+      figure('failed', counters.failed, true),
+    label('delivered') +
+      padLeft(formatCount(counters.delivered), 7) +
+      '  ' +
+      figure('behind', progress.owed, false) +
+      figure('losses', counters.losses, false) +
+      figure('reconnects', counters.reconnects, false),
+    '',
+    ...Array.from({ length: NOTES }, (_, i) => noteLine(state.notes[i], paint)),
+  ];
+  return lines.map((line) => cut(line, columns));
+}
+
+function progressBar(progress: Progress, width: number, paint: Paint): string {
+  const { phase, at, publishFor, doing, faults, faultCount } = progress;
+  if (phase !== 'running') return paint('strong', `${doing} …`);
+  const byTime = publishFor !== Infinity;
+  const share = Math.min(byTime ? at / publishFor : faults / faultCount, 1);
+  const end = byTime ? formatTime(publishFor) : plural(faultCount, 'fault');
+  const before = `${formatTime(at)} `;
+  const after = ` ${end}  ${padLeft(String(Math.floor(share * 100)), 3)} %`;
+  const length = Math.max(width - before.length - after.length, 10);
+  const done = Math.round(length * share);
+  const overdue = byTime && at > publishFor + 500 ? '  mending' : '';
+  return before + paint('good', '━'.repeat(done)) + paint('quiet', '─'.repeat(length - done)) + after + overdue;
+}
+
+/** Against the highest of what is shown, so that an outage is a hole and what follows it a peak. */
+export function sparkline(values: readonly number[]): string {
+  const highest = Math.max(...values, 1);
+  return values
+    .map((value) =>
+      value <= 0 ? ' ' : BLOCKS[Math.min(Math.floor((value / highest) * BLOCKS.length), BLOCKS.length - 1)],
+    )
+    .join('');
+}
+
+function noteLine(note: RunNote | undefined, paint: Paint): string {
+  return note ? `  ${describeNote(note, paint)}` : '';
+}
+
+/** A line about something that happened. */
+export function describeNote({ at, kind, text }: RunNote, paint: Paint): string {
+  const time = paint('quiet', `${formatTime(at)}.${Math.floor(at / 100) % 10}`);
+  switch (kind) {
+    case 'fault':
+      return `${time}  ${paint('warn', '⚡')} ${text}`;
+    case 'mended':
+      return `${time}  ${paint('good', '✓')} ${text}`;
+    case 'trouble':
+      return `${time}  ${paint('bad', `✗ ${text}`)}`;
+    case 'leader':
+    case 'client':
+      return `${time}  ${paint('quiet', `· ${text}`)}`;
+  }
+}
+
+/** A line for a log, instead of the view. */
+export function statusLine(progress: Progress, state: LiveState): string {
+  const { at, phase, doing, counters, pending, owed, leader, current } = progress;
+  const facts = [
+    `${formatCount(counters.acknowledged)} acknowledged (${formatCount(state.rate)}/s)`,
+    `${formatCount(pending)} pending`,
+    `${formatCount(counters.failed)} failed`,
+    `${formatCount(owed)} deliveries behind`,
+    leader === undefined ? 'no leader' : `${leader} leads`,
+  ];
+  if (current.length > 0) facts.push(`broken: ${current.join(', ')}`);
+  const what = phase === 'running' ? '' : `${doing}: `;
+  return `${formatTime(at)}  ${what}${facts.join(', ')}`;
+}

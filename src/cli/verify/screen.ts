@@ -1,0 +1,30 @@
+/** A few lines of a terminal that are drawn again and again in their place. */
+
+export class Screen {
+  readonly #stream: NodeJS.WriteStream;
+  #drawn: string[] = [];
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+  }
+
+  get width(): number {
+    // The last column is left alone: some terminals wrap as soon as it is written to.
+    return Math.max((this.#stream.columns ?? 80) - 1, 20);
+  }
+
+  draw(lines: readonly string[]): void {
+    // What does not fit would scroll away, and the cursor could not be brought back to it.
+    const fitting = lines.slice(0, Math.max((this.#stream.rows ?? 24) - 1, 1));
+    const up = this.#drawn.length > 1 ? `\u001b[${this.#drawn.length - 1}A` : '';
+    this.#stream.write(`\u001b[?25l\r${up}${fitting.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`);
+    this.#drawn = fitting;
+  }
+
+  /** Leaves the terminal as if nothing had been there. */
+  clear(): void {
+    const up = this.#drawn.length > 1 ? `\u001b[${this.#drawn.length - 1}A` : '';
+    this.#stream.write(`\r${up}\u001b[J\u001b[?25h`);
+    this.#drawn = [];
+  }
+}

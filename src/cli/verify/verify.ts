@@ -1,0 +1,183 @@
+/** `resilient-stan verify`: every message accounted for, through everything that breaks. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { AbortedError, InvalidArgumentError } from '../../errors.js';
+import {
+  isClean,
+  renderHtml,
+  renderTimeline,
+  verify,
+  type Progress,
+  type ReportData,
+  type RunNote,
+  type VerifyOptions,
+} from '../../testing/index.js';
+import { plural } from '../../testing/report/format.js';
+import { checkVerifyOptions, type CheckedVerifyOptions } from '../../testing/verification/options.js';
+import { UsageError, type Command } from '../usage.js';
+import { ARGUMENTS, readArguments } from './arguments.js';
+import { describeNote, LiveState, renderLive, statusLine } from './live-view.js';
+import { Screen } from './screen.js';
+import { paintFor } from './style.js';
+import { renderVerdict } from './verdict-view.js';
+
+/** Between two status lines where there is no terminal, in ms. */
+const STATUS_INTERVAL = 5000;
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export const runVerify: Command = async (parse) => {
+  const { values, positionals } = parse(ARGUMENTS);
+  if (positionals.length > 0) throw new UsageError(`'verify' takes options only, not '${positionals[0]}'`);
+  const { options, out, svg } = readArguments(values);
+  const checked = check(options);
+  const dir = resolve(out ?? join('reports', `verify-${checked.seed}-${checked.ordering}`));
+
+  const interruption = new Interruption();
+  const view = process.stderr.isTTY && process.env.TERM !== 'dumb' ? new TerminalView(checked) : new LogView(checked);
+  let data: ReportData;
+  try {
+    data = await verify({
+      ...options,
+      seed: checked.seed,
+      logDir: join(dir, 'logs'),
+      signal: interruption.signal,
+      onProgress: (progress) => view.progress(progress),
+      onNote: (note) => view.note(note),
+    });
+  } catch (error) {
+    view.end();
+    if (error instanceof AbortedError && interruption.exitCode !== undefined) {
+      console.error('interrupted before the first message: there is nothing to report');
+      return interruption.exitCode;
+    }
+    throw error;
+  } finally {
+    interruption.dispose();
+  }
+  view.end();
+
+  const html = await writeReports(data, dir, svg);
+  console.log(renderVerdict(data, paintFor(process.stdout, process.env)).join('\n'));
+  console.log(`\n  report: ${html}`);
+  if (!isClean(data)) console.log(`  logs:   ${join(dir, 'logs')}`);
+  console.log(`  again:  ${data.replay}`);
+  return interruption.exitCode ?? (isClean(data) ? 0 : 1);
+};
+
+/** Before anything is started, so that a mistake on the command line is told as one. */
+function check(options: VerifyOptions): CheckedVerifyOptions {
+  try {
+    return checkVerifyOptions(options);
+  } catch (error) {
+    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+async function writeReports(data: ReportData, dir: string, svg: string | undefined): Promise<string> {
+  await mkdir(dir, { recursive: true });
+  const html = join(dir, 'report.html');
+  await Promise.all([
+    writeFile(join(dir, 'report.json'), `${JSON.stringify(data)}\n`),
+    writeFile(html, renderHtml(data)),
+    svg === undefined ? undefined : writePicture(data, svg),
+  ]);
+  return html;
+}
+
+async function writePicture(data: ReportData, file: string): Promise<void> {
+  await mkdir(dirname(resolve(file)), { recursive: true });
+  await writeFile(file, renderTimeline(data, { standalone: true }));
+}
+
+/** Ctrl-C: once ends the run in good order, twice ends it. */
+class Interruption {
+  readonly #controller = new AbortController();
+  #exitCode: number | undefined;
+  readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
+    const listener = () => {
+      if (this.#exitCode !== undefined) process.exit(EXIT_CODES[name]); // what was started ends with us
+      this.#exitCode = EXIT_CODES[name];
+      this.#controller.abort(name);
+    };
+    process.on(name, listener);
+    return { name, listener };
+  });
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get exitCode(): number | undefined {
+    return this.#exitCode;
+  }
+
+  dispose(): void {
+    for (const { name, listener } of this.#listeners) process.off(name, listener);
+  }
+}
+
+interface View {
+  progress(progress: Progress): void;
+  note(note: RunNote): void;
+  end(): void;
+}
+
+function titleOf({ seed, ordering, cluster }: CheckedVerifyOptions): string {
+  const where = cluster ? `${plural(cluster.nodes, 'node')}, ${cluster.mode}` : 'your own servers';
+  return `resilient-stan verify · seed ${seed} · ${ordering} · ${where}`;
+}
+
+class TerminalView implements View {
+  readonly #screen = new Screen(process.stderr);
+  readonly #state = new LiveState();
+  readonly #paint = paintFor(process.stderr, process.env);
+  readonly #title: string;
+
+  constructor(options: CheckedVerifyOptions) {
+    this.#title = titleOf(options);
+    // However the process ends, the cursor comes back.
+    process.once('exit', () => this.end());
+  }
+
+  progress(progress: Progress): void {
+    this.#state.progress(progress);
+    this.#screen.draw(renderLive(this.#title, progress, this.#state, this.#screen.width, this.#paint));
+  }
+
+  note(note: RunNote): void {
+    this.#state.note(note);
+  }
+
+  end(): void {
+    this.#screen.clear();
+  }
+}
+
+/** For logs, and for pipes. */
+class LogView implements View {
+  readonly #state = new LiveState();
+  readonly #paint = paintFor({}, {});
+  #doing = '';
+  #next = STATUS_INTERVAL;
+
+  constructor(options: CheckedVerifyOptions) {
+    console.error(titleOf(options));
+  }
+
+  progress(progress: Progress): void {
+    this.#state.progress(progress);
+    const { phase, doing, at } = progress;
+    if (phase !== 'running' && doing !== this.#doing) console.error(`${doing} …`);
+    this.#doing = doing;
+    if (at < this.#next || phase !== 'running') return;
+    this.#next = at + STATUS_INTERVAL;
+    console.error(statusLine(progress, this.#state));
+  }
+
+  note(note: RunNote): void {
+    if (note.kind !== 'client') console.error(describeNote(note, this.#paint));
+  }
+
+  end(): void {}
+}
