@@ -359,6 +359,22 @@ describe('testing: the continuity checker', () => {
     const [told] = history.judge(10_000).faults;
     assert.equal(told?.toNextAck, 15);
     assert.equal(told.ackStall, 800);
+
+    // Where many wait in a queue, its end is not waited for: what is long after a fault is not its doing.
+    const busy = new History();
+    const publisher = busy.publisher('busy');
+    const waiting = Array.from({ length: 4 }, () => publisher.attempt(0));
+    busy.fault('a moment', 10).mended(11);
+    const [first, second, third, fourth] = waiting;
+    publisher.settle(first!, 'acknowledged', 300);
+    publisher.settle(second!, 'acknowledged', 1200);
+    publisher.settle(third!, 'acknowledged', 5000);
+    assert.equal(busy.judge(5000).faults[0]?.ackStall, 900);
+    publisher.settle(fourth!, 'acknowledged', 9000);
+    assert.equal(busy.judge(9000).faults[0]?.ackStall, 900);
+    assert.equal(busy.judge(9000).faults[0]?.toNextAck, undefined);
+    publisher.settle(publisher.attempt(9100), 'acknowledged', 9110);
+    assert.equal(busy.judge(9110).faults[0]?.toNextAck, 9100);
   });
 
   it('counts what is owed as it goes, and comes to what the verdict finds', () => {

@@ -8,10 +8,16 @@ export interface FaultRecord extends Pick<FaultVerdict, 'name' | 'at' | 'until'>
   mended: readonly number[] | undefined;
 }
 
+/**
+ * A wait that begins later than this many ms after the end of a fault is not its doing. Until then it may be: a node that
+ * comes back can cost the cluster its leader once more.
+ */
+const AFTERMATH = 1000;
+
 interface Watched {
   next: number | undefined;
   stall: number;
-  /** Something came that was published after its end: it has nothing more to do with what follows. */
+  /** Its stall is known. */
   over: boolean;
 }
 
@@ -34,13 +40,15 @@ export class FaultWatch {
     for (let i = this.#from; i < this.#faults.length; i++) {
       const fault = this.#faults[i] as FaultRecord;
       const watched = this.#of(i);
-      if (watched.over) continue;
-      watched.stall = Math.max(watched.stall, at - Math.max(since, fault.at));
-      if (counter < (fault.begun[publisher] ?? 0)) continue;
-      watched.next ??= at - fault.at;
-      watched.over = fault.mended !== undefined && counter >= (fault.mended[publisher] ?? 0);
+      if (!watched.over) {
+        if (isAfter(since, fault)) watched.over = true;
+        else watched.stall = Math.max(watched.stall, at - Math.max(since, fault.at));
+        // What was published after its end has been waited for without it.
+        if (fault.mended && counter >= (fault.mended[publisher] ?? 0)) watched.over = true;
+      }
+      if (counter >= (fault.begun[publisher] ?? 0)) watched.next ??= at - fault.at;
     }
-    while (this.#watched[this.#from]?.over) this.#from++;
+    while (this.#isDone(this.#watched[this.#from])) this.#from++;
   }
 
   /** ms from the fault to the first that was published after it. */
@@ -51,11 +59,20 @@ export class FaultWatch {
   /** The longest wait in the fault, in ms. `since`: something is still waited for, `now` is the time. */
   stall(fault: number, now: number, since: number): number {
     const { stall, over } = this.#watched[fault] ?? { stall: 0, over: false };
-    if (over) return stall;
-    return Math.max(stall, now - Math.max(since, (this.#faults[fault] as FaultRecord).at));
+    const record = this.#faults[fault] as FaultRecord;
+    if (over || isAfter(since, record)) return stall;
+    return Math.max(stall, now - Math.max(since, record.at));
+  }
+
+  #isDone(watched: Watched | undefined): boolean {
+    return watched !== undefined && watched.over && watched.next !== undefined;
   }
 
   #of(index: number): Watched {
     return (this.#watched[index] ??= { next: undefined, stall: 0, over: false });
   }
+}
+
+function isAfter(since: number, { until }: FaultRecord): boolean {
+  return until !== undefined && since > until + AFTERMATH;
 }
