@@ -4,6 +4,9 @@ import type { Answer, Command, Contender } from './protocol.js';
 
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
+/** No command takes this long, ms. */
+const PATIENCE = 60_000;
+
 /** The parent's end of a worker. */
 export class Contestant {
   readonly name: Contender;
@@ -24,11 +27,18 @@ export class Contestant {
     });
   }
 
-  ask(command: Command): Promise<Answer> {
-    return new Promise<Answer>((resolve, reject) => {
-      this.#waiting = { resolve, reject };
-      this.#child.send(command);
-    });
+  /** @throws Error when it does not answer in time: on a machine that is very busy the raw client may lose its connection */
+  async ask(command: Command): Promise<Answer> {
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<Answer>((resolve, reject) => {
+        this.#waiting = { resolve, reject };
+        timer = setTimeout(() => reject(new Error(`${this.name}: '${command.do}' takes too long`)), PATIENCE);
+        this.#child.send(command);
+      });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** The most memory that its process ever had, in bytes. */

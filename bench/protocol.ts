@@ -10,15 +10,17 @@ export type Command =
   | { do: 'publish'; load: Omit<PublishLoad, 'payload'>; size: number; payload: Payload }
   | { do: 'deliver'; load: DeliverLoad }
   | { do: 'subscribe'; channels: string[] }
-  /** Waits for so many messages on the kept subscriptions. */
-  | { do: 'receive'; count: number }
+  /** From now on it counts what comes on the kept subscriptions. */
+  | { do: 'count' }
+  /** Waits until so many messages have come since then. */
+  | { do: 'counted'; count: number }
   | { do: 'idle'; ms: number }
   /** Publishes all at once; says how much memory that takes. */
   | { do: 'queue'; channel: string; count: number; size: number; payload: Payload }
   /** Waits for the acknowledgements of what was queued; measured from the first on. */
   | { do: 'flushed' }
-  /** Waits for the next session. */
-  | { do: 'reconnected' }
+  /** Waits for the so-manieth reconnect; `ms` is how long it took. */
+  | { do: 'reconnected'; times: number }
   | { do: 'peak' };
 
 export interface Usage {

@@ -14,6 +14,7 @@ let burst: Burst | undefined;
 let inQueue = 0;
 /** Messages received by the kept subscriptions, and who waits for how many of them. */
 let received = 0;
+let countedSince = { at: 0, cpu: process.cpuUsage() };
 let awaited: { count: number; done: () => void } | undefined;
 
 function the(): BenchClient {
@@ -56,8 +57,10 @@ function run(command: Command): Promise<Answer> {
       return measured(() => the().deliver(command.load));
     case 'subscribe':
       return measured(() => the().subscribe(command.channels, onMessage));
-    case 'receive':
-      return measured(() => receive(command.count));
+    case 'count':
+      return count();
+    case 'counted':
+      return counted(command.count);
     case 'idle':
       return measured(() => new Promise((resolve) => setTimeout(resolve, command.ms)));
     case 'queue':
@@ -65,7 +68,7 @@ function run(command: Command): Promise<Answer> {
     case 'flushed':
       return flushed();
     case 'reconnected':
-      return reconnected();
+      return reconnected(command.times);
     case 'peak':
       return peak();
   }
@@ -81,11 +84,20 @@ function onMessage(): void {
   if (received === awaited?.count) awaited.done();
 }
 
-function receive(count: number): Promise<void> {
+async function count(): Promise<Answer> {
   received = 0;
-  return new Promise<void>((resolve) => {
-    awaited = { count, done: resolve };
-  });
+  countedSince = { at: performance.now(), cpu: process.cpuUsage() };
+  return {};
+}
+
+async function counted(messages: number): Promise<Answer> {
+  if (received < messages) {
+    await new Promise<void>((resolve) => {
+      awaited = { count: messages, done: resolve };
+    });
+  }
+  const { user, system } = process.cpuUsage(countedSince.cpu);
+  return { ms: performance.now() - countedSince.at, cpu: user + system };
 }
 
 async function queue({ channel, count, size, payload }: Command & { do: 'queue' }): Promise<Answer> {
@@ -105,9 +117,10 @@ async function flushed(): Promise<Answer> {
   return usage;
 }
 
-async function reconnected(): Promise<Answer> {
-  const ms = await the().reconnected?.();
-  return ms === undefined ? {} : { ms };
+async function reconnected(times: number): Promise<Answer> {
+  const { downtimes = [] } = the();
+  while (downtimes.length < times) await new Promise((resolve) => setTimeout(resolve, 5));
+  return { ms: downtimes[times - 1]! };
 }
 
 async function peak(): Promise<Answer> {

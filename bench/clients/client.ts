@@ -6,8 +6,8 @@ export interface BenchClient {
   subscribe(channels: readonly string[], onMessage: () => void): Promise<void>;
   /** Publishes at once, and goes on when all have been handed over. */
   burst(load: BurstLoad): Burst;
-  /** The next time that everything is up again after a loss, with the milliseconds since the loss. Not the raw client's. */
-  reconnected?(): Promise<number>;
+  /** How long each loss took until everything was up again, ms. Not the raw client's: its subscriptions do not come back. */
+  readonly downtimes?: readonly number[];
 }
 
 export interface ConnectLoad {

@@ -4,9 +4,11 @@ import type { BenchClient, Burst, BurstLoad, ConnectLoad, DeliverLoad, PublishLo
 /** This library. */
 export class ResilientClient implements BenchClient {
   readonly #stan: ResilientStan;
+  readonly downtimes: number[] = [];
 
   private constructor(stan: ResilientStan) {
     this.#stan = stan;
+    stan.on('reconnect', ({ downtime }) => this.downtimes.push(downtime));
   }
 
   static async connect({ urls, clusterId, clientId, ordering, window }: ConnectLoad): Promise<ResilientClient> {
@@ -58,10 +60,6 @@ export class ResilientClient implements BenchClient {
 
   async subscribe(channels: readonly string[], onMessage: () => void): Promise<void> {
     await Promise.all(channels.map((channel) => this.#stan.subscribe(channel, onMessage)));
-  }
-
-  reconnected(): Promise<number> {
-    return new Promise((resolve) => this.#stan.once('reconnect', ({ downtime }) => resolve(downtime)));
   }
 
   burst({ channel, payload, count }: BurstLoad): Burst {
