@@ -273,12 +273,14 @@ export class Publisher {
     this.#intake = false;
     this.detach();
     if (typeof reason === 'function') reason = reason();
-    const shared = new Map<Delivery, Error>();
+    const because = reason;
+    const errors = new SharedErrors();
     for (const entry of this.#outbox.all()) {
       const delivery = deliveryOf(entry);
-      let error = shared.get(delivery);
-      if (error === undefined) shared.set(delivery, (error = closedError(reason, delivery)));
-      this.#reject(entry, error);
+      this.#reject(
+        entry,
+        errors.get(delivery, () => closedError(because, delivery)),
+      );
     }
     this.#rearm();
   }
@@ -543,8 +545,18 @@ export class Publisher {
   }
 
   #aborted(entries: Entry[], reason: unknown): void {
-    for (const entry of entries) this.#reject(entry, abortedError(entry.channel, reason, deliveryOf(entry)));
-    this.#goOn();
+    try {
+      const errors = new SharedErrors();
+      for (const entry of entries) {
+        const { channel } = entry;
+        const delivery = deliveryOf(entry);
+        const error = errors.get(`${delivery} ${channel}`, () => abortedError(channel, reason, delivery));
+        this.#reject(entry, error);
+      }
+      this.#goOn();
+    } catch (thrown) {
+      this.#bug(thrown);
+    }
   }
 
   #reject(entry: Entry, error: Error): void {
@@ -598,10 +610,7 @@ export class Publisher {
   #wake(): void {
     try {
       const now = this.#now();
-      for (let limits = this.#timeouts.takeDue(now); limits !== undefined; limits = this.#timeouts.takeDue(now)) {
-        const { entry } = limits;
-        this.#reject(entry, new PublishTimeoutError(entry.channel, limits.timeout ?? 0, deliveryOf(entry)));
-      }
+      this.#rejectOverdue(now);
       this.#checkAckTimeout(now);
       this.#outbox.release(now);
       this.#goOn();
@@ -609,6 +618,22 @@ export class Publisher {
       this.#bug(thrown);
     }
     this.#rearm();
+  }
+
+  #rejectOverdue(now: number): void {
+    let limits = this.#timeouts.takeDue(now);
+    if (limits === undefined) return;
+    const errors = new SharedErrors();
+    for (; limits !== undefined; limits = this.#timeouts.takeDue(now)) {
+      const { entry, timeout = 0 } = limits;
+      const { channel } = entry;
+      const delivery = deliveryOf(entry);
+      const error = errors.get(
+        `${delivery} ${timeout} ${channel}`,
+        () => new PublishTimeoutError(channel, timeout, delivery),
+      );
+      this.#reject(entry, error);
+    }
   }
 
   #checkAckTimeout(now: number): void {
@@ -637,6 +662,20 @@ const NOT_SENT: { delivery: Delivery } = { delivery: 'not-sent' };
 let takenResolve: (ack: PubAck | Promise<never>) => void;
 function takeResolve(resolve: (ack: PubAck | Promise<never>) => void): void {
   takenResolve = resolve;
+}
+
+/**
+ * The errors of messages that are given up by one event: an Error with its stack costs 10 µs, and 100 000 messages may end
+ * together. Equal ones share one.
+ */
+class SharedErrors {
+  readonly #errors = new Map<string, Error>();
+
+  get(key: string, make: () => Error): Error {
+    let error = this.#errors.get(key);
+    if (error === undefined) this.#errors.set(key, (error = make()));
+    return error;
+  }
 }
 
 function deliveryOf(entry: Entry): Delivery {
