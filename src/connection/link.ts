@@ -1,12 +1,11 @@
 /**
  * One NATS connection to one server, never repaired: dialled, asked, used by at most one session, destroyed.
  */
-import { AuthorizationError, PermissionError, describe } from '../errors.js';
+import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
 import type { ServerAddress } from './servers.js';
 import {
   connectNats,
   createInbox,
-  decodeCloseError,
   decodePingError,
   encodeCloseRequest,
   encodePing,
@@ -170,22 +169,44 @@ export class Link {
   }
 
   /**
+   * Whether the leader knows a connection ID, that is, whether its registration has not been taken by another client.
+   * @throws when no leader answers within `timeout` ms, or the connection ends
+   */
+  isRegistered(clusterId: string, connectionId: Uint8Array, timeout: number): Promise<boolean> {
+    return this.#request('ping', pingSubject(clusterId), encodePing(connectionId), timeout, (answer) => {
+      return decodePingError(answer) === '';
+    });
+  }
+
+  /**
    * Sends the protocol's close request for a client ID and waits for the answer. Everything that the registration had
    * on its way is either stored by then, or never will be.
+   *
+   * The request names the client ID only, so it ends whoever has it: first make sure that it is still ours.
    */
   closeRegistration(subject: string, clientId: string, timeout: number): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
+    // An error, "unknown client" and the like, says that there is nothing left to close, which is what was wanted.
+    return this.#request('close request', subject, encodeCloseRequest(clientId), timeout, () => {});
+  }
+
+  #request<T>(what: string, subject: string, data: Buffer, timeout: number, read: (answer: string) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#dead) {
+        reject(this.#death ?? new Error('the connection was closed'));
+        return;
+      }
       const inbox = createInbox();
-      const sid = this.nats.subscribe(inbox, (message) => {
+      const sid = this.nats.subscribe(inbox, (answer) => {
         settle();
-        const text = decodeCloseError(message);
-        // "Unknown client" and the like: there is nothing left to close, which is what was wanted.
-        void text;
-        resolve();
+        try {
+          resolve(read(answer));
+        } catch (error) {
+          reject(toError(error));
+        }
       });
       const timer = setTimeout(() => {
         settle();
-        reject(new Error(`no answer to the close request within ${timeout} ms`));
+        reject(new Error(`no answer to the ${what} within ${timeout} ms`));
       }, timeout);
       const onDeath = this.onDeath;
       const settle = (): void => {
@@ -198,7 +219,7 @@ export class Link {
         reject(error);
         onDeath?.(error);
       };
-      this.nats.publish(subject, encodeCloseRequest(clientId), inbox);
+      this.nats.publish(subject, data, inbox);
     });
   }
 

@@ -32,13 +32,15 @@ const UNLIMITED = 2 ** 30;
  */
 export async function register(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
   const { link } = found;
-  const { previous, clientId, connectTimeout } = options;
+  const { previous, clusterId, clientId, connectTimeout } = options;
   try {
     signal.throwIfAborted();
-    if (found.registered && previous) {
-      // The registration is still ours, so it may be closed. This is quick where the server's own check of a mute
-      // predecessor takes half a second, and a fence: nothing the old session has on its way is stored after it.
-      // An ID that is no longer ours is never closed: the request names only the client ID, and another may hold it.
+    // The registration is still ours, so it may be closed. This is quick where the server's own check of a mute
+    // predecessor takes half a second, and a fence: nothing the old session has on its way is stored after it.
+    // An ID that is no longer ours is never closed: the request names only the client ID, and another may hold it.
+    // Asked again, because the race may have been won long ago: a ConnectionLostHandler takes the time it wants.
+    if (found.registered && previous && (await link.isRegistered(clusterId, previous.connectionId, connectTimeout))) {
+      signal.throwIfAborted();
       await link.closeRegistration(previous.closeSubject, clientId, connectTimeout);
       signal.throwIfAborted();
     }

@@ -209,9 +209,13 @@ export class StanSession implements Session {
     this.#watch.stop()?.cancel();
     this.#abandonRequests();
     try {
-      if (this.registration.closeSubject !== '') {
-        await this.#link.closeRegistration(this.registration.closeSubject, this.#options.clientId, timeout);
-      }
+      const { connectionId, closeSubject } = this.registration;
+      if (closeSubject === '') return;
+      const { clusterId, clientId, now } = this.#options;
+      const deadline = now() + timeout;
+      // The close request names the client ID only: by now another client may have it, and must keep it.
+      if (!(await this.#link.isRegistered(clusterId, connectionId, timeout))) return;
+      await this.#link.closeRegistration(closeSubject, clientId, Math.max(1, deadline - now()));
     } finally {
       this.#dispose();
     }

@@ -91,7 +91,6 @@ const { pb } = require('node-nats-streaming/lib/pb') as {
     Ping: new () => ProtobufMessage & { setConnId(id: Uint8Array): void };
     PingResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };
     CloseRequest: new () => ProtobufMessage & { setClientId(id: string): void };
-    CloseResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };
   };
 };
 
@@ -139,10 +138,6 @@ export function encodeCloseRequest(clientId: string): Buffer {
   const request = new pb.CloseRequest();
   request.setClientId(clientId);
   return Buffer.from(request.serializeBinary());
-}
-
-export function decodeCloseError(binary: string): string {
-  return pb.CloseResponse.deserializeBinary(Buffer.from(binary, 'binary')).getError();
 }
 
 /**
