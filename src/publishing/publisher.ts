@@ -1,72 +1,31 @@
 import type { Session } from '../connection/protocol.js';
-import {
-  AbortedError,
-  ClosedError,
-  type Delivery,
-  describe,
-  InternalError,
-  InvalidArgumentError,
-  OutboxFullError,
-  PayloadTooLargeError,
-  PermissionError,
-  PublishRejectedError,
-  PublishTimeoutError,
-} from '../errors.js';
+import { describe, InternalError, PayloadTooLargeError, PermissionError, PublishTimeoutError } from '../errors.js';
 import { Aborts } from './aborts.js';
-import { explainRefusal, maybeStored, refusal } from './ack-errors.js';
+import { maybeStored, refusal } from './ack-errors.js';
+import { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
 import { Entry, type PubAck, Sending, Trouble } from './entry.js';
 import { Generations } from './generations.js';
 import { Limits } from './limits.js';
-import { type Ordering, Outbox } from './outbox.js';
+import { Outbox } from './outbox.js';
 import { Payloads } from './payload.js';
+import type { PublisherOptions, PublisherStats } from './publisher-options.js';
 import { PubMsgSize } from './pubmsg-size.js';
+import {
+  aborted,
+  closed,
+  deliveryOf,
+  full,
+  intakeEnded,
+  neverFits,
+  oversize,
+  refusedByCluster,
+  SharedErrors,
+} from './rejections.js';
 
 export type { PubAck } from './entry.js';
 export type { Ordering } from './outbox.js';
-
-export interface PublisherOptions {
-  /** ASCII, as STAN's client IDs are; it is part of every message on the wire. */
-  clientId: string;
-  ordering: Ordering;
-  /** Messages in flight on one session, at most. */
-  maxInFlight: number;
-  /** Milliseconds without an acknowledgement after which the session is given up, although its leader answers. */
-  ackTimeout: number;
-  maxPending: number;
-  /** Bytes of payload. */
-  maxPendingBytes: number;
-  whenFull: 'reject' | 'wait';
-  /** The server's `max_payload` as last heard, while no session is attached. Default: that of the last session. */
-  maxPayload?: () => number | undefined;
-  /** Bugs end here; nothing is thrown into a session's or a timer's call. */
-  onError?: (error: Error) => void;
-  /** A clock in milliseconds that never goes back. Default: performance.now. */
-  now?: () => number;
-  /** For tests in virtual time. A real one must not keep the process alive. */
-  timers?: Timers;
-}
-
-export interface Timers {
-  set(callback: () => void, delay: number): unknown;
-  clear(timer: unknown): void;
-}
-
-export interface PublisherStats {
-  /** Calls of publish(). Always: published = acknowledged + rejected + pending + waiting. */
-  published: number;
-  acknowledged: number;
-  rejected: number;
-  /** Sendings of a message beyond its first. */
-  resent: number;
-  /** Messages that count against `maxPending`: queued or in flight. */
-  pending: number;
-  /** Bytes of their payloads. */
-  pendingBytes: number;
-  inFlight: number;
-  /** Messages that wait for room ('whenFull: wait'). */
-  waiting: number;
-}
+export type { PublisherOptions, PublisherStats } from './publisher-options.js';
 
 /** The oldest message in flight, sent once more, to learn from its second acknowledgement what became of those behind it. */
 interface Probe {
@@ -75,13 +34,6 @@ interface Probe {
   /** It was given the benefit of the doubt once. */
   spared: boolean;
 }
-
-const REAL_TIMERS: Timers = {
-  set: (callback, delay) => setTimeout(callback, delay).unref(),
-  clear: (timer) => clearTimeout(timer as NodeJS.Timeout),
-};
-
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** Back-off when nobody can take a message: 50 ms, doubling, at most 1 s. */
 const LEADERLESS_BACKOFF = { first: 50, most: 1000 };
@@ -101,7 +53,7 @@ const REFUSING_CHANNELS = 1000;
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #now: () => number;
-  readonly #timers: Timers;
+  readonly #alarm: Alarm;
   readonly #outbox: Outbox;
   readonly #payloads = new Payloads();
   readonly #pubMsgSize: PubMsgSize;
@@ -127,8 +79,6 @@ export class Publisher {
   #leaderless = 0;
 
   #intake = true;
-  #timer: unknown;
-  #timerAt = Infinity;
 
   #published = 0;
   #acknowledged = 0;
@@ -138,7 +88,7 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    this.#timers = options.timers ?? REAL_TIMERS;
+    this.#alarm = new Alarm(() => this.#wake(), this.#now, options.timers);
     this.#outbox = new Outbox(options);
     this.#pubMsgSize = new PubMsgSize(options.clientId);
   }
@@ -279,7 +229,7 @@ export class Publisher {
       const delivery = deliveryOf(entry);
       this.#reject(
         entry,
-        errors.get(delivery, () => closedError(because, delivery)),
+        errors.get(delivery, () => closed(because, delivery)),
       );
     }
     this.#rearm();
@@ -319,27 +269,15 @@ export class Publisher {
   // Taking in
 
   #check(channel: string, size: number, signal: AbortSignal | undefined): Error | undefined {
-    if (!this.#intake)
-      return new ClosedError('the client is closed, or about to close: nothing more can be published', NOT_SENT);
-    if (signal?.aborted === true) return abortedError(channel, signal.reason, 'not-sent');
+    if (!this.#intake) return intakeEnded();
+    if (signal?.aborted === true) return aborted(channel, signal.reason, 'not-sent');
     const limit = this.#session?.maxPayload ?? this.#options.maxPayload?.() ?? this.#lastMaxPayload;
     if (limit !== undefined && this.#pubMsgSize.exceeds(limit, channel, size)) {
       return new PayloadTooLargeError(channel, this.#pubMsgSize.of(channel, size), limit);
     }
-    const { maxPending, maxPendingBytes, whenFull } = this.#options;
-    if (size > maxPendingBytes) {
-      return new InvalidArgumentError(
-        'data',
-        `the message for channel '${channel}' has ${size} bytes, and publishing.maxPendingBytes is ${maxPendingBytes}: ` +
-          `it can never be taken in; raise maxPendingBytes, or split it`,
-        NOT_SENT,
-      );
-    }
-    if (whenFull === 'reject' && !this.#outbox.hasRoom(size)) {
-      const { pending, pendingBytes } = this.#outbox;
-      const limits = pending < maxPending ? `maxPendingBytes: ${maxPendingBytes}` : `maxPending: ${maxPending}`;
-      return new OutboxFullError(pending, pendingBytes, limits);
-    }
+    const { maxPendingBytes, whenFull } = this.#options;
+    if (size > maxPendingBytes) return neverFits(channel, size, maxPendingBytes);
+    if (whenFull === 'reject' && !this.#outbox.hasRoom(size)) return full(this.#outbox, this.#options);
     return undefined;
   }
 
@@ -351,7 +289,7 @@ export class Publisher {
     if (signal !== undefined) this.#aborts.add(limits, signal);
     if (timeout !== undefined) {
       this.#timeouts.add(limits, this.#now(), timeout);
-      this.#arm(limits.dueAt);
+      this.#alarm.setBy(limits.dueAt);
     }
   }
 
@@ -376,7 +314,8 @@ export class Publisher {
         const entry = this.#outbox.next(now);
         if (entry === undefined) break;
         if (this.#pubMsgSize.exceeds(session.maxPayload, entry.channel, entry.size)) {
-          this.#rejectOversize(entry, session.maxPayload);
+          const size = this.#pubMsgSize.of(entry.channel, entry.size);
+          this.#reject(entry, oversize(entry, size, session.maxPayload));
           this.#outbox.admitWaiting();
           continue;
         }
@@ -390,7 +329,7 @@ export class Publisher {
     }
     if (this.#session !== session) return this.#feed();
     if (handedOver) {
-      this.#arm(now + this.#options.ackTimeout);
+      this.#alarm.setBy(now + this.#options.ackTimeout);
       session.owed();
     }
   }
@@ -487,7 +426,7 @@ export class Publisher {
     if (entry.list !== undefined && trouble.unregisteredOn !== session.ordinal) {
       trouble.unregisteredOn = session.ordinal;
       if (++trouble.unregistered >= UNREGISTERED_SESSIONS) {
-        this.#rejectRefused(entry, trouble, text);
+        this.#reject(entry, refusedByCluster(entry, trouble, text));
         return;
       }
     }
@@ -502,7 +441,7 @@ export class Publisher {
     const { first, most } = LEADERLESS_BACKOFF;
     const until = now + Math.min(most, first * 2 ** this.#leaderless++);
     this.#outbox.holdAll(until);
-    this.#arm(until);
+    this.#alarm.setBy(until);
     session.doubt();
   }
 
@@ -510,32 +449,15 @@ export class Publisher {
     if (trouble.retries >= REFUSED_RETRIES || this.#refusing.has(entry.channel)) {
       if (this.#refusing.size >= REFUSING_CHANNELS) this.#refusing.clear();
       this.#refusing.add(entry.channel);
-      this.#rejectRefused(entry, trouble, text);
+      this.#reject(entry, refusedByCluster(entry, trouble, text));
       return;
     }
     const now = this.#now();
     this.#outbox.holdChannel(entry, now, REFUSED_BACKOFF * 2 ** trouble.retries++);
-    this.#arm(this.#outbox.nextRelease(now));
+    this.#alarm.setBy(this.#outbox.nextRelease(now));
   }
 
   // Settling
-
-  #rejectRefused(entry: Entry, trouble: Trouble, text: string): void {
-    const delivery = trouble.refused === entry.attempts ? 'rejected' : 'unknown';
-    const message = explainRefusal(entry.channel, text, entry.attempts);
-    this.#reject(entry, new PublishRejectedError(entry.channel, message, { delivery }));
-  }
-
-  /** This session's server has a smaller limit than the one before. */
-  #rejectOversize(entry: Entry, limit: number): void {
-    const error = new PayloadTooLargeError(entry.channel, this.#pubMsgSize.of(entry.channel, entry.size), limit);
-    if (entry.attempts === 0) {
-      this.#reject(entry, error);
-      return;
-    }
-    const message = `a message on channel '${entry.channel}' was sent before and not acknowledged, and the server of now does not take it: ${error.message}`;
-    this.#reject(entry, new PublishRejectedError(entry.channel, message, { cause: error, delivery: 'unknown' }));
-  }
 
   /** Every sending was refused, except perhaps one, which is the one that the last session's server denied. */
   #onlyDenied({ attempts, trouble, list }: Entry): boolean {
@@ -550,7 +472,7 @@ export class Publisher {
       for (const entry of entries) {
         const { channel } = entry;
         const delivery = deliveryOf(entry);
-        const error = errors.get(`${delivery} ${channel}`, () => abortedError(channel, reason, delivery));
+        const error = errors.get(`${delivery} ${channel}`, () => aborted(channel, reason, delivery));
         this.#reject(entry, error);
       }
       this.#goOn();
@@ -585,26 +507,12 @@ export class Publisher {
 
   // The one timer
 
-  #arm(at: number): void {
-    if (at >= this.#timerAt) return;
-    if (this.#timer !== undefined) this.#timers.clear(this.#timer);
-    this.#timerAt = at;
-    // Rounded up: a timer that comes too early only has to be set again.
-    const delay = Math.min(Math.max(Math.ceil(at - this.#now()), 0), LONGEST_TIMER);
-    this.#timer = this.#timers.set(() => this.#wake(), delay);
-  }
-
-  /** Sets the timer to what is due next, or clears it. */
+  /** To what is due next. */
   #rearm(): void {
-    if (this.#timer !== undefined) this.#timers.clear(this.#timer);
-    this.#timer = undefined;
-    this.#timerAt = Infinity;
-    let next = Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#now()));
     const { oldest } = this.#outbox;
-    if (this.#session?.alive === true && oldest !== undefined) {
-      next = Math.min(next, oldest.at + this.#options.ackTimeout);
-    }
-    if (next < Infinity) this.#arm(next);
+    const ackTimeout =
+      this.#session?.alive === true && oldest !== undefined ? oldest.at + this.#options.ackTimeout : Infinity;
+    this.#alarm.set(Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#now()), ackTimeout));
   }
 
   #wake(): void {
@@ -656,42 +564,8 @@ export class Publisher {
   }
 }
 
-const NOT_SENT: { delivery: Delivery } = { delivery: 'not-sent' };
-
 // One function for all promises, instead of a closure for each.
 let takenResolve: (ack: PubAck | Promise<never>) => void;
 function takeResolve(resolve: (ack: PubAck | Promise<never>) => void): void {
   takenResolve = resolve;
-}
-
-/**
- * The errors of messages that are given up by one event: an Error with its stack costs 10 µs, and 100 000 messages may end
- * together. Equal ones share one.
- */
-class SharedErrors {
-  readonly #errors = new Map<string, Error>();
-
-  get(key: string, make: () => Error): Error {
-    let error = this.#errors.get(key);
-    if (error === undefined) this.#errors.set(key, (error = make()));
-    return error;
-  }
-}
-
-function deliveryOf(entry: Entry): Delivery {
-  return entry.attempts === 0 ? 'not-sent' : 'unknown';
-}
-
-function abortedError(channel: string, reason: unknown, delivery: Delivery): AbortedError {
-  const fate =
-    delivery === 'not-sent' ? 'it was never sent, and never will be' : 'it was sent, so it may or may not be stored';
-  return new AbortedError(`publishing a message on channel '${channel}' was aborted: ${fate}`, {
-    cause: reason,
-    delivery,
-  });
-}
-
-function closedError(reason: Error, delivery: Delivery): ClosedError {
-  const { cause = undefined } = reason instanceof ClosedError ? reason : { cause: reason };
-  return new ClosedError(reason.message, cause === undefined ? { delivery } : { cause, delivery });
 }
