@@ -44,6 +44,7 @@ export {
   FAULT_KINDS,
   planFaults,
   possibleFaults,
+  type FaultBase,
   type FaultKind,
   type FaultPlanOptions,
   type PlannedFault,
@@ -51,6 +52,7 @@ export {
 } from './nemesis/plan.js';
 export type { Cut } from './network.js';
 export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
+export type { Random } from './random.js';
 export type { Direction, Toxic, ToxicKind } from './toxics.js';
 export { StanNode, type NodeExit } from './node.js';
 export type { AuthOption, ClusterConnectOptions, SubjectPermissions, TlsOption } from './security.js';

@@ -34,7 +34,8 @@ export type FaultKind = (typeof FAULT_KINDS)[number];
 /** Whom it befalls, as far as it can be said beforehand. `attached`: a node that has clients. */
 export type Target = 'leader' | 'follower' | 'attached' | 'all' | 'client';
 
-interface FaultBase {
+/** What all planned faults have. */
+export interface FaultBase {
   /** 1, 2, 3 … in the plan. */
   id: number;
   target: Target;
