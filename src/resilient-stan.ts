@@ -146,6 +146,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       now,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
+      log: (message) => options.logger.debug(message),
     });
     this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), now);
   }
