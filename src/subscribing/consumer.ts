@@ -14,6 +14,7 @@ import type { ResolvedSubscribeOptions } from '../options.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
 import type { Cursor, Position } from './cursor.js';
+import { fetchRange } from './fetch.js';
 import { Handling } from './handling.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
 import { lookAt } from './look.js';
@@ -353,9 +354,34 @@ export class Consumer {
       // Made again meanwhile, or on another session.
       if (this.#placement.session !== session || this.#placement.live) return;
       if (first !== undefined && first.sequence > from) this.#cursor.goneBelow(first.sequence);
-      else if (times >= GIVE_UP) this.#cursor.goneBelow(to);
+      else if (first !== undefined && this.options.durableName !== undefined) {
+        if (await this.#fetch(session, from, to)) return;
+      }
+      if (times >= GIVE_UP && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
     }
     this.#remakeBecause(`message ${from} is missing, ${to} came instead`);
+  }
+
+  /**
+   * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
+   * acknowledged, and may have lost some of that in a change of leaders. So they are read past it.
+   * @returns true when something else has happened meanwhile
+   */
+  async #fetch(session: Session, from: number, to: number): Promise<boolean> {
+    let next = from;
+    const current = (): boolean =>
+      this.#placement.session === session && !this.#placement.live && !this.#ended && !this.#draining;
+    await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
+      // Only what is missing, in order: all else is for the subscription that follows.
+      if (!current() || message.getSequence() !== next) return false;
+      next += 1;
+      this.received(message);
+      return true;
+    });
+    if (!current()) return true;
+    if (next > from)
+      this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
+    return false;
   }
 
   /**
@@ -592,7 +618,6 @@ export class Consumer {
     this.#cancelTimers();
     this.#futile = 0;
     this.#remadeAt = -1;
-    this.#emit('reset', { expected, got });
     const { durableName, queueGroup } = this.options;
     if (this.#ended || this.#draining) party.arrive();
     else if (durableName === undefined && queueGroup === undefined) this.#placement.remake('make-first', party);
@@ -600,6 +625,7 @@ export class Consumer {
       this.#resetting = true;
       this.#placement.remake(durableName === undefined ? 'close-first' : 'drop-first', party);
     }
+    this.#emit('reset', { expected, got });
   }
 
   // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -135,6 +135,7 @@ export class Placement {
   remake(remaking: Remaking, party?: Party): void {
     if (this.#session === undefined || this.#ended) {
       party?.arrive();
+      if (remaking === 'drop-first' && !this.#ended) this.#host.undropped();
       return;
     }
     const next = this.#next;
@@ -244,7 +245,7 @@ export class Placement {
         await session.subscribe(
           request,
           (message) => {
-            if (this.#life === life && !life.muted) this.#host.received(message);
+            if (!life.muted) this.#host.received(message);
           },
           (subscription) => this.#made(life, turn, plan, subscription),
         );

@@ -207,3 +207,47 @@ describe('continuity of subscriptions (properties)', () => {
     });
   }
 });
+
+/** What the properties have found, once each in thousands of runs. */
+describe('continuity of subscriptions (found)', () => {
+  const publish = (count: number): Step => ({ do: 'publish', count });
+  const wait = (ms: number): Step => ({ do: 'wait', ms });
+  const kill = (published = 0, downtime = 0): Step => ({ do: 'kill', published, downtime });
+  const reset = (published = 0): Step => ({ do: 'reset', published });
+  const lose = (count: number): Step => ({ do: 'lose-messages', count });
+  const suspicion: Step = { do: 'suspicion' };
+  const failover: Step = { do: 'failover' };
+  const replicate: Step = { do: 'replicate' };
+
+  const found: [string, Partial<ResolvedSubscribeOptions>, Step[], number[]?][] = [
+    ['the first message lost, and the session with it', { startAt: { ago: 100_000 } }, [kill(2), lose(1), suspicion, wait(5), wait(1), lose(1), suspicion, wait(1), publish(1), wait(1)]], // prettier-ignore
+    ['a look lost together with the first message', { startAt: 'last' }, [kill(), suspicion, publish(2), lose(1), wait(1), lose(3), wait(20)]], // prettier-ignore
+    ['all lost of a channel that was empty', { startAt: 'last', maxInFlight: 1 }, [lose(2), suspicion, wait(20), replicate, publish(1), publish(2)]], // prettier-ignore
+    ['nothing but redeliveries of a channel that was empty', { startAt: 'last', maxInFlight: 4, concurrency: 4 }, [kill(2), lose(4), wait(1100), suspicion, wait(1), failover]], // prettier-ignore
+    ['a new channel that reached us after it had begun, its beginning lost', { startAt: 'first' }, [publish(1), wait(1), reset(), publish(2), lose(1), failover, wait(1)]], // prettier-ignore
+    ['a new channel while a message of the old one is in hand', { startAt: 'first', maxInFlight: 1 }, [publish(1), wait(1), reset(), lose(1), publish(2), wait(1)], [30, 0]], // prettier-ignore
+    ['a new channel behind a durable that had only redeliveries', { startAt: 'first', maxInFlight: 1, durableName: 'd' }, [suspicion, publish(2), wait(20), reset(), failover]], // prettier-ignore
+    ['a session that dies over the dropping of a durable', { startAt: 'first', durableName: 'd' }, [publish(2), wait(1), reset(2), wait(2), kill(), publish(1), suspicion]], // prettier-ignore
+    ['a durable that is made again while it is found to be of another channel', { startAt: 'first', durableName: 'd', maxInFlight: 5 }, [publish(2), wait(1), reset(), publish(1), wait(20), publish(1), suspicion, wait(1)]], // prettier-ignore
+    ['the same, with the request on its way', { startAt: 'first', durableName: 'd', maxInFlight: 2 }, [publish(2), wait(1), reset(1), wait(3), publish(1), suspicion]], // prettier-ignore
+    ['a group that lost what came before what it received', { startAt: 'first', queueGroup: 'q' }, [publish(1), wait(50), kill(0, 2500), kill(2), lose(2), wait(20), publish(1), lose(1), kill()]], // prettier-ignore
+    ['a group of which the new channel is as long as the old one', { startAt: 'first', queueGroup: 'q', maxInFlight: 5 }, [publish(1), wait(50), reset(), lose(1), wait(1), publish(2), replicate]], // prettier-ignore
+    ['a group, and the looks lost, too', { startAt: 'first', queueGroup: 'q', maxInFlight: 2 }, [publish(1), wait(50), reset(), publish(3), suspicion, lose(3), wait(3), lose(1)]], // prettier-ignore
+    ['a durable group whose session dies before the look', { startAt: 'first', queueGroup: 'q', durableName: 'd' }, [publish(1), wait(50), reset(2), lose(1), wait(2), kill(), suspicion]], // prettier-ignore
+    ['a group whose session dies before it has left', { startAt: 'first', queueGroup: 'q' }, [publish(1), wait(50), reset(1), wait(2), kill(1), lose(1), wait(2), kill()]], // prettier-ignore
+    ['a group with short sessions in a long outage', { startAt: 'last', queueGroup: 'q', maxInFlight: 1 }, [publish(1), wait(50), kill(1, 2500), kill(0, 2500), kill(0, 2500), wait(2), suspicion, kill()]], // prettier-ignore
+    ['the same, with a session that brought nothing at all', { startAt: 'first', queueGroup: 'q' }, [publish(1), wait(50), wait(10_000), kill(1, 8000), wait(2), lose(5), kill()]], // prettier-ignore
+  ];
+
+  for (const [title, options, script, behaviour = [0]] of found) {
+    it(title, async () => {
+      const scenario = new Scenario(behaviour);
+      await scenario.connect();
+      await scenario.subscribe(options);
+      await scenario.run(script);
+      scenario.assertComplete();
+      if (options.queueGroup === undefined) scenario.assertOnce();
+      assert.deepEqual(scenario.errors, []);
+    });
+  }
+});

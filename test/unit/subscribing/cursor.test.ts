@@ -67,6 +67,20 @@ describe('contiguous cursor', () => {
     assert.equal(cursor.lastSequence, 5);
   });
 
+  it('misses nothing when one fails again while the rest is repeated', () => {
+    const cursor = read(1, 3);
+    for (const n of [4, 5, 6]) cursor.receive(n, at(n), false);
+    cursor.fail(4);
+    for (const n of [5, 6]) cursor.finish(n, at(n));
+    resume(cursor);
+    assert.equal(cursor.receive(3, at(3), false), 'anchor');
+    assert.equal(cursor.receive(4, at(4), false), 'deliver');
+    cursor.fail(4);
+    assert.equal(cursor.receive(5, at(5), false), 'done');
+    assert.equal(cursor.receive(6, at(6), false), 'done');
+    assert.equal(cursor.receive(7, at(7), false), 'deliver');
+  });
+
   it('does not grow while one message fails for ever', () => {
     const cursor = read(1, 4);
     cursor.receive(5, at(5), false);
@@ -187,6 +201,13 @@ describe('contiguous cursor', () => {
       const cursor = read(1, 5);
       resume(cursor);
       assert.equal(cursor.receive(5, at(50), false), 'reset');
+    });
+
+    it('even if by the clock it is the older one', () => {
+      const cursor = read(1, 5);
+      for (let n = 6; n <= 8; n++) cursor.receive(n, at(n), false);
+      resume(cursor);
+      assert.equal(cursor.receive(5, at(4), false), 'reset');
     });
 
     it('by an earlier sequence than it resumed at', () => {

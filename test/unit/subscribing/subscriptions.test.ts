@@ -337,6 +337,48 @@ describe('subscriptions', () => {
     });
   });
 
+  describe('a channel that started over', () => {
+    it('is not confused with a handler of the old one that fails', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      await client.subscribe(gate.handler, { startAt: 'first', concurrency: 2, ackWait: 1000 });
+      await client.publish('old');
+      client.kill();
+      client.server.reset();
+      client.server.publish('new');
+      await client.connect();
+      await client.clock.advance(100);
+      assert.deepEqual(
+        gate.waiting.map(({ message }) => message.string()),
+        ['old', 'new'],
+      );
+      gate.next().reject(new Error('too late'));
+      await client.clock.advance(3000);
+      assert.equal(gate.waiting.length, 1, 'the new one runs: it is not handed over again');
+    });
+
+    it('is read whole although the session dies while a durable is dropped', async () => {
+      const client = await connected();
+      const seen: string[] = [];
+      const subscription = await client.subscribe((message) => void seen.push(message.string()), {
+        startAt: 'first',
+        durableName: 'd',
+      });
+      await client.publish('a', 'b');
+      client.kill();
+      client.server.reset();
+      for (const value of ['n1', 'n2', 'n3']) client.server.publish(value);
+      subscription.once('reset', () => client.kill());
+      client.session = client.server.connect();
+      await assert
+        .rejects(Promise.all([client.subscriptions.attach(client.session), client.clock.advance(20)]), SessionEnded)
+        .catch(() => undefined);
+      await client.connect();
+      await client.clock.advance(5000);
+      assert.deepEqual(seen, ['a', 'b', 'n1', 'n2', 'n3']);
+    });
+  });
+
   describe('with manualAck', () => {
     it('only at ack()', async () => {
       const client = await connected();
@@ -752,6 +794,33 @@ describe('subscriptions', () => {
       assert.equal(subscription.lastSequence, 12);
     });
 
+    it('past a durable whose memory at the server has lost what it was to bring', async () => {
+      const client = await connected();
+      const seen: number[] = [];
+      const subscription = await client.subscribe((message) => void seen.push(message.sequence), {
+        startAt: 'first',
+        durableName: 'd',
+      });
+      const told = events(subscription);
+      await client.publish('a', 'b');
+      client.kill();
+      for (let i = 0; i < 5; i++) client.server.publish('x');
+      // The new leader believes that it has sent these, and that they were acknowledged.
+      const durable = client.server.durables.get('foo/d');
+      assert.ok(durable);
+      durable.progress.lastSent = 6;
+      await client.connect();
+      await client.clock.advance(3000);
+      await client.publish('y');
+      await client.clock.advance(3000);
+      assert.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
+      assert.deepEqual(
+        told.filter(([name]) => name === 'gap'),
+        [],
+      );
+      assert.equal(subscription.lastSequence, 8);
+    });
+
     it('does not miss what was gone before it was asked for the first', async () => {
       const client = await connected();
       for (let i = 0; i < 10; i++) client.server.publish('x');
@@ -879,6 +948,27 @@ describe('subscriptions', () => {
       assert.deepEqual(seen, [1, 2]);
     });
 
+    it('in an outage that goes on after the next session', async () => {
+      const client = await connected();
+      await client.subscribe(undefined, { durableName: 'kept' });
+      const dropped = await client.subscribe(undefined, { durableName: 'd' });
+      client.kill();
+      void dropped.unsubscribe();
+      client.session = client.server.connect();
+      const attaching = client.subscriptions.attach(client.session);
+      const rejected = assert.rejects(attaching, SessionEnded);
+      await client.clock.settle();
+      client.kill();
+      await rejected;
+      assert.deepEqual(
+        client.server.requests.slice(2).map(({ durableName }) => durableName),
+        ['d'],
+        'the others wait for it, and then there is nobody to ask',
+      );
+      await client.connect();
+      assert.deepEqual([...client.server.durables.keys()], ['foo/kept']);
+    });
+
     it('says so when the client closes before the durable could be dropped', async () => {
       const client = await connected();
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
@@ -979,22 +1069,25 @@ describe('subscriptions', () => {
 
     it('leave together when the channel started over', async () => {
       const client = await connected();
+      for (let i = 0; i < 100; i++) client.server.publish('before');
       const seen: string[] = [];
       const subscriptions = [];
       for (let i = 0; i < 3; i++) {
-        subscriptions.push(
-          await client.subscribe((message) => void seen.push(message.string()), { queueGroup: 'q', startAt: 'first' }),
-        );
+        subscriptions.push(await client.subscribe((message) => void seen.push(message.string()), { queueGroup: 'q' }));
       }
       const told = subscriptions.map(events);
       await client.publish('a', 'b', 'c');
+      await client.clock.advance(120_000);
       client.kill();
       client.server.reset();
+      // More than what the group can look back to by time.
       client.server.publish('n1');
       client.server.publish('n2');
+      await client.clock.advance(120_000);
+      client.server.channel().messages.forEach((message) => (message.time -= 1e15));
       await client.connect();
       await client.publish('n3');
-      await client.clock.advance(5000);
+      await client.clock.advance(10_000);
       for (const value of ['n1', 'n2', 'n3']) assert.ok(seen.includes(value), value);
       for (const member of told) assert.equal(names(member).filter((name) => name === 'reset').length, 1);
     });
