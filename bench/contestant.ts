@@ -1,57 +1,16 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import type { Answer, Command, Contender } from './protocol.js';
+import { Worker } from './worker-process.js';
 
-const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
-
-/** No command takes this long, ms. */
-const PATIENCE = 60_000;
-
-/** The parent's end of a worker. */
-export class Contestant {
-  readonly name: Contender;
-  readonly #child: ChildProcess;
-  #waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void } | undefined;
+/** One of the two, in a process of its own. */
+export class Contestant extends Worker<Command, Answer> {
+  declare readonly name: Contender;
 
   constructor(name: Contender, execArgv: readonly string[] = []) {
-    this.name = name;
-    this.#child = fork(WORKER, [name], { execArgv: ['--expose-gc', ...execArgv] });
-    this.#child.on('message', ({ answer, error }: { answer?: Answer; error?: string }) => {
-      const waiting = this.#waiting;
-      this.#waiting = undefined;
-      if (answer) waiting?.resolve(answer);
-      else waiting?.reject(new Error(`${name}: ${error}`));
-    });
-    this.#child.once('exit', (code, signal) => {
-      this.#waiting?.reject(new Error(`the process of '${name}' ended: ${signal ?? `exit code ${code}`}`));
-    });
-  }
-
-  /** @throws Error when it does not answer in time: on a machine that is very busy the raw client may lose its connection */
-  async ask(command: Command): Promise<Answer> {
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      return await new Promise<Answer>((resolve, reject) => {
-        this.#waiting = { resolve, reject };
-        timer = setTimeout(() => reject(new Error(`${this.name}: '${command.do}' takes too long`)), PATIENCE);
-        this.#child.send(command);
-      });
-    } finally {
-      clearTimeout(timer);
-    }
+    super('./worker.js', name, ['--expose-gc', ...execArgv]);
   }
 
   /** The most memory that its process ever had, in bytes. */
   async peak(): Promise<number> {
     return (await this.ask({ do: 'peak' })).peak ?? NaN;
-  }
-
-  /** Ends the process; without waiting for anything that it does. */
-  async end(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const exited = new Promise((resolve) => this.#child.once('exit', resolve));
-    // It exits by itself then, and writes its profile if it has one.
-    if (this.#child.connected) this.#child.disconnect();
-    await exited;
   }
 }

@@ -7,7 +7,8 @@ export function quantile(values: readonly number[], part: number): number {
   const at = part * (sorted.length - 1);
   const low = sorted[Math.floor(at)]!;
   const high = sorted[Math.ceil(at)]!;
-  return low + (high - low) * (at - Math.floor(at));
+  // Infinity stands for 'never', and nothing times Infinity is no number.
+  return low === high || Number.isInteger(at) ? low : low + (high - low) * (at - Math.floor(at));
 }
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
