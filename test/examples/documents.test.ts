@@ -172,7 +172,7 @@ describe('the documents', function () {
       table
         .split('\n')
         .slice(2)
-        .filter((line, index, lines) => lines.slice(0, index + 1).every((each) => each.startsWith('|')))
+        .filter((_line, index, lines) => lines.slice(0, index + 1).every((each) => each.startsWith('|')))
         .map((line) => /`([^`]+)`/.exec(line)![1]!);
     assert.deepEqual(names(tables[2]!).sort(), membersOf('src/options.ts', 'PublishOptions').sort());
     assert.deepEqual(names(tables[3]!).sort(), membersOf('src/options.ts', 'SubscribeOptions').sort());
