@@ -3,10 +3,10 @@
  * is a long time for a stream of a hundred messages a second. Pure; a few floating point operations a message.
  */
 
-/** The shortest silence that counts, ms. */
-const SHORTEST = 150;
-/** How many times the mean gap is surprising. */
-const FACTOR = 8;
+/** The shortest silence that counts, ms. Nothing comes of a surprise but one ping, so it may be short. */
+const SHORTEST = 50;
+/** How many times the mean gap is surprising: among gaps that chance makes, one in four hundred. */
+const FACTOR = 6;
 /** Slower than this, ms between messages, silence says nothing. */
 const SLOWEST = 250;
 /** So many messages in a row make a rhythm. */

@@ -108,7 +108,7 @@ describe('rhythm', () => {
     const rhythm = new Rhythm();
     const last = beat(rhythm, 0, 10, 100);
     const at = rhythm.surpriseAt!;
-    assert.ok(at >= last + 150 && at < last + 200, `${at - last}`);
+    assert.ok(at >= last + 50 && at < last + 100, `${at - last}`);
     rhythm.asked();
     assert.equal(rhythm.surpriseAt, undefined);
     rhythm.heard(last + 1000);
