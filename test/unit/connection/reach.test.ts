@@ -47,9 +47,7 @@ describe('reach', () => {
 
   const start = (servers: string[]): void => {
     reach = new Reach({
-      servers: servers.map(
-        (name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false }),
-      ),
+      servers: servers.map((name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false })),
       clusterId: 'c',
       connectionId: Buffer.from('id'),
       connectTimeout: 2000,
