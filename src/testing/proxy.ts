@@ -246,8 +246,10 @@ class Connection {
     this.#down.stop();
     for (const socket of [this.#client, this.#server]) {
       if (!socket || socket.destroyed) continue;
-      if (how === 'reset') socket.resetAndDestroy();
-      else socket.destroySoon();
+      if (how === 'close') socket.destroySoon();
+      // Node cannot reset what it has begun to end: the handle would never close, and the process never exit.
+      else if (socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
     }
     // One whose far side does not read never finishes in its own time.
     if (how === 'close') setImmediate(() => [this.#client, this.#server].forEach((socket) => socket?.destroy()));
