@@ -31,6 +31,8 @@ export class LiveState {
   }
 
   note(note: RunNote): void {
+    // They come by the dozen; there are figures of them.
+    if (note.kind === 'connection') return;
     this.notes.push(note);
     if (this.notes.length > NOTES) this.notes.shift();
   }
@@ -114,6 +116,7 @@ export function describeNote({ at, kind, text }: RunNote, paint: Paint): string 
       return `${time}  ${paint('bad', `✗ ${text}`)}`;
     case 'leader':
     case 'client':
+    case 'connection':
       return `${time}  ${paint('quiet', `· ${text}`)}`;
   }
 }

@@ -46,6 +46,7 @@ export const runVerify: Command = async (parse) => {
     });
   } catch (error) {
     view.end();
+    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
     if (error instanceof AbortedError && interruption.exitCode !== undefined) {
       console.error('interrupted before the first message: there is nothing to report');
       return interruption.exitCode;
@@ -176,7 +177,7 @@ class LogView implements View {
   }
 
   note(note: RunNote): void {
-    if (note.kind !== 'client') console.error(describeNote(note, this.#paint));
+    if (note.kind !== 'connection') console.error(describeNote(note, this.#paint));
   }
 
   end(): void {}

@@ -16,7 +16,10 @@ export interface Totals {
   duplicated: number;
   /** Of plain and durable subscriptions: groups promise neither. */
   handledTwice: number;
+  /** In strict ordering: out of the order of their publisher. In any: out of sequence. */
   outOfOrder: number;
+  /** Out of the order of their publisher, where that is not promised. */
+  overtaken: number;
   losses: number;
   reconnects: number;
   publishStall: number;
@@ -28,6 +31,7 @@ export function totalsOf(data: ReportData): Totals {
   const sum = <T>(items: readonly T[], of: (item: T) => number): number =>
     items.reduce((total, item) => total + of(item), 0);
   const single = subscriptions.filter(isSingle);
+  const strict = data.verdict.ordering === 'strict';
   return {
     attempted: sum(publishers, (p) => p.attempted),
     acknowledged: sum(publishers, (p) => p.acknowledged),
@@ -37,7 +41,8 @@ export function totalsOf(data: ReportData): Totals {
     ghosts: sum(subscriptions, (s) => s.ghosts),
     duplicated: Math.max(...subscriptions.map((s) => s.duplicated), 0),
     handledTwice: sum(single, (s) => s.handledTwice),
-    outOfOrder: sum(single, (s) => s.reordered + s.outOfSequence),
+    outOfOrder: sum(single, (s) => s.outOfSequence + (strict ? s.reordered : 0)),
+    overtaken: strict ? 0 : Math.max(...single.map((s) => s.reordered), 0),
     losses: data.marks.filter((mark) => mark.kind === 'loss').length,
     reconnects: data.marks.filter((mark) => mark.kind === 'reconnect').length,
     publishStall: Math.max(...publishers.map((p) => p.longestStall.ms), 0),
@@ -57,7 +62,7 @@ export function headline(data: ReportData): string {
   const messages = `${plural(totals.acknowledged, 'message')} acknowledged${through}`;
   const how = [
     count(totals.lost, 'lost'),
-    count(totals.outOfOrder, 'out of order'),
+    count(totals.outOfOrder, data.verdict.ordering === 'strict' ? 'out of order' : 'out of sequence'),
     count(totals.handledTwice, 'handled twice'),
   ];
   if (totals.failed > 0) how.unshift(`${plural(totals.failed, 'publish', 'publishes')} failed`);

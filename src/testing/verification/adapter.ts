@@ -1,4 +1,6 @@
 /** The seam through which any client goes through the same verification. */
+import { pathToFileURL } from 'node:url';
+import { describe, InvalidArgumentError } from '../../errors.js';
 import type { CheckedClient } from '../continuity/checker.js';
 import type { Ordering } from '../continuity/verdict.js';
 
@@ -38,9 +40,20 @@ export interface ClientAdapter {
   connect(context: ClientContext): Promise<VerifiedClient>;
 }
 
-/** @throws TypeError for a module that exports no adapter */
-export function adapterOf(module: unknown, path: string): ClientAdapter {
-  const adapter = (module as { default?: Partial<ClientAdapter> } | undefined)?.default;
+/** @throws InvalidArgumentError when there is no such module, it cannot be loaded, or it exports no adapter */
+export async function loadAdapter(path: string): Promise<ClientAdapter> {
+  let module: { default?: Partial<ClientAdapter> };
+  try {
+    module = (await import(pathToFileURL(path).href)) as typeof module;
+  } catch (error) {
+    throw new InvalidArgumentError('client', `the client '${path}' cannot be loaded: ${describe(error)}`, {
+      cause: error,
+    });
+  }
+  const adapter = module.default;
   if (typeof adapter?.name === 'string' && typeof adapter.connect === 'function') return adapter as ClientAdapter;
-  throw new TypeError(`${path} is no client adapter: its default export must be { name, connect(context) }`);
+  throw new InvalidArgumentError(
+    'client',
+    `the client '${path}' is no adapter: its default export must be { name, connect(context) }`,
+  );
 }

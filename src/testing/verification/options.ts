@@ -1,5 +1,6 @@
-/** What a run may be told, and what it comes to. Pure. */
+/** What a run may be told, and what it comes to. */
 import { randomInt } from 'node:crypto';
+import { resolve } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
 import { InvalidArgumentError } from '../../errors.js';
 import { OptionReader, type OptionNames } from '../../option-reader.js';
@@ -120,7 +121,7 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
     clusterId,
     rate: reader.number('rate', 200, { min: 1, max: 20_000, unit: 'messages a second' }),
     size: reader.number('size', 0, { min: 0, max: 900_000, unit: 'bytes' }),
-    client: reader.string('client', undefined),
+    client: reader.has('client') ? resolve(String(reader.string('client', undefined))) : undefined,
     settleTimeout: reader.milliseconds('settleTimeout', 60_000),
     logDir: reader.string('logDir', undefined),
     signal: reader.signal(),

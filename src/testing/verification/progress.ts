@@ -29,6 +29,14 @@ export interface Progress {
 export interface RunNote {
   /** ms since the first publish. */
   at: number;
-  kind: 'fault' | 'mended' | 'leader' | 'client' | 'trouble';
+  kind:
+    | 'fault'
+    | 'mended'
+    | 'leader'
+    /** A process of the run began or ended. */
+    | 'client'
+    /** A client lost its connection, or has it again. */
+    | 'connection'
+    | 'trouble';
   text: string;
 }

@@ -13,6 +13,7 @@ import { planFaults, type PlannedFault } from '../nemesis/plan.js';
 import { TEMPORARY_PREFIX } from '../reaper.js';
 import { isClean, type ReportData, type RunEnd } from '../report/data.js';
 import { sleep } from '../wait.js';
+import { loadAdapter } from './adapter.js';
 import { growth } from './growth.js';
 import { Merge } from './merge.js';
 import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } from './options.js';
@@ -91,8 +92,10 @@ const CAST: readonly Cast[] = [
  *   cluster to begin with; AbortedError when the signal came before the first publish
  */
 export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
-  const run = new Run(checkVerifyOptions(options));
-  return await run.run();
+  const checked = checkVerifyOptions(options);
+  // A mistake in it is better told here than by five processes.
+  if (checked.client !== undefined) await loadAdapter(checked.client);
+  return await new Run(checked).run();
 }
 
 class Run {
@@ -473,7 +476,7 @@ function noteOf(event: RunEvent): Omit<RunNote, 'at'> | undefined {
   if (what === 'ready') return { kind: 'client', text: `${event.process} connected` };
   if (what !== 'news') return undefined;
   const [, , news, text] = event.event;
-  const kind = news === 'loss' || news === 'reconnect' ? 'client' : 'trouble';
+  const kind = news === 'loss' || news === 'reconnect' ? 'connection' : 'trouble';
   return { kind, text: `${event.process}: ${news}${text === null ? '' : `, ${text}`}` };
 }
 

@@ -1,7 +1,7 @@
 /** The parent's end of a process of the run. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -113,7 +113,9 @@ export class WorkerProcess {
       );
     });
     const died = this.#gone.then(() => {
-      throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before its client was connected`);
+      const log = readFileSync(this.#settings.logFile, 'utf8').trimEnd().split('\n').slice(-8).join('\n  ');
+      const why = log === '' ? '' : `. The last it wrote:\n  ${log}`;
+      throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before it was at work${why}`);
     });
     try {
       await Promise.race([ready, late, died]);

@@ -1,10 +1,9 @@
 /** A process of a run: one client, that publishes or subscribes. Started by {@link WorkerProcess}. */
 import { writeSync } from 'node:fs';
-import { pathToFileURL } from 'node:url';
 import { describe, type Delivery } from '../../errors.js';
 import { decodeValue, encodeValue } from '../continuity/value.js';
 import { sleep } from '../wait.js';
-import { adapterOf, type VerifiedClient } from './adapter.js';
+import { loadAdapter, type ClientContext, type VerifiedClient } from './adapter.js';
 import { EVENT_FD, machineClock, type Order, type PublisherOrder, type WorkerEvent } from './protocol.js';
 import ownAdapter from './resilient-adapter.js';
 
@@ -39,7 +38,7 @@ class Worker {
 
   async start(): Promise<void> {
     const { client: path, channel, subscriptions } = this.#order;
-    const adapter = path === undefined ? ownAdapter : adapterOf(await import(pathToFileURL(path).href), path);
+    const adapter = path === undefined ? ownAdapter : await loadAdapter(path);
     const client = await this.#connect(adapter.connect.bind(adapter));
     this.#client = client;
     for (const { name, options } of subscriptions) {
@@ -68,7 +67,7 @@ class Worker {
     tell(['closed', machineClock()]);
   }
 
-  async #connect(connect: (context: Parameters<typeof ownAdapter.connect>[0]) => Promise<VerifiedClient>) {
+  async #connect(connect: (context: ClientContext) => Promise<VerifiedClient>) {
     const { servers, clusterId, clientId, ordering } = this.#order;
     for (;;) {
       try {
