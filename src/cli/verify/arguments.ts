@@ -9,6 +9,7 @@ export const ARGUMENTS = {
   seed: { type: 'string' },
   ordering: { type: 'string' },
   faults: { type: 'string' },
+  'fault-seconds': { type: 'string' },
   nodes: { type: 'string' },
   mode: { type: 'string' },
   servers: { type: 'string' },
@@ -28,6 +29,7 @@ export const HELP = `  verify            publish and subscribe, break the cluste
     --ordering <o>    strict or pipelined (default pipelined)
     --faults <list>   which kinds, separated by commas, or none (default: all that the mode can have): kill, stop, pause,
                       partition, black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill
+    --fault-seconds <n>  the longest that a fault lasts, the cluster's own recovery aside (default 4)
     --nodes <n>, --mode <mode>  as of 'cluster'
     --servers <urls>  run against these, and leave them alone: break them yourself
     --cluster-id <id> of these servers (default test-cluster)
@@ -48,16 +50,21 @@ export interface VerifyArguments {
 
 /** @throws UsageError for what is not even a number. The rest is checked, and explained, by the library. */
 export function readArguments(values: Values): VerifyArguments {
-  const { minutes, faults, ordering, mode, servers, client, 'cluster-id': clusterId } = values;
-  const length = numberOf('minutes', minutes);
-  if (length !== undefined && !(length > 0)) throw new UsageError(`--minutes must be more than 0, not '${minutes}'`);
+  const { faults, ordering, mode, servers, client, 'cluster-id': clusterId } = values;
+  const positive = (name: 'minutes' | 'fault-seconds', unit: number): number | undefined => {
+    const length = numberOf(name, values[name]);
+    if (length === undefined) return undefined;
+    if (!(length > 0)) throw new UsageError(`--${name} must be more than 0, not '${values[name]}'`);
+    return Math.max(Math.round(length * unit), 1);
+  };
   return {
     options: {
-      publishFor: length === undefined ? undefined : Math.max(Math.round(length * 60_000), 1),
+      publishFor: positive('minutes', 60_000),
       faultCount: numberOf('count', values.count),
       seed: numberOf('seed', values.seed),
       ordering: ordering as VerifyOptions['ordering'],
       faults: faults === undefined ? undefined : listOf(faults),
+      maxFaultDuration: positive('fault-seconds', 1000),
       nodes: numberOf('nodes', values.nodes),
       mode: mode as VerifyOptions['mode'],
       servers,

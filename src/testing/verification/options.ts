@@ -21,6 +21,8 @@ export interface VerifyOptions {
   ordering?: Ordering | undefined;
   /** Which kinds of faults. Default: all that the cluster can have; none with `servers`. */
   faults?: readonly FaultKind[] | undefined;
+  /** The longest that a fault lasts, in ms, the time the cluster takes to get over it aside. Default 4000. */
+  maxFaultDuration?: number | undefined;
   /** Of the cluster that is booted. Default 3; 2 in fault-tolerant mode; 1 in single mode. */
   nodes?: number | undefined;
   /** Of the cluster that is booted. Default `clustered`. */
@@ -55,6 +57,7 @@ export interface CheckedVerifyOptions {
   seed: number;
   ordering: Ordering;
   faults: FaultKind[];
+  maxFaultDuration: number;
   cluster: { nodes: number; mode: ClusterMode; proxied: boolean; server: string | undefined } | undefined;
   /** With their credentials. */
   servers: string[];
@@ -74,7 +77,19 @@ export interface CheckedVerifyOptions {
 const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
 const NAMES: OptionNames = {
   known: [
-    ...['publishFor', 'faultCount', 'seed', 'ordering', 'faults', 'nodes', 'mode', 'servers', 'clusterId', 'rate'],
+    ...[
+      'publishFor',
+      'faultCount',
+      'seed',
+      'ordering',
+      'faults',
+      'maxFaultDuration',
+      'nodes',
+      'mode',
+      'servers',
+      'clusterId',
+      'rate',
+    ],
     ...['size', 'client', 'server', 'settleTimeout', 'logDir', 'signal', 'onProgress', 'onNote'],
   ],
   hints: { minutes: "it is called 'publishFor', in ms", duration: "it is called 'publishFor', in ms" },
@@ -90,7 +105,7 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
   });
   const ownServers = reader.has('servers') ? parseServers(options.servers) : undefined;
   if (ownServers) {
-    for (const name of ['nodes', 'mode', 'server', 'faultCount'] as const) {
+    for (const name of ['nodes', 'mode', 'server', 'faultCount', 'maxFaultDuration'] as const) {
       if (reader.has(name)) reader.refuse(name, NO_CLUSTER);
     }
     if ((options.faults ?? []).length > 0) reader.refuse('faults', NO_CLUSTER);
@@ -109,6 +124,7 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
     seed: reader.number('seed', randomInt(2 ** 31), { min: 0, max: 2 ** 32 - 1 }),
     ordering: reader.oneOf('ordering', 'pipelined', ['pipelined', 'strict']),
     faults,
+    maxFaultDuration: reader.milliseconds('maxFaultDuration', 4000),
     cluster: ownServers
       ? undefined
       : {
@@ -147,12 +163,26 @@ function faultsFor(mode: ClusterMode, asked: readonly FaultKind[] | undefined): 
 /** The command for a shell. Credentials are left out of it: it is written into reports. */
 export function replayOf(options: VerifyOptions, seed: number): string {
   const words = ['npx resilient-stan verify', `--seed ${seed}`];
-  const { publishFor, faultCount, ordering, faults, nodes, mode, servers, clusterId, rate, size, client } = options;
+  const {
+    publishFor,
+    faultCount,
+    ordering,
+    faults,
+    maxFaultDuration,
+    nodes,
+    mode,
+    servers,
+    clusterId,
+    rate,
+    size,
+    client,
+  } = options;
   if (publishFor !== undefined && publishFor !== Infinity)
     words.push(`--minutes ${Number((publishFor / 60_000).toFixed(3))}`);
   if (faultCount !== undefined) words.push(`--count ${faultCount}`);
   if (ordering !== undefined) words.push(`--ordering ${ordering}`);
   if (faults !== undefined) words.push(`--faults ${faults.join(',') || 'none'}`);
+  if (maxFaultDuration !== undefined) words.push(`--fault-seconds ${maxFaultDuration / 1000}`);
   if (nodes !== undefined) words.push(`--nodes ${nodes}`);
   if (mode !== undefined) words.push(`--mode ${mode}`);
   if (servers !== undefined)

@@ -272,8 +272,8 @@ class Run {
   }
 
   *#plan(): Generator<PlannedFault> {
-    const { seed, faults, faultCount } = this.#options;
-    for (const fault of planFaults({ seed, faults })) {
+    const { seed, faults, faultCount, maxFaultDuration } = this.#options;
+    for (const fault of planFaults({ seed, faults, maxDuration: maxFaultDuration })) {
       if (fault.id > faultCount) return;
       yield fault;
     }
