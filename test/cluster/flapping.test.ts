@@ -67,7 +67,8 @@ describe('no flapping', function () {
   describe('on a direct way', () => {
     let cluster: StanCluster;
     before(async () => {
-      cluster = await StanCluster.start({ nodes: 3 });
+      // The default Raft timings: with fast ones the servers themselves would take a starved leader for dead.
+      cluster = await StanCluster.start({ nodes: 3, raft: 'default' });
     });
     after(() => cluster.stop());
 

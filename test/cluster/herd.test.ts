@@ -1,6 +1,8 @@
 /** An election on a healthy path opens no connection: a thousand clients must not dial at each one. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { MIN_THRESHOLD } from '../../src/connection/liveness.js';
+import { ELECTION_PATIENCE } from '../../src/connection/watch.js';
 import { ResilientStan } from '../../src/index.js';
 import { StanCluster, waitFor, type StanNode } from '../../src/testing/index.js';
 
@@ -9,7 +11,7 @@ const CLIENTS = 200;
 describe('no herd', function () {
   this.timeout(180_000);
 
-  it(`${CLIENTS} clients open no connection while five leaders die under them, but those that were attached to one`, async () => {
+  it(`${CLIENTS} clients open no connection while five leaders die under them, but those that were attached to one`, async function () {
     await using cluster = await StanCluster.start({ nodes: 3 });
     const connections = async (nodes: StanNode[]): Promise<number> => {
       let total = 0;
@@ -33,7 +35,9 @@ describe('no herd', function () {
     }
     let elections = 0;
     try {
-      for (let kill = 0; kill < 5; kill++) {
+      for (let kill = 0; elections < 5; kill++) {
+        // Nothing to judge on a machine so busy that the servers take longer than that every time.
+        if (kill === 12) this.skip();
         await cluster.settled();
         const leader = await cluster.leader();
         const survivors = cluster.nodes.filter((node) => node !== leader);
@@ -43,28 +47,32 @@ describe('no herd', function () {
         const losses = elsewhere.map((client) => client.stats().losses);
         // All of them have something in flight, so all of them are in doubt.
         const acks = clients.map((client) => client.publish('herd', 'x'));
+        const killedAt = performance.now();
         await leader.kill();
         const more = clients.map((client) => client.publish('herd', 'y'));
         await Promise.all([...acks, ...more]);
+        const took = performance.now() - killedAt;
         await waitFor(() => clients.every((client) => client.state === 'connected') || undefined, {
           timeout: 30_000,
           what: () => 'not all are connected',
         });
+        const after = await connections(survivors);
+        await leader.start();
         assert.deepEqual(
           elsewhere.map((client) => client.stats().losses),
           losses,
           'a session on a healthy path was lost',
         );
-        const opened = (await connections(survivors)) - before;
+        // After a second without a leader it is no election any more, and other paths are tried.
+        if (took >= ELECTION_PATIENCE + MIN_THRESHOLD || onLeader.length === CLIENTS) continue;
+        const opened = after - before;
         // Who was attached to the dead leader races for the new one, over the two that are left.
         assert.ok(
           opened <= 2 * onLeader.length,
           `${opened} connections opened, and ${onLeader.length} clients were attached to the dead leader`,
         );
-        if (onLeader.length < CLIENTS) elections += 1;
-        await leader.start();
+        elections += 1;
       }
-      assert.ok(elections >= 3, 'hardly a client ever was on a healthy path');
       assert.ok(
         clients.some((client) => client.stats().suspicions > 0),
         'nobody was ever in doubt: nothing was shown',
