@@ -458,6 +458,9 @@ class Run {
 
 function subscriptionOrder({ name, kind }: Member): SubscriptionOrder {
   const options: SubscribeOptions = { startAt: 'first' };
+  // What was on its way to a member that is gone, only the server can give to another one, and only after ackWait: its
+  // default of 30 s would be most of a run.
+  if (kind === 'queue' || kind === 'durable-queue') options.ackWait = 5000;
   if (kind === 'durable' || kind === 'durable-queue') options.durableName = name;
   if (kind === 'queue' || kind === 'durable-queue') options.queueGroup = name;
   return { name, options };
