@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { readArguments } from '../../src/cli/verify/arguments.js';
+import { InvalidArgumentError } from '../../src/errors.js';
+import { isClean, StanCluster, verify, type VerifyOptions } from '../../src/testing/index.js';
+import type { ReportProcess, ResourceSample } from '../../src/testing/report/data.js';
+import { growth } from '../../src/testing/verification/growth.js';
+import { Merge } from '../../src/testing/verification/merge.js';
+import { checkVerifyOptions } from '../../src/testing/verification/options.js';
+import type { WorkerEvent } from '../../src/testing/verification/protocol.js';
+import { Recorder, type ProcessPlan } from '../../src/testing/verification/recorder.js';
+import { SeriesRecorder } from '../../src/testing/verification/series.js';
+
+const FAULTY = fileURLToPath(new URL('./fixtures/faulty-client.mjs', import.meta.url));
+
+describe('testing: verification', () => {
+  describe('merge', () => {
+    it('makes one story out of several, in the order of the clock, and loses nothing', () => {
+      // Each source tells in its own order; how they interleave, and when they are asked, is chance.
+      const source = fc.array(fc.nat(20), { maxLength: 20 });
+      const sources = fc.array(source, { minLength: 1, maxLength: 4 });
+      fc.assert(
+        fc.property(sources, fc.infiniteStream(fc.nat(3)), (gaps, choices) => {
+          const left = gaps.map((row, name) => {
+            let at = 0;
+            return row.map((gap, i) => ({ at: (at += gap), name, i }));
+          });
+          const merge = new Merge<{ at: number; name: number; i: number }>();
+          const told: { at: number; name: number; i: number }[] = [];
+          while (left.some((row) => row.length > 0)) {
+            const row = left[choices.next().value! % left.length]!;
+            const next = row.shift();
+            if (next) merge.push(next);
+            // What is still to come bounds what is complete.
+            const complete = Math.min(...left.filter((r) => r.length > 0).map((r) => r[0]!.at - 1));
+            if (choices.next().value === 0) told.push(...merge.take(complete));
+          }
+          told.push(...merge.take(Infinity));
+          assert.equal(told.length, gaps.flat().length);
+          told.forEach((event, i) => assert.ok(i === 0 || told[i - 1]!.at <= event.at));
+          for (const [name] of gaps.entries()) {
+            const own = told.filter((event) => event.name === name).map((event) => event.i);
+            assert.deepEqual(own, [...own.keys()]);
+          }
+        }),
+      );
+    });
+  });
+
+  it('series: counts where things happened, the median and the slowest of each bucket', () => {
+    const series = new SeriesRecorder(100);
+    for (const [at, took] of [[10, 5], [20, 1], [99, 9], [150, 4], [30, 70], [420, 2]] as const) series.acknowledged(at, took); // prettier-ignore
+    series.failed(250);
+    series.delivered(110, 3);
+    const { acknowledged, failed, delivered, ackLatency, deliveryLatency } = series.result(500);
+    assert.deepEqual(acknowledged, [4, 1, 0, 0, 1]);
+    assert.deepEqual(failed, [0, 0, 1, 0, 0]);
+    assert.deepEqual(delivered, [0, 1, 0, 0, 0]);
+    assert.deepEqual(ackLatency.p50, [5, 4, null, null, 2]);
+    assert.deepEqual(ackLatency.max, [70, 4, null, null, 2]);
+    assert.deepEqual(deliveryLatency.max, [null, 3, null, null, null]);
+  });
+
+  describe('recorder', () => {
+    const PLANS: ProcessPlan[] = [
+      { name: 'p', role: 'publisher', subscriptions: [] },
+      { name: 's', role: 'subscriber', subscriptions: [{ name: 'durable', kind: 'durable' }] },
+    ];
+
+    function story(...events: [process: string, life: number, event: WorkerEvent][]): Recorder {
+      const recorder = new Recorder(PLANS, 100);
+      for (const [process, life, event] of events) recorder.apply({ at: event[1], process, life, event });
+      return recorder;
+    }
+
+    it('knows from the story what the report says', () => {
+      const recorder = story(
+        ['p', 1, ['ready', 0, 'some client', '1.0']],
+        ['s', 1, ['ready', 0, 'some client', '1.0']],
+        ['p', 1, ['attempt', 10, 0]],
+        ['s', 1, ['delivered', 14, 'durable', 1, 'p-0']],
+        ['p', 1, ['acknowledged', 15, 0]],
+      );
+      const start = { id: 7, kind: 'kill', whom: ['b'], text: 'kill of the leader: b', everybody: false } as const;
+      recorder.apply({ at: 20, fault: start });
+      recorder.apply({ at: 21, process: 's', life: 1, event: ['news', 21, 'loss', 'disconnect'] });
+      assert.equal(recorder.connected, 1);
+      recorder.apply({ at: 30, process: 'p', life: 1, event: ['attempt', 30, 1] });
+      recorder.apply({ at: 90, process: 's', life: 1, event: ['news', 90, 'reconnect', null] });
+      recorder.apply({ at: 95, process: 'p', life: 1, event: ['acknowledged', 95, 1] });
+      recorder.apply({ at: 97, process: 's', life: 1, event: ['delivered', 97, 'durable', 2, 'p-1'] });
+      recorder.apply({ at: 99, mended: 7 });
+      const verdict = recorder.history.judge(100);
+      assert.ok(verdict.clean);
+      assert.deepEqual(recorder.faults(verdict.faults), [
+        {
+          ...{ kind: 'kill', name: 'kill of the leader: b', label: 'kill b', at: 20, until: 99 },
+          ...{ toNextAck: 75, toNextDelivery: { durable: 77 } },
+        },
+      ]);
+      assert.deepEqual(
+        recorder.marks.map(({ at, process, kind }) => [at, process, kind]),
+        [
+          [0, 'p', 'connected'],
+          [0, 's', 'connected'],
+          [21, 's', 'loss'],
+          [90, 's', 'reconnect'],
+        ],
+      );
+      const counters = { attempted: 2, acknowledged: 2, failed: 0, delivered: 2, losses: 1, reconnects: 1 };
+      assert.deepEqual(recorder.counters, counters);
+      assert.deepEqual(recorder.client, { name: 'some client', version: '1.0' });
+      assert.deepEqual(recorder.series.result(100).deliveryLatency.max, [67]);
+    });
+
+    it('a killed publisher abandons what it had not heard of, and its next life goes on with the next number', () => {
+      const recorder = story(
+        ['p', 1, ['attempt', 1, 0]],
+        ['p', 1, ['attempt', 2, 1]],
+        ['p', 1, ['acknowledged', 3, 0]],
+      );
+      recorder.apply({ at: 4, process: 'p', end: 'killed' });
+      assert.equal(recorder.next('p'), 2);
+      assert.equal(recorder.history.judge(5).publishers[0]?.abandoned, 1);
+      assert.deepEqual(recorder.incidents, []);
+    });
+
+    it('what a later life of a durable handles again is repeated, and within one life it is handled twice', () => {
+      const recorder = story(['p', 1, ['attempt', 1, 0]], ['p', 1, ['acknowledged', 2, 0]], ['s', 1, ['delivered', 3, 'durable', 1, 'p-0']], ['s', 2, ['delivered', 5, 'durable', 1, 'p-0']]); // prettier-ignore
+      assert.equal(recorder.history.judge(6).subscriptions[0]?.repeated, 1);
+      assert.ok(recorder.history.judge(6).clean);
+      recorder.apply({ at: 7, process: 's', life: 2, event: ['delivered', 7, 'durable', 1, 'p-0'] });
+      assert.equal(recorder.history.judge(8).subscriptions[0]?.handledTwice, 1);
+    });
+
+    it('a process that ends by itself, and a client that closes by itself, are incidents', () => {
+      const recorder = story(['s', 1, ['news', 1, 'closed', 'connection_lost']]);
+      recorder.apply({ at: 2, process: 'p', end: 'died', text: 'exit code 3' });
+      assert.deepEqual(recorder.incidents, [
+        "process 's': its client closed by itself: connection_lost",
+        "process 'p': it ended by itself: exit code 3",
+      ]);
+    });
+  });
+
+  describe('growth', () => {
+    const process = (of: (i: number) => Partial<ResourceSample>, lives = 1): ReportProcess => ({
+      ...{ name: 'x', role: 'publisher', parts: [], lives },
+      samples: Array.from({ length: 100 * lives }, (_, i) => ({
+        ...{ at: i * 2000, life: 1 + Math.floor(i / 100), heap: 9e6, rss: 6e7, handles: 5, listeners: 12 },
+        ...of(i % 100),
+      })),
+    });
+
+    it('is none in what is flat, noisy, or warming up', () => {
+      assert.deepEqual(growth(process(() => ({}))), []);
+      assert.deepEqual(growth(process((i) => ({ heap: 9e6 + (i % 7) * 3e5, handles: 5 + (i % 3) }))), []);
+      assert.deepEqual(growth(process((i) => ({ heap: i < 30 ? 5e6 + i * 1e5 : 9e6 }))), []);
+      assert.deepEqual(growth(process((i) => ({ handles: i % 40 === 0 ? 60 : 5 }))), []);
+      assert.deepEqual(growth({ ...process(() => ({})), samples: [] }), []);
+    });
+
+    it('is told, in each life by itself', () => {
+      assert.match(
+        growth(process((i) => ({ heap: 9e6 + i * 1e5 })))[0]!,
+        /'x' \(life 1\): its heap grew from 1\d\.\d MB to 1\d\.\d MB/,
+      );
+      assert.match(growth(process((i) => ({ handles: 5 + Math.floor(i / 5) })))[0]!, /number of handles grew/);
+      assert.match(growth(process((i) => ({ listeners: 12 + i })))[0]!, /number of listeners grew/);
+      assert.equal(growth(process((i) => ({ listeners: 12 + i }), 2)).length, 2);
+    });
+  });
+
+  describe('options', () => {
+    for (const [options, ...words] of [
+      [{ faults: ['kil'] }, "no fault 'kil'", "did you mean 'kill'?"],
+      [{ minutes: 2 }, "it is called 'publishFor'"],
+      [{ ordring: 'strict' }, "did you mean 'ordering'?"],
+      [{ ordering: 'strikt' }, "did you mean 'strict'?"],
+      [{ mode: 'cluster' }, "did you mean 'clustered'?"],
+      [{ mode: 'single', faults: ['wipe'] }, "'wipe' is not possible in single mode"],
+      [{ mode: 'fault-tolerant', faults: ['wipe'] }, "'wipe' is not possible in fault-tolerant mode"],
+      [{ servers: 'nats://a:1', faults: ['kill'] }, "'faults' has no meaning with servers of your own"],
+      [{ servers: 'nats://a:1', nodes: 3 }, "'nodes' has no meaning"],
+      [{ servers: 'nats://a:1', publishFor: Infinity }, 'must have an end'],
+      [{ servers: 'ftp://a:1' }, 'ftp'],
+      [{ clusterId: 'x' }, "'clusterId' goes with servers of your own"],
+      [{ rate: 0 }, "'rate'"],
+      [{ seed: -1 }, "'seed'"],
+    ] as [object, ...string[]][]) {
+      it(`refuses ${JSON.stringify(options)}`, () => {
+        assert.throws(
+          () => checkVerifyOptions(options),
+          (error: Error) => {
+            assert.ok(error instanceof InvalidArgumentError);
+            for (const word of words) assert.ok(error.message.includes(word), error.message);
+            return true;
+          },
+        );
+      });
+    }
+
+    it('the replay is a command line that means the same', () => {
+      const options: VerifyOptions = {
+        ...{
+          publishFor: 90_000,
+          faultCount: 3,
+          seed: 4,
+          ordering: 'strict',
+          faults: ['kill', 'pause'],
+          nodes: 5,
+          mode: 'clustered',
+        },
+        ...{ maxFaultDuration: 1500, rate: 10, size: 100, client: '/x/y.mjs' },
+      };
+      const { replay } = checkVerifyOptions(options);
+      const words = replay.split(' ').slice(3);
+      const values: Record<string, string> = {};
+      for (let i = 0; i < words.length; i += 2) values[words[i]!.slice(2)] = words[i + 1]!;
+      const again = readArguments(values).options;
+      assert.deepEqual({ ...options, servers: undefined, clusterId: undefined }, again);
+    });
+
+    it('credentials of servers do not get into the replay', () => {
+      const { replay } = checkVerifyOptions({ servers: 'nats://user:secret@a:4222', publishFor: 1000 });
+      assert.match(replay, /--servers nats:\/\/a:4222/);
+      assert.doesNotMatch(replay, /secret/);
+    });
+  });
+
+  describe('of a client that breaks a promise', function () {
+    this.timeout(120_000);
+    let cluster: StanCluster;
+    let dir: string;
+    before(async () => {
+      dir = await mkdtemp(join(tmpdir(), 'resilient-stan-test-'));
+      cluster = await StanCluster.start({ mode: 'single', store: 'memory' });
+    });
+    after(async () => {
+      await cluster.stop();
+      await rm(dir, { recursive: true, force: true });
+      delete process.env.FAULTY;
+    });
+
+    const run = (faulty: string, over: VerifyOptions = {}) => {
+      process.env.FAULTY = faulty;
+      const logDir = join(dir, faulty.replaceAll(/\W+/g, '-'));
+      return verify({ servers: cluster.urls, publishFor: 1, settleTimeout: 200, client: FAULTY, logDir, ...over });
+    };
+
+    const assertFound = (violations: readonly string[], ...words: readonly RegExp[]): void => {
+      for (const word of words) assert.ok(violations.some((violation) => word.test(violation)), `${word} in:\n${violations.join('\n')}`); // prettier-ignore
+    };
+
+    it('everything it breaks in delivering is found', async () => {
+      const data = await run('drops, doubles, swaps, alters');
+      assert.ok(!isClean(data));
+      assertFound(
+        data.verdict.violations,
+        ...[/plain.*lost/, /plain.*handled twice/, /plain.*out of sequence/, /plain.*nobody published/],
+      );
+      assert.equal(data.client.name, 'faulty (drops, doubles, swaps, alters)');
+    });
+
+    it('everything it breaks in publishing is found', async () => {
+      const data = await run('says it was stored, says it was not sent, never settles');
+      assert.ok(!isClean(data));
+      assertFound(
+        data.verdict.violations,
+        ...[/plain.*lost/, /plain.*reported as not stored/, /publisher-1.*never settled/, /publisher-1.*failed/],
+      );
+    });
+
+    it('the logs of what was not clean are kept, and those of what was are not', async () => {
+      assert.deepEqual(
+        (await readdir(join(dir, 'drops-doubles-swaps-alters'))).sort(),
+        ['publisher-1', 'publisher-2', 'subscriber-1', 'subscriber-2', 'subscriber-3'].map((name) => `${name}.log`),
+      );
+      assert.match(await readFile(join(dir, 'drops-doubles-swaps-alters', 'subscriber-1.log'), 'utf8'), /connected to/);
+      const data = await run('not at all');
+      assert.deepEqual(data.verdict.violations, []);
+      assert.ok(isClean(data), data.incidents.join());
+      assert.deepEqual(await readdir(join(dir, 'not-at-all')), []);
+    });
+
+    it('an adapter that is none, and one that cannot be loaded, are told before anything is started', async () => {
+      const none = join(dir, 'none.mjs');
+      await writeFile(none, 'export const adapter = 1;\n');
+      for (const [client, words] of [
+        [none, /is no adapter: its default export must be/],
+        [join(dir, 'nowhere.mjs'), /cannot be loaded/],
+      ] as const) {
+        await assert.rejects(
+          verify({ client, publishFor: 1 }),
+          (error: Error) => error instanceof InvalidArgumentError && words.test(error.message),
+        );
+      }
+    });
+  });
+});
