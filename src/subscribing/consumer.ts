@@ -39,6 +39,8 @@ const LONGEST_DELAY = 5000;
 const GIVE_UP = 5;
 /** So often we look for the first message before we believe that there is none. */
 const INSIST = 3;
+/** By so much longer than the first one a request may take, if it asks by age, ms. */
+const SLOWER = 50;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
 /** How many sequences are watched for acknowledgements that nobody reads. */
@@ -83,6 +85,10 @@ export class Consumer {
   readonly #rhythm = new Rhythm();
   readonly #settleReady: { resolve: () => void; reject: (error: Error) => void };
   #begun: Beginning;
+  /** When the last request went out. */
+  #requestedAt = 0;
+  /** How long the first one took, ms. */
+  #usual: number | undefined;
   #everMade = false;
   /** Handlers run and events are emitted only when somebody has had the time to listen. */
   #open = false;
@@ -230,6 +236,7 @@ export class Consumer {
   request(): { request: SubscribeRequest; plan: DatedPlan } {
     const now = this.#clock.now();
     const plan = this.#knowledge.plan(this.#begun, now);
+    this.#requestedAt = now;
     if (this.#begun.requestedAt === undefined) this.#begun = { ...this.#begun, requestedAt: now };
     const { durableName, queueGroup, maxInFlight, ackWait } = this.options;
     const request: SubscribeRequest = {
@@ -244,15 +251,24 @@ export class Consumer {
   }
 
   /** For the placement: the server has it. */
-  made(plan: DatedPlan, again: boolean): boolean {
+  made(plan: DatedPlan, again: boolean): boolean | 'again' {
     // The channel started over since this was asked for: another request follows, for the new one.
     if (plan.epoch !== this.#knowledge.epoch || this.#resetting) return false;
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
     this.#received = 0;
     this.#unread = undefined;
-    const unsure = this.#knowledge.mustLookBack(this.#begun, plan, this.#clock.now());
-    this.#knowledge.noteMade(plan, this.#clock.now());
+    const now = this.#clock.now();
+    const took = now - this.#requestedAt;
+    const usual = (this.#usual ??= took);
+    if (plan.tight && this.#everMade && took > Math.max(usual + SLOWER, this.#begun.transit)) {
+      // What was stored in between was ours already. Half as much again, for one that takes longer than this one.
+      this.#begun = { ...this.#begun, transit: 1.5 * took };
+      // Of a durable the server knows.
+      if (this.options.durableName === undefined) return 'again';
+    }
+    const unsure = this.#knowledge.mustLookBack(this.#begun, plan, now);
+    this.#knowledge.noteMade(plan, now);
     this.#cursor.begin(plan.at);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
@@ -582,7 +598,7 @@ export class Consumer {
       this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
     const look = (start: StartPosition): Promise<Position | undefined> =>
       lookAt(session!, this.channel, start, this.#clock, LOOK_AFTER);
-    const since = (): StartPosition => planFirst(this.#begun, this.#clock.now()).start;
+    const since = (): StartPosition => planFirst({ ...this.#begun, transit: 0 }, this.#clock.now()).start;
 
     let first: Position | undefined;
     let last: Position | undefined;

@@ -35,8 +35,11 @@ export interface PlacementHost {
   /** What to ask for, decided at the last moment. */
   request(): { request: SubscribeRequest; plan: DatedPlan };
   received(message: RawMessage): void;
-  /** The server has made it. The first messages follow at once. False: it is not wanted like that; nothing of it counts. */
-  made(plan: DatedPlan, again: boolean): boolean;
+  /**
+   * The server has made it. The first messages follow at once. False: it is not wanted like that; nothing of it counts.
+   * 'again': nor is it, and it is asked for once more, as `request` says by then.
+   */
+  made(plan: DatedPlan, again: boolean): boolean | 'again';
   /** It has left, and so have all others that had to: what is made now starts afresh. */
   left(): void;
   /** The session ended before the server had forgotten it. */
@@ -238,46 +241,54 @@ export class Placement {
   }
 
   async #make(session: Session, turn: number): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
+    for (let refusals = 0; ;) {
       const { request, plan } = this.#host.request();
       const life = new Life(session);
+      let again = false;
       try {
-        await session.subscribe(
+        const subscription = await session.subscribe(
           request,
           (message) => {
             if (!life.muted) this.#host.received(message);
           },
-          (subscription) => this.#made(life, turn, plan, subscription),
+          (made) => {
+            again = this.#made(life, turn, plan, made);
+          },
         );
-        return;
+        if (!again) return;
+        // Before the next one, because the last member of a queue group takes the position of the group with it.
+        await subscription.close();
       } catch (error) {
         if (error instanceof SessionEnded) throw error;
         if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
         if (!(error instanceof SubscribeRefused)) throw permanent(this.#host.channel, error);
-        await this.#refused(error, session, request, attempt);
-        if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
-        if (this.#ended) return;
+        await this.#refused(error, session, request, refusals++);
       }
+      if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
+      if (this.#ended) return;
     }
   }
 
-  #made(life: Life, turn: number, plan: DatedPlan, subscription: SessionSubscription): void {
+  /** True: it is to be made once more. */
+  #made(life: Life, turn: number, plan: DatedPlan, subscription: SessionSubscription): boolean {
     life.subscription = subscription;
     const old = this.#life;
     if (turn !== this.#turn) {
       life.mute();
-      return;
+      return false;
     }
     this.#life = life;
     this.#ghosts = 0;
     const again = this.#everMade;
     this.#everMade = true;
-    if (this.#ended || !this.#host.made(plan, again)) life.mute();
+    const wanted = this.#ended ? false : this.#host.made(plan, again);
+    if (wanted !== true) life.mute();
     if (old !== undefined) {
       old.mute();
       // Whatever comes of it: if the session has died, so has the old one.
       old.subscription?.close().catch(() => undefined);
     }
+    return wanted === 'again';
   }
 
   /** Waits if the refusal may pass, and throws if not. */

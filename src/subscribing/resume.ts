@@ -12,6 +12,8 @@ export interface Plan {
   start: StartPosition;
   /** The sequence asked for, if one is. */
   at: Position | undefined;
+  /** It is an age that must not be too young when it gets to the server, and has no more to spare than `transit`. */
+  tight?: true;
 }
 
 /** What the user asked for, and when, by our monotonic clock. */
@@ -21,6 +23,8 @@ export interface Beginning {
   readonly askedAt: number;
   /** When the first request went out; undefined: none yet. */
   readonly requestedAt: number | undefined;
+  /** How much longer than the first one a later request takes to the server, ms: by so much younger its age gets there. */
+  readonly transit: number;
 }
 
 /** A time is turned into an age once, at the call: from then on only our own monotonic clock counts. */
@@ -29,21 +33,28 @@ export function beginning(startAt: StartAt, now: number, wallClock: number): Beg
     typeof startAt === 'object' && 'time' in startAt
       ? { ago: Math.max(0, wallClock - startAt.time.getTime()) }
       : startAt;
-  return { startAt: start, askedAt: now, requestedAt: undefined };
+  return { startAt: start, askedAt: now, requestedAt: undefined, transit: 0 };
 }
 
 /**
  * The start of a subscription that has received nothing. At the first request what the user asked for; later 'new' and
  * 'last' would skip what was published since, so it is the time since the first request: an age, by which the server's
- * clock counts back from its own present, so no clocks are compared.
+ * clock counts back from its own present, so no clocks are compared. Its present is that of the arrival, hence `transit`.
  */
-export function planFirst({ startAt, askedAt, requestedAt }: Beginning, now: number): Plan {
+export function planFirst({ startAt, askedAt, requestedAt, transit }: Beginning, now: number): Plan {
   if (typeof startAt === 'object') {
-    if ('ago' in startAt) return { start: { ago: startAt.ago + (now - askedAt) }, at: undefined };
+    if ('ago' in startAt) {
+      const ago = startAt.ago + (now - askedAt);
+      return requestedAt === undefined ? { start: { ago }, at: undefined } : tight(ago + transit);
+    }
     return { start: startAt, at: { sequence: startAt.sequence, time: NaN } };
   }
   if (startAt === 'first' || requestedAt === undefined) return { start: { at: startAt }, at: undefined };
-  return { start: { ago: now - requestedAt }, at: undefined };
+  return tight(now - requestedAt + transit);
+}
+
+function tight(ago: number): Plan {
+  return { start: { ago }, at: undefined, tight: true };
 }
 
 function startsAtAnAge({ startAt }: Beginning): boolean {

@@ -181,6 +181,23 @@ describe('subscribing', function () {
       });
     }
 
+    for (const queueGroup of [undefined, 'q']) {
+      it(`new${queueGroup ? ', in a queue group' : ''}: what was lost right after the beginning, over a way that has become longer`, async () => {
+        const stan = await connect();
+        const { got } = await collect(stan, { startAt: 'new', ...(queueGroup && { queueGroup }) });
+        const recorder = new Recorder(stan);
+        const stall = server.proxy.add({ type: 'stall' });
+        await publish(1);
+        server.proxy.resetConnections();
+        stall.remove();
+        // An age that is asked for is younger by this when it arrives than the message is.
+        server.proxy.add({ type: 'latency', latency: 150, stream: 'upstream' });
+        await recorder.until('reconnect');
+        await publish(2);
+        await exactly(got, [1, 2]);
+      });
+    }
+
     it('a durable goes on where the server has it', async () => {
       await publish(1, 3);
       const stan = await connect();

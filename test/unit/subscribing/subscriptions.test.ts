@@ -584,6 +584,8 @@ describe('subscriptions', () => {
     it('is up only when all are made', async () => {
       const client = await connected();
       await client.subscribe();
+      // At a cursor, one request does; see below for what is asked for by age.
+      await client.publish('x');
       client.kill();
       client.server.latency = 100;
       client.session = client.server.connect();
@@ -652,6 +654,29 @@ describe('subscriptions', () => {
       await client.publish('after');
       assert.deepEqual(seen, ['during', 'after']);
     });
+
+    for (const queueGroup of [undefined, 'q']) {
+      it(`continues a 'new' ${queueGroup ?? 'plain'} one over a way to the server that has become longer`, async () => {
+        const client = await connected();
+        client.server.publish('before');
+        await client.clock.advance(1000);
+        const seen: string[] = [];
+        const options = queueGroup === undefined ? {} : { queueGroup };
+        await client.subscribe((message) => void seen.push(message.string()), options);
+        client.session.loseMessages = 1;
+        client.server.publish('during');
+        client.kill();
+        await client.clock.advance(5000);
+        // An age asked for is younger by this when it gets there: 'during' was stored sooner after the beginning.
+        client.server.latency = 90;
+        const connecting = client.connect();
+        await client.clock.advance(1000);
+        await connecting;
+        client.server.publish('after');
+        await client.clock.advance(1000);
+        assert.deepEqual(seen, ['during', 'after']);
+      });
+    }
 
     it("continues a 'last' that had received nothing with the last of then", async () => {
       const client = await connected();
