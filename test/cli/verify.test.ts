@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { FAULT_KINDS, StanCluster, type ReportData } from '../../src/testing/index.js';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+
+describe('resilient-stan verify', function () {
+  this.timeout(180_000);
+  let dir: string;
+  let temporary: string;
+  before(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'resilient-stan-test-'));
+    // What it leaves behind is seen here.
+    temporary = join(dir, 'tmp');
+    await mkdir(temporary);
+  });
+  after(() => rm(dir, { recursive: true, force: true }));
+
+  const start = (args: string[], env: NodeJS.ProcessEnv = {}) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'verify', ...args], {
+      env: { ...process.env, TMPDIR: temporary, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const said = { stdout: '', stderr: '' };
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (text: string) => (said[name] += text));
+    }
+    const closed = once(child, 'close').then(([code]) => ({ code: code as number | null, ...said }));
+    return { child, closed };
+  };
+  const run = (args: string[], env?: NodeJS.ProcessEnv) => start(args, env).closed;
+  const reportIn = async (out: string) => JSON.parse(await readFile(join(out, 'report.json'), 'utf8')) as ReportData;
+
+  /** Neither servers nor files: a server's command line names its configuration, which is in the directory. */
+  async function assertNothingLeft(): Promise<void> {
+    const left = (await readdir(temporary)).filter((name) => name.startsWith('resilient-stan-'));
+    assert.deepEqual(left, []);
+    if (process.platform !== 'linux') return;
+    const commands = await Promise.all(
+      (await readdir('/proc'))
+        .filter((name) => /^\d+$/.test(name))
+        .map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
+    );
+    assert.deepEqual(commands.filter((command) => command.includes(temporary)), []); // prettier-ignore
+  }
+
+  describe('a wrong command line', () => {
+    for (const [args, ...words] of [
+      [['x'], "'verify' takes options only, not 'x'"],
+      [['--minuts', '2'], "did you mean '--minutes'?"],
+      [['--minutes', 'two'], "--minutes must be a number, not 'two'"],
+      [['--minutes', '0'], '--minutes must be more than 0'],
+      [['--faults', 'kill,puase'], "no fault 'puase'", "did you mean 'pause'?"],
+      [['--faults', 'earthquake'], 'there are: kill, stop'],
+      [['--ordering', 'strikt'], "did you mean 'strict'?"],
+      [['--mode', 'single', '--faults', 'wipe'], 'not possible in single mode'],
+      [['--servers', 'nats://127.0.0.1:1', '--faults', 'kill'], 'they are left alone'],
+      [['--servers', 'http://127.0.0.1:1'], 'http'],
+      [['--client', '/nowhere.mjs'], 'cannot be loaded'],
+    ] as [string[], ...string[]][]) {
+      it(`'${args.join(' ')}': exit code 2, and nothing is started`, async () => {
+        const { code, stdout, stderr } = await run(args);
+        assert.equal(code, 2, stderr);
+        assert.equal(stdout, '');
+        for (const word of words) assert.ok(stderr.includes(word), `'${word}' is not in: ${stderr}`);
+      });
+    }
+  });
+
+  describe('when there is no cluster', () => {
+    /** Says it is the right server, and then only this. */
+    async function server(name: string, line: string): Promise<string> {
+      const file = join(dir, name);
+      const script = `#!/bin/sh\n[ "$1" = --version ] && echo 'nats-streaming-server version 0.25.6, nats-server version 2.9.24' && exit\necho '${line}'\nexit 1\n`;
+      await writeFile(file, script);
+      await chmod(file, 0o755);
+      return file;
+    }
+
+    it('no server binary: how to mend it', async () => {
+      const { code, stderr } = await run(['--count', '1'], { RESILIENT_STAN_SERVER: '/does/not/exist' });
+      assert.equal(code, 1);
+      assert.match(stderr, /RESILIENT_STAN_SERVER.*\/does\/not\/exist/s);
+    });
+
+    it('a configuration that the server refuses: its own words', async () => {
+      const file = await server(
+        'refusing',
+        '[1] 2024/01/01 00:00:00.000000 [FTL] STREAM: Failed to start: no such luck',
+      );
+      const { code, stderr } = await run(['--count', '1', '--out', join(dir, 'refused')], {
+        RESILIENT_STAN_SERVER: file,
+      });
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        /did not start: the server refused to run\. The server says: STREAM: Failed to start: no such luck/,
+      );
+      await assertNothingLeft();
+    });
+
+    it('ports that are taken, whichever are tried: which one', async () => {
+      const taken =
+        '[1] 2024/01/01 00:00:00.000000 [FTL] Error listening on port: listen tcp 127.0.0.1:4222: bind: address already in use';
+      const { code, stderr } = await run(['--count', '1'], { RESILIENT_STAN_SERVER: await server('late', taken) });
+      assert.equal(code, 1);
+      assert.match(stderr, /somebody else listens on 127\.0\.0\.1:4222/);
+      await assertNothingLeft();
+    });
+
+    it('nobody at the URLs: it waits for them, and Ctrl-C ends that', async () => {
+      const { child, closed } = start(['--servers', 'nats://127.0.0.1:1', '--out', join(dir, 'nobody')]);
+      const lines = createInterface(child.stderr);
+      for await (const line of lines) if (line.includes('connecting the clients')) break;
+      child.kill('SIGINT');
+      const { code } = await closed;
+      assert.equal(code, 130);
+      await assertNothingLeft();
+    });
+  });
+
+  for (const ordering of ['strict', 'pipelined']) {
+    it(`every kind of fault once, ${ordering}: clean, and told in plain lines and reports`, async () => {
+      const out = join(dir, ordering);
+      const svg = join(out, 'deep', 'picture.svg');
+      const { code, stdout, stderr } = await run([
+        ...['--seed', '7', '--ordering', ordering, '--count', String(FAULT_KINDS.length), '--fault-seconds', '1.2'],
+        ...['--out', out, '--svg', svg],
+      ]);
+      assert.equal(code, 0, stdout + stderr);
+      const data = await reportIn(out);
+      assert.deepEqual(data.faults.map(({ kind }) => kind).sort(), [...FAULT_KINDS].sort());
+      assert.deepEqual(data.verdict.violations, []);
+      assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 100));
+      assert.ok(data.faults.every(({ toNextAck }) => toNextAck !== undefined));
+      // Plain lines: no terminal.
+       
+      assert.doesNotMatch(stdout + stderr, /\u001b/);
+      for (const words of ['⚡ full-outage of all', '✓ wipe is over', ' acknowledged (']) {
+        assert.ok(stderr.includes(words), `'${words}' is not in ${stderr}`);
+      }
+      assert.match(stdout, /^✓ Clean {2}[\d\u202f]+ messages acknowledged through 11 faults: none lost/);
+      assert.ok(stdout.includes(`again:  ${data.replay}`));
+      assert.match(data.replay, new RegExp(`verify --seed 7 --count 11 --ordering ${ordering} --fault-seconds 1.2$`));
+      assert.match(await readFile(join(out, 'report.html'), 'utf8'), /✓ Clean/);
+      assert.match(await readFile(svg, 'utf8'), /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
+      assert.deepEqual(await readdir(join(out, 'logs')), [], 'nobody needs the logs of a clean run');
+      await assertNothingLeft();
+    });
+  }
+
+  it('fault-tolerant mode: the active node killed and stopped', async () => {
+    const out = join(dir, 'ft');
+    const args = ['--mode', 'fault-tolerant', '--faults', 'kill,stop', '--count', '2', '--fault-seconds', '1'];
+    const { code, stdout, stderr } = await run([...args, '--seed', '1', '--out', out]);
+    assert.equal(code, 0, stdout + stderr);
+    assert.deepEqual((await reportIn(out)).settings.cluster, { mode: 'fault-tolerant', nodes: 2 });
+  });
+
+  it('servers of your own are left alone', async () => {
+    const out = join(dir, 'own');
+    await using cluster = await StanCluster.start({ mode: 'single', clusterId: 'mine' });
+    const args = ['--servers', cluster.urls.join(','), '--cluster-id', 'mine', '--minutes', '0.04', '--out', out];
+    const { code, stdout, stderr } = await run(args);
+    assert.equal(code, 0, stdout + stderr);
+    const data = await reportIn(out);
+    assert.deepEqual([data.faults, data.leaders, data.settings.servers], [[], [], cluster.urls]);
+    assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 50));
+    assert.deepEqual(cluster.nodes.map(({ lives, running }) => [lives, running]), [[1, true]]); // prettier-ignore
+  });
+
+  it('Ctrl-C in the middle of a fault: the partial report, exit code 130, and nothing is left', async () => {
+    const out = join(dir, 'interrupted');
+    const { child, closed } = start(['--seed', '3', '--faults', 'kill', '--fault-seconds', '60', '--out', out]);
+    const lines = createInterface(child.stderr);
+    for await (const line of lines) if (line.includes('⚡')) break;
+    child.kill('SIGINT');
+    const { code, stdout } = await closed;
+    assert.equal(code, 130, stdout);
+    const data = await reportIn(out);
+    assert.equal(data.end, 'interrupted');
+    assert.equal(data.faults.length, 1);
+    assert.match(stdout, /^✗ Interrupted/);
+    assert.match(await readFile(join(out, 'report.html'), 'utf8'), /✗ Interrupted/);
+    assert.ok(existsSync(join(out, 'logs', 'test-cluster-a.log')));
+    await assertNothingLeft();
+  });
+});
