@@ -12,6 +12,7 @@ export const ARGUMENTS = {
   'fault-seconds': { type: 'string' },
   nodes: { type: 'string' },
   mode: { type: 'string' },
+  'raft-timeout': { type: 'string' },
   servers: { type: 'string' },
   'cluster-id': { type: 'string' },
   rate: { type: 'string' },
@@ -31,6 +32,7 @@ export const HELP = `  verify            publish and subscribe, break the cluste
                       partition, black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill
     --fault-seconds <n>  the longest that a fault lasts, the cluster's own recovery aside (default 4)
     --nodes <n>, --mode <mode>  as of 'cluster'
+    --raft-timeout <ms>  heartbeat and election timeout of the nodes (default 500)
     --servers <urls>  run against these, and leave them alone: break them yourself
     --cluster-id <id> of these servers (default test-cluster)
     --rate <n>        messages a second, all publishers together (default 200)
@@ -67,6 +69,7 @@ export function readArguments(values: Values): VerifyArguments {
       maxFaultDuration: positive('fault-seconds', 1000),
       nodes: numberOf('nodes', values.nodes),
       mode: mode as VerifyOptions['mode'],
+      raftTimeout: numberOf('raft-timeout', values['raft-timeout']),
       servers,
       clusterId,
       rate: numberOf('rate', values.rate),

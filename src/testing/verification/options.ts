@@ -5,7 +5,7 @@ import { parseServers } from '../../connection/servers.js';
 import { InvalidArgumentError } from '../../errors.js';
 import { OptionReader, type OptionNames } from '../../option-reader.js';
 import { checkClusterId } from '../../validation.js';
-import type { ClusterMode } from '../config.js';
+import type { ClusterMode, RaftTimings } from '../config.js';
 import type { Ordering } from '../continuity/verdict.js';
 import { checkFaultKinds, possibleFaults, PROXIED_FAULTS, type FaultKind } from '../nemesis/plan.js';
 import type { Progress, RunNote } from './progress.js';
@@ -27,6 +27,12 @@ export interface VerifyOptions {
   nodes?: number | undefined;
   /** Of the cluster that is booted. Default `clustered`. */
   mode?: ClusterMode | undefined;
+  /**
+   * Raft's heartbeat and election timeout in the cluster that is booted, in ms; its lease is half, its commit interval a
+   * tenth. A leader that is killed is replaced after two to four times this. Default 500: less, and a busy machine alone
+   * makes leaders lose their lease.
+   */
+  raftTimeout?: number | undefined;
   /** Run against these instead, and leave them alone: whoever runs them may break them. */
   servers?: string | readonly string[] | undefined;
   /** Of `servers`. Default `test-cluster`. */
@@ -58,7 +64,9 @@ export interface CheckedVerifyOptions {
   ordering: Ordering;
   faults: FaultKind[];
   maxFaultDuration: number;
-  cluster: { nodes: number; mode: ClusterMode; proxied: boolean; server: string | undefined } | undefined;
+  cluster:
+    | { nodes: number; mode: ClusterMode; proxied: boolean; raft: Partial<RaftTimings>; server: string | undefined }
+    | undefined;
   /** With their credentials. */
   servers: string[];
   clusterId: string;
@@ -77,19 +85,8 @@ export interface CheckedVerifyOptions {
 const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
 const NAMES: OptionNames = {
   known: [
-    ...[
-      'publishFor',
-      'faultCount',
-      'seed',
-      'ordering',
-      'faults',
-      'maxFaultDuration',
-      'nodes',
-      'mode',
-      'servers',
-      'clusterId',
-      'rate',
-    ],
+    ...['publishFor', 'faultCount', 'seed', 'ordering', 'faults', 'maxFaultDuration', 'nodes', 'mode', 'raftTimeout'],
+    ...['servers', 'clusterId', 'rate'],
     ...['size', 'client', 'server', 'settleTimeout', 'logDir', 'signal', 'onProgress', 'onNote'],
   ],
   hints: { minutes: "it is called 'publishFor', in ms", duration: "it is called 'publishFor', in ms" },
@@ -105,7 +102,7 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
   });
   const ownServers = reader.has('servers') ? parseServers(options.servers) : undefined;
   if (ownServers) {
-    for (const name of ['nodes', 'mode', 'server', 'faultCount', 'maxFaultDuration'] as const) {
+    for (const name of ['nodes', 'mode', 'raftTimeout', 'server', 'faultCount', 'maxFaultDuration'] as const) {
       if (reader.has(name)) reader.refuse(name, NO_CLUSTER);
     }
     if ((options.faults ?? []).length > 0) reader.refuse('faults', NO_CLUSTER);
@@ -131,6 +128,7 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
           nodes,
           mode,
           proxied: faults.some((kind) => PROXIED_FAULTS.has(kind)),
+          raft: raftOf(reader.milliseconds('raftTimeout', 500, { min: 20 })),
           server: reader.string('server', undefined),
         },
     servers: ownServers ? [options.servers ?? []].flat() : [],
@@ -145,6 +143,15 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
     onNote: reader.callback<(note: RunNote) => void>('onNote', '(note) => void') ?? (() => {}),
   };
   return { ...checked, replay: replayOf(options, checked.seed) };
+}
+
+function raftOf(timeout: number): Partial<RaftTimings> {
+  return {
+    heartbeat: timeout,
+    election: timeout,
+    lease: Math.round(timeout / 2),
+    commit: Math.max(Math.round(timeout / 10), 1),
+  };
 }
 
 /** Asked for what is not possible is a mistake; asked for nothing, everything possible is meant. */
@@ -162,38 +169,31 @@ function faultsFor(mode: ClusterMode, asked: readonly FaultKind[] | undefined): 
 
 /** The command for a shell. Credentials are left out of it: it is written into reports. */
 export function replayOf(options: VerifyOptions, seed: number): string {
-  const words = ['npx resilient-stan verify', `--seed ${seed}`];
-  const {
-    publishFor,
-    faultCount,
-    ordering,
-    faults,
-    maxFaultDuration,
-    nodes,
-    mode,
-    servers,
-    clusterId,
-    rate,
-    size,
-    client,
-  } = options;
-  if (publishFor !== undefined && publishFor !== Infinity)
-    words.push(`--minutes ${Number((publishFor / 60_000).toFixed(3))}`);
-  if (faultCount !== undefined) words.push(`--count ${faultCount}`);
-  if (ordering !== undefined) words.push(`--ordering ${ordering}`);
-  if (faults !== undefined) words.push(`--faults ${faults.join(',') || 'none'}`);
-  if (maxFaultDuration !== undefined) words.push(`--fault-seconds ${maxFaultDuration / 1000}`);
-  if (nodes !== undefined) words.push(`--nodes ${nodes}`);
-  if (mode !== undefined) words.push(`--mode ${mode}`);
-  if (servers !== undefined)
-    words.push(
-      `--servers ${parseServers(servers)
+  const { publishFor, faultCount, maxFaultDuration, faults, servers } = options;
+  const words: Record<string, string | number | undefined> = {
+    seed,
+    minutes: publishFor === undefined || publishFor === Infinity ? undefined : publishFor / 60_000,
+    count: faultCount,
+    ordering: options.ordering,
+    faults: faults && (faults.join(',') || 'none'),
+    'fault-seconds': maxFaultDuration && maxFaultDuration / 1000,
+    nodes: options.nodes,
+    mode: options.mode,
+    'raft-timeout': options.raftTimeout,
+    servers:
+      servers &&
+      parseServers(servers)
         .map(({ url }) => url)
-        .join(',')}`,
-    );
-  if (clusterId !== undefined) words.push(`--cluster-id ${clusterId}`);
-  if (rate !== undefined) words.push(`--rate ${rate}`);
-  if (size !== undefined) words.push(`--size ${size}`);
-  if (client !== undefined) words.push(`--client ${client}`);
-  return words.join(' ');
+        .join(','),
+    'cluster-id': options.clusterId,
+    rate: options.rate,
+    size: options.size,
+    client: options.client,
+  };
+  const show = (value: string | number): string =>
+    typeof value === 'number' ? String(Number(value.toFixed(4))) : value;
+  const given = Object.entries(words).flatMap(([name, value]) =>
+    value === undefined ? [] : `--${name} ${show(value)}`,
+  );
+  return ['npx resilient-stan verify', ...given].join(' ');
 }

@@ -25,6 +25,8 @@ import { WorkerProcess } from './worker-process.js';
 /** Turns of the book-keeping, in ms. What happened before the turn before has been read by now. */
 const TICK = 50;
 const LEADER_INTERVAL = 200;
+/** How long the leader has to be the same before a consumer is killed, in ms. */
+const CALM = 2000;
 /** For a client to be connected, at first and after it was killed, in ms. */
 const CONNECT_TIMEOUT = 60_000;
 const CLOSE_TIMEOUT = 6000;
@@ -115,6 +117,7 @@ class Run {
   #read = 0;
   #applied = 0;
   #leader: string | undefined;
+  #leaderSince = 0;
   #phase: Progress['phase'] = 'starting';
   #doing = '';
   #watching = true;
@@ -168,9 +171,12 @@ class Run {
     const { cluster } = this.#options;
     if (cluster) {
       this.#doing = 'booting the cluster';
-      const { nodes, mode, proxied, server } = cluster;
+      const { nodes, mode, proxied, raft, server } = cluster;
       const { seed } = this.#options;
-      this.#cluster = await StanCluster.start({ nodes, mode, proxied, seed, ...(server !== undefined && { server }) });
+      this.#cluster = await StanCluster.start({
+        ...{ nodes, mode, proxied, raft, seed },
+        ...(server !== undefined && { server }),
+      });
       this.#servers = this.#cluster.urls;
     }
     this.#assertNotInterrupted();
@@ -283,7 +289,10 @@ class Run {
     const worker = this.#workers.get(cast.name)!;
     return {
       name: cast.name,
-      kill: () => worker.kill(),
+      kill: async () => {
+        if (cast.role === 'subscriber') await this.#calm();
+        await worker.kill();
+      },
       start: async () => {
         // Where it has to go on is known when everything the one before told is in the book.
         await this.#caughtUp();
@@ -291,6 +300,16 @@ class Run {
         worker.order({ do: 'publish' });
       },
     };
+  }
+
+  /**
+   * What a leader has sent in its last second no other node knows; and if it loses its lease for a moment, and goes on,
+   * no other ever will: what of that was still on its way, the next leader does not send again. A living client sees the
+   * hole and fills it. The next life of one that is killed in that second cannot know of it, so it is killed in another.
+   */
+  async #calm(): Promise<void> {
+    const patience = performance.now() + 5 * CALM;
+    while (machineClock() - this.#leaderSince < CALM && performance.now() < patience) await sleep(TICK);
   }
 
   /** Publishes settle, deliveries arrive; or not, and then that is how it is. */
@@ -418,7 +437,10 @@ class Run {
     if (!this.#cluster) return;
     for (let first = true; this.#watching; first = false) {
       const leader = (await this.#cluster.findLeader())?.name;
-      if (first || leader !== this.#leader) this.#push({ at: machineClock(), leader });
+      if (first || leader !== this.#leader) {
+        this.#leaderSince = machineClock();
+        this.#push({ at: this.#leaderSince, leader });
+      }
       this.#leader = leader;
       await sleep(LEADER_INTERVAL);
     }
