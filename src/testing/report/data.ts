@@ -14,6 +14,8 @@ export interface ReportData {
   startedAt: string;
   /** From the first publish to the verdict. */
   duration: number;
+  /** When no more was published: from then on, what was under way came to its end. */
+  publishedUntil?: number;
   end: RunEnd;
   /** Why it failed. */
   failure?: string;

@@ -260,7 +260,7 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 .verdict.bad, td.bad { color: var(--bad); }
 .about { color: var(--muted); margin: 0; }
 .about b { color: var(--ink); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(122px, 1fr)); gap: 10px; margin: 22px 0 20px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(108px, 1fr)); gap: 10px; margin: 22px 0 20px; }
 .tile { background: var(--raised); border-radius: 8px; padding: 11px 13px 10px; border-left: 3px solid var(--line); }
 .tile b { display: block; font-size: 21px; font-weight: 650; line-height: 1.2; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--muted); font-size: 12px; }

@@ -49,6 +49,7 @@ export const TIMELINE_STYLE = `
 .timeline .leader { fill: var(--node); }
 .timeline .leader-name { fill: var(--ink); font-size: 10px; text-anchor: middle; }
 ${FAMILIES.map((family) => `.timeline .${family} { fill: var(--${family}); }`).join('\n')}
+.timeline .ending { stroke: var(--muted); stroke-dasharray: 2 3; }
 .timeline .cursor { stroke: var(--ink); opacity: 0.5; pointer-events: none; }
 .timeline .bar { opacity: 0.3; }
 .timeline .band { opacity: 0.09; }

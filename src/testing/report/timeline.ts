@@ -89,6 +89,7 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
       (standalone ? title(data, width) : '') +
       bands(frame, top, bottom) +
       axis(frame, top, bottom) +
+      ending(frame, top, bottom) +
       markup +
       legend(frame, bottom + 34),
   );
@@ -138,6 +139,18 @@ function axis({ data, x, left, right }: Frame, top: number, bottom: number): str
           text(x(tick), bottom + 14, formatTime(tick), { 'text-anchor': 'middle' }),
       )
       .join('')
+  );
+}
+
+/** From here on only what was under way came to its end. */
+function ending({ data, x, right }: Frame, top: number, bottom: number): string {
+  const { publishedUntil } = data;
+  // At the very end, where it ends anyhow, it would only be in the way.
+  if (publishedUntil === undefined || right - x(publishedUntil) < 60) return '';
+  const at = x(publishedUntil);
+  return (
+    element('line', { x1: at, x2: at, y1: top, y2: bottom, class: 'ending' }) +
+    text(at + 5, bottom - 5, 'publishing has stopped')
   );
 }
 
@@ -385,16 +398,16 @@ function panelName(name: string): string {
 
 /** What the lines of a panel are, above its right end. */
 function keys(right: number, entries: readonly (readonly [style: string, label: string])[]): string {
+  const widthOf = (label: string): number => label.length * CHARACTER + 34;
+  let x = right + 16 - entries.reduce((sum, [, label]) => sum + widthOf(label), 0);
   let markup = '';
-  let x = right;
-  for (const [style, label] of [...entries].reverse()) {
-    markup += text(x, -7, label, { 'text-anchor': 'end' });
-    x -= label.length * CHARACTER + 18;
+  for (const [style, label] of entries) {
     markup +=
       style === 'ack-area'
         ? element('rect', { x, y: -15, width: 14, height: 8, class: 'ack-area key' })
         : element('line', { x1: x, x2: x + 14, y1: -11, y2: -11, class: style });
-    x -= 18;
+    markup += text(x + 19, -7, label);
+    x += widthOf(label);
   }
   return markup;
 }

@@ -114,6 +114,7 @@ class Run {
   #servers: string[];
   #logs = '';
   #begin = 0;
+  #publishedUntil = 0;
   #read = 0;
   #applied = 0;
   #leader: string | undefined;
@@ -317,6 +318,7 @@ class Run {
     const { settleTimeout, signal } = this.#options;
     this.#phase = 'settling';
     this.#all({ do: 'stop-publishing' });
+    this.#publishedUntil = machineClock() - this.#begin;
     const { history } = this.#recorder;
     const until = async (settled: () => boolean): Promise<void> => {
       const deadline = performance.now() + settleTimeout;
@@ -345,6 +347,7 @@ class Run {
       format: 1,
       startedAt,
       duration,
+      publishedUntil: this.#publishedUntil,
       end,
       ...(failure !== undefined && { failure }),
       client: recorder.client,
