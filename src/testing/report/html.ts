@@ -274,7 +274,7 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 .picture { position: relative; margin-top: 8px; }
 .timeline { display: block; width: 100%; min-width: 760px; height: auto; }
 .readout { position: absolute; pointer-events: none; background: var(--raised); border: 1px solid var(--line); border-radius: 6px;
-  padding: 6px 9px; font: 12px/1.4 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; white-space: pre; z-index: 1; font-variant-numeric: tabular-nums; box-shadow: 0 2px 10px #0002; }
+  padding: 6px 9px; font: 12px/1.4 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; white-space: pre-wrap; max-width: 340px; z-index: 1; font-variant-numeric: tabular-nums; box-shadow: 0 2px 10px #0002; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
