@@ -39,6 +39,16 @@ export interface SessionOptions extends Omit<
   hedge: (registration: Registration, onAccepted: () => void) => Reach;
 }
 
+/** The protocol's requests, by the name they have in its subjects. */
+type RequestKind = 'sub' | 'unsub' | 'subclose';
+
+interface Request {
+  kind: RequestKind;
+  at: number;
+  abandon: () => void;
+  deny: (error: PermissionError) => void;
+}
+
 export class StanSession implements Session {
   readonly ordinal: number;
   readonly server: string;
@@ -54,7 +64,9 @@ export class StanSession implements Session {
   readonly #options: SessionOptions;
   readonly #resolveLost: (loss: Loss) => void;
   /** Requests of the protocol without an answer, oldest first: when they were sent, and what to do if it ends. */
-  readonly #requests = new Map<object, { at: number; abandon: () => void; deny: (error: PermissionError) => void }>();
+  readonly #requests = new Map<object, Request>();
+  /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
+  readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
   #alive = true;
 
   constructor(link: Link, stan: StanConnection, options: SessionOptions) {
@@ -128,6 +140,7 @@ export class StanSession implements Session {
     request: SubscribeRequest,
     onMessage: (message: RawMessage) => void,
     onMade: (subscription: SessionSubscription) => void,
+    onDenied?: (error: PermissionError) => void,
   ): Promise<SessionSubscription> {
     return new Promise<SessionSubscription>((resolve, reject) => {
       if (!this.#alive) {
@@ -135,8 +148,12 @@ export class StanSession implements Session {
         return;
       }
       const settle = this.#request(
+        'sub',
         () => reject(new SessionEnded('the session ended before the subscription was made')),
-        (error) => reject(error),
+        (error) => {
+          onDenied?.(error);
+          reject(error);
+        },
       );
       let stan: StanSubscription;
       try {
@@ -160,6 +177,7 @@ export class StanSession implements Session {
         settle();
         if (!this.#alive) return;
         this.#watch.heard();
+        if (stan.ackInbox !== undefined && onDenied) this.#watchAcks(stan.ackInbox, request.channel, onDenied);
         onMade(made);
         const early = held ?? [];
         held = undefined;
@@ -231,9 +249,9 @@ export class StanSession implements Session {
   }
 
   /** A request that waits for its answer. @returns a function that ends the wait, true the first time */
-  #request(abandon: () => void, deny: (error: PermissionError) => void): () => boolean {
+  #request(kind: RequestKind, abandon: () => void, deny: (error: PermissionError) => void): () => boolean {
     const key = {};
-    this.#requests.set(key, { at: this.#options.now(), abandon, deny });
+    this.#requests.set(key, { kind, at: this.#options.now(), abandon, deny });
     this.#watch.owed();
     return () => this.#requests.delete(key);
   }
@@ -246,6 +264,7 @@ export class StanSession implements Session {
         return;
       }
       const settle = this.#request(
+        answer === 'closed' ? 'subclose' : 'unsub',
         () => reject(new SessionEnded('the session has ended')),
         (error) => reject(error),
       );
@@ -293,12 +312,35 @@ export class StanSession implements Session {
       : this.#stan.subscribe(request.channel, request.queueGroup, options);
   }
 
+  #watchAcks(inbox: string, channel: string, onDenied: (error: PermissionError) => void): void {
+    this.#ackInboxes.set(inbox, (error) =>
+      onDenied(
+        new PermissionError(
+          error.subject,
+          `the messages of channel '${channel}' must not be acknowledged: this user needs the permission to publish to ` +
+            `'_INBOX.>' (${error.message})`,
+          { cause: error },
+        ),
+      ),
+    );
+  }
+
+  /** For the subscriptions: no more acks go there. */
+  forgetAcks(inbox: string): void {
+    this.#ackInboxes.delete(inbox);
+  }
+
   /** The server forbids a subject: whoever asked for it is told, or it would be asked for again for ever. */
   #denied(error: PermissionError): void {
-    if (error.subject === undefined || !/^_STAN\.(?:sub|unsub|subclose)\./.test(error.subject)) return;
-    const denied = [...this.#requests.values()];
-    this.#requests.clear();
-    for (const { deny } of denied) deny(error);
+    const { subject } = error;
+    if (subject === undefined) return;
+    this.#ackInboxes.get(subject)?.(error);
+    const kind = /^_STAN\.(sub|unsub|subclose)\./.exec(subject)?.[1];
+    for (const [key, request] of [...this.#requests]) {
+      if (request.kind !== kind) continue;
+      this.#requests.delete(key);
+      request.deny(error);
+    }
   }
 
   #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown): void {
@@ -376,6 +418,7 @@ class Made implements SessionSubscription {
 
   #end(what: string, answer: 'closed' | 'unsubscribed'): Promise<void> {
     this.mute();
+    if (this.#subscription.ackInbox !== undefined) this.#session.forgetAcks(this.#subscription.ackInbox);
     return this.#session.ask(
       what,
       () => {

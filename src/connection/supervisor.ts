@@ -180,6 +180,11 @@ export class Supervisor {
     let reach = loss?.successor;
     let session: StanSession | undefined;
     let complained = false;
+    const hopeless = (error: unknown): never => {
+      // Wrong credentials do not get better by trying; once they were right, they may be again.
+      if (first && (error instanceof AuthorizationError || error instanceof PermissionError)) throw new Fatal(error);
+      throw error;
+    };
     const cancel = (): void => reach?.cancel();
     signal.addEventListener('abort', cancel, { once: true });
     try {
@@ -187,12 +192,7 @@ export class Supervisor {
         async () => {
           reach ??= this.#reach(previous, () => {});
           reach.askAlone();
-          const found = await reach.round().catch((error: unknown) => {
-            // Wrong credentials do not get better by trying; once they were right, they may be again.
-            if (first && (error instanceof AuthorizationError || error instanceof PermissionError))
-              throw new Fatal(error);
-            throw error;
-          });
+          const found = await reach.round().catch(hopeless);
           reach.cancel(true);
           reach = undefined;
           const { clusterId, clientId, pings, connectTimeout } = this.#options;
@@ -202,7 +202,7 @@ export class Supervisor {
                 if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
                 this.#events.conflict(error);
               }
-              throw error;
+              return hopeless(error);
             },
           );
           session = new StanSession(found.link, stan, {
@@ -226,6 +226,7 @@ export class Supervisor {
             this.#session = undefined;
             this.#cargo.down();
             reach = up.successor;
+            if (up.error.cause instanceof PermissionError) this.#events.permission(up.error.cause);
             throw up.error;
           }
           return session;

@@ -44,6 +44,8 @@ const REFUSED_RETRIES = 3;
 const UNREGISTERED_SESSIONS = 3;
 /** Channels remembered for having refused their last message. */
 const REFUSING_CHANNELS = 1000;
+/** How long a channel that the server's permissions forbid is not tried again, ms: each try ends a session. */
+const FORBIDDEN_FOR = 10_000;
 
 /**
  * Publishes through whatever session is there, from one to the next, until each message is acknowledged or given up. There
@@ -62,6 +64,8 @@ export class Publisher {
   readonly #aborts = new Aborts((entries, reason) => this.#aborted(entries, reason));
   /** Channels whose last answer was a final refusal: they get no retries until they accept a message. */
   readonly #refusing = new Set<string>();
+  /** Channels that the server's permissions forbid, and since when. */
+  readonly #forbidden = new Map<string, { error: PermissionError; since: number }>();
 
   #session: Session | undefined;
   #lastOrdinal = 0;
@@ -238,6 +242,7 @@ export class Publisher {
   /**
    * The server's permissions refuse this channel: all its messages are rejected, as 'rejected', except those of which an
    * earlier sending may be stored, which are 'unknown'. To be called for the last session attached, before or after `detach`.
+   * For 10 s what is published to it rejects at once, as 'not-sent': each try would end a session.
    */
   denyChannel(channel: string, error: PermissionError): void {
     const { subject, message } = error;
@@ -249,6 +254,8 @@ export class Publisher {
     for (const entry of this.#outbox.all()) {
       if (entry.channel === channel) this.#reject(entry, this.#onlyDenied(entry) ? refused : unknown);
     }
+    if (this.#forbidden.size >= REFUSING_CHANNELS) this.#forbidden.clear();
+    this.#forbidden.set(channel, { error, since: this.#now() });
     this.#goOn();
   }
 
@@ -271,6 +278,10 @@ export class Publisher {
   #check(channel: string, size: number, signal: AbortSignal | undefined): Error | undefined {
     if (!this.#intake) return intakeEnded();
     if (signal?.aborted === true) return aborted(channel, signal.reason, 'not-sent');
+    if (this.#forbidden.size > 0) {
+      const forbidden = this.#checkForbidden(channel);
+      if (forbidden !== undefined) return forbidden;
+    }
     const limit = this.#session?.maxPayload ?? this.#options.maxPayload?.() ?? this.#lastMaxPayload;
     if (limit !== undefined && this.#pubMsgSize.exceeds(limit, channel, size)) {
       return new PayloadTooLargeError(channel, this.#pubMsgSize.of(channel, size), limit);
@@ -279,6 +290,17 @@ export class Publisher {
     if (size > maxPendingBytes) return neverFits(channel, size, maxPendingBytes);
     if (whenFull === 'reject' && !this.#outbox.hasRoom(size)) return full(this.#outbox, this.#options);
     return undefined;
+  }
+
+  #checkForbidden(channel: string): PermissionError | undefined {
+    const forbidden = this.#forbidden.get(channel);
+    if (forbidden === undefined) return undefined;
+    if (this.#now() - forbidden.since >= FORBIDDEN_FOR) {
+      this.#forbidden.delete(channel);
+      return undefined;
+    }
+    const { subject, message } = forbidden.error;
+    return new PermissionError(subject, message, { cause: forbidden.error, delivery: 'not-sent' });
   }
 
   #limit(entry: Entry, options: { timeout?: number | undefined; signal?: AbortSignal | undefined }): void {

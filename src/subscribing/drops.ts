@@ -1,6 +1,6 @@
 /** Durables to be dropped that are not online: the protocol can only drop what is subscribed to. */
 import { SubscribeRefused, type Session, type SubscribeRequest } from '../connection/protocol.js';
-import { describe, SubscribeError } from '../errors.js';
+import { describe, PermissionError, SubscribeError } from '../errors.js';
 
 interface Drop {
   request: SubscribeRequest;
@@ -49,14 +49,15 @@ export class Drops {
       );
       await subscription.unsubscribe();
     } catch (error) {
-      if (!(error instanceof SubscribeRefused)) return;
+      // Otherwise the session has ended, and the next one tries.
+      const forbidden = error instanceof PermissionError;
+      if (!forbidden && !(error instanceof SubscribeRefused)) return;
       this.#waiting.delete(keyOf(request));
+      const what = `the durable '${request.durableName}' on channel '${request.channel}' could not be dropped`;
       drop.reject(
-        new SubscribeError(
-          request.channel,
-          `the durable '${request.durableName}' on channel '${request.channel}' could not be dropped: ${describe(error)}`,
-          { cause: error },
-        ),
+        forbidden
+          ? new PermissionError(error.subject, `${what}: ${error.message}`, { cause: error })
+          : new SubscribeError(request.channel, `${what}: ${describe(error)}`, { cause: error }),
       );
       return;
     }

@@ -233,7 +233,7 @@ export class Placement {
       await this.#make(session, turn);
     } catch (error) {
       // The session ended: the next one follows, with all subscriptions.
-      if (error instanceof SessionEnded || turn !== this.#turn || this.#ended) return;
+      if (error instanceof SessionEnded || !session.alive || turn !== this.#turn || this.#ended) return;
       this.#host.impossible(permanent(this.#host.channel, error));
     } finally {
       party?.arrive();
@@ -253,6 +253,10 @@ export class Placement {
           },
           (made) => {
             again = this.#made(life, turn, plan, made);
+          },
+          (error) => {
+            // The session is about to end over it, so this is the last chance to tell.
+            if (turn === this.#turn && !this.#ended) this.#host.impossible(error);
           },
         );
         if (!again) return;

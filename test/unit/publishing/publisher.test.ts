@@ -1197,6 +1197,26 @@ describe('Publisher: denied channels', () => {
     });
   }
 
+  it('is not asked again for 10 s, whoever goes on publishing', async () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    publisher.denyChannel('bad', new PermissionError('_STAN.pub.x.bad', 'not allowed'));
+    for (const wait of [0, 5000, 4999]) {
+      time.advance(wait);
+      const error = await errorOf(publisher.publish('bad', '1'));
+      assert.ok(error instanceof PermissionError);
+      assert.equal(error.subject, '_STAN.pub.x.bad');
+      assert.equal(error.delivery, 'not-sent');
+    }
+    assert.deepEqual(session.texts, []);
+    time.advance(1);
+    const granted = publisher.publish('bad', '2');
+    session.answer(0);
+    await ackOf(granted);
+    assert.deepEqual(session.texts, ['2']);
+    assert.deepEqual([publisher.stats.published, publisher.stats.rejected], [4, 3]);
+  });
+
   it('does not call rejected what an earlier session may have stored', async () => {
     const { publisher, attach } = setup();
     const sent = publisher.publish('bad', '1');

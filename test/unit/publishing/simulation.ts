@@ -85,6 +85,8 @@ interface Message {
 const MAX_PENDING = 8;
 const MAX_PENDING_BYTES = 120;
 const ACK_TIMEOUT = 5000;
+/** How long a denied channel is not tried again. */
+const FORBIDDEN_FOR = 10_000;
 /** clientId 'sim', a channel of one letter, IDs, data under 128 bytes. */
 const OVERHEAD = 5 + 48 + 3 + 2;
 const SMALL_LIMIT = OVERHEAD + 20;
@@ -118,6 +120,7 @@ export class Simulation {
   #probeAgain = false;
   #paused = false;
   #stopped = false;
+  readonly #deniedAt = new Map<string, number>();
   #lastErrorAt = -Infinity;
   readonly #refusedAt = new Map<string, number>();
   #instant = 0;
@@ -243,7 +246,9 @@ export class Simulation {
     };
     const { pending, pendingBytes } = this.publisher.stats;
     if (this.#stopped) message.expected = ClosedError;
-    else if (message.size + OVERHEAD > this.#maxPayload) {
+    else if (message.publishedAt - (this.#deniedAt.get(message.channel) ?? -Infinity) < FORBIDDEN_FOR) {
+      message.expected = PermissionError;
+    } else if (message.size + OVERHEAD > this.#maxPayload) {
       message.expected = PayloadTooLargeError;
     } else if (message.size > MAX_PENDING_BYTES) message.expected = InvalidArgumentError;
     else if (
@@ -476,6 +481,7 @@ export class Simulation {
     if (ends) this.#lose(1, late);
     for (const message of theirs) message.done = true;
     const error = new PermissionError(`_STAN.pub.x.${channel}`, 'denied', { delivery: 'rejected' });
+    this.#deniedAt.set(channel, this.time.now());
     this.publisher.denyChannel(channel, error);
   }
 
