@@ -215,7 +215,7 @@ describe('testing: verification', () => {
           nodes: 5,
           mode: 'clustered',
         },
-        ...{ maxFaultDuration: 1500, raftTimeout: 300, rate: 10, size: 100, client: '/x/y.mjs' },
+        ...{ maxFaultDuration: 1500, raftTimeout: 300, groupMembers: 2, rate: 10, size: 100, client: '/x/y.mjs' },
       };
       const { replay } = checkVerifyOptions(options);
       const words = replay.split(' ').slice(3);

@@ -15,6 +15,7 @@ export const ARGUMENTS = {
   'raft-timeout': { type: 'string' },
   servers: { type: 'string' },
   'cluster-id': { type: 'string' },
+  'group-members': { type: 'string' },
   rate: { type: 'string' },
   size: { type: 'string' },
   client: { type: 'string' },
@@ -35,6 +36,8 @@ export const HELP = `  verify            publish and subscribe, break the cluste
     --raft-timeout <ms>  heartbeat and election timeout of the nodes (default 500)
     --servers <urls>  run against these, and leave them alone: break them yourself
     --cluster-id <id> of these servers (default test-cluster)
+    --group-members <n>  members of each queue group (default 1: with more, the server itself may lose messages when a
+                      member leaves and the leader dies right after)
     --rate <n>        messages a second, all publishers together (default 200)
     --size <n>        bytes of a message (default: no more than needed)
     --client <file>   module with the adapter of another client (default: this library)
@@ -72,6 +75,7 @@ export function readArguments(values: Values): VerifyArguments {
       raftTimeout: numberOf('raft-timeout', values['raft-timeout']),
       servers,
       clusterId,
+      groupMembers: numberOf('group-members', values['group-members']),
       rate: numberOf('rate', values.rate),
       size: numberOf('size', values.size),
       client,

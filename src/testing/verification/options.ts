@@ -37,6 +37,11 @@ export interface VerifyOptions {
   servers?: string | readonly string[] | undefined;
   /** Of `servers`. Default `test-cluster`. */
   clusterId?: string | undefined;
+  /**
+   * Members of each queue group, 1 or 2, in as many processes. Default 1: with more, the server itself may lose what was
+   * on its way to a member that leaves, if its leader dies in the second after.
+   */
+  groupMembers?: number | undefined;
   /** Messages a second, all publishers together. Default 200. */
   rate?: number | undefined;
   /** Bytes of a message. Default 0: no more than its value. */
@@ -70,6 +75,7 @@ export interface CheckedVerifyOptions {
   /** With their credentials. */
   servers: string[];
   clusterId: string;
+  groupMembers: number;
   rate: number;
   size: number;
   client: string | undefined;
@@ -86,7 +92,7 @@ const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
 const NAMES: OptionNames = {
   known: [
     ...['publishFor', 'faultCount', 'seed', 'ordering', 'faults', 'maxFaultDuration', 'nodes', 'mode', 'raftTimeout'],
-    ...['servers', 'clusterId', 'rate'],
+    ...['servers', 'clusterId', 'groupMembers', 'rate'],
     ...['size', 'client', 'server', 'settleTimeout', 'logDir', 'signal', 'onProgress', 'onNote'],
   ],
   hints: { minutes: "it is called 'publishFor', in ms", duration: "it is called 'publishFor', in ms" },
@@ -133,6 +139,7 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
         },
     servers: ownServers ? [options.servers ?? []].flat() : [],
     clusterId,
+    groupMembers: reader.number('groupMembers', 1, { min: 1, max: 2, unit: 'members' }),
     rate: reader.number('rate', 200, { min: 1, max: 20_000, unit: 'messages a second' }),
     size: reader.number('size', 0, { min: 0, max: 900_000, unit: 'bytes' }),
     client: reader.has('client') ? resolve(String(reader.string('client', undefined))) : undefined,
@@ -186,6 +193,7 @@ export function replayOf(options: VerifyOptions, seed: number): string {
         .map(({ url }) => url)
         .join(','),
     'cluster-id': options.clusterId,
+    'group-members': options.groupMembers,
     rate: options.rate,
     size: options.size,
     client: options.client,

@@ -5,21 +5,20 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
 import { AbortedError, describe } from '../../errors.js';
-import type { SubscribeOptions } from '../../options.js';
 import { StanCluster } from '../cluster.js';
-import type { SubscriptionKind } from '../continuity/verdict.js';
 import { Nemesis, type KillableClient, type TimelineEntry } from '../nemesis/nemesis.js';
 import { planFaults, type PlannedFault } from '../nemesis/plan.js';
 import { TEMPORARY_PREFIX } from '../reaper.js';
 import { isClean, type ReportData, type RunEnd } from '../report/data.js';
 import { sleep } from '../wait.js';
 import { loadAdapter } from './adapter.js';
+import { castOf, subscribeOptionsOf, type Cast } from './cast.js';
 import { growth } from './growth.js';
 import { Merge } from './merge.js';
 import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } from './options.js';
 import type { Progress, RunNote } from './progress.js';
-import { machineClock, type Order, type SubscriptionOrder } from './protocol.js';
-import { Recorder, type ProcessPlan, type RunEvent } from './recorder.js';
+import { machineClock, type Order } from './protocol.js';
+import { Recorder, type RunEvent } from './recorder.js';
 import { WorkerProcess } from './worker-process.js';
 
 /** Turns of the book-keeping, in ms. What happened before the turn before has been read by now. */
@@ -38,54 +37,6 @@ const INTERRUPTED_MEND = 15_000;
 /** How many a publisher may have unacknowledged: an outage of some ten seconds does not silence it. */
 const WINDOW = 2000;
 
-interface Member {
-  name: string;
-  kind: SubscriptionKind;
-}
-
-interface Cast extends ProcessPlan {
-  subscriptions: Member[];
-  /** The fault `client-kill` may befall it. */
-  killable: boolean;
-}
-
-/**
- * Who takes part. Killed are publishers, and a process whose subscriptions are durable: those have to continue. What a
- * killed process knew of a plain subscription, or had received as a member of a group that is not durable, is gone with it.
- */
-const CAST: readonly Cast[] = [
-  { name: 'publisher-1', role: 'publisher', subscriptions: [], killable: true },
-  { name: 'publisher-2', role: 'publisher', subscriptions: [], killable: true },
-  {
-    name: 'subscriber-1',
-    role: 'subscriber',
-    subscriptions: [
-      { name: 'plain', kind: 'plain' },
-      { name: 'queue', kind: 'queue' },
-    ],
-    killable: false,
-  },
-  {
-    name: 'subscriber-2',
-    role: 'subscriber',
-    subscriptions: [
-      { name: 'durable', kind: 'durable' },
-      { name: 'queue', kind: 'queue' },
-      { name: 'durable-queue', kind: 'durable-queue' },
-    ],
-    killable: false,
-  },
-  {
-    name: 'subscriber-3',
-    role: 'subscriber',
-    subscriptions: [
-      { name: 'durable-killed', kind: 'durable' },
-      { name: 'durable-queue', kind: 'durable-queue' },
-    ],
-    killable: true,
-  },
-];
-
 /**
  * Verifies that nothing is lost, with a real cluster, real faults, and clients in real processes. Resolves to the report
  * also when the verdict is not clean, and when the run was ended by its signal or failed on its way.
@@ -102,6 +53,7 @@ export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
 
 class Run {
   readonly #options: CheckedVerifyOptions;
+  readonly #cast: readonly Cast[];
   readonly #recorder: Recorder;
   readonly #merge = new Merge<RunEvent>();
   readonly #workers = new Map<string, WorkerProcess>();
@@ -127,7 +79,11 @@ class Run {
     this.#options = options;
     this.#servers = options.servers;
     // Minutes are looked at in tenths of a second, hours in seconds.
-    this.#recorder = new Recorder(CAST, options.publishFor > 900_000 && options.publishFor !== Infinity ? 1000 : 100);
+    this.#cast = castOf(options.groupMembers);
+    this.#recorder = new Recorder(
+      this.#cast,
+      options.publishFor > 900_000 && options.publishFor !== Infinity ? 1000 : 100,
+    );
     const { signal } = options;
     this.#interrupted = new Promise((resolve) => {
       if (signal?.aborted) resolve();
@@ -160,7 +116,7 @@ class Run {
 
   async #removeLogs(): Promise<void> {
     if (this.#options.logDir === undefined) return rm(this.#logs, { recursive: true, force: true });
-    await Promise.all(CAST.map(({ name }) => rm(this.#logFile(name), { force: true })));
+    await Promise.all(this.#cast.map(({ name }) => rm(this.#logFile(name), { force: true })));
   }
 
   #logFile(name: string): string {
@@ -182,7 +138,7 @@ class Run {
     }
     this.#assertNotInterrupted();
     this.#doing = 'connecting the clients';
-    for (const { name } of CAST) {
+    for (const { name } of this.#cast) {
       const worker = new WorkerProcess({
         name,
         logFile: this.#logFile(name),
@@ -191,7 +147,7 @@ class Run {
       });
       this.#workers.set(name, worker);
     }
-    const connected = Promise.all(CAST.map((cast) => this.#start(cast)));
+    const connected = Promise.all(this.#cast.map((cast) => this.#start(cast)));
     await Promise.race([connected, this.#interrupted]);
     connected.catch(() => {});
     this.#assertNotInterrupted();
@@ -209,7 +165,7 @@ class Run {
 
   #order({ name, role, subscriptions }: Cast): Extract<Order, { do: 'start' }> {
     const { client, clusterId, ordering, rate, size } = this.#options;
-    const publishers = CAST.filter((cast) => cast.role === 'publisher').length;
+    const publishers = this.#cast.filter((cast) => cast.role === 'publisher').length;
     return {
       do: 'start',
       client,
@@ -222,7 +178,7 @@ class Run {
         role === 'publisher'
           ? { name, from: this.#recorder.next(name), rate: rate / publishers, size, window: WINDOW }
           : undefined,
-      subscriptions: subscriptions.map(subscriptionOrder),
+      subscriptions: subscriptions.map((member) => ({ name: member.name, options: subscribeOptionsOf(member) })),
     };
   }
 
@@ -262,7 +218,7 @@ class Run {
       const nemesis = new Nemesis(this.#cluster, {
         now: machineClock,
         onEvent: (entry) => this.#onNemesis(entry),
-        clients: CAST.filter(({ killable }) => killable).map((cast) => this.#killable(cast)),
+        clients: this.#cast.filter(({ killable }) => killable).map((cast) => this.#killable(cast)),
         signal: this.#enough.signal,
       });
       this.#nemesis = nemesis;
@@ -476,19 +432,9 @@ class Run {
       pending: history.pending,
       owed: history.owed,
       connected,
-      processes: CAST.length,
+      processes: this.#cast.length,
     });
   }
-}
-
-function subscriptionOrder({ name, kind }: Member): SubscriptionOrder {
-  const options: SubscribeOptions = { startAt: 'first' };
-  // What was on its way to a member that is gone, only the server can give to another one, and only after ackWait: its
-  // default of 30 s would be most of a run.
-  if (kind === 'queue' || kind === 'durable-queue') options.ackWait = 5000;
-  if (kind === 'durable' || kind === 'durable-queue') options.durableName = name;
-  if (kind === 'queue' || kind === 'durable-queue') options.queueGroup = name;
-  return { name, options };
 }
 
 /** What of it people want to see at once. */
