@@ -20,7 +20,7 @@ import type { DatedPlan, Knowledge } from './knowledge.js';
 import { lookAt } from './look.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
 import { Placement, type Remaking } from './placement.js';
-import { beginning, planFirst, type Beginning } from './resume.js';
+import { beginning, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import { safeEmit } from './safe-emit.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
@@ -268,7 +268,7 @@ export class Consumer {
       if (this.options.durableName === undefined) return 'again';
     }
     const unsure = this.#knowledge.mustLookBack(this.#begun, plan, now);
-    this.#knowledge.noteMade(plan, now);
+    this.#knowledge.noteMade(plan, now, took);
     this.#cursor.begin(plan.at);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
@@ -559,21 +559,20 @@ export class Consumer {
     const knowledge = this.#knowledge;
     const { epoch, known } = knowledge;
     if (known === undefined) return false;
-    const look = async (start: StartPosition): Promise<Position | undefined> => {
-      const seen = await lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
-      stale ||= this.#ended || this.#draining || this.#placement.session !== session || knowledge.epoch !== epoch;
-      return stale ? undefined : seen;
-    };
-    let stale = false;
+    // Asked anew after every wait: there may be two of us.
+    const stale = (): boolean =>
+      this.#ended || this.#draining || this.#placement.session !== session || knowledge.epoch !== epoch;
+    const look = (start: StartPosition): Promise<Position | undefined> =>
+      lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
     let seen: Position | undefined;
-    for (let attempt = 0; attempt < INSIST && seen === undefined && !stale; attempt++) {
+    for (let attempt = 0; attempt < INSIST && seen === undefined && !stale(); attempt++) {
       seen = await look({ sequence: known.sequence });
-      if (seen !== undefined || stale) break;
+      if (seen !== undefined || stale()) break;
       // It may end below that.
       const last = await look({ at: 'last' });
       if (last !== undefined && last.sequence < known.sequence) seen = last;
     }
-    if (stale) return true;
+    if (stale()) return true;
     if (seen === undefined) return false;
     if (seen.sequence < known.sequence || (seen.sequence === known.sequence && seen.time !== known.time)) {
       this.#startOver(seen.sequence);
@@ -598,7 +597,7 @@ export class Consumer {
       this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
     const look = (start: StartPosition): Promise<Position | undefined> =>
       lookAt(session!, this.channel, start, this.#clock, LOOK_AFTER);
-    const since = (): StartPosition => planFirst({ ...this.#begun, transit: 0 }, this.#clock.now()).start;
+    const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());
 
     let first: Position | undefined;
     let last: Position | undefined;
@@ -614,7 +613,7 @@ export class Consumer {
       // The newest of that time is the one before the first since; if there is none since, it is still the newest.
       sequence = sequence === undefined ? last?.sequence : Math.max(1, sequence - 1);
     }
-    if (sequence !== undefined && this.#knowledge.began(sequence)) {
+    if (sequence !== undefined && this.#knowledge.began(sequence, first?.time ?? NaN)) {
       this.#remakeBecause(`message ${sequence} was the first one`);
     }
   }

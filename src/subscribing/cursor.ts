@@ -92,6 +92,7 @@ export class ContiguousCursor implements Cursor {
    * pending for us from before: of a durable's previous life, or lost on their way while we had nothing.
    */
   #base = 0;
+  #baseTime = NaN;
   /** The base is what the user asked for; no message has confirmed it. */
   #assumed = false;
   /** How far the current server-side subscription has come. Differs from the highest while it repeats what we know. */
@@ -174,7 +175,10 @@ export class ContiguousCursor implements Cursor {
   #judge(sequence: number, time: number, redelivered: boolean): Verdict {
     if (sequence > this.#highest) {
       // What a durable has pending from a previous life comes first, flagged, and with jumps over what that life did.
-      if (this.#base === 0 && !redelivered) this.#base = sequence;
+      if (this.#base === 0 && !redelivered) {
+        this.#base = sequence;
+        this.#baseTime = time;
+      }
       this.#take(sequence, time);
       return 'deliver';
     }
@@ -325,6 +329,7 @@ export class ContiguousCursor implements Cursor {
     this.#highestTime = NaN;
     this.#latest = -Infinity;
     this.#base = 0;
+    this.#baseTime = NaN;
     this.#assumed = false;
     this.#position = 0;
     this.#start = 0;
@@ -367,6 +372,11 @@ export class ContiguousCursor implements Cursor {
   /** From here on all sequences were received; undefined: not known yet. */
   get base(): number | undefined {
     return this.#base === 0 || this.#assumed ? undefined : this.#base;
+  }
+
+  /** The timestamp of the first message received that was not flagged; NaN if there was none. */
+  get baseTime(): number {
+    return this.#baseTime;
   }
 
   /** How many entries it keeps: bounded by what the server may have in flight to us. */

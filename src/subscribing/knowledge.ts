@@ -2,11 +2,12 @@
  * What is known of a channel on behalf of a subscription: its own, or, in a queue group, that of all members in this
  * client, since the server may give any of them what another had.
  */
+import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { ContiguousCursor, SparseCursor, type Cursor, type Position } from './cursor.js';
 import type { ReceivedMessage } from './message.js';
 import { Receipts } from './receipts.js';
-import { NOTICE, planContiguous, planGroup, type Beginning, type Plan } from './resume.js';
+import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
 
 /** A plan, and the channel it is for. */
 export interface DatedPlan extends Plan {
@@ -72,7 +73,7 @@ export abstract class Knowledge<Member = unknown> {
   }
 
   /** The server has made it by this plan. */
-  noteMade(_plan: DatedPlan, _now: number): void {
+  noteMade(_plan: DatedPlan, _now: number, _took: number): void {
     this.aliveAt = undefined;
   }
 
@@ -85,7 +86,12 @@ export abstract class Knowledge<Member = unknown> {
     return false;
   }
 
-  began(_sequence: number): boolean {
+  /** What to look at for that. */
+  beginning(begun: Beginning, now: number): StartPosition {
+    return planFirst({ ...begun, transit: 0 }, now).start;
+  }
+
+  began(_sequence: number, _time: number): boolean {
     return false;
   }
 
@@ -118,6 +124,11 @@ export abstract class Knowledge<Member = unknown> {
 export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor: ContiguousCursor;
   readonly #ackWait: number;
+  /** It began with what was published from then on. */
+  readonly #live: boolean;
+  /** When it was made first, and how long that request took. */
+  #madeAt: number | undefined;
+  #took = 0;
   #firstReceipt: number | undefined;
   #beginningSure: boolean;
   /** Where it began, if that had to be looked at before anything was received. */
@@ -128,6 +139,7 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     const { startAt, durableName, ackWait } = options;
     const durable = durableName !== undefined;
     this.#ackWait = ackWait;
+    this.#live = startAt === 'new';
     const from =
       startAt === 'first' ? 1 : typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
     this.cursor = new ContiguousCursor({ durable, from });
@@ -151,10 +163,30 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     return !this.#beginningSure;
   }
 
-  /** Where it began, as the server sees it. True: we have missed something. */
-  override began(sequence: number): boolean {
+  /**
+   * No earlier than it began: a message from before that would be handed over out of order, and was never asked for. The
+   * server began at some time between the first request and its answer.
+   */
+  override beginning(begun: Beginning, now: number): StartPosition {
+    const { start } = planFirst({ ...begun, transit: 0 }, now);
+    if (!('ago' in start) || this.#firstReceipt === undefined) return start;
+    return { ago: Math.max(0, start.ago - this.#took) };
+  }
+
+  override noteMade(plan: DatedPlan, now: number, took: number): void {
+    super.noteMade(plan, now, took);
+    if (this.#madeAt !== undefined) return;
+    this.#madeAt = now;
+    this.#took = took;
+  }
+
+  /**
+   * Where it began, as the server sees it, and when that message was stored (NaN: of no matter). True: we have missed
+   * something.
+   */
+  override began(sequence: number, time: number): boolean {
     this.#beginningSure = true;
-    const { base, highest } = this.cursor;
+    const { base, baseTime, highest } = this.cursor;
     if (highest === undefined) {
       this.#beginning = sequence;
       this.cursor.expect(sequence);
@@ -163,6 +195,12 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     // All that came so far was flagged, and says nothing of what is between.
     const known = base ?? highest.sequence + 1;
     if (sequence >= known) return false;
+    if (this.#live && this.#madeAt !== undefined && this.#firstReceipt !== undefined) {
+      // By the clock of a leader that is behind, the look went further back than the subscription. By the clock of the
+      // leader who stored the first message received, it did not.
+      const since = baseTime - (this.#firstReceipt - this.#madeAt) * 1e6;
+      if (time < since) return false;
+    }
     this.cursor.extend(Math.max(sequence, known - EXTENT));
     return true;
   }
@@ -206,8 +244,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#receipts.note(sequence, now);
   }
 
-  override noteMade(plan: DatedPlan, now: number): void {
-    super.noteMade(plan, now);
+  override noteMade(plan: DatedPlan, now: number, took: number): void {
+    super.noteMade(plan, now, took);
     // What it starts with may be lost as well. (The user's own start says nothing: the group may have been elsewhere.)
     const ours = this.#firstReceipt !== -Infinity || this.epoch > 0;
     if (ours && plan.at !== undefined) this.#receipts.note(plan.at.sequence, now);

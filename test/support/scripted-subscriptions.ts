@@ -165,6 +165,8 @@ export class ModelServer {
   readonly requests: SubscribeRequest[] = [];
   /** One way between client and server, ms. */
   latency = 1;
+  /** By how much the next requests to close take longer, ms. */
+  readonly closeDelays: number[] = [];
   /** Refuses a request with this text. */
   refuse: (request: SubscribeRequest) => string | undefined = () => undefined;
   /** Its next subscriptions have their acks read by nobody. */
@@ -507,8 +509,11 @@ export class ScriptedSession implements Session {
     const end = (drop: boolean): Promise<void> => {
       sub.muted = true;
       return (ended ??= this.#ask<void>((resolve) => {
-        this.#model.end(sub, drop);
-        this.#down(resolve);
+        this.#model.clock.after(this.#model.closeDelays.shift() ?? 0, () => {
+          if (!this.alive) return;
+          this.#model.end(sub, drop);
+          this.#down(resolve);
+        });
       }));
     };
     return {

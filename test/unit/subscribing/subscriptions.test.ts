@@ -1109,8 +1109,9 @@ describe('subscriptions', () => {
       client.server.publish('n1');
       client.server.publish('n2');
       await client.clock.advance(120_000);
-      client.server.channel().messages.forEach((message) => (message.time -= 1e15));
       await client.connect();
+      // As long as one of them is there, so is the group, and where it was.
+      client.server.closeDelays.push(0, 50);
       await client.publish('n3');
       await client.clock.advance(10_000);
       for (const value of ['n1', 'n2', 'n3']) assert.ok(seen.includes(value), value);
