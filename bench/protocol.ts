@@ -15,6 +15,10 @@ export type Command =
   /** Waits until so many messages have come since then. */
   | { do: 'counted'; count: number }
   | { do: 'idle'; ms: number }
+  /** From now on every message costs this much more. For the gate, to show that it sees it. */
+  | { do: 'worsen'; cpu: number; bytes: number }
+  /** What the next command allocates is counted, in bytes, garbage included. */
+  | { do: 'allocations'; of: Command & { do: 'publish' | 'deliver' } }
   /** Publishes all at once; says how much memory that takes. */
   | { do: 'queue'; channel: string; count: number; size: number; payload: Payload }
   /** Waits for the acknowledgements of what was queued; measured from the first on. */
@@ -27,6 +31,8 @@ export interface Usage {
   ms: number;
   /** User and system time of the whole process, µs. */
   cpu: number;
+  /** The part of it outside the kernel. */
+  user: number;
 }
 
 export interface Answer extends Partial<Usage> {

@@ -2,9 +2,11 @@
  * One contestant in a process of its own: `worker.js raw|resilient`. Does what the parent asks for, one thing at a time, and
  * says what it took.
  */
+import { PerformanceObserver } from 'node:perf_hooks';
 import type { BenchClient, Burst } from './clients/client.js';
 import { RawClient } from './clients/raw.js';
 import { ResilientClient } from './clients/resilient.js';
+import { worsen } from './clients/worse.js';
 import type { Answer, Command, Contender, Payload, Usage } from './protocol.js';
 
 const contender = process.argv[2] as Contender;
@@ -28,7 +30,7 @@ async function measured(what: () => Promise<unknown>): Promise<Usage> {
   await what();
   const ms = performance.now() - at;
   const { user, system } = process.cpuUsage(cpu);
-  return { ms, cpu: user + system };
+  return { ms, cpu: user + system, user };
 }
 
 function memory(): number {
@@ -63,6 +65,11 @@ function run(command: Command): Promise<Answer> {
       return counted(command.count);
     case 'idle':
       return measured(() => new Promise((resolve) => setTimeout(resolve, command.ms)));
+    case 'worsen':
+      worsen(command);
+      return Promise.resolve({});
+    case 'allocations':
+      return allocations(command.of);
     case 'queue':
       return queue(command);
     case 'flushed':
@@ -97,7 +104,25 @@ async function counted(messages: number): Promise<Answer> {
     });
   }
   const { user, system } = process.cpuUsage(countedSince.cpu);
-  return { ms: performance.now() - countedSince.at, cpu: user + system };
+  return { ms: performance.now() - countedSince.at, cpu: user + system, user };
+}
+
+/** Needs a young generation so large that nothing is collected meanwhile. */
+async function allocations(of: Command): Promise<Answer> {
+  globalThis.gc?.();
+  let collections = 0;
+  const observer = new PerformanceObserver((list) => {
+    collections += list.getEntries().length;
+  });
+  observer.observe({ entryTypes: ['gc'] });
+  const before = process.memoryUsage();
+  await run(of);
+  const after = process.memoryUsage();
+  // The observer is told later.
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  observer.disconnect();
+  if (collections > 0) throw new Error('the garbage collector ran, so what was allocated is not known');
+  return { bytes: after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers };
 }
 
 async function queue({ channel, count, size, payload }: Command & { do: 'queue' }): Promise<Answer> {

@@ -1,5 +1,6 @@
 import { ResilientStan } from '../../src/index.js';
 import type { BenchClient, Burst, BurstLoad, ConnectLoad, DeliverLoad, PublishLoad } from './client.js';
+import { spend } from './worse.js';
 
 /** This library. */
 export class ResilientClient implements BenchClient {
@@ -31,6 +32,7 @@ export class ResilientClient implements BenchClient {
         stan.publish(channel, payload).then(onAck, reject);
       };
       const onAck = (): void => {
+        spend();
         if (++acknowledged === count) resolve();
         else if (published < count) next();
       };
@@ -48,6 +50,7 @@ export class ResilientClient implements BenchClient {
     const subscription = await this.#stan.subscribe(
       channel,
       (message) => {
+        spend();
         bytes += message.data.length;
         if (++received === count) done();
       },
