@@ -141,7 +141,6 @@ describe('resilient-stan verify', function () {
       assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 100));
       assert.ok(data.faults.every(({ toNextAck }) => toNextAck !== undefined));
       // Plain lines: no terminal.
-
       assert.doesNotMatch(stdout + stderr, /\u001b/);
       for (const words of ['⚡ full-outage of all', '✓ wipe is over', ' acknowledged (']) {
         assert.ok(stderr.includes(words), `'${words}' is not in ${stderr}`);
