@@ -41,6 +41,7 @@ export class LiveState {
 export function renderLive(title: string, progress: Progress, state: LiveState, width: number, paint: Paint): string[] {
   const columns = Math.min(width, WIDEST);
   const { counters, current, leader } = progress;
+  const middle = Math.max(Math.min(44, columns - 41), 8);
   const label = (name: string): string => `  ${paint('quiet', pad(name, 11))}`;
   const figure = (name: string, value: number, bad: boolean): string =>
     pad(`${paint('quiet', name)} ${bad && value > 0 ? paint('bad', formatCount(value)) : formatCount(value)}`, 18);
@@ -51,10 +52,10 @@ export function renderLive(title: string, progress: Progress, state: LiveState, 
     `  ${progressBar(progress, columns - 4, paint)}`,
     '',
     label('fault') +
-      pad(current.length === 0 ? paint('quiet', 'none') : paint('warn', current.join(', ')), 44) +
+      pad(current.length === 0 ? paint('quiet', 'none') : paint('warn', current.join(', ')), middle) +
       paint('quiet', `${plural(progress.faults, 'fault')}${faults} so far`),
     label('leader') +
-      pad(leader === undefined ? paint('warn', 'nobody') : leader, 44) +
+      pad(leader === undefined ? paint('warn', 'nobody') : leader, middle) +
       (progress.connected < progress.processes
         ? paint('warn', `${progress.connected} of ${plural(progress.processes, 'client')} connected`)
         : paint('quiet', `all ${plural(progress.processes, 'client')} connected`)),

@@ -13,7 +13,8 @@ export function renderVerdict(data: ReportData, paint: Paint): string[] {
   const wrong = findings(data);
   const more = wrong.length - MOST_FINDINGS;
   return [
-    `${paint(good ? 'good' : 'bad', `${good ? '✓' : '✗'} ${word}`)}  ${paint('strong', headline(data))}`,
+    // Of what did not come to its end, the headline says so itself.
+    `${paint(good ? 'good' : 'bad', `${good ? '✓' : '✗'}${data.end === 'complete' ? ` ${word} ` : ''}`)} ${paint('strong', headline(data))}`,
     ...wrong.slice(0, MOST_FINDINGS).map((finding) => `  ${paint('bad', '✗')} ${finding}`),
     ...(more > 0 ? [`  … and ${more} more, in the report`] : []),
     '',
