@@ -83,6 +83,8 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       // The watch pings, so that every pong is seen as evidence; a second, blind pinger would only double the traffic.
       clearTimeout(stan.pingTimer);
       delete stan.pingTimer;
+      // From now on the session watches over its requests: it knows whether the server is busy with those before.
+      stan.options.connectTimeout = NEVER;
       resolve(stan);
     });
     stan.on('error', (error: unknown) => {

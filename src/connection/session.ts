@@ -44,6 +44,7 @@ type RequestKind = 'sub' | 'unsub' | 'subclose';
 
 interface Request {
   kind: RequestKind;
+  channel: string;
   at: number;
   abandon: () => void;
   deny: (error: PermissionError) => void;
@@ -65,6 +66,9 @@ export class StanSession implements Session {
   readonly #resolveLost: (loss: Loss) => void;
   /** Requests of the protocol without an answer, oldest first: when they were sent, and what to do if it ends. */
   readonly #requests = new Map<object, Request>();
+  /** When the oldest of them was answered last. */
+  #answeredAt = -Infinity;
+  #requestTimer: NodeJS.Timeout | undefined;
   /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
   readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
   #alive = true;
@@ -149,6 +153,7 @@ export class StanSession implements Session {
       }
       const settle = this.#request(
         'sub',
+        request.channel,
         () => reject(new SessionEnded('the session ended before the subscription was made')),
         (error) => {
           onDenied?.(error);
@@ -188,15 +193,6 @@ export class StanSession implements Session {
         if (!settle() || !this.#alive) return;
         if (error instanceof NatsError) this.#lose('disconnect', describe(error), undefined, error);
         else reject(new SubscribeRefused(describe(error)));
-      });
-      stan.once('timeout', () => {
-        if (!settle() || !this.#alive) return;
-        // The server may have made it all the same: a ghost that goes away with the session only.
-        reject(new SessionEnded('no answer to the subscribe request'));
-        this.lose(
-          'request_timeout',
-          `no answer to the subscribe request for '${request.channel}' within ${this.#options.connectTimeout} ms`,
-        );
       });
     });
   }
@@ -248,16 +244,51 @@ export class StanSession implements Session {
     this.#dispose();
   }
 
-  /** A request that waits for its answer. @returns a function that ends the wait, true the first time */
-  #request(kind: RequestKind, abandon: () => void, deny: (error: PermissionError) => void): () => boolean {
+  /** A request that waits for its answer. @returns a function to call at the answer, true the first time */
+  #request(
+    kind: RequestKind,
+    channel: string,
+    abandon: () => void,
+    deny: (error: PermissionError) => void,
+  ): () => boolean {
     const key = {};
-    this.#requests.set(key, { kind, at: this.#options.now(), abandon, deny });
+    this.#requests.set(key, { kind, channel, at: this.#options.now(), abandon, deny });
     this.#watch.owed();
-    return () => this.#requests.delete(key);
+    if (this.#requestTimer === undefined) this.#awaitAnswers();
+    return () => {
+      // One that is answered before an older one says nothing of that: it may be lost.
+      if (this.#requests.keys().next().value === key) this.#answeredAt = this.#options.now();
+      return this.#requests.delete(key);
+    };
+  }
+
+  /**
+   * The server answers one request after the other. So the time for an answer counts from the answer before: thousands of
+   * subscriptions, or a slow disk, may take long in all, and as long as they come there is no reason to begin anew.
+   */
+  #awaitAnswers(): void {
+    this.#requestTimer = undefined;
+    const oldest = this.#requests.values().next();
+    if (!this.#alive || oldest.done) return;
+    const { connectTimeout, now } = this.#options;
+    const { at, kind, channel } = oldest.value;
+    const left = Math.max(at, this.#answeredAt) + connectTimeout - now();
+    if (left > 0) {
+      this.#requestTimer = setTimeout(() => this.#judgeAnswers(), left);
+      return;
+    }
+    const what = { sub: 'subscribe', unsub: 'unsubscribe', subclose: 'subscription close' }[kind];
+    // The server may have done it all the same: a ghost subscription goes away with the session only.
+    this.lose('request_timeout', `no answer to the ${what} request for '${channel}' within ${connectTimeout} ms`);
+  }
+
+  /** Lets the event loop take in what has already arrived before it is judged by its absence. */
+  #judgeAnswers(): void {
+    setImmediate(() => setImmediate(() => this.#awaitAnswers()));
   }
 
   /** For the subscriptions: a request about one of them. */
-  ask(what: string, send: () => StanSubscription, answer: 'closed' | 'unsubscribed'): Promise<void> {
+  ask(channel: string, send: () => StanSubscription, answer: 'closed' | 'unsubscribed'): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       if (!this.#alive) {
         reject(new SessionEnded('the session has ended'));
@@ -265,6 +296,7 @@ export class StanSession implements Session {
       }
       const settle = this.#request(
         answer === 'closed' ? 'subclose' : 'unsub',
+        channel,
         () => reject(new SessionEnded('the session has ended')),
         (error) => reject(error),
       );
@@ -283,11 +315,6 @@ export class StanSession implements Session {
       stan.once(answer, done);
       // An error of the server means that it does not know the subscription: it is gone, as was wanted.
       stan.once('error', done);
-      stan.once('timeout', () => {
-        if (!settle() || !this.#alive) return;
-        reject(new SessionEnded(`no answer to the ${what} request`));
-        this.lose('request_timeout', `no answer to the ${what} request within ${this.#options.connectTimeout} ms`);
-      });
     });
   }
 
@@ -366,6 +393,7 @@ export class StanSession implements Session {
   #dispose(): void {
     const stan = this.#stan;
     clearTimeout(stan.pingTimer);
+    clearTimeout(this.#requestTimer);
     this.#publishes.stop();
     stan.cleanupOnClose();
     // A dead session sends no close request: it would unregister its successor.
@@ -409,18 +437,18 @@ class Made implements SessionSubscription {
   }
 
   close(): Promise<void> {
-    return (this.#ended ??= this.#end('subscription close', 'closed'));
+    return (this.#ended ??= this.#end('closed'));
   }
 
   unsubscribe(): Promise<void> {
-    return (this.#ended ??= this.#end('unsubscribe', 'unsubscribed'));
+    return (this.#ended ??= this.#end('unsubscribed'));
   }
 
-  #end(what: string, answer: 'closed' | 'unsubscribed'): Promise<void> {
+  #end(answer: 'closed' | 'unsubscribed'): Promise<void> {
     this.mute();
     if (this.#subscription.ackInbox !== undefined) this.#session.forgetAcks(this.#subscription.ackInbox);
     return this.#session.ask(
-      what,
+      this.#channel,
       () => {
         this.#subscription.removeAllListeners();
         this.#subscription.on('error', () => {});

@@ -47,6 +47,8 @@ interface StanSubscriptionOptions {
 export interface StanConnection extends EventEmitter {
   connId: Buffer;
   closeRequests: string | null;
+  /** Also the time for the answer to each request. */
+  readonly options: { connectTimeout: number };
   pingTimer?: NodeJS.Timeout;
   /** The prefix of the subjects that publishes go to. */
   pubPrefix: string;

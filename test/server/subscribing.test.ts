@@ -250,6 +250,27 @@ describe('subscribing', function () {
       assert.ok(a.got.length > 0 && b.got.length > 0);
     });
 
+    it('many come back over a thin way, although all together take longer than connectTimeout', async () => {
+      const stan = await connect({ connectTimeout: 1000 });
+      const got: number[] = [];
+      const many = Array.from({ length: 80 }, (_, i) => stan.subscribe(`${channel}.${i}`, () => void got.push(i)));
+      await Promise.all(many);
+      // 2 kB a second: each answer takes 50 ms.
+      server.proxy.add({ type: 'bandwidth', rate: 2, stream: 'downstream' });
+      const recorder = new Recorder(stan);
+      server.proxy.resetConnections();
+      const startedAt = performance.now();
+      await recorder.until('reconnect');
+      assert.ok(performance.now() - startedAt > 1500, 'it was not slow at all');
+      server.proxy.clear();
+      await Promise.all(many.map((_, i) => publish(1, 1, `${channel}.${i}`)));
+      await until(
+        () => got.length === 80,
+        () => `${got.length} of 80`,
+      );
+      assert.equal(recorder.count('connection_lost'), 1);
+    });
+
     it('what a handler was working on is acknowledged, and handed to none a second time', async () => {
       // Without pings, what comes is what the server sends again.
       const stan = await connect({ pings: { interval: 600_000 } });
@@ -286,6 +307,22 @@ describe('subscribing', function () {
       );
       await until(async () => (await subscriptions())[0]?.pending_count === 0, 'something is not acknowledged');
     });
+  });
+
+  it('a request that is never answered ends the session, and the next one makes the subscription', async () => {
+    const stan = await connect({ connectTimeout: 300, pings: { interval: 600_000 } });
+    const recorder = new Recorder(stan);
+    // The answers are lost, the connection is not.
+    const hole = server.proxy.add({ type: 'stall', stream: 'downstream' });
+    const subscribed = collect(stan, { startAt: 'first' });
+    await recorder.until('connection_lost');
+    hole.remove();
+    const { got } = await subscribed;
+    await publish(1);
+    await exactly(got, [1]);
+    const { reason, error } = recorder.of('connection_lost')[0]!;
+    assert.equal(reason, 'request_timeout');
+    assert.match(error.message, new RegExp(`no answer to the subscribe request for '${channel}' within 300 ms`));
   });
 
   describe('during an outage', () => {
