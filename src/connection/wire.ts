@@ -5,6 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import type { EventEmitter } from 'node:events';
+import { readFrames } from './inbound.js';
 
 const require = createRequire(import.meta.url);
 
@@ -100,15 +101,41 @@ export const StartAt = stan.StartPosition;
 export const NatsError = nats.NatsError;
 export const connectNats = (options: Record<string, unknown>): NatsConnection => nats.connect(options);
 
+/** What `nats` 1.4.12 keeps of a connection, as far as it is used here. */
+interface Internals {
+  /** What has arrived and is not parsed. */
+  inbound: Buffer | null;
+  /** What the parser expects: 0, a line. */
+  pstate: number;
+  /** By their numbers; null when the connection is closed. */
+  subs: Record<number, { callback: OnPayload; takes?: OnPayload } | undefined> | null;
+  processInbound(): void;
+  processServerUpdate(): void;
+}
+
+type OnPayload = (payload: string) => void;
+
+const internalsOf = (connection: NatsConnection): Internals => connection as unknown as Internals;
+
 /**
- * Catches what the parser throws: over an INFO that is no JSON, over an answer that is no protobuf, out of a callback.
- * It would be thrown in an event of the socket, and end the process.
+ * Puts itself before the parser: reads what {@link takeFrames} asked for, and catches what the parser throws, over an INFO
+ * that is no JSON, over an answer that is no protobuf, out of a callback. It would be thrown in an event of the socket, and
+ * end the process.
  */
 export function guardParser(connection: NatsConnection, onThrown: (thrown: unknown) => void): void {
-  const internals = connection as unknown as { processInbound(): void; processServerUpdate(): void };
+  const internals = internalsOf(connection);
   const parse = internals.processInbound.bind(connection);
+  const receiver = (sid: number): OnPayload | undefined => internals.subs?.[sid]?.takes;
+  const alive = (): boolean => internals.subs !== null;
   internals.processInbound = () => {
     try {
+      if (internals.pstate === 0 && internals.inbound) {
+        const { inbound } = internals;
+        const { consumed, waiting } = readFrames(inbound, receiver, alive);
+        if (!alive()) return;
+        if (consumed > 0) internals.inbound = consumed === inbound.length ? null : inbound.subarray(consumed);
+        if (waiting) return;
+      }
       parse();
     } catch (thrown) {
       onThrown(thrown);
@@ -118,6 +145,19 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
   // one in its list the client keeps to itself why a TLS handshake failed.
   internals.processServerUpdate = () => {};
 }
+
+/**
+ * Takes what a NATS subscription of the wrapped client brings, before it goes through protobuf objects: `codec.ts` reads it
+ * at a fraction of the cost. What the callback throws ends the connection.
+ */
+export function takeFrames(connection: NatsConnection, subscription: number, onPayload: OnPayload): void {
+  const taken = internalsOf(connection).subs?.[subscription];
+  if (taken === undefined) throw new Error(`the wrapped client has no NATS subscription ${subscription}`);
+  // What the parser comes upon first, and what we do.
+  taken.callback = onPayload;
+  taken.takes = onPayload;
+}
+
 export const createInbox = (): string => nats.createInbox();
 export const connectStan = (clusterId: string, clientId: string, options: StanConnectOptions): StanConnection =>
   stan.connect(clusterId, clientId, options);
@@ -140,15 +180,4 @@ export function encodeCloseRequest(clientId: string): Buffer {
   const request = new pb.CloseRequest();
   request.setClientId(clientId);
   return Buffer.from(request.serializeBinary());
-}
-
-/**
- * Takes what a NATS subscription of the wrapped client brings, before it goes through protobuf objects: `codec.ts` reads it
- * at a fraction of the cost. What the callback throws ends the connection.
- */
-export function takeFrames(connection: NatsConnection, subscription: number, onFrame: (frame: string) => void): void {
-  const { subs } = connection as unknown as { subs: Record<number, { callback: (frame: string) => void } | undefined> };
-  const taken = subs[subscription];
-  if (taken === undefined) throw new Error(`the wrapped client has no NATS subscription ${subscription}`);
-  taken.callback = onFrame;
 }
