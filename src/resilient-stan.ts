@@ -273,7 +273,8 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
   /**
    * Drains, then closes: nothing new is taken in, running handlers finish and are acknowledged, publishes are flushed.
    * Durables keep their position, and the client ID is free afterwards. What is not done within the timeout is given
-   * up: publishes reject with a ClosedError. Idempotent.
+   * up: publishes reject with a ClosedError. Idempotent. A message handler must not await it, for it would wait for itself
+   * until the timeout.
    */
   close(options?: CloseOptions): Promise<void> {
     let timeout: number | undefined;
