@@ -12,14 +12,15 @@ export type Receiver = (sid: number) => ((payload: string) => void) | undefined;
 export interface Reading {
   /** So many bytes are read. */
   consumed: number;
-  /** What is left is the beginning of a frame of ours, and no parser is needed before more has arrived. */
-  waiting: boolean;
+  /** So many after these are for the parser, one frame if that can be told; 0: none, before more has arrived. */
+  parse: number;
 }
 
 const SPACE = 32;
 const CR = 13;
 const LF = 10;
 const ZERO = 48;
+const NINE = 57;
 const M = 77;
 const S = 83;
 const G = 71;
@@ -33,49 +34,65 @@ const LONGEST_LINE = 4096;
  */
 const SMALL = 4096;
 
+/** What {@link readLine} found: an object would be one for every frame. */
+let sid = 0;
+/** Where the payload is. */
+let start = 0;
+let end = 0;
+
+/** Reads `MSG <subject> <sid> [reply] <length>`, and says whether that is what stands there. */
+function readLine(inbound: Buffer, at: number): 'message' | 'cut off' | 'other' {
+  const limit = Math.min(inbound.length, at + LONGEST_LINE);
+  let spaces = 0;
+  let number = 0;
+  let position = at + 4;
+  let word = position;
+  for (; position < limit; position++) {
+    const byte = inbound[position]!;
+    if (byte === CR) break;
+    if (byte === SPACE) {
+      // Two in a row are for the parser.
+      spaces = position === word ? 4 : spaces + 1;
+      word = position + 1;
+      number = 0;
+    } else {
+      // Only the second word and the last have to be numbers.
+      number = byte >= ZERO && byte <= NINE ? number * 10 + byte - ZERO : NaN;
+      if (spaces === 1) sid = number;
+    }
+  }
+  if (position >= limit - 1) return limit === inbound.length ? 'cut off' : 'other';
+  start = position + 2;
+  end = start + number;
+  const usual = inbound[position + 1] === LF && (spaces === 2 || spaces === 3) && position > word;
+  return usual && number >= 0 && sid >= 0 ? 'message' : 'other';
+}
+
+/** How long the frame is that begins here with something else than `MSG `; Infinity if its end is not there. */
+function lineLength(inbound: Buffer, at: number): number {
+  const lineEnd = inbound.indexOf('\r\n', at);
+  return lineEnd < 0 ? Infinity : lineEnd + 2 - at;
+}
+
 /**
  * @param alive asked after each callback: a callback may end the connection
  */
 export function readFrames(inbound: Buffer, receiver: Receiver, alive: () => boolean): Reading {
-  const length = inbound.length;
+  const { length } = inbound;
   let at = 0;
   while (length - at >= SHORTEST) {
-    if (inbound[at] !== M || inbound[at + 1] !== S || inbound[at + 2] !== G || inbound[at + 3] !== SPACE) break;
-
-    // MSG <subject> <sid> [reply] <length>
-    const limit = Math.min(length, at + LONGEST_LINE);
-    let spaces = 0;
-    let sid = 0;
-    let size = 0;
-    let position = at + 4;
-    let byte = 0;
-    let word = position;
-    for (; position < limit; position++) {
-      byte = inbound[position]!;
-      if (byte === CR) break;
-      if (byte === SPACE) {
-        // Two in a row are for the parser.
-        spaces = position === word ? 4 : spaces + 1;
-        word = position + 1;
-        size = 0;
-      } else {
-        const digit = byte - ZERO;
-        // Only the last word has to be a number, and the second.
-        size = digit >= 0 && digit <= 9 ? size * 10 + digit : NaN;
-        if (spaces === 1) sid = size;
-      }
+    if (inbound[at] !== M || inbound[at + 1] !== S || inbound[at + 2] !== G || inbound[at + 3] !== SPACE) {
+      return { consumed: at, parse: lineLength(inbound, at) };
     }
-    if (position >= limit - 1) return { consumed: at, waiting: limit === length };
-    const usual = inbound[position + 1] === LF && (spaces === 2 || spaces === 3) && position > word && size >= 0;
-    const onPayload = usual && sid >= 0 ? receiver(sid) : undefined;
-    if (onPayload === undefined) break;
-
-    const start = position + 2;
-    const end = start + size;
-    if (end + 2 > length) return { consumed: at, waiting: end - at <= SMALL };
-    at = end + 2;
+    const kind = readLine(inbound, at);
+    if (kind !== 'message') return { consumed: at, parse: kind === 'cut off' ? 0 : Infinity };
+    const next = end + 2;
+    const onPayload = receiver(sid);
+    if (onPayload === undefined) return { consumed: at, parse: next - at };
+    if (next > length) return { consumed: at, parse: next - at <= SMALL ? 0 : Infinity };
+    at = next;
     onPayload(inbound.toString('latin1', start, end));
-    if (!alive()) break;
+    if (!alive()) return { consumed: at, parse: 0 };
   }
-  return { consumed: at, waiting: at === length };
+  return { consumed: at, parse: at === length ? 0 : Infinity };
 }

@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module';
 import type { EventEmitter } from 'node:events';
-import { readFrames } from './inbound.js';
+import { readFrames, type Receiver } from './inbound.js';
 
 const require = createRequire(import.meta.url);
 
@@ -107,6 +107,8 @@ interface Internals {
   inbound: Buffer | null;
   /** What the parser expects: 0, a line. */
   pstate: number;
+  /** Of the message whose payload it expects: how many bytes are missing, the end of line included. */
+  payload: { psize: number } | null;
   /** By their numbers; null when the connection is closed. */
   subs: Record<number, { callback: OnPayload; takes?: OnPayload } | undefined> | null;
   processInbound(): void;
@@ -129,14 +131,26 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
   const alive = (): boolean => internals.subs !== null;
   internals.processInbound = () => {
     try {
-      if (internals.pstate === 0 && internals.inbound) {
+      while (internals.inbound) {
+        const forParser = internals.pstate === 0 ? readOurs(internals, receiver, alive) : internals.payload!.psize;
+        if (forParser === 0) return;
         const { inbound } = internals;
-        const { consumed, waiting } = readFrames(inbound, receiver, alive);
+        if (forParser >= inbound.length) {
+          parse();
+          return;
+        }
+        // A frame at a time: of all that it is given it would read our frames, too.
+        internals.inbound = inbound.subarray(0, forParser);
+        parse();
         if (!alive()) return;
-        if (consumed > 0) internals.inbound = consumed === inbound.length ? null : inbound.subarray(consumed);
-        if (waiting) return;
+        const rest = inbound.subarray(forParser);
+        if (internals.inbound) {
+          internals.inbound = Buffer.concat([internals.inbound, rest]);
+          parse();
+          return;
+        }
+        internals.inbound = rest;
       }
-      parse();
     } catch (thrown) {
       onThrown(thrown);
     }
@@ -144,6 +158,15 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
   // Servers that the server tells of are not wanted: nobody dials them, one that is no URL would be thrown over, and with
   // one in its list the client keeps to itself why a TLS handshake failed.
   internals.processServerUpdate = () => {};
+}
+
+/** Reads what is ours, and returns how many of the bytes that are then in `inbound` are for the parser. */
+function readOurs(internals: Internals, receiver: Receiver, alive: () => boolean): number {
+  const inbound = internals.inbound as Buffer;
+  const { consumed, parse } = readFrames(inbound, receiver, alive);
+  if (!alive()) return 0;
+  internals.inbound = consumed === inbound.length ? null : inbound.subarray(consumed);
+  return parse;
 }
 
 /**

@@ -158,21 +158,45 @@ describe('frames that are read before the parser', () => {
     const receiver = (): (() => void) => () => assert.fail('it is not whole');
     assert.deepEqual(
       readFrames(head, receiver, () => true),
-      { consumed: 0, waiting: false },
+      { consumed: 0, parse: Infinity },
     );
     const small = Buffer.from(`MSG a 1 4000\r\n${'x'.repeat(1000)}`);
     assert.deepEqual(
       readFrames(small, receiver, () => true),
-      { consumed: 0, waiting: true },
+      { consumed: 0, parse: 0 },
     );
   });
 
+  it('are read after a frame that is for the parser, and after one whose payload it has begun', () => {
+    const log: string[] = [];
+    const parse = prototypeOfParser() as { processInbound: (this: Parser) => void };
+    const given: number[] = [];
+    const original = parse.processInbound;
+    parse.processInbound = function () {
+      given.push(this.inbound?.length ?? 0);
+      original.call(this);
+    };
+    try {
+      const watched = guarded(log);
+      const large = message(1, 'x'.repeat(5000));
+      feed(
+        watched,
+        Buffer.from(`PING\r\n${message(1, 'a')}${message(4, 'b')}${message(1, 'c')}${large.slice(0, 100)}`),
+      );
+      feed(watched, Buffer.from(large.slice(100) + message(1, 'd')));
+      assert.deepEqual(log, ['pong', '1:a', '4:b', '1:c', `1:${'x'.repeat(5000)}`, '1:d']);
+      assert.deepEqual(given, ['PING\r\n'.length, message(4, 'b').length, 100, large.length - 100]);
+    } finally {
+      parse.processInbound = original;
+    }
+  });
+
   it('are not waited for without end: a line that is too long is for the parser', () => {
-    const { waiting } = readFrames(
+    const { parse } = readFrames(
       Buffer.from(`MSG ${'a'.repeat(5000)}`),
       () => undefined,
       () => true,
     );
-    assert.equal(waiting, false);
+    assert.equal(parse, Infinity);
   });
 });
