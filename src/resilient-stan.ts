@@ -2,6 +2,7 @@
  * The facade: wires connection, publishing and subscribing together and owns the public events.
  */
 import { EventEmitter } from 'eventemitter3';
+import { expectManyListeners } from './abort-signal.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
 import { AbortedError, CallbackError, ClosedError, TimeoutError, toError, type ConnectionLostError } from './errors.js';
@@ -306,6 +307,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
         this.#resolveGaveUp();
         void this.#closeOnce(0, error);
       };
+      expectManyListeners(signal);
       signal.addEventListener('abort', this.#onAbort, { once: true });
     }
     try {

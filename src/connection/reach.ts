@@ -5,6 +5,7 @@
  * A connect request sent while there is no leader vanishes, and waiting for its timeout used to be most of every
  * outage; a ping registers nothing and may be asked again and again.
  */
+import { expectManyListeners } from '../abort-signal.js';
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
 import type { ResolvedRetryOptions } from '../options.js';
 import { retryDelay } from './backoff.js';
@@ -85,6 +86,8 @@ export class Reach {
 
   constructor(options: ReachOptions) {
     this.#options = options;
+    // Each dial listens to it.
+    expectManyListeners(this.#stop.signal);
     this.#lanes = options.servers.map((address) => ({ address, dialling: false, failed: 0 }));
   }
 

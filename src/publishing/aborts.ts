@@ -1,3 +1,4 @@
+import { expectManyListeners } from '../abort-signal.js';
 import type { Entry } from './entry.js';
 import type { Limits } from './limits.js';
 
@@ -33,6 +34,7 @@ export class Aborts {
     if (group === undefined) {
       group = new AbortGroup(signal, (aborted) => this.#aborted(aborted));
       this.#groups.set(signal, group);
+      expectManyListeners(signal);
       signal.addEventListener('abort', group, { once: true });
     }
     limits.group = group;

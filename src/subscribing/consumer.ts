@@ -2,6 +2,7 @@
  * The long life of a subscription, over all its lives at the server: decides what comes of each message, runs the
  * handler, acknowledges, and has it made again where the cursor says so.
  */
+import { expectManyListeners } from '../abort-signal.js';
 import {
   SessionEnded,
   type RawMessage,
@@ -148,6 +149,7 @@ export class Consumer {
         });
         this.close(error).catch(() => undefined);
       };
+      expectManyListeners(signal);
       signal.addEventListener('abort', this.#onAbort, { once: true });
     }
   }

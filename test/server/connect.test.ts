@@ -331,6 +331,25 @@ describe('the first connect', function () {
     });
   }
 
+  it('many servers, and many things that end with one signal, are no leak to Node', async () => {
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', warned);
+    try {
+      const mute = await Promise.all(Array.from({ length: 12 }, () => place(() => {})));
+      const { signal } = new AbortController();
+      const stan = await clients.connect([...mute, good], { randomize: false, signal });
+      for (let i = 0; i < 12; i++) {
+        await stan.subscribe('many', () => {}, { signal });
+        await (await clients.connect(good, { signal })).publish('many', 'x', { signal });
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.deepEqual(warnings, []);
+    } finally {
+      process.off('warning', warned);
+    }
+  });
+
   it('stops at its signal, at once', async () => {
     const mute = await place(() => {});
     const abort = new AbortController();
