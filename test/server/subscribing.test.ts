@@ -28,7 +28,7 @@ describe('subscribing', function () {
       mode: 'single',
       proxied: true,
       // The rest of the file asks a server that forgets nothing.
-      config: { streaming: { store_limits: { max_channels: 0, channels: { 'few.>': { max_msgs: 5 } } } } },
+      config: { streaming: { store_limits: { max_channels: 0, channels: { 'few.>': { max_msgs: 5, max_subs: 2 } } } } },
     });
     server = cluster.nodes[0]!;
   });
@@ -522,6 +522,20 @@ describe('subscribing', function () {
       const again = await collect(stan, { durableName: 'd' });
       await publish(2);
       await exactly(again.got, [2]);
+    });
+
+    it('and what else the server refuses for good, with its reason', async () => {
+      channel = `few.${uniqueName('subs')}`;
+      const stan = await connect();
+      const recorder = new Recorder(stan);
+      const [one] = [await collect(stan), await collect(stan)];
+      const error = await rejection(collect(stan), SubscribeError, channel, 'too many subscriptions');
+      assert.equal(error.channel, channel);
+      await publish(1);
+      await exactly(one.got, [1]);
+      assert.equal(stan.stats().subscriptions, 2);
+      assert.equal(recorder.count('connection_lost'), 0);
+      assert.equal(recorder.count('error'), 0, 'who called subscribe() was told');
     });
 
     it('two at once, one wins', async () => {
