@@ -265,8 +265,8 @@ describe('subscribing', function () {
       server.proxy.clear();
       await Promise.all(many.map((_, i) => publish(1, 1, `${channel}.${i}`)));
       await until(
-        () => got.length === 80,
-        () => `${got.length} of 80`,
+        () => got.length === 50,
+        () => `${got.length} of 50`,
       );
       assert.equal(recorder.count('connection_lost'), 1);
     });
