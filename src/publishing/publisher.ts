@@ -511,8 +511,9 @@ export class Publisher {
 
   #settle(entry: Entry): void {
     this.#outbox.remove(entry);
-    // The session's callback may hold the entry for long.
+    // The session's callback may hold the entry for long, and an old one holds what is young until it is collected itself.
     entry.body = '';
+    entry.sending = undefined;
     if (entry.limits !== undefined) {
       this.#timeouts.remove(entry.limits);
       this.#aborts.remove(entry.limits);
