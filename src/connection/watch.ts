@@ -5,9 +5,9 @@
  *   calm ── an owed answer is overdue ──► suspect ── our own path answers ──► calm
  *                                           └── another path answers and ours does not ──► the session is lost
  *
- * A suspect session feeds no new publishes and asks the leader every 50 ms. It asks the attached server itself first:
- * no answer, and another path is tried at once (the *hedge*); an answer, and it is probably an election, in which a
- * thousand clients must not all dial: then the hedge waits for a second.
+ * A suspect session feeds no new publishes and asks the leader every 50 ms. Half-way to suspicion the attached server
+ * itself was asked: no answer, and another path is tried at once (the *hedge*); an answer, and it is probably an
+ * election, in which a thousand clients must not all dial: then the hedge waits for a second.
  */
 import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
@@ -55,9 +55,14 @@ export interface WatchOptions {
   now: () => number;
 }
 
+/** A question to the attached server itself. */
+interface ServerCheck {
+  askedAt: number;
+  answered: boolean;
+}
+
 interface Suspicion {
-  since: number;
-  serverAnswered: boolean;
+  server: ServerCheck;
   hedge: Reach | undefined;
   judgement: NodeJS.Timeout | undefined;
 }
@@ -69,6 +74,8 @@ export class Watch {
   readonly #asked = new Map<number, number>();
   #instant = 0;
   #suspicion: Suspicion | undefined;
+  /** Of the present silence of the leader. */
+  #serverCheck: ServerCheck | undefined;
   #timer: NodeJS.Timeout | undefined;
   #due = Infinity;
   #armedAt = 0;
@@ -112,7 +119,7 @@ export class Watch {
     if (this.#owed || this.#stopped) return;
     this.#owed = true;
     const now = this.#options.now();
-    this.#arm(now + this.#liveness.threshold(now));
+    this.#arm(now + this.#liveness.threshold(now) / 2);
   }
 
   /** Asks at once, unless a question is open. */
@@ -178,7 +185,11 @@ export class Watch {
         this.#afterPoll(() => this.#suspectIfStillOverdue());
         return;
       }
-      next = now + Math.max(5, threshold - silence);
+      // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
+      if (silence >= threshold / 2) this.#serverCheck ??= this.#checkServer(now);
+      else this.#serverCheck = undefined;
+      const turn = silence < threshold / 2 ? threshold / 2 : threshold;
+      next = now + Math.max(5, turn - silence);
       const oldest = workload.oldestInFlight();
       if (oldest !== undefined && workload.overtaken() && now - oldest > 2 * threshold) workload.probe();
     }
@@ -204,15 +215,20 @@ export class Watch {
     this.#options.log(
       `no sign of life from the leader for ${Math.round(this.#liveness.silence(owedSince, now))} ms: asking`,
     );
-    const suspicion: Suspicion = { since: now, serverAnswered: false, hedge: undefined, judgement: undefined };
+    const server = this.#serverCheck ?? this.#checkServer(now);
+    this.#serverCheck = undefined;
+    const suspicion: Suspicion = { server, hedge: undefined, judgement: undefined };
     this.#suspicion = suspicion;
     this.#options.workload.pause();
-    if (this.#stopped) return;
+    if (!this.#stopped) this.#tickSuspect(suspicion, now);
+  }
+
+  #checkServer(now: number): ServerCheck {
+    const check: ServerCheck = { askedAt: now, answered: false };
     this.#options.link.pingServer(() => {
-      suspicion.serverAnswered = true;
+      check.answered = true;
     });
-    this.#ask();
-    this.#arm(now + ASK_EVERY);
+    return check;
   }
 
   #tickSuspect(suspicion: Suspicion, now: number): void {
@@ -227,10 +243,11 @@ export class Watch {
     }
     let next = now + ASK_EVERY;
     if (!suspicion.hedge) {
-      const suspectFor = this.#liveness.silence(suspicion.since, now);
-      const patience = suspicion.serverAnswered ? ELECTION_PATIENCE : this.#liveness.margin(now);
-      if (suspectFor >= patience) this.#startHedge(suspicion);
-      else next = Math.min(next, now + patience - suspectFor);
+      const { askedAt, answered } = suspicion.server;
+      const waited = this.#liveness.silence(askedAt, now);
+      const patience = answered ? ELECTION_PATIENCE : this.#liveness.margin(now);
+      if (waited >= patience) this.#startHedge(suspicion);
+      else next = Math.min(next, now + patience - waited);
     }
     // On both paths at the same instants, so that their answers can be compared.
     this.#ask();
@@ -240,7 +257,7 @@ export class Watch {
 
   #startHedge(suspicion: Suspicion): void {
     this.#options.log(
-      suspicion.serverAnswered
+      suspicion.server.answered
         ? 'the attached server lives, but no leader answers'
         : 'the attached server is mute, too',
     );
@@ -334,6 +351,12 @@ export class Watch {
       this.#options.workload.resume(missed);
       this.#owed = false;
       this.owed();
+    } else if (this.#oldestOwed() === undefined) {
+      // An idle client wakes up as rarely as can be: not once more only to see that all is well.
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#due = Infinity;
+      this.#tickCalm(now);
     }
   }
 

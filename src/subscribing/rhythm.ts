@@ -22,8 +22,8 @@ export class Rhythm {
   #longest = 0;
   #asked = false;
 
-  /** A message came. */
-  heard(now: number): void {
+  /** A message came. @returns whether it completes a rhythm: from now on, until it is {@link over}, there is one */
+  heard(now: number): boolean {
     const gap = now - this.#last;
     this.#last = now;
     this.#asked = false;
@@ -31,11 +31,17 @@ export class Rhythm {
       this.#beats = 1;
       this.#mean = SLOWEST;
       this.#longest = 0;
-      return;
+      return false;
     }
     this.#beats++;
     this.#mean += (gap - this.#mean) / 8;
     this.#longest = gap > this.#longest ? gap : this.#longest * 0.98;
+    return this.#beats === BEATS;
+  }
+
+  /** The next message begins another one. */
+  over(now: number): boolean {
+    return now - this.#last > PAUSE;
   }
 
   /** When its silence becomes surprising; undefined while it has no rhythm, or has been asked about. */

@@ -24,6 +24,8 @@ export interface SubscriptionsOptions {
 
 export class Subscriptions {
   readonly #consumers = new Set<Consumer>();
+  /** Those whose silence may be surprising: a thousand idle subscriptions are not looked at each time. */
+  readonly #rhythmic = new Set<Consumer>();
   readonly #groups = new Map<string, GroupsKnowledge<Consumer>>();
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0 };
   readonly #owner: ConsumerOwner;
@@ -37,6 +39,7 @@ export class Subscriptions {
       clock: clock ?? (now === undefined ? systemClock : { ...systemClock, now }),
       counters: this.#counters,
       onError,
+      rhythmic: (consumer) => this.#rhythmic.add(consumer),
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
       drop: (request) => this.#drop(request),
@@ -105,7 +108,8 @@ export class Subscriptions {
   surprise(): number | undefined {
     let earliest: number | undefined;
     const now = this.#owner.clock.now();
-    for (const consumer of this.#consumers) {
+    for (const consumer of this.#rhythmic) {
+      if (consumer.pausing(now)) this.#rhythmic.delete(consumer);
       const at = consumer.surpriseAt;
       if (at === undefined) continue;
       if (at <= now) consumer.askedAbout();

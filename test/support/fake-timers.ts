@@ -41,6 +41,11 @@ export class FakeTimers {
     return this.#timers.size;
   }
 
+  /** When the next one is due; Infinity: none is armed. */
+  get nextAt(): number {
+    return Math.min(...[...this.#timers].map(({ at }) => at));
+  }
+
   /** Lets time pass without a timer firing: the event loop stands still. */
   stall(ms: number): void {
     this.#now += ms;

@@ -84,7 +84,12 @@ describe('watch', () => {
         oldestInFlight: () => oldest,
         overtaken: () => overtaken,
         probe: () => calls.push('probe'),
-        surprise: () => surprise,
+        // Past, it is told once more, as the subscriptions do.
+        surprise: () => {
+          const at = surprise;
+          if (at !== undefined && at <= timers.now) surprise = undefined;
+          return at;
+        },
         pause: () => calls.push('pause'),
         resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
       },
@@ -131,6 +136,7 @@ describe('watch', () => {
     await pass(5);
     assert.deepEqual(calls, ['pause']);
     assert.ok(watch.suspect);
+    // That one was asked before, so that now it is known whether it lives.
     assert.equal(link.serverPings, 1);
     const asked = link.asked.length;
     await pass(500);
@@ -175,6 +181,37 @@ describe('watch', () => {
     assert.ok((reach?.asked.length ?? 0) > 0);
     // At the same instants as on our own path.
     for (const instant of reach!.asked) assert.ok(link.asked.includes(instant));
+  });
+
+  it('by then has asked the attached server, and loses no time when that is mute, too', async () => {
+    link.answers = link.serverAnswers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(74);
+    assert.equal(link.serverPings, 0);
+    await pass(2);
+    assert.equal(link.serverPings, 1);
+    await pass(80);
+    assert.deepEqual(calls, ['pause', 'race']);
+  });
+
+  it('asks it anew in each silence', async () => {
+    for (let i = 1; i <= 3; i++) {
+      oldest = timers.now;
+      watch.owed();
+      await pass(80);
+      assert.equal(link.serverPings, i);
+      oldest = undefined;
+      watch.heard();
+      await pass(300);
+    }
+    assert.deepEqual(calls, []);
+  });
+
+  it('is not woken up by a question that was answered', async () => {
+    await pass(1010);
+    assert.equal(link.asked.length, 1);
+    assert.ok(timers.nextAt > timers.now + 900, 'the next timer is that of the next question');
   });
 
   it('has a second of patience when the attached server answers: it is probably an election', async () => {
