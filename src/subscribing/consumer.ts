@@ -58,6 +58,8 @@ export interface ConsumerOwner {
   readonly counters: Counters;
   /** A listener threw, or a subscription ended that nobody asked to end. */
   onError(error: Error): void;
+  /** Its messages come in a rhythm, so that its silence may be surprising. */
+  rhythmic(consumer: Consumer): void;
   /** It was made again. */
   remade(consumer: Consumer): void;
   /** It is over. */
@@ -174,6 +176,11 @@ export class Consumer {
 
   askedAbout(): void {
     this.#rhythm.asked();
+  }
+
+  /** Its silence has lasted so long that it says nothing any more. */
+  pausing(now: number): boolean {
+    return this.#ended || this.#rhythm.over(now);
   }
 
   // ── its lives at the server ─────────────────────────────────────────────────────────────────────────────────────
@@ -316,7 +323,7 @@ export class Consumer {
   /** For the placement: a message of the current server-side subscription. */
   received(raw: RawMessage): void {
     const now = this.#clock.now();
-    this.#rhythm.heard(now);
+    if (this.#rhythm.heard(now)) this.#owner.rhythmic(this);
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
     const redelivered = raw.isRedelivered();
@@ -330,6 +337,9 @@ export class Consumer {
           const unwanted = gap.from === 1 && this.options.startAt === 'first' && this.#knowledge.epoch === 0;
           if (!unwanted) this.#emit('gap', gap);
         }
+        break;
+      case 'leap':
+        void this.#fillIn(now);
         break;
       case 'held':
         if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
@@ -400,6 +410,31 @@ export class Consumer {
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
     return false;
+  }
+
+  /**
+   * The same for a queue group that has no members elsewhere. There a leap may be rightful (somebody joins in that very
+   * moment), but then its messages are handled twice, and otherwise not at all.
+   */
+  async #fillIn(now: number): Promise<void> {
+    const { session } = this.#placement;
+    const leap = this.#cursor.leapt;
+    if (session === undefined || leap === undefined) return;
+    const knowledge = this.#knowledge;
+    const { epoch } = knowledge;
+    const until = knowledge.sentUntil(leap, now);
+    let count = 0;
+    await fetchRange(session, this.channel, leap.from, leap.to, this.#clock, LOOK_AFTER, (message) => {
+      const current = this.#placement.session === session && knowledge.epoch === epoch;
+      if (!current || this.#ended || this.#draining || message.getTimestampRaw() > until) return false;
+      count += 1;
+      this.received(message);
+      return true;
+    });
+    if (count > 0) {
+      const range = `${count} messages from ${leap.from} to ${leap.to - 1}`;
+      this.#owner.log(`channel '${this.channel}': ${range} read past the queue group`);
+    }
   }
 
   /**

@@ -14,6 +14,8 @@ export type Verdict =
   | 'deliver'
   /** Hand it over; but first tell of the gaps. */
   | 'gap'
+  /** Hand it over; what was leapt over, see `leapt`, was probably on its way to us, and will not come by itself. */
+  | 'leap'
   /** It is processed already: acknowledge it, nothing else. */
   | 'done'
   /** It is the one the subscription was resumed at, come to show that the channel is still the same: acknowledge it. */
@@ -39,6 +41,14 @@ export interface Gap {
   to: number;
 }
 
+/** From, and up to but without. */
+export interface Leap {
+  from: number;
+  to: number;
+  /** The latest timestamp received before it. */
+  after: number;
+}
+
 export interface Cursor {
   receive(sequence: number, time: number, redelivered: boolean): Verdict;
   /** It is processed. False if it was before. */
@@ -54,6 +64,8 @@ export interface Cursor {
    * whether it was the first we asked for, which is more likely gone than lost.
    */
   readonly missing: Readonly<{ from: number; to: number; times: number; likelyGone: boolean }>;
+  /** After the verdict 'leap'. */
+  readonly leapt: Readonly<Leap> | undefined;
   /** The server has nothing below this sequence: what is missing there is missing for good. */
   goneBelow(sequence: number): void;
   /** After the verdict 'gap': what is missing for good. */
@@ -108,6 +120,7 @@ export class ContiguousCursor implements Cursor {
   /** Processed ones below the base. */
   readonly #below = new Runs();
   readonly missing = { from: 0, to: 0, times: 0, likelyGone: false };
+  readonly leapt = undefined;
   /** The life in which that was seen. */
   #missingIn = 0;
   #life = 0;
@@ -393,9 +406,13 @@ export class ContiguousCursor implements Cursor {
   }
 }
 
+/** So many messages in a row, and a queue group has no members elsewhere that get anything. */
+const ALONE = 100;
+
 /**
- * For members of a queue group: any sequence may be another member's, so none is ever missed, and what is done has to be
- * remembered, in a bounded window.
+ * For members of a queue group: any sequence may be another member's, so what is done has to be remembered, in a bounded
+ * window, and nothing is missed as a rule. But where all came to us, and the first thing that a new life at the server
+ * brings is a leap, then a leader has forgotten what the one before had sent to us.
  */
 export class SparseCursor implements Cursor {
   readonly #window: number;
@@ -405,6 +422,11 @@ export class SparseCursor implements Cursor {
   readonly #outstanding = new Runs();
   readonly #done = new Runs();
   readonly missing = { from: 0, to: 0, times: 0, likelyGone: false };
+  leapt: Leap | undefined;
+  /** How many messages came one after the other, up to the highest. */
+  #unbroken = 0;
+  /** Nothing above the highest has come since a server-side subscription was made. */
+  #fresh = false;
 
   /** @param window how many runs of processed sequences are remembered. */
   constructor(window = 65_536) {
@@ -412,14 +434,25 @@ export class SparseCursor implements Cursor {
   }
 
   receive(sequence: number, time: number): Verdict {
-    if (sequence > this.#highest) {
-      this.#outstanding.append(sequence, NaN, NaN);
-      this.#highest = sequence;
-      this.#highestTime = time;
-      if (time > this.#latest) this.#latest = time;
+    const before = this.#highest;
+    if (sequence <= before || !(sequence >= 1)) return this.#receiveOlder(sequence, time);
+    this.#outstanding.append(sequence, NaN, NaN);
+    this.#highest = sequence;
+    this.#highestTime = time;
+    const latest = this.#latest;
+    if (time > latest) this.#latest = time;
+    const fresh = this.#fresh;
+    this.#fresh = false;
+    if (sequence === before + 1 || before === 0) {
+      this.#unbroken++;
       return 'deliver';
     }
-    return this.#receiveOlder(sequence, time);
+    if (fresh && this.#unbroken >= ALONE) {
+      this.leapt = { from: before + 1, to: sequence, after: latest };
+      return 'leap';
+    }
+    this.#unbroken = 1;
+    return 'deliver';
   }
 
   #receiveOlder(sequence: number, time: number): Verdict {
@@ -447,7 +480,9 @@ export class SparseCursor implements Cursor {
     this.#outstanding.remove(sequence, NaN);
   }
 
-  begin(): void {}
+  begin(): void {
+    this.#fresh = true;
+  }
 
   takeGaps(): Gap[] {
     return [];
@@ -461,6 +496,7 @@ export class SparseCursor implements Cursor {
     this.#highest = 0;
     this.#highestTime = NaN;
     this.#latest = -Infinity;
+    this.#unbroken = 0;
     this.#outstanding.clear();
     this.#done.clear();
   }

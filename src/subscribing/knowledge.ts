@@ -4,7 +4,7 @@
  */
 import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
-import { ContiguousCursor, SparseCursor, type Cursor, type Position } from './cursor.js';
+import { ContiguousCursor, SparseCursor, type Cursor, type Leap, type Position } from './cursor.js';
 import type { ReceivedMessage } from './message.js';
 import { Receipts } from './receipts.js';
 import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
@@ -18,6 +18,9 @@ const WHOLE: Plan = { start: { at: 'first' }, at: { sequence: 1, time: NaN } };
 
 /** So many messages at most are fetched from before the first one received; more cannot be in flight to us. */
 const EXTENT = 100_000;
+
+/** The clocks of two leaders may be so far apart, ms. */
+const LEADERS_APART = 1000;
 
 /** So many failed messages of a queue group are remembered; they may have gone to other members. */
 const FAILED_LIMIT = 10_000;
@@ -79,6 +82,14 @@ export abstract class Knowledge<Member = unknown> {
 
   noteLost(now: number): void {
     this.aliveAt ??= now;
+  }
+
+  /**
+   * What was leapt over and stored up to this timestamp may have been sent to us, and be lost; what is later was sent to
+   * somebody else, or not at all.
+   */
+  sentUntil(_leap: Leap, _now: number): number {
+    return -Infinity;
   }
 
   /** Whether the beginning is unsure, and has to be looked at. Call it before `noteMade`. */
@@ -229,6 +240,9 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly #ackWait: number;
   readonly #receipts: Receipts;
   #firstReceipt = -Infinity;
+  #lastReceipt = -Infinity;
+  /** When the last session ended. */
+  #lostAt = -Infinity;
   /** A start by age was asked for, back to this time, and nothing has come since. */
   #since = Infinity;
 
@@ -241,7 +255,20 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   override noteReceived(sequence: number, now: number): void {
     if (this.#firstReceipt === -Infinity) this.#firstReceipt = now;
     this.#since = Infinity;
+    this.#lastReceipt = now;
     this.#receipts.note(sequence, now);
+  }
+
+  override noteLost(now: number): void {
+    super.noteLost(now);
+    this.#lostAt = now;
+  }
+
+  /** Counted from the last receipt by our clock, and from its timestamp by the server's. */
+  override sentUntil({ after }: Leap, now: number): number {
+    const inThisSession = this.#lastReceipt > this.#lostAt;
+    const since = (inThisSession ? now : this.#lostAt) - this.#lastReceipt;
+    return after + (since + LEADERS_APART) * 1e6;
   }
 
   override noteMade(plan: DatedPlan, now: number, took: number): void {

@@ -342,6 +342,40 @@ describe('sparse cursor', () => {
     assert.equal(cursor.receive(1, at(1)), 'deliver', 'forgotten: at least once');
   });
 
+  describe('tells of a leap', () => {
+    const upTo = (n: number): number[] => Array.from({ length: n }, (_, i) => i + 1);
+
+    it('where all came to us, and a new life at the server begins with one', () => {
+      const cursor = member(...upTo(150));
+      cursor.begin();
+      assert.equal(cursor.receive(154, at(154)), 'leap');
+      assert.deepEqual(cursor.leapt, { from: 151, to: 154, after: at(150) });
+      // What is read past the group is taken like any other.
+      assert.equal(cursor.receive(151, at(151)), 'deliver');
+      assert.equal(cursor.receive(151, at(151)), 'held');
+    });
+
+    it('but not in the middle of a life: that message went to somebody who has just joined', () => {
+      const cursor = member(...upTo(150));
+      cursor.begin();
+      assert.equal(cursor.receive(151, at(151)), 'deliver');
+      assert.equal(cursor.receive(153, at(153)), 'deliver');
+    });
+
+    it('nor where others have had their share', () => {
+      const cursor = member(...upTo(150).map((n) => (n <= 100 ? n : n + 1)));
+      cursor.begin();
+      assert.equal(cursor.receive(160, at(160)), 'deliver');
+    });
+
+    it('nor of a new channel', () => {
+      const cursor = member(...upTo(150));
+      cursor.reset();
+      cursor.begin();
+      assert.equal(cursor.receive(160, at(160)), 'deliver');
+    });
+  });
+
   it('sees that the channel started over', () => {
     assert.equal(member(3, 10).receive(3, at(11)), 'reset');
     assert.equal(member(3, 10).receive(10, at(9)), 'reset');

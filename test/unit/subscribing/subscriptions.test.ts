@@ -1092,6 +1092,68 @@ describe('subscriptions', () => {
       assert.deepEqual(seen, [2, 3]);
     });
 
+    describe('that has no others', () => {
+      /** All of what there is came to us; then the session dies, and the next leader leaps over what it had sent. */
+      async function forgetful(durableName?: string): Promise<{ client: Client; seen: number[] }> {
+        const client = await connected();
+        const seen: number[] = [];
+        await client.subscribe((message) => void seen.push(message.sequence), {
+          queueGroup: 'q',
+          startAt: 'first',
+          ...(durableName !== undefined && { durableName }),
+        });
+        for (let i = 0; i < 150; i++) client.server.publish('x');
+        await client.clock.advance(100);
+        assert.equal(seen.length, 150);
+        return { client, seen };
+      }
+      /** Three more are sent, and lost on their way; and the next leader does not know of them. */
+      async function forget(client: Client): Promise<void> {
+        client.session.loseMessages = 3;
+        await client.publish('a', 'b', 'c');
+        for (const { progress } of client.server.subs) progress.pending.clear();
+      }
+
+      it('get what a leader has forgotten that the one before had sent, past the group', async () => {
+        const { client, seen } = await forgetful('d');
+        await forget(client);
+        client.kill();
+        await client.connect();
+        await client.publish('y');
+        await client.clock.advance(3000);
+        assert.deepEqual(
+          seen.slice(150).sort((a, b) => a - b),
+          [151, 152, 153, 154],
+        );
+      });
+
+      it('without a loss as well', async () => {
+        const { client, seen } = await forgetful();
+        await forget(client);
+        client.subscriptions.remake();
+        await client.clock.advance(100);
+        await client.publish('y');
+        await client.clock.advance(3000);
+        assert.deepEqual(
+          seen.slice(150).sort((a, b) => a - b),
+          [151, 152, 153, 154],
+        );
+      });
+
+      it('but leave alone what somebody else had while we were away', async () => {
+        const { client, seen } = await forgetful('d');
+        client.kill();
+        await client.clock.advance(10_000);
+        for (let i = 0; i < 50; i++) client.server.publish("another's");
+        for (const group of client.server.groups.values()) group.lastSent = 200;
+        await client.clock.advance(60_000);
+        await client.connect();
+        await client.publish('y');
+        await client.clock.advance(3000);
+        assert.deepEqual(seen.slice(150), [201]);
+      });
+    });
+
     it('leave together when the channel started over', async () => {
       const client = await connected();
       for (let i = 0; i < 100; i++) client.server.publish('before');
