@@ -186,13 +186,12 @@ export class Watch {
         return;
       }
       // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
-      if (silence >= threshold / 2) this.#serverCheck ??= this.#checkServer(now);
-      else this.#serverCheck = undefined;
-      const turn = silence < threshold / 2 ? threshold / 2 : threshold;
-      next = now + Math.max(5, turn - silence);
+      const halfWay = silence >= threshold / 2;
+      this.#serverCheck = halfWay ? (this.#serverCheck ?? this.#checkServer(now)) : undefined;
+      next = now + Math.max(5, (halfWay ? threshold : threshold / 2) - silence);
       const oldest = workload.oldestInFlight();
       if (oldest !== undefined && workload.overtaken() && now - oldest > 2 * threshold) workload.probe();
-    }
+    } else this.#serverCheck = undefined;
 
     if (this.#asked.size === 0) {
       const pingAt = this.#liveness.lastHeard + pings.interval;
