@@ -2,6 +2,7 @@
  * *Take over, then register*: makes a STAN connection on a link whose other end knows a leader.
  */
 import { ClientIdConflictError, describe, toError } from '../errors.js';
+import type { Claims } from './claims.js';
 import type { Found } from './reach.js';
 import { connectStan, type StanConnection } from './wire.js';
 
@@ -20,6 +21,9 @@ export interface RegisterOptions {
   connectTimeout: number;
   /** Of the session that died. */
   previous: Registration | undefined;
+  /** Those of this client. */
+  claims: Claims;
+  now: () => number;
 }
 
 /** The largest delay of a Node timer, in ms: 24 days. The publisher has the deadlines; the wrapped client's must never fire. */
@@ -53,8 +57,9 @@ export async function register(found: Found, options: RegisterOptions, signal: A
 
 function handshake(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
   const { link } = found;
-  const { clusterId, clientId, pings, connectTimeout } = options;
+  const { clusterId, clientId, pings, connectTimeout, claims, now } = options;
   return new Promise<StanConnection>((resolve, reject) => {
+    const answered = claims.made(now());
     const stan = connectStan(clusterId, clientId, {
       nc: link.nats,
       connectTimeout,
@@ -80,6 +85,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     link.onDeath = fail;
     stan.on('connect', () => {
       settle();
+      answered();
       // The watch pings, so that every pong is seen as evidence; a second, blind pinger would only double the traffic.
       clearTimeout(stan.pingTimer);
       delete stan.pingTimer;
@@ -89,14 +95,24 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     });
     stan.on('error', (error: unknown) => {
       const text = describe(error);
-      if (/already registered/i.test(text)) fail(new ClientIdConflictError(clientId, { cause: error }));
-      else if (/connect request timeout/i.test(text)) {
+      if (/already registered/i.test(text)) {
+        answered();
+        const busy = `${link.address.url}: the cluster still works on an earlier connect request of this client`;
+        fail(
+          claims.mayBeOurs(now())
+            ? new Error(busy, { cause: error })
+            : new ClientIdConflictError(clientId, { cause: error }),
+        );
+      } else if (/connect request timeout/i.test(text)) {
         fail(
           new Error(`${link.address.url}: no answer to the connect request within ${connectTimeout} ms`, {
             cause: error,
           }),
         );
-      } else fail(new Error(`${link.address.url}: the cluster refused the connection: ${text}`, { cause: error }));
+      } else {
+        answered();
+        fail(new Error(`${link.address.url}: the cluster refused the connection: ${text}`, { cause: error }));
+      }
     });
     stan.on('connection_lost', (error: unknown) => fail(toError(error)));
   });

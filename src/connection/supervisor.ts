@@ -15,6 +15,7 @@ import {
 import type { ResolvedConnectOptions, ResolvedRetryOptions } from '../options.js';
 import { dialCredentials, natsAuth, type DialCredentials } from './auth.js';
 import { retryDelay } from './backoff.js';
+import { Claims } from './claims.js';
 import { Link } from './link.js';
 import type { Session } from './protocol.js';
 import { Reach } from './reach.js';
@@ -57,6 +58,7 @@ export class Supervisor {
   readonly #states: StateMachine;
   readonly #stop = new AbortController();
   readonly #now: () => number;
+  readonly #claims = new Claims();
   /** In the order in which they are dialled: one whose session was lost goes to the end. */
   #servers: ServerAddress[];
   #session: StanSession | undefined;
@@ -196,15 +198,18 @@ export class Supervisor {
           reach.cancel(true);
           reach = undefined;
           const { clusterId, clientId, pings, connectTimeout } = this.#options;
-          const stan = await register(found, { clusterId, clientId, pings, connectTimeout, previous }, signal).catch(
-            (error: unknown) => {
-              if (error instanceof ClientIdConflictError) {
-                if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
-                this.#events.conflict(error);
-              }
-              return hopeless(error);
-            },
-          );
+          const claims = this.#claims;
+          const stan = await register(
+            found,
+            { clusterId, clientId, pings, connectTimeout, previous, claims, now: this.#now },
+            signal,
+          ).catch((error: unknown) => {
+            if (error instanceof ClientIdConflictError) {
+              if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
+              this.#events.conflict(error);
+            }
+            return hopeless(error);
+          });
           session = new StanSession(found.link, stan, {
             ordinal: ++this.#sessions,
             clusterId,
