@@ -30,7 +30,7 @@ export interface Loss {
 
 export interface SessionOptions extends Omit<
   WatchOptions,
-  'connectionId' | 'link' | 'oldestRequest' | 'lose' | 'hedge' | 'clusterId'
+  'connectionId' | 'link' | 'oldestRequest' | 'onMissed' | 'lose' | 'hedge' | 'clusterId'
 > {
   ordinal: number;
   clusterId: string;
@@ -50,6 +50,9 @@ interface Request {
   deny: (error: PermissionError) => void;
 }
 
+/** How long a request is waited for that was probably lost, ms, from when that is known. A leader takes a few. */
+const PROBABLY_LOST = 500;
+
 export class StanSession implements Session {
   readonly ordinal: number;
   readonly server: string;
@@ -68,6 +71,8 @@ export class StanSession implements Session {
   readonly #requests = new Map<object, Request>();
   /** When the oldest of them was answered last. */
   #answeredAt = -Infinity;
+  /** When it was noticed last that some of what we sent had been lost on its way to the leader. */
+  #missedAt = -Infinity;
   #requestTimer: NodeJS.Timeout | undefined;
   /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
   readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
@@ -117,6 +122,11 @@ export class StanSession implements Session {
       oldestRequest: () => {
         const first = this.#requests.values().next();
         return first.done ? undefined : first.value.at;
+      },
+      onMissed: () => {
+        this.#missedAt = options.now();
+        clearTimeout(this.#requestTimer);
+        this.#awaitAnswers();
       },
       hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
       lose: (reason, message, successor) => this.#lose(reason, message, successor),
@@ -265,6 +275,7 @@ export class StanSession implements Session {
   /**
    * The server answers one request after the other. So the time for an answer counts from the answer before: thousands of
    * subscriptions, or a slow disk, may take long in all, and as long as they come there is no reason to begin anew.
+   * One that was sent before something else was lost on the same way is probably lost with it: it gets less.
    */
   #awaitAnswers(): void {
     this.#requestTimer = undefined;
@@ -272,14 +283,19 @@ export class StanSession implements Session {
     if (!this.#alive || oldest.done) return;
     const { connectTimeout, now } = this.#options;
     const { at, kind, channel } = oldest.value;
-    const left = Math.max(at, this.#answeredAt) + connectTimeout - now();
+    const sooner = at < this.#missedAt ? Math.max(PROBABLY_LOST, 4 * this.#watch.threshold) : Infinity;
+    const time = Math.min(connectTimeout, sooner);
+    const left = Math.max(at, this.#answeredAt, time === sooner ? this.#missedAt : -Infinity) + time - now();
     if (left > 0) {
       this.#requestTimer = setTimeout(() => this.#judgeAnswers(), left);
       return;
     }
     const what = { sub: 'subscribe', unsub: 'unsubscribe', subclose: 'subscription close' }[kind];
     // The server may have done it all the same: a ghost subscription goes away with the session only.
-    this.lose('request_timeout', `no answer to the ${what} request for '${channel}' within ${connectTimeout} ms`);
+    this.lose(
+      'request_timeout',
+      `no answer to the ${what} request for '${channel}' within ${Math.round(now() - at)} ms`,
+    );
   }
 
   /** Lets the event loop take in what has already arrived before it is judged by its absence. */

@@ -47,6 +47,8 @@ export interface WatchOptions {
   oldestRequest: () => number | undefined;
   /** A race for the leader on other connections, not yet begun. */
   hedge: (onAccepted: () => void) => Reach;
+  /** The leader answered, but not everything that was asked: requests may be lost, too. */
+  onMissed: () => void;
   /** Runs the rounds of a race until it is won or cancelled. */
   race: (reach: Reach) => void;
   /** Ends the session. The successor is a race that is under way, or won. */
@@ -348,6 +350,7 @@ export class Watch {
       this.#asked.clear();
       this.#options.log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
       this.#options.workload.resume(missed);
+      if (missed) this.#options.onMissed();
       this.#owed = false;
       this.owed();
     } else if (this.#oldestOwed() === undefined) {

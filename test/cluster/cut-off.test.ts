@@ -84,6 +84,24 @@ describe('the way to the cluster', function () {
     assert.ok(Math.min(...downtimes) < 250, `downtimes: ${downtimes.map(Math.round).join()} ms`);
   });
 
+  it('leads to a leader that freezes with a request in its hands: that is asked again, long before its time', async () => {
+    const leader = await cluster.leader();
+    const follower = cluster.nodes.find((node) => node !== leader)!;
+    const client = await ResilientStan.connect([follower.url], {
+      clientId: `asks-${randomUUID().slice(0, 8)}`,
+      connectTimeout: 90_000,
+    });
+    try {
+      await leader.pause();
+      const subscription = await client.subscribe('asked', () => {});
+      assert.equal(client.stats().subscriptions, 1);
+      await subscription.close();
+    } finally {
+      await leader.resume();
+      await client.close();
+    }
+  }).timeout(30_000);
+
   it('idle, and mute: noticed by the pings', async () => {
     const client = await ResilientStan.connect(cluster.urls, { clientId: `idle-${randomUUID().slice(0, 8)}` });
     try {

@@ -94,6 +94,7 @@ describe('watch', () => {
         resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
       },
       oldestRequest: () => undefined,
+      onMissed: () => {},
       hedge: () => {
         reach = new ScriptedReach();
         return reach as unknown as Reach;
