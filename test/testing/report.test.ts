@@ -324,6 +324,18 @@ describe('testing: report', () => {
       assert.equal(Number(band), (1080 - 116 - 14) / 10);
     });
 
+    it('explains all its signs within its own width', () => {
+      const faults = (['kill', 'pause', 'slow', 'client-kill'] as const).map((kind) => fault({ kind }));
+      const marks = (['loss', 'reconnect', 'killed', 'gap'] as const).map(
+        (kind): ReportMark => ({ at: 1, process: 'publisher-1', kind }),
+      );
+      const svg = renderTimeline(report({ faults, marks }));
+      for (const words of ['connection lost', 'gap, reset, error or death', 'client killed']) {
+        const [, x] = new RegExp(`<text x="([\\d.]+)"[^>]*>${words}<`).exec(svg) ?? [];
+        assert.ok(x !== undefined && Number(x) + 6 * words.length < 1080, `'${words}' at ${x}`);
+      }
+    });
+
     it('numbers the faults when there are too many to name', () => {
       const faults = Array.from({ length: 200 }, (_, i) =>
         fault({ label: 'rolling-restart', at: i * 90, until: i * 90 + 80 }),

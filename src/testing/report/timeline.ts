@@ -68,7 +68,8 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
     y += height + GAP;
   }
   const bottom = y - GAP + 6;
-  const height = bottom + 44;
+  const { height: legendHeight, markup: signs } = legend(frame);
+  const height = bottom + 24 + legendHeight;
   const margin = standalone ? MARGIN : 0;
   const whole = { width: width + 2 * margin, height };
   const background = standalone ? element('rect', { x: -margin, ...whole, style: 'fill: var(--surface)' }) : '';
@@ -91,7 +92,7 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
       axis(frame, top, bottom) +
       ending(frame, top, bottom) +
       markup +
-      legend(frame, bottom + 34),
+      element('g', { transform: `translate(0 ${number(bottom + 34)})` }, signs),
   );
 }
 
@@ -154,7 +155,8 @@ function ending({ data, x, right }: Frame, top: number, bottom: number): string 
   );
 }
 
-function legend({ data, left }: Frame, y: number): string {
+/** In as many lines as it takes. */
+function legend({ data, left, right }: Frame): Panel {
   const entries: [string, string][] = [
     [element('path', { d: triangle(0, 0, 'down'), class: 'loss' }), 'connection lost'],
     [element('path', { d: triangle(0, 0, 'up'), class: 'reconnect' }), 'reconnected'],
@@ -173,13 +175,20 @@ function legend({ data, left }: Frame, y: number): string {
       words[family],
     ]);
   }
+  const line = 20;
   let x = left + 6;
+  let y = 0;
   let markup = '';
   for (const [symbol, words] of entries) {
+    const width = 10 + words.length * CHARACTER;
+    if (x + width > right) {
+      x = left + 6;
+      y += line;
+    }
     markup += element('g', { transform: `translate(${number(x)} ${y - 4})` }, symbol) + text(x + 10, y, words);
-    x += 34 + words.length * CHARACTER;
+    x += width + 24;
   }
-  return markup;
+  return { height: y + line, markup };
 }
 
 function faultPanel({ data, x, right }: Frame): Panel {
