@@ -326,9 +326,11 @@ describe('testing: report', () => {
 
     it('explains all its signs within its own width', () => {
       const faults = (['kill', 'pause', 'slow', 'client-kill'] as const).map((kind) => fault({ kind }));
-      const marks = (['loss', 'reconnect', 'killed', 'gap'] as const).map(
-        (kind): ReportMark => ({ at: 1, process: 'publisher-1', kind }),
-      );
+      const marks = (['loss', 'reconnect', 'killed', 'gap'] as const).map((kind): ReportMark => ({
+        at: 1,
+        process: 'publisher-1',
+        kind,
+      }));
       const svg = renderTimeline(report({ faults, marks }));
       for (const words of ['connection lost', 'gap, reset, error or death', 'client killed']) {
         const [, x] = new RegExp(`<text x="([\\d.]+)"[^>]*>${words}<`).exec(svg) ?? [];
