@@ -112,7 +112,7 @@ describe('no flapping', function () {
 
   it('a way of 500 ms in each direction, with jitter, and the default Raft timings', async () => {
     await using cluster = await StanCluster.start({ nodes: 3, proxied: true, raft: 'default' });
-    for (const node of cluster.nodes) node.proxy!.add({ type: 'latency', latency: 500, jitter: 100 });
+    for (const node of cluster.nodes) node.proxy.add({ type: 'latency', latency: 500, jitter: 100 });
     const { start, finish } = await flow(cluster.urls);
     start(2, 20);
     await sleep(6000);
