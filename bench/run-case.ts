@@ -43,6 +43,8 @@ const STORED = 50_000;
 const STORED_BYTES = 128 * 1024 * 1024;
 
 const SECOND = 1000;
+/** ms. */
+const IDLE = { before: 10_000, measured: 20_000 };
 const PAYLOAD_BYTES_OF_A_PREFILL = 64 * 1024 * 1024;
 
 export async function runCase(
@@ -191,10 +193,12 @@ class CaseRun {
           (await this.#contestants[name].ask({ do: 'subscribe', channels })).ms ?? NaN;
       }
       this.#progress('idle');
-      // At the same time: they do nothing, so they cannot be in each other's way.
-      const idle = await Promise.all(BOTH.map((name) => this.#contestants[name].ask({ do: 'idle', ms: 5000 })));
+      // At the same time: they do nothing, so they cannot be in each other's way. First what subscribing has left behind.
+      const idle = (ms: number) => Promise.all(BOTH.map((name) => this.#contestants[name].ask({ do: 'idle', ms })));
+      await idle(IDLE.before);
+      const idled = await idle(IDLE.measured);
       BOTH.forEach((name, i) => {
-        more[`${name}: idle CPU, µs per second`] = usage(idle[i]!).cpu / 5;
+        more[`${name}: idle CPU, µs per second`] = (usage(idled[i]!).cpu / IDLE.measured) * SECOND;
       });
       const load = (messages: number) => ({ channels, count: messages, window: 256, strict: false });
       const both = async (messages: number): Promise<[Usage, Usage]> => {

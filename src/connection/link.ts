@@ -63,7 +63,10 @@ export class Link {
   #dead = false;
   #death: Error | undefined;
   #inbox: string | undefined;
+  /** The subscription to the answers. */
   #questions: number | undefined;
+  /** The frame of a question about a connection ID, but for its number. */
+  #question: { of: Uint8Array; head: string; tail: string } | undefined;
 
   private constructor(address: ServerAddress, nats: NatsConnection) {
     this.address = address;
@@ -147,7 +150,14 @@ export class Link {
         this.onAnswer?.({ instant: Number(subject.slice(prefix)), registered });
       });
     }
-    this.nats.publish(pingSubject(clusterId), encodePing(connectionId), `${this.#inbox}.${instant}`);
+    if (this.#question?.of !== connectionId) {
+      const ping = encodePing(connectionId).toString('latin1');
+      const head = `PUB ${pingSubject(clusterId)} ${this.#inbox}.`;
+      this.#question = { of: connectionId, head, tail: ` ${ping.length}\r\n${ping}\r\n` };
+    }
+    // All that an idle client does, so it is made once.
+    const { head, tail } = this.#question;
+    this.nats.sendCommand(Buffer.from(`${head}${instant}${tail}`, 'latin1'));
   }
 
   /**
@@ -157,6 +167,7 @@ export class Link {
   forgetQuestions(): void {
     if (this.#questions !== undefined && !this.#dead) this.nats.unsubscribe(this.#questions);
     this.#questions = undefined;
+    this.#question = undefined;
     this.#inbox = undefined;
   }
 
