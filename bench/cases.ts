@@ -9,6 +9,8 @@ interface Case {
   /** Bytes of a payload. */
   size: number;
   payload: Payload;
+  /** What goes on meanwhile. */
+  disturbance?: Disturbance | undefined;
 }
 
 export interface PublishCase extends Case {
@@ -37,15 +39,26 @@ export interface SubscriptionsCase extends Case {
 
 export type BenchCase = PublishCase | DeliverCase | BacklogCase | SubscriptionsCase;
 
+/** What must not be taken for the death of the server, and must not cost throughput. */
+export type Disturbance = 'long way' | 'pauses' | 'busy CPUs';
+
+const DISTURBANCES: Record<Disturbance, string> = {
+  'long way': '500 ± 100 ms each way',
+  pauses: 'paused for 100 ms each second',
+  'busy CPUs': 'CPUs starved by four busy loops',
+};
+
 const SERVERS: Record<ServerKind, string> = { memory: 'memory', file: 'file', cluster: 'three nodes' };
 
 const bytes = (size: number): string => (size < 1024 ? `${size} B` : `${size / 1024} KiB`);
 
 function publish(window: number, over: Partial<PublishCase> = {}): PublishCase {
-  const { size = 128, server = 'memory', payload = 'bytes', strict = false, channels = 1 } = over;
+  const { size = 128, server = 'memory', payload = 'bytes', strict = false, channels = 1, disturbance } = over;
   const how = strict ? `strict, ${channels} channel${channels === 1 ? '' : 's'}` : `window ${window}`;
-  const name = `publish, ${how}, ${bytes(size)}${payload === 'string' ? ' string' : ''}, ${SERVERS[server]}`;
-  return { kind: 'publish', name, window, size, server, payload, strict, channels };
+  const name = `publish, ${how}, ${bytes(size)}${payload === 'string' ? ' string' : ''}, ${
+    disturbance === undefined ? SERVERS[server] : DISTURBANCES[disturbance]
+  }`;
+  return { kind: 'publish', name, window, size, server, payload, strict, channels, disturbance };
 }
 
 function deliver(maxInFlight: number, over: Partial<DeliverCase> = {}): DeliverCase {
@@ -87,6 +100,9 @@ export const CASES: readonly BenchCase[] = [
   publish(1, { server: 'cluster' }),
   publish(256, { server: 'cluster' }),
   deliver(64, { server: 'cluster' }),
+  publish(256, { disturbance: 'long way' }),
+  publish(256, { disturbance: 'pauses' }),
+  publish(256, { disturbance: 'busy CPUs' }),
   backlog('bytes'),
   backlog('string'),
   subscriptions(1),

@@ -1,6 +1,7 @@
 import { StanCluster } from '../src/testing/index.js';
 import type { BacklogCase, BenchCase, DeliverCase, PublishCase, ServerKind, SubscriptionsCase } from './cases.js';
 import { Contestant } from './contestant.js';
+import { disturb } from './disturb.js';
 import type { Answer, Usage } from './protocol.js';
 import { median, pairedRatio, spread, type Ratio } from './statistics.js';
 
@@ -45,6 +46,8 @@ const STORED_BYTES = 128 * 1024 * 1024;
 const SECOND = 1000;
 /** ms. */
 const IDLE = { before: 10_000, measured: 20_000 };
+/** Of a round in which something goes on once a second. */
+const DISTURBED_SECONDS = 2;
 const PAYLOAD_BYTES_OF_A_PREFILL = 64 * 1024 * 1024;
 
 export async function runCase(
@@ -52,7 +55,9 @@ export async function runCase(
   effort: Effort,
   progress: (what: string) => void,
 ): Promise<CaseResult> {
-  await using cluster = await boot(benchCase.server, benchCase.kind === 'subscriptions');
+  const { disturbance } = benchCase;
+  await using cluster = await boot(benchCase.server, throughProxies(benchCase));
+  await using _ = disturbance === undefined ? undefined : disturb(cluster, disturbance);
   const flags = effort.profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${effort.profiles}`];
   const contestants = { raw: new Contestant('raw', flags), resilient: new Contestant('resilient', flags) };
   try {
@@ -69,6 +74,10 @@ function boot(server: ServerKind, proxied: boolean): Promise<StanCluster> {
     : StanCluster.start({ mode: 'single', store: server, config, proxied });
 }
 
+function throughProxies({ kind, disturbance }: BenchCase): boolean {
+  return kind === 'subscriptions' || disturbance === 'long way';
+}
+
 type Contestants = { readonly raw: Contestant; readonly resilient: Contestant };
 const BOTH = ['raw', 'resilient'] as const;
 
@@ -76,7 +85,7 @@ class CaseRun {
   readonly #case: BenchCase;
   readonly #cluster: StanCluster;
   readonly #contestants: Contestants;
-  readonly #effort: Effort;
+  #effort: Effort;
   readonly #progress: (what: string) => void;
 
   constructor(
@@ -112,6 +121,8 @@ class CaseRun {
     const channels = Array.from({ length: benchCase.channels }, (_, i) => `bench.${i}`);
     // Whoever publishes strictly gives the client more than one message at a time, or could do without it.
     const given = strict ? 8 * channels.length : window;
+    const { disturbance } = benchCase;
+    if (disturbance !== undefined) this.#effort = { ...this.#effort, seconds: DISTURBED_SECONDS };
     await this.#connect(strict ? channels.length : window, strict ? 'strict' : 'pipelined');
     const round = async (contestant: Contestant, count: number): Promise<Answer> =>
       contestant.ask({ do: 'publish', size, payload, load: { channels, count, window: given, strict } });
@@ -238,7 +249,7 @@ class CaseRun {
   }
 
   async #connect(window: number, ordering: 'pipelined' | 'strict' = 'pipelined'): Promise<void> {
-    const proxied = this.#case.kind === 'subscriptions';
+    const proxied = throughProxies(this.#case);
     for (const name of BOTH) {
       await this.#contestants[name].ask({ do: 'connect', load: this.#load(name, window, ordering, proxied) });
     }
