@@ -1,15 +1,24 @@
 /**
- * Whose client ID is it that is "already registered"? The server says so of another live client; but also while it still
- * works on an earlier connect request for the same ID, which may be one of ours whose answer never came: it was lost in a
- * change of leaders, or the leader hangs in one. Such a one may even be granted after a later one, which it replaces. Pure.
+ * "clientID already registered": whose is it? Mostly another live client's. But the server says the same while it still
+ * works on an earlier connect request for that ID, which may be one of ours whose answer never came. And for a while after
+ * a change of leaders two may answer, because one that hangs in its shutdown still does, by what it knew. So who has held
+ * the ID believes a refusal only when it lasts. Pure.
  */
 
 /** For so long a request without an answer may occupy the server, ms. Its check of a predecessor takes half a second. */
 const OCCUPIED = 10_000;
+/** So long a refusal has to last, ms, for who has held the ID. */
+const LASTING = 5000;
+/** Longer apart, ms, refusals have nothing to do with each other. */
+const APART = 3000;
 
 export class Claims {
   /** When the requests were sent that have not been answered. */
   readonly #open = new Set<{ readonly at: number }>();
+  #held = false;
+  /** When the present refusals began, and when the last one was. */
+  #refusedSince = -Infinity;
+  #refusedAt = -Infinity;
 
   /** A connect request is sent. @returns to be called at its answer, whatever that is */
   made(now: number): () => void {
@@ -18,9 +27,18 @@ export class Claims {
     return () => this.#open.delete(claim);
   }
 
-  /** A refusal may be due to an earlier request of ours, so it says nothing of another client. */
-  mayBeOurs(now: number): boolean {
+  /** The ID is ours. An earlier request may still be granted after this one, and replace it. */
+  granted(): void {
+    this.#held = true;
+    this.#refusedAt = -Infinity;
+  }
+
+  /** @returns whether another client has it, as far as can be known */
+  refused(now: number): boolean {
+    if (now - this.#refusedAt > APART) this.#refusedSince = now;
+    this.#refusedAt = now;
     for (const claim of this.#open) if (now - claim.at > OCCUPIED) this.#open.delete(claim);
-    return this.#open.size > 0;
+    if (this.#open.size > 0) return false;
+    return !this.#held || now - this.#refusedSince >= LASTING;
   }
 }

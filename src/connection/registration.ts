@@ -86,6 +86,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     stan.on('connect', () => {
       settle();
       answered();
+      claims.granted();
       // The watch pings, so that every pong is seen as evidence; a second, blind pinger would only double the traffic.
       clearTimeout(stan.pingTimer);
       delete stan.pingTimer;
@@ -97,11 +98,13 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       const text = describe(error);
       if (/already registered/i.test(text)) {
         answered();
-        const busy = `${link.address.url}: the cluster still works on an earlier connect request of this client`;
+        const unsure =
+          `${link.address.url}: the cluster says that the client ID is registered, which may still be by an earlier ` +
+          'connection of this client';
         fail(
-          claims.mayBeOurs(now())
-            ? new Error(busy, { cause: error })
-            : new ClientIdConflictError(clientId, { cause: error }),
+          claims.refused(now())
+            ? new ClientIdConflictError(clientId, { cause: error })
+            : new Error(unsure, { cause: error }),
         );
       } else if (/connect request timeout/i.test(text)) {
         fail(
