@@ -322,7 +322,7 @@ describe('subscribing', function () {
     await exactly(got, [1]);
     const { reason, error } = recorder.of('connection_lost')[0]!;
     assert.equal(reason, 'request_timeout');
-    assert.match(error.message, new RegExp(`no answer to the subscribe request for '${channel}' within 30\d ms`));
+    assert.match(error.message, new RegExp(`no answer to the subscribe request for '${channel}' within \\d+ ms`));
   });
 
   describe('during an outage', () => {
