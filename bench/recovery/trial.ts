@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { StanCluster, StanNode } from '../../src/testing/index.js';
+import { waitFor, type StanCluster, type StanNode } from '../../src/testing/index.js';
 import type { Worker } from '../worker-process.js';
 import type { Fault } from './faults.js';
 import { now, type PairAnswer, type PairCommand, type PairRecord } from './protocol.js';
@@ -60,7 +60,9 @@ export async function trial(fault: Fault, cluster: StanCluster, pairs: readonly 
     await pair.ask({ do: 'start', options });
   }
   if (fault.idle) for (const pair of pairs) await pair.ask({ do: 'publish' });
-  await sleep(BEFORE);
+  await replicated(cluster, leader, `recovery.${run}.0`);
+  // An idle client is met anywhere between two of its pings.
+  await sleep(fault.idle ? BEFORE * (1 + Math.random()) : BEFORE);
 
   const struckAt = now();
   const striking = fault.strike(cluster, leader, attached ?? leader);
@@ -73,7 +75,7 @@ export async function trial(fault: Fault, cluster: StanCluster, pairs: readonly 
   const outcomes = new Map<PairProcess, Outcome>();
   for (const pair of pairs) {
     const { record } = await pair.ask({ do: 'record' });
-    if (record) outcomes.set(pair, outcome(record, struckAt, readyAt, endedAt));
+    if (record) outcomes.set(pair, outcome(record, struckAt, readyAt, fault.idle ? undefined : endedAt));
   }
   const offset = now() - performance.now();
   const elections = cluster.nodes.filter((node) => node.servingSince + offset > struckAt).length;
@@ -82,11 +84,29 @@ export async function trial(fault: Fault, cluster: StanCluster, pairs: readonly 
   return { void: elections !== (fault.electing ? 1 : 0), readyAfter: readyAt - struckAt, outcomes };
 }
 
+/**
+ * Every node gets what is published. One that was down for long is a member again before that: the leader tries it again
+ * with growing pauses, of seconds in the end. Without it, the next node that dies takes the quorum with it.
+ */
+async function replicated(cluster: StanCluster, leader: StanNode, channel: string): Promise<void> {
+  const last = async (node: StanNode): Promise<number> => (await node.monitor.channelz(channel))?.last_seq ?? 0;
+  await waitFor(
+    async () => {
+      const stored = await last(leader);
+      if (stored === 0) return undefined;
+      const others = await Promise.all(cluster.nodes.map(last));
+      return others.every((each) => each >= stored) || undefined;
+    },
+    { timeout: 60_000, what: () => 'not every node gets what is published' },
+  );
+}
+
 function urlsFrom(cluster: StanCluster, first: StanNode): string[] {
   return [first, ...cluster.nodes.filter((node) => node !== first)].map(({ url }) => url);
 }
 
-function outcome(record: PairRecord, struckAt: number, readyAt: number, endedAt: number): Outcome {
+/** @param endedAt when silence after the last one ends; undefined: no more was to come, so it is none */
+function outcome(record: PairRecord, struckAt: number, readyAt: number, endedAt: number | undefined): Outcome {
   const { acks, deliveries } = record;
   return {
     ackAfterFault: next(acks, struckAt) - struckAt,
@@ -109,10 +129,11 @@ function next(times: readonly number[], after: number): number {
 }
 
 /** The longest pause that lasted into the time after the fault, its end included. */
-function silence(times: readonly number[], struckAt: number, endedAt: number): number {
+function silence(times: readonly number[], struckAt: number, endedAt: number | undefined): number {
   let longest = 0;
   let last = times[0] ?? struckAt;
-  for (const time of [...times, endedAt]) {
+  if (times.every((time) => time < struckAt)) return Infinity;
+  for (const time of endedAt === undefined ? times : [...times, endedAt]) {
     if (time > struckAt) longest = Math.max(longest, time - last);
     last = time;
   }
