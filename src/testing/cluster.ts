@@ -171,7 +171,8 @@ export class StanCluster {
 
   /**
    * Resolves when the cluster serves clients and every node that runs and is not paused is a part of it: follows the
-   * leader, or stands by. The moment from which the next node may be taken down.
+   * leader, or stands by. The moment from which the next node may be taken down; but a node that was down for seconds may
+   * take as many again until it gets what is published, because Raft's leader tries it with growing pauses.
    * @throws TimeoutError
    */
   async settled(options: WaitingOptions = {}): Promise<void> {
