@@ -141,6 +141,8 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #madeAt: number | undefined;
   #took = 0;
   #firstReceipt: number | undefined;
+  /** When the first message came that was not flagged. */
+  #baseReceipt: number | undefined;
   #beginningSure: boolean;
   /** Where it began, if that had to be looked at before anything was received. */
   #beginning: number | undefined;
@@ -160,6 +162,7 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
 
   override noteReceived(_sequence: number, now: number): void {
     this.#firstReceipt ??= now;
+    if (this.#baseReceipt === undefined && !Number.isNaN(this.cursor.baseTime)) this.#baseReceipt = now;
   }
 
   /**
@@ -206,10 +209,10 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     // All that came so far was flagged, and says nothing of what is between.
     const known = base ?? highest.sequence + 1;
     if (sequence >= known) return false;
-    if (this.#live && this.#madeAt !== undefined && this.#firstReceipt !== undefined) {
+    if (this.#live && this.#madeAt !== undefined && this.#baseReceipt !== undefined) {
       // By the clock of a leader that is behind, the look went further back than the subscription. By the clock of the
-      // leader who stored the first message received, it did not.
-      const since = baseTime - (this.#firstReceipt - this.#madeAt) * 1e6;
+      // leader who stored the first new message received, it did not.
+      const since = baseTime - (this.#baseReceipt - this.#madeAt) * 1e6;
       if (time < since) return false;
     }
     this.cursor.extend(Math.max(sequence, known - EXTENT));

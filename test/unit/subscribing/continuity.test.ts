@@ -224,6 +224,7 @@ describe('continuity of subscriptions (found)', () => {
     ['a look lost together with the first message', { startAt: 'last' }, [kill(), suspicion, publish(2), lose(1), wait(1), lose(3), wait(20)]], // prettier-ignore
     ['all lost of a channel that was empty', { startAt: 'last', maxInFlight: 1 }, [lose(2), suspicion, wait(20), replicate, publish(1), publish(2)]], // prettier-ignore
     ['nothing but redeliveries of a channel that was empty', { startAt: 'last', maxInFlight: 4, concurrency: 4 }, [kill(2), lose(4), wait(1100), suspicion, wait(1), failover]], // prettier-ignore
+    ['the first message, behind redeliveries that came long before the first one that was new', { startAt: 'new', maxInFlight: 5 }, [reset(3), lose(4), wait(1100), publish(1), suspicion, wait(1)]], // prettier-ignore
     ['a new channel that reached us after it had begun, its beginning lost', { startAt: 'first' }, [publish(1), wait(1), reset(), publish(2), lose(1), failover, wait(1)]], // prettier-ignore
     ['a new channel while a message of the old one is in hand', { startAt: 'first', maxInFlight: 1 }, [publish(1), wait(1), reset(), lose(1), publish(2), wait(1)], [30, 0]], // prettier-ignore
     ['a new channel behind a durable that had only redeliveries', { startAt: 'first', maxInFlight: 1, durableName: 'd' }, [suspicion, publish(2), wait(20), reset(), failover]], // prettier-ignore
