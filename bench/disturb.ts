@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { StanCluster } from '../src/testing/index.js';
 import type { Disturbance } from './cases.js';
 
@@ -50,5 +51,3 @@ function busyLoops(count: number): AsyncDisposable {
     },
   };
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

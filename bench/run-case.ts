@@ -61,7 +61,8 @@ export async function runCase(
   const flags = effort.profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${effort.profiles}`];
   const contestants = { raw: new Contestant('raw', flags), resilient: new Contestant('resilient', flags) };
   try {
-    return await new CaseRun(benchCase, cluster, contestants, effort, progress).run();
+    const paced = disturbance === undefined ? effort : { ...effort, seconds: DISTURBED_SECONDS };
+    return await new CaseRun(benchCase, cluster, contestants, paced, progress).run();
   } finally {
     await Promise.all(BOTH.map((name) => contestants[name].end()));
   }
@@ -85,7 +86,7 @@ class CaseRun {
   readonly #case: BenchCase;
   readonly #cluster: StanCluster;
   readonly #contestants: Contestants;
-  #effort: Effort;
+  readonly #effort: Effort;
   readonly #progress: (what: string) => void;
 
   constructor(
@@ -121,8 +122,6 @@ class CaseRun {
     const channels = Array.from({ length: benchCase.channels }, (_, i) => `bench.${i}`);
     // Whoever publishes strictly gives the client more than one message at a time, or could do without it.
     const given = strict ? 8 * channels.length : window;
-    const { disturbance } = benchCase;
-    if (disturbance !== undefined) this.#effort = { ...this.#effort, seconds: DISTURBED_SECONDS };
     await this.#connect(strict ? channels.length : window, strict ? 'strict' : 'pipelined');
     const round = async (contestant: Contestant, count: number): Promise<Answer> =>
       contestant.ask({ do: 'publish', size, payload, load: { channels, count, window: given, strict } });

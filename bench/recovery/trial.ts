@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor, type StanCluster, type StanNode } from '../../src/testing/index.js';
 import type { Worker } from '../worker-process.js';
 import type { Fault } from './faults.js';
@@ -139,5 +140,3 @@ function silence(times: readonly number[], struckAt: number, endedAt: number | u
   }
   return longest;
 }
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

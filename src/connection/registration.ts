@@ -96,8 +96,16 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     });
     stan.on('error', (error: unknown) => {
       const text = describe(error);
+      if (/connect request timeout/i.test(text)) {
+        fail(
+          new Error(`${link.address.url}: no answer to the connect request within ${connectTimeout} ms`, {
+            cause: error,
+          }),
+        );
+        return;
+      }
+      answered();
       if (/already registered/i.test(text)) {
-        answered();
         const unsure =
           `${link.address.url}: the cluster says that the client ID is registered, which may still be by an earlier ` +
           'connection of this client';
@@ -106,14 +114,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
             ? new ClientIdConflictError(clientId, { cause: error })
             : new Error(unsure, { cause: error }),
         );
-      } else if (/connect request timeout/i.test(text)) {
-        fail(
-          new Error(`${link.address.url}: no answer to the connect request within ${connectTimeout} ms`, {
-            cause: error,
-          }),
-        );
       } else {
-        answered();
         fail(new Error(`${link.address.url}: the cluster refused the connection: ${text}`, { cause: error }));
       }
     });

@@ -283,9 +283,11 @@ export class StanSession implements Session {
     if (!this.#alive || oldest.done) return;
     const { connectTimeout, now } = this.#options;
     const { at, kind, channel } = oldest.value;
-    const sooner = at < this.#missedAt ? Math.max(PROBABLY_LOST, 4 * this.#watch.threshold) : Infinity;
-    const time = Math.min(connectTimeout, sooner);
-    const left = Math.max(at, this.#answeredAt, time === sooner ? this.#missedAt : -Infinity) + time - now();
+    const since = Math.max(at, this.#answeredAt);
+    const soon = Math.max(PROBABLY_LOST, 4 * this.#watch.threshold);
+    const hurried = at < this.#missedAt && soon <= connectTimeout;
+    const due = hurried ? Math.max(since, this.#missedAt) + soon : since + connectTimeout;
+    const left = due - now();
     if (left > 0) {
       this.#requestTimer = setTimeout(() => this.#judgeAnswers(), left);
       return;

@@ -420,13 +420,11 @@ export class Consumer {
     const { session } = this.#placement;
     const leap = this.#cursor.leapt;
     if (session === undefined || leap === undefined) return;
-    const knowledge = this.#knowledge;
-    const { epoch } = knowledge;
-    const until = knowledge.sentUntil(leap, now);
+    const stale = this.#staleness(session);
+    const until = this.#knowledge.sentUntil(leap, now);
     let count = 0;
     await fetchRange(session, this.channel, leap.from, leap.to, this.#clock, LOOK_AFTER, (message) => {
-      const current = this.#placement.session === session && knowledge.epoch === epoch;
-      if (!current || this.#ended || this.#draining || message.getTimestampRaw() > until) return false;
+      if (stale() || message.getTimestampRaw() > until) return false;
       count += 1;
       this.received(message);
       return true;
@@ -594,11 +592,10 @@ export class Consumer {
    */
   async #startedOver(session: Session): Promise<boolean> {
     const knowledge = this.#knowledge;
-    const { epoch, known } = knowledge;
+    const { known } = knowledge;
     if (known === undefined) return false;
     // Asked anew after every wait: there may be two of us.
-    const stale = (): boolean =>
-      this.#ended || this.#draining || this.#placement.session !== session || knowledge.epoch !== epoch;
+    const stale = this.#staleness(session);
     const look = (start: StartPosition): Promise<Position | undefined> =>
       lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
     let seen: Position | undefined;
@@ -621,6 +618,13 @@ export class Consumer {
     return false;
   }
 
+  /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
+  #staleness(session: Session | undefined): () => boolean {
+    const { epoch } = this.#knowledge;
+    return () =>
+      this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
+  }
+
   /** Neither the server nor other members decide what it gets. */
   get #seesAll(): boolean {
     return this.options.durableName === undefined && this.options.queueGroup === undefined;
@@ -629,9 +633,7 @@ export class Consumer {
   /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
   async #lookBack(): Promise<void> {
     const { session } = this.#placement;
-    const { epoch } = this.#knowledge;
-    const stale = (): boolean =>
-      this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
+    const stale = this.#staleness(session);
     const look = (start: StartPosition): Promise<Position | undefined> =>
       lookAt(session!, this.channel, start, this.#clock, LOOK_AFTER);
     const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());

@@ -243,6 +243,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly #ackWait: number;
   readonly #receipts: Receipts;
   #firstReceipt = -Infinity;
+  /** Of a message: {@link Receipts} also count what a subscription starts with. */
   #lastReceipt = -Infinity;
   /** When the last session ended. */
   #lostAt = -Infinity;
