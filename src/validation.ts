@@ -4,6 +4,7 @@
  */
 import { types } from 'node:util';
 import { InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+import { escapeInvisible } from './printable.js';
 
 /** The file store makes a directory for each channel, and file systems take names of up to 255 bytes. */
 const MAX_NAME_BYTES = 255;
@@ -178,15 +179,7 @@ export function kindOf(value: unknown): string {
 /** Quoted, with everything that cannot be seen escaped, and cut when it is long. */
 export function quote(text: string): string {
   const cut = text.length > 60 ? `${text.slice(0, 57)}…` : text;
-  // Not only control characters: a hidden turn of the reading direction would make an error say something else.
-  return `'${cut.replace(/[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, escapeOf)}'`;
-}
-
-const ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-
-function escapeOf(char: string): string {
-  const code = char.codePointAt(0)!.toString(16);
-  return ESCAPES[char] ?? (code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, '0')}`);
+  return `'${escapeInvisible(cut)}'`;
 }
 
 function typeName(value: object): string {

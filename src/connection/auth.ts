@@ -1,7 +1,6 @@
 /** Who we are, in the words of nats 1.4.12: credentials and TLS for the dial of one server. */
 import { readFile } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { describe, InvalidArgumentError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
@@ -9,6 +8,7 @@ import type { CredentialsProvider, ResolvedCredentials } from '../options.js';
 import { kindOf } from '../validation.js';
 import { userKeyFromSeed } from './nkey.js';
 import type { ServerAddress } from './servers.js';
+import { tlsFor } from './tls-options.js';
 
 /** The part of `nats.connect`'s options that this file answers for. */
 export interface NatsAuth {
@@ -167,7 +167,8 @@ export function natsAuth(
   address: ServerAddress,
   credentials: DialCredentials,
 ): NatsAuth {
-  const tls = natsTls(options.tls, address);
+  const wanted = options.tls !== false || address.tls;
+  const tls = wanted && tlsFor(typeof options.tls === 'object' ? options.tls : {}, address);
   if (credentials.kind === 'nkey') {
     const key = userKeyFromSeed(credentials.nkey);
     const nonceSigner = (nonce: Buffer) => key.sign(nonce);
@@ -187,19 +188,4 @@ export function natsAuth(
     case 'none':
       return unsigned;
   }
-}
-
-/**
- * The wrapped client upgrades a socket it has opened already, so `tls.connect` does not know the host, and would check
- * the certificate against "localhost".
- */
-function natsTls(tls: boolean | ConnectionOptions, address: ServerAddress): false | ConnectionOptions {
-  if (tls === false && !address.tls) return false;
-  const given: ConnectionOptions = typeof tls === 'object' ? { ...tls } : {};
-  given.host ??= address.host;
-  // A server name may not be an IP address (RFC 6066); those are checked against `host`.
-  if (given.servername === undefined && isIP(given.host) === 0) given.servername = given.host;
-  // Asked for a client certificate, the wrapped client looks at `cert` only; Node takes an empty one for none.
-  if (given.pfx !== undefined && given.cert === undefined) given.cert = '';
-  return given;
 }

@@ -14,6 +14,8 @@ export interface Reading {
   consumed: number;
   /** So many after these are for the parser, one frame if that can be told; 0: none, before more has arrived. */
   parse: number;
+  /** What follows is no message, but another line; all of it, if `parse` is finite. */
+  line: boolean;
 }
 
 const SPACE = 32;
@@ -27,7 +29,7 @@ const G = 71;
 /** `MSG `, the shortest subject and number, and a length: below that there is nothing to see. */
 const SHORTEST = 12;
 /** A line is not longer than this; the parser has the same limit. */
-const LONGEST_LINE = 4096;
+export const LONGEST_LINE = 4096;
 /**
  * The rest of a frame up to this length is waited for here. To go on then costs a copy of all that arrives, which is little
  * for the many small frames it has; for large ones, the parser does better.
@@ -76,23 +78,41 @@ function lineLength(inbound: Buffer, at: number): number {
 
 /**
  * @param alive asked after each callback: a callback may end the connection
+ * @param largest the most bytes that a payload may have
+ * @throws Error when one has more
  */
-export function readFrames(inbound: Buffer, receiver: Receiver, alive: () => boolean): Reading {
+export function readFrames(
+  inbound: Buffer,
+  receiver: Receiver,
+  alive: () => boolean,
+  largest = Number.POSITIVE_INFINITY,
+): Reading {
   const { length } = inbound;
   let at = 0;
   while (length - at >= SHORTEST) {
     if (inbound[at] !== M || inbound[at + 1] !== S || inbound[at + 2] !== G || inbound[at + 3] !== SPACE) {
-      return { consumed: at, parse: lineLength(inbound, at) };
+      return { consumed: at, parse: lineLength(inbound, at), line: true };
     }
     const kind = readLine(inbound, at);
-    if (kind !== 'message') return { consumed: at, parse: kind === 'cut off' ? 0 : Infinity };
+    if (kind !== 'message') return { consumed: at, parse: kind === 'cut off' ? 0 : Infinity, line: false };
+    if (end - start > largest) throw new Error(tooLarge(end - start, largest));
     const next = end + 2;
     const onPayload = receiver(sid);
-    if (onPayload === undefined) return { consumed: at, parse: next - at };
-    if (next > length) return { consumed: at, parse: next - at <= SMALL ? 0 : Infinity };
+    if (onPayload === undefined) return { consumed: at, parse: next - at, line: false };
+    if (next > length) return { consumed: at, parse: next - at <= SMALL ? 0 : Infinity, line: false };
     at = next;
     onPayload(inbound.toString('latin1', start, end));
-    if (!alive()) return { consumed: at, parse: 0 };
+    if (!alive()) return { consumed: at, parse: 0, line: false };
   }
-  return { consumed: at, parse: at === length ? 0 : Infinity };
+  // A `PING`, a `PONG`, or the beginning of something longer.
+  const rest = length - at;
+  const message = inbound[at] === M && (rest < 2 || inbound[at + 1] === S) && (rest < 3 || inbound[at + 2] === G);
+  return {
+    consumed: at,
+    parse: rest === 0 ? 0 : message ? Infinity : lineLength(inbound, at),
+    line: rest > 0 && !message,
+  };
 }
+
+export const tooLarge = (size: number, largest: number): string =>
+  `a message of ${size} bytes came, and ${largest} are the most that this server may send`;

@@ -1,18 +1,24 @@
 /**
  * One NATS connection to one server, never repaired: dialled, asked, used by at most one session, destroyed.
  */
+import type { ConnectionOptions } from 'node:tls';
 import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
+import { printable } from '../printable.js';
+import { readGreeting } from './greeting.js';
 import type { ServerAddress } from './servers.js';
+import { complaint, type Complaint } from './server-texts.js';
+import { openStream, type Stream } from './stream.js';
 import {
-  connectNats,
+  adoptStream,
   createInbox,
   decodePingError,
   encodeCloseRequest,
   encodePing,
   guardParser,
-  NatsError,
   pingSubject,
+  takeInRest,
   type NatsConnection,
+  type NatsIdentity,
 } from './wire.js';
 
 /** What the leader said to a ping. */
@@ -23,30 +29,26 @@ export interface Answer {
   registered: boolean;
 }
 
-const PERMISSION = /permissions violation for (?:publish|subscription) to "?([^"\s]+)"?/i;
-const REFUSED =
-  /authorization violation|authentication|authorization|nkey|nonce|signature|jwt|credential|user authentication/i;
-
-/** What NATS said, as one of our errors and in words. */
-function translate(error: unknown, server: string): Error {
-  const chained = error instanceof NatsError ? error.chainedError : undefined;
-  switch (chained?.code) {
-    case 'ECONNREFUSED':
-      return new Error('connection refused: nobody listens there', { cause: error });
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return new Error(`the host name cannot be resolved (${chained.code})`, { cause: error });
-    case 'ETIMEDOUT':
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return new Error(`the host cannot be reached (${chained.code})`, { cause: error });
-  }
-  const text = describe(chained ?? error).replace(/^'|'$/g, '');
-  if (!chained && REFUSED.test(text)) {
-    return new AuthorizationError(server, `${server} refused the credentials: ${text}`, { cause: error });
-  }
-  return new Error(text, { cause: error });
+/** Who we are to a server, and what its stream must be. */
+export interface DialIdentity extends NatsIdentity {
+  tls?: false | ConnectionOptions;
 }
+
+/** The server ended the connection, or is about to, and said why. */
+export class ServerComplaint extends Error {
+  readonly complaint: Complaint;
+  /** The server's own words. */
+  readonly text: string;
+
+  constructor(text: string) {
+    super(`the server ended the connection: '${text}'`);
+    this.text = text;
+    this.complaint = complaint(text);
+  }
+}
+
+/** Beyond `max_payload`, which holds for what is published, the server adds a few fields of its own, in bytes. */
+const OVERHEAD = 1024;
 
 /** Why a dial ended that nobody answered; the round of a race may end before it, for the same reason. */
 export const noGreeting = (timeout: number): string =>
@@ -59,66 +61,105 @@ export class Link {
   onAnswer: ((answer: Answer) => void) | undefined;
   /** Called once, when the connection ends or NATS reports an error on it; not after {@link destroy}. */
   onDeath: ((error: Error) => void) | undefined;
+  /** The server forbids a subject; the connection lives on. True: that was all. Otherwise it is the end of the connection. */
+  onDenied: ((error: PermissionError) => boolean) | undefined;
+  /** A part of a message has arrived, and the rest is on its way. */
+  onProgress: (() => void) | undefined;
+  /** The server tells of others, as `host:port`. */
+  onAnnounced: ((announced: readonly string[]) => void) | undefined;
+  /** The stream is encrypted, so that nobody on the way can have changed what the server says. */
+  readonly secure: boolean;
+  /** Those that its greeting told of. It came before the encryption. */
+  readonly announced: readonly string[];
 
   #dead = false;
   #death: Error | undefined;
+  #maxPayload: number;
+  #sent = 0;
   #inbox: string | undefined;
   /** The subscription to the answers. */
   #questions: number | undefined;
   /** The frame of a question about a connection ID, but for its number. */
   #question: { of: Uint8Array; head: string; tail: string } | undefined;
+  /** Requests of our own that wait for an answer: subject -> what to do when it is forbidden. */
+  readonly #requests = new Map<string, (error: PermissionError) => void>();
 
-  private constructor(address: ServerAddress, nats: NatsConnection) {
+  private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream) {
     this.address = address;
     this.nats = nats;
-    nats.on('error', (error: unknown) => this.#die(translate(error, address.url)));
-    nats.on('permission_error', (error: unknown) => {
-      const subject = PERMISSION.exec(describe(error))?.[1];
-      const what = `${address.url} forbids ${subject === undefined ? 'a subject' : `the subject '${subject}'`}`;
-      this.#die(new PermissionError(subject, `${what}: ${describe(error)}`, { cause: error }));
-    });
+    this.secure = secure;
+    this.announced = greeting.announced;
+    this.#maxPayload = greeting.maxPayload;
+    nats.on('error', (error: unknown) => this.#die(new Error(printable(describe(error)), { cause: error })));
     nats.on('disconnect', () => this.#die(new Error('the server closed the connection')));
     nats.on('close', () => this.#die(new Error('the connection was closed')));
-    guardParser(nats, (thrown) =>
-      this.#die(new Error(`what the server sent is not understood: ${describe(thrown)}`, { cause: thrown })),
+    guardParser(
+      nats,
+      (thrown) => this.#die(new Error(`what the server sent is not understood: ${printable(describe(thrown))}`)),
+      {
+        info: (json) => this.#informed(json),
+        complaint: (text) => this.#complained(text),
+        progress: () => this.onProgress?.(),
+        largest: () => this.#maxPayload + OVERHEAD,
+      },
     );
+    // All that goes out goes through here, the wrapped clients' own requests too.
+    const send = nats.sendCommand.bind(nats);
+    nats.sendCommand = (frame: Buffer | string) => {
+      this.#sent += typeof frame === 'string' ? Buffer.byteLength(frame) : frame.length;
+      send(frame);
+    };
   }
 
   /**
-   * Connects to one server and waits for its greeting.
+   * Connects to one server and waits until it has taken our credentials.
    * @param timeout ms for TCP, TLS and the NATS greeting together; the wrapped client has no such limit of its own
    */
   static async dial(
     address: ServerAddress,
-    options: Record<string, unknown>,
+    { tls = false, ...identity }: DialIdentity,
     timeout: number,
     signal: AbortSignal,
   ): Promise<Link> {
     signal.throwIfAborted();
-    const link = new Link(
-      address,
-      // reconnect: false, because a session never lives through a NATS reconnect (acks and deliveries get lost in it).
-      connectNats({ ...options, url: address.url, reconnect: false, encoding: 'binary' }),
-    );
-    return await new Promise<Link>((resolve, reject) => {
+    const stop = new AbortController();
+    const onAbort = (): void => stop.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const timer = setTimeout(() => stop.abort(new Error(noGreeting(timeout))), timeout);
+    try {
+      const stream = await openStream(address, tls, stop.signal);
+      const link = new Link(address, adoptStream(stream, identity), stream);
+      await link.#accepted(stop.signal);
+      return link;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Resolves at the first PONG, which comes after the server has taken our CONNECT. */
+  #accepted(signal: AbortSignal): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const settle = (): void => {
+        signal.removeEventListener('abort', onAbort);
+        this.onDeath = undefined;
+      };
       const fail = (error: Error): void => {
         settle();
-        link.destroy();
+        this.destroy();
         reject(error);
       };
-      const timer = setTimeout(() => fail(new Error(noGreeting(timeout))), timeout);
-      const onAbort = (): void => fail(signal.reason as Error);
-      const settle = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
-        link.onDeath = undefined;
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      link.onDeath = fail;
-      link.nats.once('connect', () => {
+      const onAbort = (): void => fail(toError(signal.reason));
+      this.onDeath = fail;
+      this.nats.once('connect', () => {
         settle();
-        resolve(link);
+        resolve();
       });
+      if (signal.aborted) onAbort();
+      else {
+        signal.addEventListener('abort', onAbort, { once: true });
+        takeInRest(this.nats);
+      }
     });
   }
 
@@ -133,7 +174,12 @@ export class Link {
 
   /** The server's limit for one protocol message in bytes. */
   get maxPayload(): number {
-    return this.nats.info?.max_payload ?? 1024 * 1024;
+    return this.#maxPayload;
+  }
+
+  /** How many bytes were handed over so far, sent or not. */
+  get sent(): number {
+    return this.#sent;
   }
 
   /**
@@ -223,6 +269,7 @@ export class Link {
       const settle = (): void => {
         clearTimeout(timer);
         this.onDeath = onDeath;
+        this.#requests.delete(subject);
         if (!this.#dead) this.nats.unsubscribe(sid);
       };
       this.onDeath = (error) => {
@@ -230,8 +277,39 @@ export class Link {
         reject(error);
         onDeath?.(error);
       };
+      this.#requests.set(subject, (error) => {
+        settle();
+        reject(error);
+      });
       this.nats.publish(subject, data, inbox);
     });
+  }
+
+  #informed(json: string): void {
+    if (this.#dead) return;
+    const { maxPayload, announced } = readGreeting(json);
+    this.#maxPayload = maxPayload;
+    this.onAnnounced?.(announced);
+  }
+
+  #complained(text: string): void {
+    if (this.#dead) return;
+    const complaint = new ServerComplaint(text);
+    if (complaint.complaint.kind === 'permission') this.#denied(complaint, complaint.complaint.subject);
+    else if (complaint.complaint.kind !== 'credentials') this.#die(complaint);
+    else {
+      const { url } = this.address;
+      this.#die(new AuthorizationError(url, `${url} refused the credentials: ${text}`, { cause: complaint }));
+    }
+  }
+
+  /** The server goes on: whether we do depends on what was asked. */
+  #denied(complaint: ServerComplaint, subject: string | undefined): void {
+    const what = `${this.address.url} forbids ${subject === undefined ? 'a subject' : `the subject '${subject}'`}`;
+    const error = new PermissionError(subject, `${what}: ${complaint.text}`, { cause: complaint });
+    const request = subject === undefined ? undefined : this.#requests.get(subject);
+    if (request) request(error);
+    else if (this.onDenied?.(error) !== true) this.#die(error);
   }
 
   /** Ends it at once: socket, buffers, timers and listeners. Idempotent. */
@@ -240,6 +318,9 @@ export class Link {
     this.#dead = true;
     this.onDeath = undefined;
     this.onAnswer = undefined;
+    this.onDenied = undefined;
+    this.onProgress = undefined;
+    this.onAnnounced = undefined;
     if (wasClosed) return;
     this.nats.close();
     // nats.close() takes our listeners away, and an 'error' without a listener would end the process.

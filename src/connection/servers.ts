@@ -16,6 +16,8 @@ export interface ServerAddress {
   readonly user?: string;
   readonly pass?: string;
   readonly token?: string;
+  /** What its certificate may be for; the host alone when absent. */
+  readonly names?: readonly string[];
 }
 
 const DEFAULT_SERVERS = 'nats://localhost:4222';
@@ -173,6 +175,47 @@ export function redact(text: string): string {
 
 function invalid(message: string): never {
   throw new InvalidArgumentError('servers', message);
+}
+
+/**
+ * The servers that a server tells of, as far as they can be dialled. They get the scheme and the credentials of the one that
+ * told of them.
+ *
+ * @param announced `host:port` each, from whoever answered there: what is malformed, and IPv6 literals, are left out
+ * @param ownNames their certificates may be for their own names as well; otherwise only for that of `by`, which the user gave
+ */
+export function announcedServers(
+  announced: readonly string[],
+  by: ServerAddress,
+  { most, ownNames }: { most: number; ownNames: boolean },
+): ServerAddress[] {
+  const malformed = (): never => {
+    throw new Error('malformed');
+  };
+  const servers = new Map<string, ServerAddress>();
+  const { user, pass, token } = by;
+  for (const text of announced) {
+    if (servers.size >= most) break;
+    if (text.length > 300 || !/^[^@/?#\s,[\]]+:\d+$/.test(text)) continue;
+    try {
+      const { host, port } = parseServer(text, malformed);
+      const url = `${by.tls ? 'tls' : 'nats'}://${host}:${port}`;
+      const names = by.names ?? [by.host];
+      servers.set(url, {
+        url,
+        host,
+        port,
+        tls: by.tls,
+        ...(user !== undefined && { user }),
+        ...(pass !== undefined && { pass }),
+        ...(token !== undefined && { token }),
+        names: ownNames && !names.includes(host) ? [...names, host] : names,
+      });
+    } catch {
+      // Nobody is told: the next INFO may be well-formed.
+    }
+  }
+  return [...servers.values()];
 }
 
 /** A shuffled copy (Fisher–Yates). @param random a number in [0, 1) */

@@ -5,7 +5,11 @@
  */
 import { createRequire } from 'node:module';
 import type { EventEmitter } from 'node:events';
-import { readFrames, type Receiver } from './inbound.js';
+import net, { type Socket } from 'node:net';
+import { printable } from '../printable.js';
+import { LONGEST_INFO } from './greeting.js';
+import { LONGEST_LINE, readFrames, tooLarge } from './inbound.js';
+import type { Stream } from './stream.js';
 
 const require = createRequire(import.meta.url);
 
@@ -13,10 +17,9 @@ const require = createRequire(import.meta.url);
 export interface NatsConnection extends EventEmitter {
   readonly connected: boolean;
   readonly closed?: boolean;
-  readonly info: { max_payload?: number; server_id?: string } | null;
   publish(subject: string, data?: Buffer, reply?: string): void;
   /** Sends a whole frame of the NATS protocol, as it is. Coalesced with others into one write. */
-  sendCommand(frame: Buffer): void;
+  sendCommand(frame: Buffer | string): void;
   subscribe(subject: string, callback: (message: string, reply: string | undefined, subject: string) => void): number;
   unsubscribe(sid: number): void;
   /** A NATS PING; the callback gets the PONG, or an error when the connection ends. */
@@ -81,7 +84,7 @@ interface ErrorResponse {
 const nats = require('nats') as {
   connect(options: Record<string, unknown>): NatsConnection;
   createInbox(): string;
-  NatsError: new (...args: never[]) => Error & { code?: string; chainedError?: Error & { code?: string } };
+  NatsError: new (...args: never[]) => Error & { code?: string; chainedError?: Error };
 };
 
 const stan = require('node-nats-streaming') as {
@@ -99,16 +102,18 @@ const { pb } = require('node-nats-streaming/lib/pb') as {
 
 export const StartAt = stan.StartPosition;
 export const NatsError = nats.NatsError;
-export const connectNats = (options: Record<string, unknown>): NatsConnection => nats.connect(options);
 
 /** What `nats` 1.4.12 keeps of a connection, as far as it is used here. */
 interface Internals {
+  stream: Socket | null;
+  /** True once the socket is connected. */
+  connected: boolean;
   /** What has arrived and is not parsed. */
   inbound: Buffer | null;
   /** What the parser expects: 0, a line. */
   pstate: number;
-  /** Of the message whose payload it expects: how many bytes are missing, the end of line included. */
-  payload: { psize: number } | null;
+  /** Of the message whose payload it expects: its size, and how many bytes are missing, the end of line included. */
+  payload: { size: number; psize: number } | null;
   /** By their numbers; null when the connection is closed. */
   subs: Record<number, { callback: OnPayload; takes?: OnPayload } | undefined> | null;
   processInbound(): void;
@@ -119,54 +124,153 @@ type OnPayload = (payload: string) => void;
 
 const internalsOf = (connection: NatsConnection): Internals => connection as unknown as Internals;
 
+/** Who hears what arrives beside messages. */
+export interface Hearing {
+  /** An INFO line, without `INFO `. */
+  info(json: string): void;
+  /** An `-ERR` line: its text. */
+  complaint(text: string): void;
+  /** A part of a message has arrived, and the rest has not. */
+  progress(): void;
+  /** The most bytes that the payload of a message may have. */
+  largest(): number;
+}
+
+/** The part of `nats.connect`'s options that says who we are. */
+export interface NatsIdentity {
+  name?: string;
+  user?: string;
+  pass?: string;
+  token?: string;
+  /** The public key; empty for none. */
+  nkey?: string;
+  nonceSigner?: (nonce: Buffer) => Buffer;
+  userJWT?: string;
+}
+
 /**
- * Puts itself before the parser: reads what {@link takeFrames} asked for, and catches what the parser throws, over an INFO
- * that is no JSON, over an answer that is no protobuf, out of a callback. It would be thrown in an event of the socket, and
- * end the process.
+ * A NATS connection on a stream that is ready for it. What the stream is, whether it is encrypted and to whom, was seen to
+ * before: the wrapped client is told of a server that wants neither, and sends its CONNECT at once.
  */
-export function guardParser(connection: NatsConnection, onThrown: (thrown: unknown) => void): void {
+export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsIdentity): NatsConnection {
+  // `nats` has no way to be given a socket. Its constructor makes one, by a function of Node's that is looked up in that
+  // moment: for this one call, which runs nothing else, that function is ours.
+  const { createConnection } = net;
+  let connection: NatsConnection;
+  try {
+    net.createConnection = (() => socket) as typeof net.createConnection;
+    // reconnect: false, because a session never lives through a NATS reconnect (acks and deliveries get lost in it).
+    connection = nats.connect({
+      ...identity,
+      url: 'nats://127.0.0.1:4222',
+      tls: false,
+      reconnect: false,
+      encoding: 'binary',
+    });
+  } finally {
+    net.createConnection = createConnection;
+  }
+  const internals = internalsOf(connection);
+  internals.connected = true;
+  // Only what the client makes use of, and short: its parser takes no line of more than 4096 bytes.
+  const info = { max_payload: greeting.maxPayload, nonce: greeting.nonce };
+  internals.inbound = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
+  internals.processServerUpdate = () => {};
+  internals.processInbound();
+  internals.inbound = rest.length > 0 ? rest : null;
+  return connection;
+}
+
+/** Takes in what had arrived before somebody listened. */
+export function takeInRest(connection: NatsConnection): void {
+  const internals = internalsOf(connection);
+  if (internals.inbound) internals.processInbound();
+}
+
+/**
+ * Puts itself before the parser: reads what {@link takeFrames} asked for and the lines that are for `hearing`, and catches
+ * what the parser throws, over an answer that is no protobuf, out of a callback. It would be thrown in an event of the socket,
+ * and end the process. What cannot be a frame of a NATS server is thrown, too: waiting for its end would be for ever.
+ */
+export function guardParser(connection: NatsConnection, onThrown: (thrown: unknown) => void, hearing?: Hearing): void {
   const internals = internalsOf(connection);
   const parse = internals.processInbound.bind(connection);
   const receiver = (sid: number): OnPayload | undefined => internals.subs?.[sid]?.takes;
   const alive = (): boolean => internals.subs !== null;
+
+  /** Hands the parser the first bytes, and checks that it knew what to do with them. */
+  const parseFirst = (count: number): void => {
+    const inbound = internals.inbound as Buffer;
+    const { pstate } = internals;
+    const given = count >= inbound.length ? inbound : inbound.subarray(0, count);
+    // A frame at a time: of all that it is given it would read our frames, too.
+    internals.inbound = given;
+    parse();
+    if (!alive()) return;
+    const left = internals.inbound as Buffer | null;
+    const untouched = left !== null && left.length === given.length && pstate === 0 && internals.pstate === 0;
+    if (untouched && (Number.isFinite(count) || given.length > LONGEST_LINE)) {
+      throw new Error(printable(given.toString('latin1', 0, 80)));
+    }
+    const largest = hearing?.largest() ?? Infinity;
+    if (internals.payload && internals.payload.size > largest)
+      throw new Error(tooLarge(internals.payload.size, largest));
+    if (given === inbound) return;
+    const rest = inbound.subarray(count);
+    internals.inbound = left ? Buffer.concat([left, rest]) : rest;
+  };
+
+  /** Reads a line that is not for the parser. False: it is. */
+  const readLine = (length: number): boolean => {
+    if (hearing === undefined) return false;
+    const inbound = internals.inbound as Buffer;
+    const info = INFO.test(inbound.toString('latin1', 0, 5));
+    if (!Number.isFinite(length)) {
+      if (inbound.length > (info ? LONGEST_INFO : LONGEST_LINE)) throw new Error('a line without an end');
+      return true;
+    }
+    if (!info && inbound[0] !== MINUS) return false;
+    const line = inbound.toString('utf8', 0, length - 2);
+    internals.inbound = length === inbound.length ? null : inbound.subarray(length);
+    if (info) hearing.info(line.slice(5));
+    else hearing.complaint(textOfComplaint(line));
+    return true;
+  };
+
   internals.processInbound = () => {
     try {
       while (internals.inbound) {
-        const forParser = internals.pstate === 0 ? readOurs(internals, receiver, alive) : internals.payload!.psize;
-        if (forParser === 0) return;
-        const { inbound } = internals;
-        if (forParser >= inbound.length) {
-          parse();
-          return;
+        const before = internals.inbound;
+        if (internals.pstate !== 0) parseFirst(internals.payload!.psize);
+        else {
+          const { consumed, parse: count, line } = readFrames(before, receiver, alive, hearing?.largest());
+          if (!alive()) return;
+          internals.inbound = consumed === before.length ? null : before.subarray(consumed);
+          if (count === 0) break;
+          if (!(line && readLine(count))) parseFirst(count);
         }
-        // A frame at a time: of all that it is given it would read our frames, too.
-        internals.inbound = inbound.subarray(0, forParser);
-        parse();
         if (!alive()) return;
-        const rest = inbound.subarray(forParser);
-        if (internals.inbound) {
-          internals.inbound = Buffer.concat([internals.inbound, rest]);
-          parse();
-          return;
-        }
-        internals.inbound = rest;
+        const after = internals.inbound as Buffer | null;
+        // Nothing more can be done before more has arrived.
+        if (after !== null && after.length === before.length) break;
       }
+      if (alive() && (internals.pstate !== 0 || internals.inbound?.[0] === M)) hearing?.progress();
     } catch (thrown) {
       onThrown(thrown);
     }
   };
-  // Servers that the server tells of are not wanted: nobody dials them, one that is no URL would be thrown over, and with
-  // one in its list the client keeps to itself why a TLS handshake failed.
+  // Servers that the server tells of are read from its INFO by us.
   internals.processServerUpdate = () => {};
 }
 
-/** Reads what is ours, and returns how many of the bytes that are then in `inbound` are for the parser. */
-function readOurs(internals: Internals, receiver: Receiver, alive: () => boolean): number {
-  const inbound = internals.inbound as Buffer;
-  const { consumed, parse } = readFrames(inbound, receiver, alive);
-  if (!alive()) return 0;
-  internals.inbound = consumed === inbound.length ? null : inbound.subarray(consumed);
-  return parse;
+const M = 77;
+const MINUS = 45;
+const INFO = /^INFO\s/i;
+
+/** `-ERR 'text'`, with or without the quotation marks. */
+function textOfComplaint(line: string): string {
+  const text = /^-\S*\s*(.*)$/s.exec(line)?.[1] ?? '';
+  return printable(text.replace(/^'(.*)'$/s, '$1'));
 }
 
 /**

@@ -158,12 +158,12 @@ describe('frames that are read before the parser', () => {
     const receiver = (): (() => void) => () => assert.fail('it is not whole');
     assert.deepEqual(
       readFrames(head, receiver, () => true),
-      { consumed: 0, parse: Infinity },
+      { consumed: 0, parse: Infinity, line: false },
     );
     const small = Buffer.from(`MSG a 1 4000\r\n${'x'.repeat(1000)}`);
     assert.deepEqual(
       readFrames(small, receiver, () => true),
-      { consumed: 0, parse: 0 },
+      { consumed: 0, parse: 0, line: false },
     );
   });
 
