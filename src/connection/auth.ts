@@ -189,3 +189,10 @@ export function natsAuth(
       return unsigned;
   }
 }
+
+/** The TLS options of one dial: fresh from the user's function, if there is one. */
+export async function dialTls(options: {
+  readonly tls: boolean | ConnectionOptions;
+}): Promise<boolean | ConnectionOptions> {
+  return await Promise.resolve(options.tls);
+}

@@ -3,8 +3,8 @@
  * monotonic clock).
  *
  * Evidence is an ack, a pong or a message. What counts as overdue follows the connection's own recent round trips, so
- * that a slow path or a slow cluster is not mistaken for a dead one, and time in which our own event loop stood still
- * is not held against the leader.
+ * that a slow path or a slow cluster is not mistaken for a dead one. The clock is one that stands still while our own
+ * event loop does, so that such time is not held against the leader.
  */
 
 /** No silence shorter than this is suspicious, in ms: elections, disks and schedulers take that long on a healthy day. */
@@ -17,8 +17,6 @@ const ALPHA = 1 / 8;
 const BETA = 1 / 4;
 /** The longest recent round trip counts, too, and is forgotten with this half-life in ms. */
 const PEAK_HALF_LIFE = 5000;
-/** A remembered stall of our own event loop. */
-const MAX_STALLS = 16;
 
 export class Liveness {
   #smoothed: number;
@@ -26,8 +24,6 @@ export class Liveness {
   #peak: number;
   #peakAt: number;
   #lastHeard: number;
-  /** When our own event loop stood still: [from, to] pairs, oldest first. */
-  readonly #stalls: { from: number; to: number }[] = [];
 
   /** @param roundTrip the first sample, from the race that found the leader */
   constructor(roundTrip: number, now: number) {
@@ -50,20 +46,12 @@ export class Liveness {
   /** A round trip that ended now; also a sign of life. */
   sample(roundTrip: number, now: number): void {
     this.#lastHeard = now;
-    const awake = Math.max(0, roundTrip - this.#stalledWithin(now - roundTrip, now));
-    this.#variation += BETA * (Math.abs(awake - this.#smoothed) - this.#variation);
-    this.#smoothed += ALPHA * (awake - this.#smoothed);
-    if (awake >= this.#peakNow(now)) {
-      this.#peak = awake;
+    this.#variation += BETA * (Math.abs(roundTrip - this.#smoothed) - this.#variation);
+    this.#smoothed += ALPHA * (roundTrip - this.#smoothed);
+    if (roundTrip >= this.#peakNow(now)) {
+      this.#peak = roundTrip;
       this.#peakAt = now;
     }
-  }
-
-  /** Our own event loop stood still in between. */
-  stalled(from: number, to: number): void {
-    if (to <= from) return;
-    this.#stalls.push({ from, to });
-    if (this.#stalls.length > MAX_STALLS) this.#stalls.shift();
   }
 
   /** How long an owed answer may take before it is suspicious, in ms. */
@@ -77,21 +65,14 @@ export class Liveness {
   }
 
   /**
-   * For how long, in ms of our own waking time, the leader has been silent although it owes an answer.
+   * For how long, in ms, the leader has been silent although it owes an answer.
    * @param owedSince when the oldest thing that is still owed was asked
    */
   silence(owedSince: number, now: number): number {
-    const since = Math.max(owedSince, this.#lastHeard);
-    return Math.max(0, now - since - this.#stalledWithin(since, now));
+    return Math.max(0, now - Math.max(owedSince, this.#lastHeard));
   }
 
   #peakNow(now: number): number {
     return this.#peak * 2 ** (-(now - this.#peakAt) / PEAK_HALF_LIFE);
-  }
-
-  #stalledWithin(from: number, to: number): number {
-    let total = 0;
-    for (const stall of this.#stalls) total += Math.max(0, Math.min(stall.to, to) - Math.max(stall.from, from));
-    return total;
   }
 }

@@ -2,7 +2,7 @@
  * What publishing and subscribing see of a session, in the protocol's own terms. `session.ts` implements it on the
  * wrapped client; the tests implement it by script; another engine could.
  */
-import type { LossReason, PermissionError } from '../errors.js';
+import type { LossReason, ResilientStanError } from '../errors.js';
 
 /** Where a new server-side subscription starts. Ignored by the server when it resumes a durable or joins a live group. */
 export type StartPosition =
@@ -69,15 +69,15 @@ export interface Session {
   /**
    * Resolves when the server has made the subscription; messages that arrive earlier are held until then, and are
    * handed over (synchronously, in order) right after `onMade`, before the promise's own reactions.
-   * @param onDenied the server forbids it, or its acknowledgements, so it can never be: called at most once, right before
-   *   the session ends over it
+   * @param onDenied the server forbids it, or its acknowledgements, or has no room for it, so it can never be: called at most
+   *   once, right before the session ends over it
    * @throws SubscribeRefused with the server's text; PermissionError; SessionEnded. No answer in time ends the session.
    */
   subscribe(
     request: SubscribeRequest,
     onMessage: (message: RawMessage) => void,
     onMade: (subscription: SessionSubscription) => void,
-    onDenied?: (error: PermissionError) => void,
+    onDenied?: (error: ResilientStanError) => void,
   ): Promise<SessionSubscription>;
 
   /** Evidence of a living leader that publishing saw: an ack, and how long it took in ms. */

@@ -6,6 +6,7 @@
  * outage; a ping registers nothing and may be asked again and again.
  */
 import { expectManyListeners } from '../abort-signal.js';
+import type { AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
 import type { ResolvedRetryOptions } from '../options.js';
 import { retryDelay } from './backoff.js';
@@ -16,6 +17,8 @@ import type { ServerAddress } from './servers.js';
 export const HEAD_START = 100;
 /** How often an accepted connection asks for the leader, in ms. */
 export const ASK_EVERY = 50;
+/** How often an accepted connection has to prove that it lives, by the answer to a NATS PING, in ms. */
+export const PROVE_EVERY = 1000;
 
 /** The end of the race. */
 export interface Found {
@@ -29,8 +32,8 @@ export interface Found {
 }
 
 export interface ReachOptions {
-  /** In the order in which they are dialled. */
-  servers: readonly ServerAddress[];
+  /** In the order in which they are dialled; asked at the beginning of each round. */
+  servers: () => readonly ServerAddress[];
   clusterId: string;
   /** The connection ID of the session that died, or one that nobody has. */
   connectionId: Uint8Array;
@@ -41,14 +44,9 @@ export interface ReachOptions {
   dial: (address: ServerAddress, signal: AbortSignal) => Promise<Link>;
   /** A server accepted us and can be asked now. */
   onAccepted?: () => void;
-  now: () => number;
-}
-
-class Latch {
-  open!: () => void;
-  readonly opened = new Promise<void>((resolve) => {
-    this.open = resolve;
-  });
+  /** A server was of no use. */
+  onFailed?: (address: ServerAddress) => void;
+  clock: AwakeClock;
 }
 
 /** One server in the race. */
@@ -59,12 +57,17 @@ interface Lane {
   failure?: Error | undefined;
   /** Dials that failed in a row. */
   failed: number;
-  redial?: NodeJS.Timeout | undefined;
+  /** What cancels the next dial. */
+  redial?: (() => void) | undefined;
+  /** When its connection was last known to live. */
+  provedAt: number;
+  /** When it was asked to prove it, if the answer is to come. */
+  checkedAt?: number | undefined;
 }
 
 export class Reach {
   readonly #options: ReachOptions;
-  readonly #lanes: Lane[];
+  #lanes: Lane[] = [];
   readonly #stop = new AbortController();
   readonly #askedAt = new Map<number, number>();
   #instant = 0;
@@ -72,23 +75,26 @@ export class Reach {
   #found: Found | undefined;
   /** Lanes that wait for their head start. */
   #waiting: Lane[] = [];
-  #headStart: NodeJS.Timeout | undefined;
+  #cancelHeadStart: (() => void) | undefined;
   #round:
     | {
         promise: Promise<Found>;
         resolve: (found: Found) => void;
         reject: (error: Error) => void;
-        timer: NodeJS.Timeout;
+        cancel: () => void;
       }
     | undefined;
-  #victory = new Latch();
   #alone = false;
+  /** Begins rounds by itself. */
+  #keepsOn = false;
+  #cancelPause: (() => void) | undefined;
+  /** Called when the race has been won, in a round or between two. */
+  onWon: ((found: Found) => void) | undefined;
 
   constructor(options: ReachOptions) {
     this.#options = options;
     // Each dial listens to it.
     expectManyListeners(this.#stop.signal);
-    this.#lanes = options.servers.map((address) => ({ address, dialling: false, failed: 0 }));
   }
 
   /** Cancelled. */
@@ -103,16 +109,7 @@ export class Reach {
 
   /** The winner, while it lives. */
   get found(): Found | undefined {
-    if (this.#found && !this.#found.link.alive) {
-      this.#found = undefined;
-      this.#victory = new Latch();
-    }
     return this.#found;
-  }
-
-  /** Resolves when the race has been won, in a round or between two; never rejects. */
-  won(): Promise<void> {
-    return this.#victory.opened;
   }
 
   /**
@@ -121,8 +118,7 @@ export class Reach {
    * @throws ConnectError with every server and its reason; AuthorizationError or PermissionError when that is why
    */
   round(): Promise<Found> {
-    const found = this.found;
-    if (found) return Promise.resolve(found);
+    if (this.#found) return Promise.resolve(this.#found);
     if (this.over) return Promise.reject(toError(this.#stop.signal.reason));
     if (this.#round) return this.#round.promise;
     let resolve!: (found: Found) => void;
@@ -131,18 +127,50 @@ export class Reach {
       resolve = yes;
       reject = no;
     });
-    const timer = setTimeout(() => this.#fail(), this.#options.connectTimeout);
-    this.#round = { promise, resolve, reject, timer };
+    const cancel = this.#options.clock.after(this.#options.connectTimeout, () => this.#fail());
+    this.#round = { promise, resolve, reject, cancel };
+    this.#lanes = this.#lanesInOrder();
     this.#waiting = this.#lanes.filter((lane) => !lane.link && !lane.dialling && !lane.redial);
     this.#dialNext();
     this.#failIfExhausted();
     return promise;
   }
 
-  /** Asks by itself from now on, every {@link ASK_EVERY} ms. Otherwise {@link ask} is called from outside. */
+  /** One for each server there is now; those that are connected, or about to be, stay in any case. */
+  #lanesInOrder(): Lane[] {
+    const known = new Map(this.#lanes.map((lane) => [lane.address.url, lane]));
+    const lanes = this.#options.servers().map((address): Lane => {
+      const lane = known.get(address.url) ?? { address, dialling: false, failed: 0, provedAt: 0 };
+      known.delete(address.url);
+      return lane;
+    });
+    return [...lanes, ...[...known.values()].filter((lane) => lane.link ?? (lane.dialling || lane.redial))];
+  }
+
+  /** Runs one round after the other until the race is won, called off, or goes on alone. */
+  keepOn(): void {
+    this.#keepsOn = true;
+    this.#nextRound(1);
+  }
+
+  #nextRound(number: number): void {
+    if (!this.#keepsOn || this.over || this.#found) return;
+    this.round().catch(() => {
+      if (!this.#keepsOn || this.over) return;
+      const { clock, redial } = this.#options;
+      this.#cancelPause = clock.after(retryDelay(number, redial), () => this.#nextRound(number + 1));
+    });
+  }
+
+  /**
+   * Asks by itself from now on, every {@link ASK_EVERY} ms; the rounds are begun from outside. Otherwise {@link ask} is called
+   * from outside.
+   */
   askAlone(): void {
     this.#alone = true;
-    if (this.#asking || this.over || this.found) return;
+    this.#keepsOn = false;
+    this.#cancelPause?.();
+    if (this.#asking || this.over || this.#found) return;
     const askAll = (): void => this.ask(this.#instant + 1);
     this.#asking = setInterval(askAll, ASK_EVERY);
     askAll();
@@ -150,41 +178,68 @@ export class Reach {
 
   /** Asks for the leader on every accepted connection. */
   ask(instant: number): void {
-    if (this.found || this.over) return;
+    if (this.#found || this.over) return;
     this.#instant = instant;
-    for (const lane of this.#lanes) if (lane.link) this.#askOn(lane.link, instant);
+    for (const lane of this.#lanes) {
+      if (!lane.link) continue;
+      this.#askOn(lane.link, instant);
+      this.#prove(lane, lane.link);
+    }
+  }
+
+  /** What is connected may have become deaf, and who waits for it would wait for ever: it proves that it lives, or goes. */
+  #prove(lane: Lane, link: Link): void {
+    const { clock, connectTimeout } = this.#options;
+    const now = clock.now();
+    if (lane.checkedAt === undefined) {
+      if (now - lane.provedAt < PROVE_EVERY) return;
+      lane.checkedAt = now;
+      link.pingServer(() => {
+        lane.checkedAt = undefined;
+        lane.provedAt = clock.now();
+      });
+    } else if (now - lane.checkedAt >= connectTimeout) {
+      lane.link = undefined;
+      link.destroy();
+      this.#lost(lane, new Error(`it was connected, and then did not answer a NATS PING within ${connectTimeout} ms`));
+    }
   }
 
   /** Ends the race and closes everything, but for the winner if it is to be kept. */
   cancel(keepWinner = false): void {
-    const winner = this.found?.link;
+    const winner = this.#found?.link;
     if (!this.over) this.#stop.abort(new Error('the search for the leader was called off'));
+    this.onWon = undefined;
     clearInterval(this.#asking);
-    clearTimeout(this.#headStart);
-    for (const lane of this.#lanes) {
-      clearTimeout(lane.redial);
-      lane.redial = undefined;
-      if (lane.link && !(keepWinner && lane.link === winner)) lane.link.destroy();
-      lane.link = undefined;
-    }
+    this.#cancelHeadStart?.();
+    this.#cancelPause?.();
+    for (const lane of this.#lanes) this.#clear(lane);
     if (!keepWinner) winner?.destroy();
     this.#endRound()?.reject(toError(this.#stop.signal.reason));
   }
 
+  /** It neither has a connection nor waits for one. */
+  #clear(lane: Lane): void {
+    lane.redial?.();
+    lane.redial = undefined;
+    lane.link?.destroy();
+    lane.link = undefined;
+  }
+
   #askOn(link: Link, instant: number): void {
-    this.#askedAt.set(instant, this.#options.now());
+    this.#askedAt.set(instant, this.#options.clock.now());
     // Answers that are half a minute late are not waited for.
     if (this.#askedAt.size > 600) this.#askedAt.delete(this.#askedAt.keys().next().value as number);
     link.ask(this.#options.clusterId, this.#options.connectionId, instant);
   }
 
   #dialNext(): void {
-    clearTimeout(this.#headStart);
-    this.#headStart = undefined;
+    this.#cancelHeadStart?.();
+    this.#cancelHeadStart = undefined;
     const lane = this.#waiting.shift();
     if (!lane || this.over) return;
     void this.#dial(lane);
-    if (this.#waiting.length > 0) this.#headStart = setTimeout(() => this.#dialNext(), HEAD_START);
+    if (this.#waiting.length > 0) this.#cancelHeadStart = this.#options.clock.after(HEAD_START, () => this.#dialNext());
   }
 
   async #dial(lane: Lane): Promise<void> {
@@ -192,70 +247,77 @@ export class Reach {
     try {
       const link = await this.#options.dial(lane.address, this.#stop.signal);
       lane.dialling = false;
-      if (this.over || this.found) {
+      if (this.over || this.#found) {
         link.destroy();
         return;
       }
       lane.link = link;
       lane.failed = 0;
       lane.failure = undefined;
+      lane.provedAt = this.#options.clock.now();
+      lane.checkedAt = undefined;
       link.onAnswer = (answer) => this.#answered(lane, answer);
       link.onDeath = (error) => {
         lane.link = undefined;
-        this.#failed(lane, error);
+        this.#lost(lane, error);
       };
       if (this.#asking) this.#askOn(link, this.#instant);
       this.#options.onAccepted?.();
     } catch (error) {
       lane.dialling = false;
-      this.#failed(lane, toError(error));
+      this.#lost(lane, toError(error));
     }
   }
 
-  #failed(lane: Lane, error: Error): void {
-    if (this.over || this.found) return;
+  /** A dial or a connection has failed. */
+  #lost(lane: Lane, error: Error): void {
+    if (this.over || this.#found) return;
     lane.failure = error;
     lane.failed += 1;
+    this.#options.onFailed?.(lane.address);
     // A refused lane gives its head start to the next one.
     if (this.#waiting.length > 0) this.#dialNext();
     const others = this.#lanes.some((other) => other !== lane && (other.link || other.dialling));
     if (others && !(error instanceof AuthorizationError) && !(error instanceof PermissionError)) {
       // Somebody else is being waited for, so the round goes on; this server may be back before it ends.
-      lane.redial = setTimeout(
-        () => {
-          lane.redial = undefined;
-          if (!this.over && !this.found) void this.#dial(lane);
-        },
-        retryDelay(lane.failed, this.#options.redial),
-      );
+      lane.redial = this.#options.clock.after(retryDelay(lane.failed, this.#options.redial), () => {
+        lane.redial = undefined;
+        if (!this.over && !this.#found) void this.#dial(lane);
+      });
     }
     this.#failIfExhausted();
   }
 
   #answered(lane: Lane, answer: Answer): void {
     const link = lane.link;
-    if (!link || this.over || this.found) return;
-    const now = this.#options.now();
-    this.#found = {
+    if (!link || this.over || this.#found) return;
+    const now = this.#options.clock.now();
+    const found: Found = {
       link,
       instant: answer.instant,
       registered: answer.registered,
       roundTrip: now - (this.#askedAt.get(answer.instant) ?? now),
     };
+    this.#found = found;
     link.onAnswer = undefined;
-    link.onDeath = undefined;
+    // It may be a while before anybody makes use of it.
+    link.onDeath = () => this.#winnerDied(lane);
     clearInterval(this.#asking);
     this.#asking = undefined;
-    clearTimeout(this.#headStart);
+    this.#cancelHeadStart?.();
+    this.#cancelPause?.();
     this.#waiting = [];
-    for (const other of this.#lanes) {
-      clearTimeout(other.redial);
-      other.redial = undefined;
-      if (other !== lane) other.link?.destroy();
-      other.link = undefined;
-    }
-    this.#endRound()?.resolve(this.#found);
-    this.#victory.open();
+    lane.link = undefined;
+    for (const other of this.#lanes) this.#clear(other);
+    this.#endRound()?.resolve(found);
+    this.onWon?.(found);
+  }
+
+  #winnerDied(lane: Lane): void {
+    this.#found = undefined;
+    if (this.over) return;
+    this.#options.onFailed?.(lane.address);
+    this.#nextRound(1);
   }
 
   #failIfExhausted(): void {
@@ -267,17 +329,14 @@ export class Reach {
     if (!round) return;
     // Without anybody to wait for, a redial is the next round's business.
     if (!this.#lanes.some((lane) => lane.link || lane.dialling)) {
-      for (const lane of this.#lanes) {
-        clearTimeout(lane.redial);
-        lane.redial = undefined;
-      }
+      for (const lane of this.#lanes) this.#clear(lane);
     }
     round.reject(this.#describe());
   }
 
   #endRound(): { resolve: (found: Found) => void; reject: (error: Error) => void } | undefined {
     const round = this.#round;
-    if (round) clearTimeout(round.timer);
+    round?.cancel();
     this.#round = undefined;
     return round;
   }

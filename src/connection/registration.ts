@@ -1,15 +1,18 @@
 /**
  * *Take over, then register*: makes a STAN connection on a link whose other end knows a leader.
  */
-import { ClientIdConflictError, describe, toError } from '../errors.js';
+import type { AwakeClock } from '../awake-clock.js';
+import { ClientIdConflictError, describe, PermissionError, toError } from '../errors.js';
+import { printable } from '../printable.js';
 import type { Claims } from './claims.js';
 import type { Found } from './reach.js';
+import { isIdTaken } from './server-texts.js';
 import { connectStan, type StanConnection } from './wire.js';
 
 /** What a take-over needs of the session that died. */
 export interface Registration {
   connectionId: Uint8Array;
-  /** The subject of the protocol's close requests. */
+  /** The subject of the protocol's close requests; empty: the server has told of none. */
   closeSubject: string;
 }
 
@@ -23,7 +26,7 @@ export interface RegisterOptions {
   previous: Registration | undefined;
   /** Those of this client. */
   claims: Claims;
-  now: () => number;
+  clock: AwakeClock;
 }
 
 /** The largest delay of a Node timer, in ms: 24 days. The publisher has the deadlines; the wrapped client's must never fire. */
@@ -31,23 +34,17 @@ const NEVER = 2 ** 31 - 1;
 /** Far above any window of ours: at its own limit the wrapped client reports an error and sends the message all the same. */
 const UNLIMITED = 2 ** 30;
 
+/** For so long, in ms, the answers of a take-over are waited for: without it, the server takes half a second. */
+const TAKE_OVER_PATIENCE = 500;
+
 /**
  * @throws ClientIdConflictError when another live client has the ID; on any error the link is destroyed
  */
 export async function register(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
   const { link } = found;
-  const { previous, clusterId, clientId, connectTimeout } = options;
   try {
     signal.throwIfAborted();
-    // The registration is still ours, so it may be closed. This is quick where the server's own check of a mute
-    // predecessor takes half a second, and a fence: nothing the old session has on its way is stored after it.
-    // An ID that is no longer ours is never closed: the request names only the client ID, and another may hold it.
-    // Asked again, because the race may have been won long ago: a ConnectionLostHandler takes the time it wants.
-    if (found.registered && previous && (await link.isRegistered(clusterId, previous.connectionId, connectTimeout))) {
-      signal.throwIfAborted();
-      await link.closeRegistration(previous.closeSubject, clientId, connectTimeout);
-      signal.throwIfAborted();
-    }
+    if (found.registered && options.previous) await takeOver(found, options.previous, options, signal);
     return await handshake(found, options, signal);
   } catch (error) {
     link.destroy();
@@ -55,69 +52,108 @@ export async function register(found: Found, options: RegisterOptions, signal: A
   }
 }
 
+/**
+ * The registration is still ours, so it may be closed. This is quick where the server's own check of a mute predecessor takes
+ * half a second, and a fence: nothing the old session has on its way is stored after it. It is no more than that: where it is
+ * forbidden, or not answered, the server's own check does.
+ *
+ * An ID that is no longer ours is never closed: the request names only the client ID, and another may hold it. So it is asked
+ * again, because the race may have been won long ago: a ConnectionLostHandler takes the time it wants.
+ *
+ * @throws what has ended the connection
+ */
+async function takeOver(
+  { link, roundTrip }: Found,
+  { connectionId, closeSubject }: Registration,
+  { clusterId, clientId, connectTimeout }: RegisterOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  if (closeSubject === '') return;
+  const patience = Math.min(connectTimeout, Math.max(TAKE_OVER_PATIENCE, 8 * roundTrip));
+  try {
+    if (!(await link.isRegistered(clusterId, connectionId, patience))) return;
+    signal.throwIfAborted();
+    await link.closeRegistration(closeSubject, clientId, patience);
+  } catch (error) {
+    if (!link.alive) throw error;
+  }
+  signal.throwIfAborted();
+}
+
 function handshake(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
   const { link } = found;
-  const { clusterId, clientId, pings, connectTimeout, claims, now } = options;
+  const { clusterId, clientId, pings, connectTimeout, claims, clock } = options;
+  const { url } = link.address;
   return new Promise<StanConnection>((resolve, reject) => {
-    const answered = claims.made(now());
+    const answered = claims.made(clock.now());
     const stan = connectStan(clusterId, clientId, {
       nc: link.nats,
-      connectTimeout,
+      connectTimeout: NEVER,
       stanPingInterval: pings.interval,
       stanMaxPingOut: pings.maxOut,
       ackTimeout: NEVER,
       maxPubAcksInflight: UNLIMITED,
     });
+    // The watch pings, so that every pong is seen as evidence. What interval the server wants is of no account, and a timer
+    // of Node takes no absurd one.
+    Object.defineProperty(stan, 'stanPingInterval', { get: () => NEVER, set: () => {} });
+    const cancel = clock.after(connectTimeout, () =>
+      fail(new Error(`${url}: no answer to the connect request within ${connectTimeout} ms`)),
+    );
     const settle = (): void => {
+      cancel();
       signal.removeEventListener('abort', onAbort);
       link.onDeath = undefined;
+      clearTimeout(stan.pingTimer);
+      delete stan.pingTimer;
       stan.removeAllListeners();
       // An 'error' without a listener would end the process.
       stan.on('error', () => {});
     };
     const fail = (error: Error): void => {
       settle();
-      clearTimeout(stan.pingTimer);
       reject(error);
     };
     const onAbort = (): void => fail(toError(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
-    link.onDeath = fail;
+    link.onDeath = (error) =>
+      fail(error instanceof PermissionError ? error : new Error(`${url}: ${error.message}`, { cause: error }));
     stan.on('connect', () => {
-      settle();
       answered();
+      const fault = faultOf(stan);
+      if (fault !== undefined) {
+        fail(new Error(`${url}: the answer to the connect request is not understood: ${fault}`));
+        return;
+      }
+      settle();
       claims.granted();
-      // The watch pings, so that every pong is seen as evidence; a second, blind pinger would only double the traffic.
-      clearTimeout(stan.pingTimer);
-      delete stan.pingTimer;
-      // From now on the session watches over its requests: it knows whether the server is busy with those before.
-      stan.options.connectTimeout = NEVER;
       resolve(stan);
     });
     stan.on('error', (error: unknown) => {
-      const text = describe(error);
-      if (/connect request timeout/i.test(text)) {
-        fail(
-          new Error(`${link.address.url}: no answer to the connect request within ${connectTimeout} ms`, {
-            cause: error,
-          }),
-        );
-        return;
-      }
       answered();
-      if (/already registered/i.test(text)) {
-        const unsure =
-          `${link.address.url}: the cluster says that the client ID is registered, which may still be by an earlier ` +
-          'connection of this client';
-        fail(
-          claims.refused(now())
-            ? new ClientIdConflictError(clientId, { cause: error })
-            : new Error(unsure, { cause: error }),
-        );
+      const text = printable(describe(error));
+      if (isIdTaken(text)) {
+        const unsure = `${url}: the cluster says that the client ID is registered, which may still be by an earlier connection of this client`;
+        fail(claims.refused(clock.now()) ? new ClientIdConflictError(clientId) : new Error(unsure));
       } else {
-        fail(new Error(`${link.address.url}: the cluster refused the connection: ${text}`, { cause: error }));
+        fail(new Error(`${url}: the cluster refused the connection: ${text}`));
       }
     });
-    stan.on('connection_lost', (error: unknown) => fail(toError(error)));
+    stan.on('connection_lost', (error: unknown) => fail(new Error(`${url}: ${printable(describe(error))}`)));
   });
+}
+
+/** A subject that can be published to: a server that answers with anything else would have us write nonsense on the wire. */
+const SUBJECT = /^[!-)+-=?-~]{1,512}$/;
+
+/** What is missing in the answer to a connect request. */
+function faultOf(stan: StanConnection): string | undefined {
+  const { pubPrefix, subRequests, unsubRequests, subCloseRequests } = stan;
+  const needed = { pubPrefix, subRequests, unsubRequests, subCloseRequests };
+  for (const [name, subject] of Object.entries(needed)) {
+    if (typeof subject !== 'string' || !SUBJECT.test(subject)) return `its ${name} is not a subject`;
+  }
+  // Without it, there is no take-over, and that is all.
+  if (stan.closeRequests !== null && !SUBJECT.test(stan.closeRequests ?? '')) stan.closeRequests = '';
+  return undefined;
 }

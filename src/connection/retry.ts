@@ -12,24 +12,40 @@ export class Fatal extends Error {
   }
 }
 
+/** What it has cost so far, since the last session that lasted. Kept by who retries, for it may go on after a success. */
+export interface Spent {
+  /** Attempts that failed, and sessions that did not last. */
+  failures: number;
+  /** Sessions in a row that did not last: they lengthen the delays as failed attempts do. */
+  young: number;
+  /** By the clock of {@link RetryHooks.now}. */
+  since: number;
+}
+
 export interface RetryHooks {
   options: ResolvedRetryOptions;
   signal: AbortSignal;
+  /** Counted on here; what is spent already counts against the limits. */
+  spent: Spent;
   /** Before the wait; `attempt` is the one that failed, counted from 1. */
   onWait: (attempt: number, delay: number, error: Error) => void;
-  /** Ends a wait early: what was waited for has come. */
-  wake: () => Promise<void>;
+  /** Calls back when what is waited for has come, which ends a wait early. Returns what takes the callback away. */
+  onWake: (callback: () => void) => () => void;
+  now: () => number;
 }
 
 /**
- * p-retry's loop and limits around an attempt. The wait is our own: p-retry caps the delay after randomising it, so at
- * the cap every client of a fleet would sleep the same, and it does not say how long it is going to sleep.
+ * p-retry's loop around an attempt. The limits and the wait are our own: p-retry counts anew in each call, caps the delay
+ * after randomising it, so that at the cap every client of a fleet would sleep the same, and does not say how long it is
+ * going to sleep.
  */
 export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: RetryHooks): Promise<T> {
-  const { options, signal } = hooks;
-  const startedAt = performance.now();
+  const { options, signal, spent } = hooks;
+  // One session that dies soon after another has nothing to say: a node was killed, and then another.
+  if (spent.young > 1) await wait(retryDelay(spent.young - 1, options), hooks);
   return await pRetry(
     async (number) => {
+      signal.throwIfAborted();
       try {
         return await attempt(number);
       } catch (error) {
@@ -39,32 +55,37 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
       }
     },
     {
-      retries: options.retries,
-      maxRetryTime: options.maxRetryTime,
+      retries: Infinity,
       minTimeout: 0,
       maxTimeout: 0,
       signal,
-      onFailedAttempt: async ({ attemptNumber, retriesLeft, error }) => {
-        const left = options.maxRetryTime - (performance.now() - startedAt);
-        if (retriesLeft <= 0 || left <= 0) return;
-        const delay = Math.min(retryDelay(attemptNumber, options), left);
+      onFailedAttempt: async ({ attemptNumber, error }) => {
+        spent.failures += 1;
+        const left = options.maxRetryTime - (hooks.now() - spent.since);
+        if (spent.failures > options.retries || left <= 0) throw error;
+        const delay = Math.min(retryDelay(spent.young + attemptNumber, options), left);
+        // Who has called it off meanwhile wants to hear no more of it.
+        if (signal.aborted) return;
         hooks.onWait(attemptNumber, Math.round(delay), error);
-        await wait(delay, signal, hooks.wake());
+        await wait(delay, hooks);
+        if (hooks.now() - spent.since >= options.maxRetryTime) throw error;
       },
     },
   );
 }
 
-function wait(delay: number, signal: AbortSignal, wake: Promise<void>): Promise<void> {
+/** No reaction is left behind at anything that lives longer: an outage may have a hundred thousand waits. */
+function wait(delay: number, { signal, onWake }: RetryHooks): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', end);
+      forget();
       resolve();
     };
     const timer = setTimeout(end, delay);
+    const forget = onWake(end);
     if (signal.aborted) end();
     else signal.addEventListener('abort', end, { once: true });
-    void wake.then(end);
   });
 }

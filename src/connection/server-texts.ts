@@ -68,7 +68,7 @@ const UNKNOWN_CLIENT = new Set([
 ]);
 
 /** Another client has the ID, or the server still works on an earlier request of ours. */
-export function isRegistered(text: string): boolean {
+export function isIdTaken(text: string): boolean {
   return text === 'stan: clientID already registered';
 }
 

@@ -2,9 +2,17 @@
  * One STAN connection on one NATS connection of its own, from its registration to its death. It is never repaired: the
  * first sign of death ends it, once, for good, and its connection, buffers, timers and listeners go with it.
  */
-import { ConnectionLostError, PermissionError, describe, type LossReason } from '../errors.js';
+import {
+  ConnectionLostError,
+  describe,
+  PermissionError,
+  SubscribeError,
+  type LossReason,
+  type ResilientStanError,
+} from '../errors.js';
+import { printable } from '../printable.js';
 import { AckFrames, MessageFrame } from './codec.js';
-import type { Link } from './link.js';
+import { ServerComplaint, type Link } from './link.js';
 import {
   SessionEnded,
   SubscribeRefused,
@@ -14,9 +22,9 @@ import {
   type SubscribeRequest,
 } from './protocol.js';
 import { Publishes } from './publishes.js';
-import type { Reach } from './reach.js';
+import { ASK_EVERY, type Reach } from './reach.js';
 import type { Registration } from './registration.js';
-import { Watch, type WatchOptions } from './watch.js';
+import { Watch, type Owed, type WatchOptions } from './watch.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
 /** The end of a session that nobody asked for. */
@@ -26,6 +34,10 @@ export interface Loss {
   registration: Registration;
   /** A race for the leader that is under way, or won. */
   successor: Reach | undefined;
+  /** What the server said when it ended the session, if it said anything. */
+  complaint: ServerComplaint | undefined;
+  /** Somebody was told that what he asked for cannot be, so that it does not end the next session as well. */
+  settled: boolean;
 }
 
 export interface SessionOptions extends Omit<
@@ -42,12 +54,12 @@ export interface SessionOptions extends Omit<
 /** The protocol's requests, by the name they have in its subjects. */
 type RequestKind = 'sub' | 'unsub' | 'subclose';
 
-interface Request {
+interface Request extends Owed {
   kind: RequestKind;
   channel: string;
-  at: number;
   abandon: () => void;
-  deny: (error: PermissionError) => void;
+  /** It can never be. @returns whether somebody has given it up for good */
+  deny: (error: ResilientStanError) => boolean;
 }
 
 /** How long a request is waited for that was probably lost, ms, from when that is known. A leader takes a few. */
@@ -73,7 +85,7 @@ export class StanSession implements Session {
   #answeredAt = -Infinity;
   /** When it was noticed last that some of what we sent had been lost on its way to the leader. */
   #missedAt = -Infinity;
-  #requestTimer: NodeJS.Timeout | undefined;
+  #cancelRequestTimer: (() => void) | undefined;
   /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
   readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
   #alive = true;
@@ -93,16 +105,11 @@ export class StanSession implements Session {
     this.#resolveLost = resolveLost;
 
     link.onDeath = (error) => {
-      if (error instanceof PermissionError) this.#denied(error);
-      this.#lose(
-        error instanceof PermissionError ? 'permission' : 'disconnect',
-        `the connection to ${this.server} ended: ${error.message}`,
-        undefined,
-        error,
-      );
+      this.#lose('disconnect', `the connection to ${this.server} ended: ${error.message}`, undefined, error);
     };
-    stan.on('connection_lost', (error: unknown) => this.lose('replaced', describe(error)));
-    stan.on('error', (error: unknown) => this.#lose('disconnect', describe(error), undefined, error));
+    link.onDenied = (error) => this.#denied(error);
+    stan.on('connection_lost', (error: unknown) => this.lose('replaced', printable(describe(error))));
+    stan.on('error', (error: unknown) => this.#lose('disconnect', printable(describe(error)), undefined, error));
 
     this.#publishes = new Publishes({
       subject: stan.pubPrefix,
@@ -119,13 +126,10 @@ export class StanSession implements Session {
       ...options,
       connectionId: stan.connId,
       link,
-      oldestRequest: () => {
-        const first = this.#requests.values().next();
-        return first.done ? undefined : first.value.at;
-      },
+      oldestRequest: () => this.#requests.values().next().value,
       onMissed: () => {
-        this.#missedAt = options.now();
-        clearTimeout(this.#requestTimer);
+        this.#missedAt = options.clock.now();
+        this.#cancelRequestTimer?.();
         this.#awaitAnswers();
       },
       hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
@@ -154,7 +158,7 @@ export class StanSession implements Session {
     request: SubscribeRequest,
     onMessage: (message: RawMessage) => void,
     onMade: (subscription: SessionSubscription) => void,
-    onDenied?: (error: PermissionError) => void,
+    onDenied?: (error: ResilientStanError) => void,
   ): Promise<SessionSubscription> {
     return new Promise<SessionSubscription>((resolve, reject) => {
       if (!this.#alive) {
@@ -168,6 +172,7 @@ export class StanSession implements Session {
         (error) => {
           onDenied?.(error);
           reject(error);
+          return onDenied !== undefined;
         },
       );
       let stan: StanSubscription;
@@ -201,14 +206,15 @@ export class StanSession implements Session {
       });
       stan.on('error', (error: unknown) => {
         if (!settle() || !this.#alive) return;
-        if (error instanceof NatsError) this.#lose('disconnect', describe(error), undefined, error);
-        else reject(new SubscribeRefused(describe(error)));
+        const text = printable(describe(error));
+        if (error instanceof NatsError) this.#lose('disconnect', text, undefined, error);
+        else reject(new SubscribeRefused(text));
       });
     });
   }
 
-  heardAck(roundTrip: number): void {
-    this.#watch.heardAck(roundTrip);
+  heardAck(roundTrip: number, end = 0): void {
+    this.#watch.heardAck(roundTrip, end);
   }
 
   owed(): void {
@@ -235,11 +241,11 @@ export class StanSession implements Session {
     try {
       const { connectionId, closeSubject } = this.registration;
       if (closeSubject === '') return;
-      const { clusterId, clientId, now } = this.#options;
-      const deadline = now() + timeout;
+      const { clusterId, clientId, clock } = this.#options;
+      const deadline = clock.now() + timeout;
       // The close request names the client ID only: by now another client may have it, and must keep it.
       if (!(await this.#link.isRegistered(clusterId, connectionId, timeout))) return;
-      await this.#link.closeRegistration(closeSubject, clientId, Math.max(1, deadline - now()));
+      await this.#link.closeRegistration(closeSubject, clientId, Math.max(1, deadline - clock.now()));
     } finally {
       this.#dispose();
     }
@@ -259,15 +265,17 @@ export class StanSession implements Session {
     kind: RequestKind,
     channel: string,
     abandon: () => void,
-    deny: (error: PermissionError) => void,
+    deny: (error: ResilientStanError) => boolean,
   ): () => boolean {
     const key = {};
-    this.#requests.set(key, { kind, channel, at: this.#options.now(), abandon, deny });
+    const { clock } = this.#options;
+    // Not sent yet: what is sent now is a few hundred bytes at most.
+    this.#requests.set(key, { kind, channel, at: clock.now(), end: this.#link.sent, abandon, deny });
     this.#watch.owed();
-    if (this.#requestTimer === undefined) this.#awaitAnswers();
+    if (this.#cancelRequestTimer === undefined) this.#awaitAnswers();
     return () => {
       // One that is answered before an older one says nothing of that: it may be lost.
-      if (this.#requests.keys().next().value === key) this.#answeredAt = this.#options.now();
+      if (this.#requests.keys().next().value === key) this.#answeredAt = clock.now();
       return this.#requests.delete(key);
     };
   }
@@ -278,31 +286,32 @@ export class StanSession implements Session {
    * One that was sent before something else was lost on the same way is probably lost with it: it gets less.
    */
   #awaitAnswers(): void {
-    this.#requestTimer = undefined;
+    this.#cancelRequestTimer = undefined;
     const oldest = this.#requests.values().next();
     if (!this.#alive || oldest.done) return;
-    const { connectTimeout, now } = this.#options;
+    const { connectTimeout, clock } = this.#options;
     const { at, kind, channel } = oldest.value;
     const since = Math.max(at, this.#answeredAt);
     const soon = Math.max(PROBABLY_LOST, 4 * this.#watch.threshold);
     const hurried = at < this.#missedAt && soon <= connectTimeout;
     const due = hurried ? Math.max(since, this.#missedAt) + soon : since + connectTimeout;
-    const left = due - now();
+    const left = due - clock.now();
     if (left > 0) {
-      this.#requestTimer = setTimeout(() => this.#judgeAnswers(), left);
+      this.#cancelRequestTimer = clock.after(left, () => this.#awaitAnswers());
+      return;
+    }
+    if (!this.#watch.hasAnsweredSince(at)) {
+      // The answer may be on its way, behind others. Whether the leader answers at all is for the watch to judge.
+      this.#watch.doubt();
+      this.#cancelRequestTimer = clock.after(ASK_EVERY, () => this.#awaitAnswers());
       return;
     }
     const what = { sub: 'subscribe', unsub: 'unsubscribe', subclose: 'subscription close' }[kind];
     // The server may have done it all the same: a ghost subscription goes away with the session only.
     this.lose(
       'request_timeout',
-      `no answer to the ${what} request for '${channel}' within ${Math.round(now() - at)} ms`,
+      `no answer to the ${what} request for '${channel}' within ${Math.round(clock.now() - at)} ms`,
     );
-  }
-
-  /** Lets the event loop take in what has already arrived before it is judged by its absence. */
-  #judgeAnswers(): void {
-    setImmediate(() => setImmediate(() => this.#awaitAnswers()));
   }
 
   /** For the subscriptions: a request about one of them. */
@@ -316,7 +325,10 @@ export class StanSession implements Session {
         answer === 'closed' ? 'subclose' : 'unsub',
         channel,
         () => reject(new SessionEnded('the session has ended')),
-        (error) => reject(error),
+        (error) => {
+          reject(error);
+          return false;
+        },
       );
       const done = (): void => {
         settle();
@@ -375,30 +387,58 @@ export class StanSession implements Session {
     this.#ackInboxes.delete(inbox);
   }
 
-  /** The server forbids a subject: whoever asked for it is told, or it would be asked for again for ever. */
-  #denied(error: PermissionError): void {
-    const { subject } = error;
-    if (subject === undefined) return;
-    this.#ackInboxes.get(subject)?.(error);
+  /**
+   * The server forbids a subject: whoever asked for it is told, or it would be asked for again for ever. The session ends over
+   * what it cannot do without; that something cannot be given up at the server is not of that kind.
+   */
+  #denied(error: PermissionError): boolean {
+    const { subject = '' } = error;
     const kind = /^_STAN\.(sub|unsub|subclose)\./.exec(subject)?.[1];
-    for (const [key, request] of [...this.#requests]) {
-      if (request.kind !== kind) continue;
-      this.#requests.delete(key);
-      request.deny(error);
-    }
+    const told = this.#deny((request) => request.kind === kind, error);
+    if (kind === 'unsub' || kind === 'subclose') return true;
+    const acks = this.#ackInboxes.get(subject);
+    acks?.(error);
+    const message = `the connection to ${this.server} ended: ${error.message}`;
+    this.#lose('permission', message, undefined, error, told || acks !== undefined);
+    return true;
   }
 
-  #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown): void {
+  /** These requests can never be. @returns whether somebody has given one up for good */
+  #deny(which: (request: Request) => boolean, error: ResilientStanError): boolean {
+    const denied = [...this.#requests].filter(([, request]) => which(request));
+    for (const [key] of denied) this.#requests.delete(key);
+    return denied.map(([, request]) => request.deny(error)).includes(true);
+  }
+
+  /** Of a limit on subscriptions: the one that was asked for last is the one that is too many. */
+  #tooMany(complaint: ServerComplaint): boolean {
+    const last = [...this.#requests.values()].findLast(({ kind }) => kind === 'sub');
+    if (last === undefined) return false;
+    const { channel } = last;
+    const error = new SubscribeError(
+      channel,
+      `the server refused the subscription to channel '${channel}': '${complaint.text}'. Each subscription of a client is one ` +
+        `of its connection: raise max_subscriptions at the server, or subscribe to fewer channels with one client`,
+      { cause: complaint },
+    );
+    return this.#deny((request) => request === last, error);
+  }
+
+  #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown, settled = false): void {
     if (!this.#alive) return;
     // First of all: nothing that the wrapped client says from now on counts.
     this.#alive = false;
     const hedge = this.#watch.stop() ?? successor;
+    const complaint = complaintIn(cause);
+    if (complaint?.complaint.kind === 'subscriptions') settled = this.#tooMany(complaint);
     this.#dispose();
     this.#abandonRequests();
     this.#resolveLost({
       error: new ConnectionLostError(reason, this.server, message, cause === undefined ? {} : { cause }),
       registration: this.registration,
       successor: hedge,
+      complaint,
+      settled,
     });
   }
 
@@ -411,7 +451,7 @@ export class StanSession implements Session {
   #dispose(): void {
     const stan = this.#stan;
     clearTimeout(stan.pingTimer);
-    clearTimeout(this.#requestTimer);
+    this.#cancelRequestTimer?.();
     this.#publishes.stop();
     stan.cleanupOnClose();
     // A dead session sends no close request: it would unregister its successor.
@@ -420,6 +460,10 @@ export class StanSession implements Session {
     stan.removeAllListeners();
     stan.on('error', () => {});
   }
+}
+
+function complaintIn(cause: unknown): ServerComplaint | undefined {
+  return cause instanceof ServerComplaint ? cause : undefined;
 }
 
 /** A subscription as the session's users see it. */

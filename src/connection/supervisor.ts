@@ -3,6 +3,8 @@
  * for its end, again. Whatever happens, there is one way to recover, so it is exercised at every fault.
  */
 import { randomBytes } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
+import type { AwakeClock } from '../awake-clock.js';
 import {
   AuthorizationError,
   ClientIdConflictError,
@@ -14,27 +16,39 @@ import {
 } from '../errors.js';
 import type { ResolvedConnectOptions, ResolvedRetryOptions } from '../options.js';
 import { dialCredentials, natsAuth, type DialCredentials } from './auth.js';
-import { retryDelay } from './backoff.js';
 import { Claims } from './claims.js';
 import { Link } from './link.js';
 import type { Session } from './protocol.js';
 import { Reach } from './reach.js';
 import { register, type Registration } from './registration.js';
-import { Fatal, retry } from './retry.js';
-import { shuffle, type ServerAddress } from './servers.js';
+import { Fatal, retry, type Spent } from './retry.js';
+import { MOST_ANNOUNCED, ServerList } from './server-list.js';
+import { announcedServers, shuffle, type ServerAddress } from './servers.js';
 import { StanSession, type Loss } from './session.js';
 import { StateMachine, type ConnectionState } from './states.js';
+import { longestOf, Suspects, type InHand } from './suspects.js';
 import type { Workload } from './watch.js';
 
 /** What is carried from session to session. */
 export interface Cargo extends Workload {
-  /** Makes all subscriptions on it; rejects only when the session has ended. */
-  bringUp(session: Session): Promise<void>;
-  /** It is up: publishes may flow. */
-  up(session: Session): void;
+  /**
+   * Makes all subscriptions on it; rejects only when the session has ended.
+   * @param careful one at a time
+   */
+  bringUp(session: Session, careful: boolean): Promise<void>;
+  /**
+   * It is up: publishes may flow.
+   * @param careful one at a time
+   */
+  up(session: Session, careful: boolean): void;
+  /** What was asked of the session and is not answered. Called when it has ended, before {@link down}. */
+  inHand(): InHand[];
   /** It is gone. */
   down(): void;
 }
+
+/** A session that lives for so long, in ms, has lasted: it was no part of the trouble before. */
+const LASTING = 5000;
 
 export interface SupervisorEvents {
   state(from: ConnectionState, to: ConnectionState): void;
@@ -57,20 +71,25 @@ export class Supervisor {
   readonly #events: SupervisorEvents;
   readonly #states: StateMachine;
   readonly #stop = new AbortController();
-  readonly #now: () => number;
+  readonly #clock: AwakeClock;
   readonly #claims = new Claims();
-  /** In the order in which they are dialled: one whose session was lost goes to the end. */
-  #servers: ServerAddress[];
+  readonly #suspects = new Suspects();
+  readonly #servers: ServerList;
   #session: StanSession | undefined;
   #sessions = 0;
+  /** Since the last session that lasted. */
+  #spent: Spent;
+  /** One thing at a time: what is in hand when the session ends is known to be the reason. */
+  #careful = false;
 
-  constructor(options: ResolvedConnectOptions, cargo: Cargo, events: SupervisorEvents, now: () => number) {
+  constructor(options: ResolvedConnectOptions, cargo: Cargo, events: SupervisorEvents, clock: AwakeClock) {
     this.#options = options;
     this.#cargo = cargo;
     this.#events = events;
-    this.#now = now;
+    this.#clock = clock;
     this.#states = new StateMachine((from, to) => events.state(from, to));
-    this.#servers = options.randomize ? shuffle(options.servers) : [...options.servers];
+    this.#servers = new ServerList(options.randomize ? shuffle(options.servers) : options.servers);
+    this.#spent = this.#nothingSpent();
   }
 
   get state(): ConnectionState {
@@ -118,13 +137,14 @@ export class Supervisor {
   async #run(first: StanSession): Promise<void> {
     let session = first;
     for (;;) {
+      const upAt = this.#clock.now();
       const loss = await session.lost;
       if (this.#stop.signal.aborted) {
         loss.successor?.cancel();
         return;
       }
       try {
-        session = await this.#recover(loss);
+        session = await this.#recover(loss, this.#clock.now() - upAt >= LASTING);
       } catch (error) {
         if (!this.#stop.signal.aborted) this.#events.gaveUp(toError(error));
         return;
@@ -132,13 +152,10 @@ export class Supervisor {
     }
   }
 
-  async #recover(loss: Loss): Promise<StanSession> {
-    const lostAt = this.#now();
-    this.#session = undefined;
-    this.#cargo.down();
-    this.#servers = demote(this.#servers, loss.error.server);
+  async #recover(loss: Loss, lasted: boolean): Promise<StanSession> {
+    const lostAt = performance.now();
+    this.#ended(loss, lasted);
     if (this.state === 'connected') this.#states.to('reconnecting');
-    if (loss.error.cause instanceof PermissionError) this.#events.permission(loss.error.cause);
     let attempts = 1;
     let session: StanSession;
     try {
@@ -146,6 +163,7 @@ export class Supervisor {
       this.#stop.signal.throwIfAborted();
       const { reconnect } = this.#options;
       if (answer === 'close' || reconnect === false) throw loss.error;
+      if (this.#spent.failures > reconnect.retries) throw loss.error;
       this.#events.reconnecting(1, 0, loss.error);
       session = await this.#establish(
         reconnect,
@@ -161,13 +179,47 @@ export class Supervisor {
       throw error;
     }
     this.#isUp(session);
-    this.#events.reconnected(session.server, this.#now() - lostAt, attempts);
+    this.#events.reconnected(session.server, performance.now() - lostAt, attempts);
     return session;
+  }
+
+  #nothingSpent(): Spent {
+    return { failures: 0, young: 0, since: this.#clock.now() };
+  }
+
+  /** A session has ended, up or not: who is to blame, and what does it count? */
+  #ended(loss: Loss, lasted: boolean): void {
+    this.#session = undefined;
+    this.#servers.failed(loss.error.server);
+    const settled = this.#blame(loss) || loss.settled;
+    this.#cargo.down();
+    if (loss.error.cause instanceof PermissionError) this.#events.permission(loss.error.cause);
+    if (lasted) {
+      this.#spent = this.#nothingSpent();
+      if (loss.complaint === undefined) this.#careful = false;
+    } else if (!settled) {
+      // The backoff is reset by a session that lasted, not by one that began.
+      this.#spent.failures += 1;
+      this.#spent.young += 1;
+    }
+  }
+
+  /** @returns whether something was given up for good, so that it does not end the next session as well */
+  #blame({ complaint }: Loss): boolean {
+    if (complaint === undefined) return false;
+    const { kind } = complaint.complaint;
+    if (kind !== 'unknown' && kind !== 'control-line' && kind !== 'payload') return false;
+    const inHand = this.#cargo.inHand();
+    const culprit =
+      kind === 'control-line' ? longestOf(inHand) : this.#careful ? this.#suspects.accuse(inHand) : undefined;
+    if (inHand.length > 0) this.#careful = true;
+    culprit?.giveUp(complaint.text);
+    return culprit !== undefined;
   }
 
   #isUp(session: StanSession): void {
     if (this.state !== 'closing') this.#states.to('connected');
-    if (session.alive) this.#cargo.up(session);
+    if (session.alive) this.#cargo.up(session, this.#careful);
   }
 
   /** Reach, take over, register, make the subscriptions: until it is up, or the retries are used up. */
@@ -201,13 +253,13 @@ export class Supervisor {
           const claims = this.#claims;
           const stan = await register(
             found,
-            { clusterId, clientId, pings, connectTimeout, previous, claims, now: this.#now },
+            { clusterId, clientId, pings, connectTimeout, previous, claims, clock: this.#clock },
             signal,
           ).catch((error: unknown) => {
-            if (error instanceof ClientIdConflictError) {
-              if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
-              this.#events.conflict(error);
-            }
+            // Where the ID is taken, it is taken everywhere.
+            if (!(error instanceof ClientIdConflictError)) this.#servers.failed(found.link.address.url);
+            else if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
+            else this.#events.conflict(error);
             return hopeless(error);
           });
           session = new StanSession(found.link, stan, {
@@ -219,26 +271,27 @@ export class Supervisor {
             roundTrip: found.roundTrip,
             workload: this.#cargo,
             hedge: (registration, onAccepted) => this.#hedge(registration, onAccepted),
-            race: (race) => void this.#race(race),
             log: (message) => this.#log(message),
-            now: this.#now,
+            clock: this.#clock,
           });
           this.#session = session;
           previous = session.registration;
-          const up = await Promise.race([this.#cargo.bringUp(session), session.lost]);
-          if (up !== undefined) {
+          const lost = await this.#bringUp(session);
+          if (lost !== undefined) {
             // It died before it was up: a failed attempt, not a loss.
-            this.#session = undefined;
-            this.#cargo.down();
-            reach = up.successor;
-            if (up.error.cause instanceof PermissionError) this.#events.permission(up.error.cause);
-            throw up.error;
+            this.#ended(lost, false);
+            // That is counted by who retries.
+            this.#spent.failures = Math.max(0, this.#spent.failures - 1);
+            reach = lost.successor;
+            throw lost.error;
           }
           return session;
         },
         {
           options,
           signal,
+          spent: this.#spent,
+          now: () => this.#clock.now(),
           onWait: (attempt, delay, error) => {
             if (!complained && (error instanceof AuthorizationError || error instanceof PermissionError)) {
               complained = true;
@@ -247,7 +300,13 @@ export class Supervisor {
             this.#log(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
             onWait(attempt, delay, error);
           },
-          wake: () => reach?.won() ?? new Promise(() => {}),
+          onWake: (callback) => {
+            const race = reach;
+            if (race) race.onWon = callback;
+            return () => {
+              if (race?.onWon === callback) race.onWon = undefined;
+            };
+          },
         },
       );
     } catch (error) {
@@ -259,7 +318,22 @@ export class Supervisor {
     }
   }
 
-  #reach(previous: Registration | undefined, onAccepted: () => void, servers = this.#servers): Reach {
+  /** @returns its loss, if it has ended before all subscriptions were made */
+  async #bringUp(session: StanSession): Promise<Loss | undefined> {
+    try {
+      // Which of the two is heard of first when it ends does not matter.
+      await Promise.race([this.#cargo.bringUp(session, this.#careful), session.lost]);
+    } catch (error) {
+      if (session.alive) throw error;
+    }
+    return session.alive ? undefined : await session.lost;
+  }
+
+  #reach(
+    previous: Registration | undefined,
+    onAccepted: () => void,
+    servers: () => readonly ServerAddress[] = () => this.#servers.inOrder,
+  ): Reach {
     const { clusterId, connectTimeout, initialConnect, reconnect } = this.#options;
     return new Reach({
       servers,
@@ -270,45 +344,50 @@ export class Supervisor {
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal) => this.#dial(address, signal),
       onAccepted,
-      now: this.#now,
+      onFailed: ({ url }) => this.#servers.failed(url),
+      clock: this.#clock,
     });
   }
 
   /** Through the other servers first, and once more through the attached one. */
   #hedge(registration: Registration, onAccepted: () => void): Reach {
     const attached = this.#session?.server;
-    return this.#reach(
-      registration,
-      onAccepted,
-      attached === undefined ? this.#servers : demote(this.#servers, attached),
-    );
-  }
-
-  async #race(reach: Reach): Promise<void> {
-    const options = this.#options.reconnect === false ? this.#options.initialConnect : this.#options.reconnect;
-    for (let failed = 1; !reach.over && !reach.alone && !reach.found; failed++) {
-      try {
-        await reach.round();
-      } catch {
-        let timer: NodeJS.Timeout | undefined;
-        const pause = new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, retryDelay(failed, options));
-        });
-        await Promise.race([pause, reach.won()]);
-        clearTimeout(timer);
-      }
-    }
+    const othersFirst = (): ServerAddress[] => {
+      const servers = this.#servers.inOrder;
+      return [...servers.filter(({ url }) => url !== attached), ...servers.filter(({ url }) => url === attached)];
+    };
+    const reach = this.#reach(registration, onAccepted, othersFirst);
+    // Not before its maker knows it: it may be won at once.
+    queueMicrotask(() => reach.keepOn());
+    return reach;
   }
 
   async #dial(address: ServerAddress, signal: AbortSignal): Promise<Link> {
     const { connectTimeout, name } = this.#options;
-    let credentials: DialCredentials;
-    try {
-      credentials = await within(connectTimeout, signal, dialCredentials(this.#options, address));
-    } catch (error) {
-      throw new Error(`no credentials for the dial: ${describe(error)}`, { cause: error });
-    }
-    return await Link.dial(address, { ...natsAuth(this.#options, address, credentials), name }, connectTimeout, signal);
+    const ask = async <T>(what: string, answer: Promise<T>): Promise<T> => {
+      try {
+        return await within(connectTimeout, signal, answer);
+      } catch (error) {
+        throw new Error(`no ${what} for the dial: ${describe(error)}`, { cause: error });
+      }
+    };
+    const credentials: DialCredentials = await ask('credentials', dialCredentials(this.#options, address));
+    const tls = await ask('TLS options', dialTls(this.#options));
+    const identity = { ...natsAuth({ tls }, address, credentials), name };
+    const link = await Link.dial(address, identity, connectTimeout, signal);
+    this.#announced(link, link.announced, ownCa(tls));
+    // What comes later comes through the stream as it was verified.
+    link.onAnnounced = (announced) => this.#announced(link, announced, link.secure);
+    return link;
+  }
+
+  /**
+   * @param ownNames certificates of these servers may be for their own names: nobody on the way has put them there, or nobody
+   *   else could have a certificate that we accept
+   */
+  #announced({ address }: Link, announced: readonly string[], ownNames: boolean): void {
+    if (!this.#options.discover) return;
+    this.#servers.announce(announcedServers(announced, address, { most: MOST_ANNOUNCED, ownNames }));
   }
 
   #log(message: string): void {
@@ -316,9 +395,9 @@ export class Supervisor {
   }
 }
 
-/** The same servers, one of them last. */
-function demote(servers: readonly ServerAddress[], url: string): ServerAddress[] {
-  return [...servers.filter((server) => server.url !== url), ...servers.filter((server) => server.url === url)];
+/** Certificates are accepted from authorities of the user's own only. */
+function ownCa(tls: boolean | ConnectionOptions): boolean {
+  return typeof tls === 'object' && tls.ca !== undefined;
 }
 
 function within<T>(timeout: number, signal: AbortSignal, promise: Promise<T>): Promise<T> {

@@ -12,17 +12,27 @@
 import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
 import { Liveness } from './liveness.js';
+import type { AwakeClock } from '../awake-clock.js';
 import { ASK_EVERY, type Found, type Reach } from './reach.js';
+import { Throughput } from './throughput.js';
 
 /** With an attached server that answers, other paths are tried only after this long, in ms. */
 export const ELECTION_PATIENCE = 1000;
-/** A timer that fires this much late, in ms, says that our own event loop stood still. */
-const STALL = 25;
+
+/** Something that the leader owes an answer for. */
+export interface Owed {
+  /** When it was sent. */
+  readonly at: number;
+  /** Where its last byte stands in all that the session has sent. */
+  readonly end: number;
+}
 
 /** What the watch asks of, and tells, those who use the session. */
 export interface Workload {
   /** When the oldest unacknowledged publish in flight was sent. */
   oldestInFlight(): number | undefined;
+  /** Where its last byte stands in all that the session has sent; 0 without one. */
+  oldestEnd(): number;
   /** A publish sent later than the oldest has been acknowledged, so that one is probably lost. */
   overtaken(): boolean;
   /** Send the oldest again, to learn what is lost. */
@@ -43,55 +53,64 @@ export interface WatchOptions {
   roundTrip: number;
   pings: { interval: number; maxOut: number };
   workload: Workload;
-  /** When the oldest request of the protocol that still waits for its answer was sent. */
-  oldestRequest: () => number | undefined;
-  /** A race for the leader on other connections, not yet begun. */
+  /** The oldest request of the protocol that still waits for its answer. */
+  oldestRequest: () => Owed | undefined;
+  /** A race for the leader on other connections, whose rounds run by themselves until it is won or cancelled. */
   hedge: (onAccepted: () => void) => Reach;
   /** The leader answered, but not everything that was asked: requests may be lost, too. */
   onMissed: () => void;
-  /** Runs the rounds of a race until it is won or cancelled. */
-  race: (reach: Reach) => void;
   /** Ends the session. The successor is a race that is under way, or won. */
   lose: (reason: LossReason, message: string, successor?: Reach) => void;
   log: (message: string) => void;
-  now: () => number;
+  clock: AwakeClock;
 }
 
 /** A question to the attached server itself. */
-interface ServerCheck {
-  askedAt: number;
+interface ServerCheck extends Owed {
   answered: boolean;
 }
 
 interface Suspicion {
   server: ServerCheck;
   hedge: Reach | undefined;
-  judgement: NodeJS.Timeout | undefined;
+  /** What cancels the wait for our own path, or for the second answer of another one. */
+  cancelJudgement: (() => void) | undefined;
 }
 
 export class Watch {
   readonly #options: WatchOptions;
+  readonly #clock: AwakeClock;
   readonly #liveness: Liveness;
-  /** Questions without an answer: instant -> when. */
-  readonly #asked = new Map<number, number>();
+  readonly #throughput = new Throughput();
+  /** Questions without an answer, by their instants. */
+  readonly #asked = new Map<number, Owed>();
   #instant = 0;
   #suspicion: Suspicion | undefined;
   /** Of the present silence of the leader. */
   #serverCheck: ServerCheck | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTick: (() => void) | undefined;
   #due = Infinity;
-  #armedAt = 0;
   #owed = false;
-  /** Answers in a row that said that we are not registered. */
-  #denials = 0;
+  /** When a part of a message came last. */
+  #progressAt = -Infinity;
+  /** When the question was asked that was answered last. */
+  #answeredAskedAt = -Infinity;
+  /** When an answer came that said that we are not registered, if the last one did. */
+  #deniedAt: number | undefined;
+  #cancelSecond: (() => void) | undefined;
   #stopped = false;
 
   constructor(options: WatchOptions) {
+    const { clock, link, roundTrip, pings } = options;
     this.#options = options;
-    this.#liveness = new Liveness(options.roundTrip, options.now());
-    options.link.forgetQuestions();
-    options.link.onAnswer = (answer) => this.#answered(answer);
-    this.#arm(options.now() + options.pings.interval);
+    this.#clock = clock;
+    const now = clock.now();
+    this.#liveness = new Liveness(roundTrip, now);
+    link.forgetQuestions();
+    link.onAnswer = (answer) => this.#answered(answer);
+    link.onProgress = () => this.#progressed();
+    this.#throughput.arrived(link.sent, now, now);
+    this.#arm(now + pings.interval);
   }
 
   get suspect(): boolean {
@@ -100,27 +119,33 @@ export class Watch {
 
   /** The smallest silence that is suspicious at present, in ms. */
   get threshold(): number {
-    return this.#liveness.threshold(this.#options.now());
+    return this.#liveness.threshold(this.#clock.now());
+  }
+
+  /**
+   * The leader has answered a question that was asked later than this: whatever was sent before has arrived, and what was
+   * answered before has arrived here.
+   */
+  hasAnsweredSince(at: number): boolean {
+    return this.#answeredAskedAt > at;
   }
 
   /** A message came: evidence. */
   heard(): void {
-    this.#liveness.heard(this.#options.now());
+    this.#liveness.heard(this.#clock.now());
   }
 
   /** An ack came: evidence, and a sample. */
-  heardAck(roundTrip: number): void {
-    const now = this.#options.now();
-    // Our own timer is overdue: the loop stood still, and what it stood is not the leader's.
-    const standing = Math.max(0, now - this.#due - STALL);
-    this.#liveness.sample(Math.max(0, roundTrip - standing), now);
+  heardAck(roundTrip: number, end: number): void {
+    const now = this.#clock.now();
+    this.#sample({ at: now - roundTrip, end }, now);
   }
 
   /** Something was sent that is owed an answer. */
   owed(): void {
     if (this.#owed || this.#stopped) return;
     this.#owed = true;
-    const now = this.#options.now();
+    const now = this.#clock.now();
     this.#arm(now + this.#liveness.threshold(now) / 2);
   }
 
@@ -133,66 +158,81 @@ export class Watch {
   /** Ends the watch. A race under way is handed over, not ended. */
   stop(): Reach | undefined {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#cancelTick?.();
+    this.#cancelSecond?.();
     const suspicion = this.#suspicion;
-    clearTimeout(suspicion?.judgement);
+    suspicion?.cancelJudgement?.();
     this.#suspicion = undefined;
     return suspicion?.hedge;
   }
 
+  /** A message is on its way to us, so that the leader lives, and our path: what else comes, comes behind it. */
+  #progressed(): void {
+    if (this.#stopped) return;
+    this.#progressAt = this.#clock.now();
+    this.#liveness.heard(this.#progressAt);
+  }
+
+  /** A round trip, less what of it was a queue: behind our own bytes, or behind those of a message on its way to us. */
+  #sample({ at, end }: Owed, now: number): void {
+    const behindOurs = this.#throughput.arrived(end, at, now);
+    const since = Math.max(at, Math.min(this.#progressAt, now));
+    this.#liveness.sample(Math.max(0, now - since - behindOurs), now);
+  }
+
   #arm(at: number): void {
     if (this.#stopped) return;
-    if (this.#timer !== undefined) {
+    if (this.#cancelTick !== undefined) {
       if (at >= this.#due) return;
-      clearTimeout(this.#timer);
+      this.#cancelTick();
     }
     this.#due = at;
-    this.#armedAt = this.#options.now();
-    this.#timer = setTimeout(this.#tick, Math.max(1, Math.ceil(at - this.#armedAt)));
+    this.#cancelTick = this.#clock.after(at - this.#clock.now(), this.#tick);
   }
 
   readonly #tick = (): void => {
-    this.#timer = undefined;
-    const now = this.#options.now();
-    const late = now - this.#due;
-    if (late > STALL) {
-      // A short lateness is taken off. After a long one it is unknown for how long we had stood before the timer was
-      // due, or whether what is owed an answer has even left: the whole wait does not count.
-      const long = late > this.#liveness.threshold(now) / 2;
-      this.#liveness.stalled(long ? this.#armedAt : this.#due, now);
-    }
+    this.#cancelTick = undefined;
     this.#due = Infinity;
+    if (this.#stopped) return;
+    const now = this.#clock.now();
     if (this.#suspicion) this.#tickSuspect(this.#suspicion, now);
     else this.#tickCalm(now);
   };
 
-  #oldestOwed(): number | undefined {
-    const publish = this.#options.workload.oldestInFlight() ?? Infinity;
-    const request = this.#options.oldestRequest() ?? Infinity;
-    const ping = this.#asked.values().next().value ?? Infinity;
-    const oldest = Math.min(publish, request, ping);
-    return oldest === Infinity ? undefined : oldest;
+  #oldestOwed(): Owed | undefined {
+    let oldest: Owed | undefined = this.#options.oldestRequest();
+    const asked = this.#asked.values().next();
+    if (!asked.done && (oldest === undefined || asked.value.at < oldest.at)) oldest = asked.value;
+    const { workload } = this.#options;
+    const at = workload.oldestInFlight();
+    if (at !== undefined && (oldest === undefined || at < oldest.at)) oldest = { at, end: workload.oldestEnd() };
+    return oldest;
+  }
+
+  /** How long the answer to it may take, in ms. */
+  #limit({ end }: Owed, now: number): number {
+    return this.#liveness.threshold(now) + this.#throughput.allowance(end);
   }
 
   #tickCalm(now: number): void {
     const { workload, pings } = this.#options;
-    const threshold = this.#liveness.threshold(now);
     let next = Infinity;
 
-    const owedSince = this.#oldestOwed();
-    this.#owed = owedSince !== undefined;
-    if (owedSince !== undefined) {
-      const silence = this.#liveness.silence(owedSince, now);
-      if (silence >= threshold) {
-        this.#afterPoll(() => this.#suspectIfStillOverdue());
+    const owed = this.#oldestOwed();
+    this.#owed = owed !== undefined;
+    if (owed !== undefined) {
+      const limit = this.#limit(owed, now);
+      const silence = this.#liveness.silence(owed.at, now);
+      if (silence >= limit) {
+        this.#suspect(now, silence);
         return;
       }
       // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
-      const halfWay = silence >= threshold / 2;
+      const halfWay = silence >= limit / 2;
       this.#serverCheck = halfWay ? (this.#serverCheck ?? this.#checkServer(now)) : undefined;
-      next = now + Math.max(5, (halfWay ? threshold : threshold / 2) - silence);
+      next = now + Math.max(5, (halfWay ? limit : limit / 2) - silence);
       const oldest = workload.oldestInFlight();
-      if (oldest !== undefined && workload.overtaken() && now - oldest > 2 * threshold) workload.probe();
+      if (oldest !== undefined && workload.overtaken() && now - oldest > 2 * limit) workload.probe();
     } else this.#serverCheck = undefined;
 
     if (this.#asked.size === 0) {
@@ -200,33 +240,26 @@ export class Watch {
       const surpriseAt = workload.surprise() ?? Infinity;
       if (now >= pingAt || now >= surpriseAt) {
         this.#ask();
-        next = Math.min(next, now + threshold);
+        next = Math.min(next, now + this.#liveness.threshold(now));
       } else next = Math.min(next, pingAt, surpriseAt);
     }
     this.#arm(next);
   }
 
-  #suspectIfStillOverdue(): void {
-    const now = this.#options.now();
-    const owedSince = this.#oldestOwed();
-    if (owedSince === undefined || this.#liveness.silence(owedSince, now) < this.#liveness.threshold(now)) {
-      this.#tickCalm(now);
-      return;
-    }
-    this.#options.log(
-      `no sign of life from the leader for ${Math.round(this.#liveness.silence(owedSince, now))} ms: asking`,
-    );
+  #suspect(now: number, silence: number): void {
+    this.#options.log(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
     const server = this.#serverCheck ?? this.#checkServer(now);
     this.#serverCheck = undefined;
-    const suspicion: Suspicion = { server, hedge: undefined, judgement: undefined };
+    const suspicion: Suspicion = { server, hedge: undefined, cancelJudgement: undefined };
     this.#suspicion = suspicion;
     this.#options.workload.pause();
     if (!this.#stopped) this.#tickSuspect(suspicion, now);
   }
 
   #checkServer(now: number): ServerCheck {
-    const check: ServerCheck = { askedAt: now, answered: false };
-    this.#options.link.pingServer(() => {
+    const { link } = this.#options;
+    const check = { at: now, end: link.sent, answered: false };
+    link.pingServer(() => {
       check.answered = true;
     });
     return check;
@@ -234,21 +267,24 @@ export class Watch {
 
   #tickSuspect(suspicion: Suspicion, now: number): void {
     const { pings } = this.#options;
-    const firstAsked = this.#asked.values().next().value;
-    if (firstAsked !== undefined && this.#liveness.silence(firstAsked, now) >= pings.interval * pings.maxOut) {
-      this.#afterPoll(() => {
-        if (this.#suspicion !== suspicion) return;
-        this.#options.lose('pings', `no answer to STAN pings for ${pings.interval * pings.maxOut} ms`, suspicion.hedge);
-      });
+    const first = this.#asked.values().next().value;
+    const patience = pings.interval * pings.maxOut;
+    if (
+      first !== undefined &&
+      this.#liveness.silence(first.at, now) >= patience + this.#throughput.allowance(first.end)
+    ) {
+      this.#options.lose('pings', `no answer to STAN pings for ${patience} ms`, suspicion.hedge);
       return;
     }
     let next = now + ASK_EVERY;
     if (!suspicion.hedge) {
-      const { askedAt, answered } = suspicion.server;
-      const waited = this.#liveness.silence(askedAt, now);
-      const patience = answered ? ELECTION_PATIENCE : this.#liveness.margin(now);
-      if (waited >= patience) this.#startHedge(suspicion);
-      else next = Math.min(next, now + patience - waited);
+      const { server } = suspicion;
+      const waited = this.#liveness.silence(server.at, now);
+      const limit = server.answered
+        ? ELECTION_PATIENCE
+        : this.#liveness.margin(now) + this.#throughput.allowance(server.end);
+      if (waited >= limit) this.#startHedge(suspicion);
+      else next = Math.min(next, now + limit - waited);
     }
     // On both paths at the same instants, so that their answers can be compared.
     this.#ask();
@@ -268,71 +304,111 @@ export class Watch {
       hedge.ask(this.#instant);
     });
     suspicion.hedge = hedge;
-    void hedge.won().then(() => this.#hedgeAnswered(suspicion));
-    this.#options.race(hedge);
+    hedge.onWon = (found) => this.#hedgeAnswered(suspicion, found);
   }
 
-  #hedgeAnswered(suspicion: Suspicion): void {
-    const found = suspicion.hedge?.found;
-    if (this.#suspicion !== suspicion || !found) return;
-    if (!found.registered) {
-      this.#options.lose('replaced', 'the leader does not know this session any more', suspicion.hedge);
-      return;
-    }
-    suspicion.judgement = setTimeout(
-      () => this.#afterPoll(() => this.#judge(suspicion, found)),
-      this.#liveness.margin(this.#options.now()),
-    );
+  #hedgeAnswered(suspicion: Suspicion, found: Found): void {
+    if (this.#suspicion !== suspicion) return;
+    const now = this.#clock.now();
+    if (found.registered) this.#judgeLater(suspicion, found, now);
+    else this.#deniedElsewhere(suspicion, found, now - found.roundTrip);
+  }
+
+  /**
+   * The leader answers on another path. Ours is given a margin, and the time that it needs for what is on it: the other one
+   * is empty. As long as it brings something, it is not judged at all.
+   */
+  #judgeLater(suspicion: Suspicion, found: Found, foundAt: number): void {
+    const asked = this.#asked.get(found.instant) ?? this.#asked.values().next().value;
+    const wait = (): void => {
+      const now = this.#clock.now();
+      const allowance = asked === undefined ? 0 : asked.at + this.#throughput.allowance(asked.end) - foundAt;
+      const left = this.#liveness.margin(now) + Math.max(0, allowance) - this.#liveness.silence(foundAt, now);
+      if (left > 0) suspicion.cancelJudgement = this.#clock.after(left, wait);
+      else this.#judge(suspicion, found);
+    };
+    wait();
   }
 
   #judge(suspicion: Suspicion, found: Found): void {
-    // An answer on our own path would have ended the suspicion.
-    if (this.#suspicion !== suspicion) return;
-    const { link } = this.#options;
+    // An answer on our own path would have ended the suspicion. A path that has died meanwhile proves nothing.
+    if (this.#suspicion !== suspicion || suspicion.hedge?.found !== found) return;
+    const [own, other] = [this.#options.link.address.url, found.link.address.url];
     this.#options.lose(
       'path',
-      `the leader answers through ${found.link.address.url}, and not through ${link.address.url}: ` +
-        'that server is frozen, or the way to it is cut',
+      own === other
+        ? `the leader answers on a new connection to ${own}, and not on this one: the way it took is cut`
+        : `the leader answers through ${other}, and not through ${own}: that server is frozen, or the way to it is cut`,
       suspicion.hedge,
     );
   }
 
-  /** A former leader that has not stepped down yet may not know us, so it takes two answers in a row. */
-  #denied(instant: number): void {
-    this.#denials += 1;
+  /**
+   * A leader said that it does not know us. A former one that has not stepped down yet, or that was frozen and answers all it
+   * was asked before, may say so wrongly: it counts only for a question that was asked after an earlier denial came.
+   * @returns whether that is so; the session has then ended
+   */
+  #denied(askedAt: number): boolean {
+    if (this.#deniedAt === undefined) this.#deniedAt = this.#clock.now();
+    if (askedAt <= this.#deniedAt) return false;
+    this.#options.lose(
+      'replaced',
+      'the leader does not know this session any more: it was replaced, it expired, or its store was lost',
+      this.#suspicion?.hedge,
+    );
+    return true;
+  }
+
+  #deniedHere(instant: number, askedAt: number): void {
     this.#asked.delete(instant);
-    if (this.#denials > 1) {
-      this.#options.lose(
-        'replaced',
-        'the leader does not know this session any more: it was replaced, it expired, or its store was lost',
-        this.#suspicion?.hedge,
-      );
-      return;
-    }
-    setTimeout(() => {
-      if (!this.#stopped) this.#ask();
-    }, ASK_EVERY);
+    if (this.#denied(askedAt)) return;
+    this.#cancelSecond?.();
+    this.#cancelSecond = this.#clock.after(ASK_EVERY, () => this.#ask());
+  }
+
+  /** The same, on another path, which then is asked once more. */
+  #deniedElsewhere(suspicion: Suspicion, found: Found, askedAt: number): void {
+    if (this.#denied(askedAt)) return;
+    const { link } = found;
+    const { clusterId, connectionId } = this.#options;
+    const ask = (): void => {
+      if (this.#suspicion !== suspicion) return;
+      const at = this.#clock.now();
+      link.onAnswer = ({ registered }) => {
+        link.onAnswer = undefined;
+        if (this.#suspicion !== suspicion) return;
+        if (registered) this.#judgeLater(suspicion, found, this.#clock.now());
+        else if (!this.#denied(at)) again();
+      };
+      link.ask(clusterId, connectionId, found.instant);
+    };
+    const again = (): void => {
+      suspicion.cancelJudgement = this.#clock.after(ASK_EVERY, ask);
+    };
+    again();
   }
 
   #ask(): void {
+    if (this.#stopped) return;
     this.#instant += 1;
-    const now = this.#options.now();
-    this.#asked.set(this.#instant, now);
-    this.#options.link.ask(this.#options.clusterId, this.#options.connectionId, this.#instant);
+    const { link, clusterId, connectionId } = this.#options;
+    link.ask(clusterId, connectionId, this.#instant);
+    this.#asked.set(this.#instant, { at: this.#clock.now(), end: link.sent });
     if (!this.#suspicion) this.owed();
   }
 
   #answered({ instant, registered }: Answer): void {
     if (this.#stopped) return;
-    const now = this.#options.now();
-    const askedAt = this.#asked.get(instant);
+    const now = this.#clock.now();
+    const asked = this.#asked.get(instant);
     // Not a question of this moment: a leader that was frozen answers what it was asked before when it thaws.
-    if (askedAt === undefined) return;
+    if (asked === undefined) return;
     if (!registered) {
-      this.#denied(instant);
+      this.#deniedHere(instant, asked.at);
       return;
     }
-    this.#denials = 0;
+    this.#deniedAt = undefined;
+    this.#answeredAskedAt = Math.max(this.#answeredAskedAt, asked.at);
     // Questions are answered in order: one that was asked earlier and is still open will never be answered.
     let missed = false;
     for (const earlier of this.#asked.keys()) {
@@ -340,11 +416,11 @@ export class Watch {
       if (earlier < instant) missed = true;
       this.#asked.delete(earlier);
     }
-    this.heardAck(now - askedAt);
+    this.#sample(asked, now);
     const suspicion = this.#suspicion;
     if (suspicion) {
       this.#suspicion = undefined;
-      clearTimeout(suspicion.judgement);
+      suspicion.cancelJudgement?.();
       suspicion.hedge?.cancel();
       // Later questions of this suspicion are under way; their answers are no evidence of a new one.
       this.#asked.clear();
@@ -355,20 +431,10 @@ export class Watch {
       this.owed();
     } else if (this.#oldestOwed() === undefined) {
       // An idle client wakes up as rarely as can be: not once more only to see that all is well.
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
+      this.#cancelTick?.();
+      this.#cancelTick = undefined;
       this.#due = Infinity;
       this.#tickCalm(now);
     }
-  }
-
-  /** Lets the event loop take in what has already arrived before anything is judged by its absence. */
-  #afterPoll(judge: () => void): void {
-    setImmediate(() =>
-      setImmediate(() => {
-        if (this.#stopped) return;
-        judge();
-      }),
-    );
   }
 }

@@ -56,6 +56,10 @@ export interface StanConnection extends EventEmitter {
   pingTimer?: NodeJS.Timeout;
   /** The prefix of the subjects that publishes go to. */
   pubPrefix: string;
+  /** The subjects of the other requests. */
+  subRequests: string;
+  unsubRequests: string;
+  subCloseRequests: string;
   /** Where the acknowledgements of publishes go to. */
   ackSubject: string;
   ackSubscription: number;
