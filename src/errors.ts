@@ -237,13 +237,36 @@ export class InternalError extends ResilientStanError {
   }
 }
 
-/** The message of anything that was thrown: the wrapped clients throw strings, too. */
+/** The message of anything that was thrown: the wrapped clients throw strings, and users whatever they like. */
 export function describe(thrown: unknown): string {
-  if (thrown instanceof Error) return thrown.message || thrown.name;
-  return typeof thrown === 'string' ? thrown : String(thrown);
+  try {
+    if (thrown instanceof Error) return String(thrown.message || thrown.name);
+    return typeof thrown === 'string' ? thrown : String(thrown);
+  } catch {
+    return 'something that cannot be shown';
+  }
 }
 
 /** An Error for anything that was thrown. */
 export function toError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error(describe(thrown));
+  return isA(Error, thrown) ? thrown : new Error(describe(thrown), { cause: thrown });
+}
+
+/**
+ * What goes out to the user: an error of this library as it is, anything else as an {@link InternalError}.
+ * @param what what failed, as in 'flush()'
+ */
+export function toOurs(thrown: unknown, what: string, options: ResilientStanErrorOptions = {}): ResilientStanError {
+  if (isA(ResilientStanError, thrown)) return thrown;
+  const message = `${what} failed for a reason that this library does not expect: ${describe(thrown)}`;
+  return new InternalError(message, { ...options, cause: thrown });
+}
+
+/** `instanceof`, for what may be a proxy that throws when it is asked. */
+function isA<T>(kind: abstract new (...args: never[]) => T, value: unknown): value is T {
+  try {
+    return value instanceof kind;
+  } catch {
+    return false;
+  }
 }

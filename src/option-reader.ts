@@ -1,8 +1,9 @@
 /**
- * Reads one object of options: refuses names it does not know, checks every value that is given, fills in the rest.
+ * Reads one object of options, each of them once: refuses names it does not know, checks every value that is given, fills in the rest.
  * `undefined` is the same as leaving an option out, so `{ clientId: process.env.CLIENT_ID }` works as expected.
  */
-import { InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+import { signalFault } from './abort-signal.js';
+import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
 import { suggest } from './suggest.js';
 import { kindOf, quote, show } from './validation.js';
 
@@ -30,27 +31,34 @@ export interface NumberRule {
 }
 
 export class OptionReader {
-  /** The values as they were given, unchecked. */
+  /** The known options as they were given, unchecked. They may have been inherited. */
   readonly values: Readonly<Record<string, unknown>>;
   readonly #prefix: string;
   readonly #errorOptions: ResilientStanErrorOptions;
 
   /**
    * @param argument what the object is called in an error: `options`, or the path of a nested one
-   * @throws InvalidArgumentError when it is no object, or has names that are no options
+   * @throws InvalidArgumentError when it is no object, has names that are no options, or cannot be read
    */
   constructor(options: unknown, argument: string, names: OptionNames, errorOptions: ResilientStanErrorOptions = {}) {
     this.#errorOptions = errorOptions;
     this.#prefix = argument === 'options' ? '' : `${argument}.`;
     if (options === undefined) options = {};
-    if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-      const what = argument === 'options' ? 'options' : `option '${argument}'`;
+    const what = argument === 'options' ? 'options' : `option '${argument}'`;
+    const read = <T>(path: string, what: string, call: () => T): T => readForeign(path, what, call, errorOptions);
+    if (typeof options !== 'object' || options === null || read(argument, what, () => Array.isArray(options))) {
       throw new InvalidArgumentError(argument, `${what} must be an object, not ${show(options)}`, errorOptions);
     }
-    this.values = options as Record<string, unknown>;
-    for (const name of Object.keys(options)) {
+    const given = options as Record<string, unknown>;
+    for (const name of read(argument, what, () => Object.keys(given))) {
       if (!names.known.includes(name)) this.#unknown(name, names);
     }
+    const values: Record<string, unknown> = {};
+    for (const name of names.known) {
+      const path = this.path(name);
+      values[name] = read(path, `option '${path}'`, () => given[name]);
+    }
+    this.values = values;
   }
 
   #unknown(name: string, { known, hints = {} }: OptionNames): never {
@@ -158,24 +166,32 @@ export class OptionReader {
   signal(name = 'signal'): AbortSignal | undefined {
     const value = this.values[name];
     if (value === undefined) return undefined;
-    if (value instanceof AbortController) {
-      this.refuse(name, 'must be an AbortSignal, not the AbortController: use controller.signal');
-    }
-    // By its shape, because a signal of another realm or of a polyfill does as well.
-    const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;
-    if (
-      typeof aborted !== 'boolean' ||
-      typeof addEventListener !== 'function' ||
-      typeof removeEventListener !== 'function'
-    ) {
-      this.refuse(name, `must be an AbortSignal, not ${show(value)}`);
-    }
+    const fault = signalFault(value);
+    if (fault !== undefined) this.refuse(name, fault);
     return value as AbortSignal;
   }
 
   /** A nested object of options; an absent one is empty. */
   nested(name: string, names: OptionNames): OptionReader {
     return new OptionReader(this.values[name], this.path(name), names, this.#errorOptions);
+  }
+}
+
+/**
+ * Reads something of a value that came from the user, which may be a getter or a proxy that throws.
+ * @throws InvalidArgumentError that names it
+ */
+export function readForeign<T>(
+  argument: string,
+  what: string,
+  read: () => T,
+  errorOptions: ResilientStanErrorOptions = {},
+): T {
+  try {
+    return read();
+  } catch (thrown) {
+    const message = `${what} cannot be read: reading it threw: ${describe(thrown)}`;
+    throw new InvalidArgumentError(argument, message, { ...errorOptions, cause: thrown });
   }
 }
 

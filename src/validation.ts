@@ -162,10 +162,20 @@ export function show(value: unknown): string {
       return 'a function';
     case 'object':
       if (value === null) return 'null';
-      if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
-      return /^[aeiou]/i.test(typeName(value)) ? `an ${typeName(value)}` : `a ${typeName(value)}`;
+      return showObject(value);
     default:
       return String(value);
+  }
+}
+
+/** It may be a proxy, or have getters, that throw. */
+function showObject(value: object): string {
+  try {
+    if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
+    const name = typeName(value);
+    return /^[aeiou]/i.test(name) ? `an ${name}` : `a ${name}`;
+  } catch {
+    return 'an object that cannot be read';
   }
 }
 
@@ -183,10 +193,14 @@ export function quote(text: string): string {
 }
 
 function typeName(value: object): string {
-  const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
-  const name = prototype?.constructor?.name;
-  if (typeof name !== 'string' || name === '' || name === 'Object') return 'object';
-  return name;
+  try {
+    const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
+    const name = prototype?.constructor?.name;
+    // A name may be any text, and this goes into logs.
+    return typeof name === 'string' && /^[\w$]{1,60}$/.test(name) && name !== 'Object' ? name : 'object';
+  } catch {
+    return 'object';
+  }
 }
 
 function isVisibleAscii(code: number): boolean {

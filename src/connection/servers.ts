@@ -2,6 +2,7 @@
 import { isIPv4 } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { InvalidArgumentError } from '../errors.js';
+import { readForeign } from '../option-reader.js';
 import { quote, show } from '../validation.js';
 
 /** One server of the list. */
@@ -54,25 +55,33 @@ interface Entry {
 }
 
 function entriesOf(servers: unknown): Entry[] {
-  if (typeof servers !== 'string' && !Array.isArray(servers)) {
+  const list = readForeign('servers', 'the server list', () => listOf(servers));
+  if (list === undefined) {
     const hint =
-      typeof servers === 'object' && servers !== null && !(servers instanceof URL)
+      typeof servers === 'object' && servers !== null && !isUrl(servers)
         ? '; options are the second argument: connect(servers, options)'
         : '';
     invalid(`the server list must be a URL or an array of URLs, not ${show(servers)}${hint}`);
   }
-  const list: unknown[] = typeof servers === 'string' ? [servers] : servers;
   if (list.length === 0) {
     invalid(`the server list is empty: give at least one URL, or leave it out for ${DEFAULT_SERVERS}`);
   }
   return list.flatMap(splitEntry);
 }
 
+/** Its entries, each read once; undefined when it is no list. */
+function listOf(servers: unknown): unknown[] | undefined {
+  if (typeof servers === 'string') return [servers];
+  return Array.isArray(servers) ? Array.from(servers as unknown[]) : undefined;
+}
+
+function isUrl(value: unknown): boolean {
+  return readForeign('servers', 'a server of the list', () => value instanceof URL);
+}
+
 function splitEntry(entry: unknown): Entry[] {
   if (typeof entry !== 'string') {
-    invalid(
-      `every server must be a URL as a string, not ${show(entry)}${entry instanceof URL ? ': use url.href' : ''}`,
-    );
+    invalid(`every server must be a URL as a string, not ${show(entry)}${isUrl(entry) ? ': use url.href' : ''}`);
   }
   if (entry.trim() === '') invalid('a server of the list is an empty string: give a URL such as nats://host:4222');
   return entry.split(',').map((part, index, { length }): Entry => {
