@@ -1,19 +1,16 @@
-import { expectManyListeners } from '../abort-signal.js';
+import { AbortWatch } from '../abort-signal.js';
 import type { Entry } from './entry.js';
 import type { Limits } from './limits.js';
 
 /** All messages of one AbortSignal. */
 export class AbortGroup {
   head: Limits | undefined = undefined;
+  /** Messages that are about to be added. */
+  joining = 0;
   constructor(
     readonly signal: AbortSignal,
-    readonly onAbort: (group: AbortGroup) => void,
+    readonly watch: AbortWatch,
   ) {}
-
-  /** The group itself is the signal's listener. */
-  handleEvent(): void {
-    this.onAbort(this);
-  }
 }
 
 /**
@@ -29,18 +26,36 @@ export class Aborts {
     this.#onAbort = onAbort;
   }
 
-  add(limits: Limits, signal: AbortSignal): void {
+  /**
+   * The group of a signal, which may be aborted already. Runs code of the user, so call it before anything is changed; then
+   * either {@link add} the message, or {@link leave}.
+   * @throws InvalidArgumentError when the signal does not let us listen
+   */
+  join(signal: AbortSignal): AbortGroup {
     let group = this.#groups.get(signal);
     if (group === undefined) {
-      group = new AbortGroup(signal, (aborted) => this.#aborted(aborted));
-      this.#groups.set(signal, group);
-      expectManyListeners(signal);
-      signal.addEventListener('abort', group, { once: true });
+      const watch = new AbortWatch(signal, { delivery: 'not-sent' });
+      const made = (group = new AbortGroup(signal, watch));
+      watch.onAbort = () => this.#aborted(made);
+      this.#groups.set(signal, made);
     }
+    group.joining++;
+    return group;
+  }
+
+  /** Adds a message to a group that it has joined. */
+  add(limits: Limits, group: AbortGroup): void {
+    group.joining--;
     limits.group = group;
     limits.next = group.head;
     if (group.head !== undefined) group.head.prev = limits;
     group.head = limits;
+  }
+
+  /** The message that has joined is not taken in after all. */
+  leave(group: AbortGroup): void {
+    group.joining--;
+    this.#endIfEmpty(group);
   }
 
   remove(limits: Limits): void {
@@ -52,19 +67,24 @@ export class Aborts {
     limits.group = undefined;
     limits.prev = undefined;
     limits.next = undefined;
-    if (group.head === undefined) {
-      group.signal.removeEventListener('abort', group);
-      this.#groups.delete(group.signal);
-    }
+    this.#endIfEmpty(group);
+  }
+
+  #endIfEmpty(group: AbortGroup): void {
+    if (group.head !== undefined || group.joining > 0) return;
+    // Another group may be in its place, if the signal called us while we began to listen.
+    if (this.#groups.get(group.signal) === group) this.#groups.delete(group.signal);
+    group.watch.stop();
   }
 
   #aborted(group: AbortGroup): void {
     const entries: Entry[] = [];
+    const { reason } = group.watch;
     for (let limits = group.head; limits !== undefined; limits = group.head) {
       entries.push(limits.entry);
       this.remove(limits);
     }
     // The newest stands first in the group.
-    this.#onAbort(entries.reverse(), group.signal.reason);
+    this.#onAbort(entries.reverse(), reason);
   }
 }

@@ -1,3 +1,4 @@
+import { toOurs } from '../errors.js';
 import type { Lane } from './lane.js';
 import type { Entries } from './entries.js';
 import type { Generation } from './generations.js';
@@ -70,6 +71,6 @@ export class Entry {
 
   /** Without a function of its own: keeping the promise's would cost every message 72 bytes. */
   reject(error: Error): void {
-    this.resolve(Promise.reject(error));
+    this.resolve(Promise.reject(toOurs(error, 'publish()')));
   }
 }

@@ -1,6 +1,36 @@
+import { InvalidArgumentError } from '../errors.js';
+
 /** Small payloads share blocks of this size: a typed array of its own costs some 200 bytes beside its content. */
 const BLOCK = 16 * 1024;
 const SMALL = 2 * 1024;
+
+const BYTE_LENGTH = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'byteLength')!;
+
+/** By the engine's own property: an array of a caller may have one that lies or throws. */
+const byteLength = (data: Uint8Array): number => BYTE_LENGTH.get!.call(data) as number;
+
+/**
+ * The length of a payload in bytes.
+ * @throws InvalidArgumentError when the bytes are gone: their buffer was transferred, or shrunk below them
+ */
+export function payloadSize(data: string | Uint8Array): number {
+  if (typeof data === 'string') return Buffer.byteLength(data);
+  const size = byteLength(data);
+  // Such an array says that it is empty, and only using it tells.
+  if (size === 0) {
+    try {
+      new Uint8Array(data);
+    } catch (error) {
+      throw new InvalidArgumentError(
+        'data',
+        'the bytes to be published are gone: their ArrayBuffer was transferred or resized (postMessage and ' +
+          'structuredClone do that to what they are told to transfer); publish before that, or publish a copy',
+        { cause: error, delivery: 'not-sent' },
+      );
+    }
+  }
+  return size;
+}
 
 /**
  * Keeps payloads until they are acknowledged, and gives them out in the form that costs the wrapped client least: a plain
@@ -17,11 +47,12 @@ export class Payloads {
 
   /** Copies the caller's bytes: he may reuse his array at once. */
   keep(data: Uint8Array): Uint8Array {
-    if (data.byteLength > SMALL) {
+    const size = byteLength(data);
+    if (size > SMALL) {
       this.offset = 0;
       return new Uint8Array(data);
     }
-    this.offset = this.#reserve(data.byteLength);
+    this.offset = this.#reserve(size);
     this.#block.set(data, this.offset);
     return this.#block;
   }

@@ -1,6 +1,13 @@
 import type { Session } from '../connection/protocol.js';
-import { describe, InternalError, PayloadTooLargeError, PermissionError, PublishTimeoutError } from '../errors.js';
-import { Aborts } from './aborts.js';
+import {
+  describe,
+  InternalError,
+  PayloadTooLargeError,
+  PermissionError,
+  PublishTimeoutError,
+  toOurs,
+} from '../errors.js';
+import { type AbortGroup, Aborts } from './aborts.js';
 import { maybeStored, refusal } from './ack-errors.js';
 import { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
@@ -8,7 +15,7 @@ import { Entry, type PubAck, Sending, Trouble } from './entry.js';
 import { Generations } from './generations.js';
 import { Limits } from './limits.js';
 import { Outbox } from './outbox.js';
-import { Payloads } from './payload.js';
+import { payloadSize, Payloads } from './payload.js';
 import type { PublisherOptions, PublisherStats } from './publisher-options.js';
 import { PubMsgSize } from './pubmsg-size.js';
 import {
@@ -46,6 +53,7 @@ const UNREGISTERED_SESSIONS = 3;
 const REFUSING_CHANNELS = 1000;
 /** How long a channel that the server's permissions forbid is not tried again, ms: each try ends a session. */
 const FORBIDDEN_FOR = 10_000;
+const NOT_SENT = { delivery: 'not-sent' } as const;
 
 /**
  * Publishes through whatever session is there, from one to the next, until each message is acknowledged or given up. There
@@ -103,7 +111,8 @@ export class Publisher {
    *
    * Rejects, each time with `delivery`: ClosedError; AbortedError (`cause` is the signal's reason); PublishTimeoutError;
    * PayloadTooLargeError; OutboxFullError (`whenFull: 'reject'`); InvalidArgumentError when the message alone is larger than
-   * `maxPendingBytes`; PublishRejectedError when the cluster refuses it; PermissionError.
+   * `maxPendingBytes`, and, without being counted as published, when the bytes or the signal cannot be used;
+   * PublishRejectedError when the cluster refuses it; PermissionError.
    *
    * @param channel a valid channel name
    * @param options `timeout` in milliseconds, counted from this call, waiting for room included
@@ -113,24 +122,37 @@ export class Publisher {
     data: string | Uint8Array,
     options?: { timeout?: number | undefined; signal?: AbortSignal | undefined },
   ): Promise<PubAck> {
-    this.#published++;
-    const size = typeof data === 'string' ? Buffer.byteLength(data) : data.byteLength;
-    const refused = this.#check(channel, size, options?.signal);
+    // First all that runs code of the caller, or may throw because of what he passed; only then is anything changed.
+    let group: AbortGroup | undefined;
+    let size: number;
+    let refused: Error | undefined;
+    let body: string | Uint8Array = data;
+    let offset = 0;
+    try {
+      if (options?.signal !== undefined) group = this.#aborts.join(options.signal);
+      const isAborted = group?.watch.aborted === true;
+      size = payloadSize(data);
+      refused = this.#check(channel, size, isAborted ? group : undefined);
+      if (refused === undefined && typeof data !== 'string') {
+        body = this.#payloads.keep(data);
+        offset = this.#payloads.offset;
+      }
+    } catch (error) {
+      if (group !== undefined) this.#aborts.leave(group);
+      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
+    }
     if (refused !== undefined) {
+      if (group !== undefined) this.#aborts.leave(group);
+      this.#published++;
       this.#rejected++;
       return Promise.reject(refused);
     }
-    let body: string | Uint8Array = data;
-    let offset = 0;
-    if (typeof body !== 'string') {
-      body = this.#payloads.keep(body);
-      offset = this.#payloads.offset;
-    }
+    this.#published++;
     const promise = new Promise<PubAck>(takeResolve);
     const generation = this.#generations.current;
     generation.open++;
     const entry = new Entry(channel, body, offset, size, ++this.#order, generation, takenResolve);
-    if (options !== undefined) this.#limit(entry, options);
+    if (options !== undefined) this.#limit(entry, options.timeout, group);
     if (this.#outbox.hasRoom(size)) {
       this.#outbox.admit(entry);
       this.#feed();
@@ -275,9 +297,10 @@ export class Publisher {
 
   // Taking in
 
-  #check(channel: string, size: number, signal: AbortSignal | undefined): Error | undefined {
+  /** Why a message is not taken in. Runs no code of the caller; `abortedBy` is the group of a signal that is aborted. */
+  #check(channel: string, size: number, abortedBy: AbortGroup | undefined): Error | undefined {
     if (!this.#intake) return intakeEnded();
-    if (signal?.aborted === true) return aborted(channel, signal.reason, 'not-sent');
+    if (abortedBy !== undefined) return aborted(channel, abortedBy.watch.reason, 'not-sent');
     if (this.#forbidden.size > 0) {
       const forbidden = this.#checkForbidden(channel);
       if (forbidden !== undefined) return forbidden;
@@ -303,12 +326,11 @@ export class Publisher {
     return new PermissionError(subject, message, { cause: forbidden.error, delivery: 'not-sent' });
   }
 
-  #limit(entry: Entry, options: { timeout?: number | undefined; signal?: AbortSignal | undefined }): void {
-    const { signal } = options;
-    const timeout = options.timeout === Infinity ? undefined : options.timeout;
-    if (timeout === undefined && signal === undefined) return;
+  #limit(entry: Entry, timeout: number | undefined, group: AbortGroup | undefined): void {
+    if (timeout === Infinity) timeout = undefined;
+    if (timeout === undefined && group === undefined) return;
     const limits = (entry.limits = new Limits(entry, timeout));
-    if (signal !== undefined) this.#aborts.add(limits, signal);
+    if (group !== undefined) this.#aborts.add(limits, group);
     if (timeout !== undefined) {
       this.#timeouts.add(limits, this.#now(), timeout);
       this.#alarm.setBy(limits.dueAt);
