@@ -1,11 +1,22 @@
 /**
  * The facade: wires connection, publishing and subscribing together and owns the public events.
  */
-import { EventEmitter } from 'eventemitter3';
-import { expectManyListeners } from './abort-signal.js';
+import type { EventEmitter } from 'eventemitter3';
+import { AbortWatch } from './abort-signal.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
-import { AbortedError, CallbackError, ClosedError, TimeoutError, toError, type ConnectionLostError } from './errors.js';
+import { SafeEmitter } from './emitter.js';
+import {
+  AbortedError,
+  CallbackError,
+  ClosedError,
+  ConnectError,
+  describe,
+  ResilientStanError,
+  TimeoutError,
+  toOurs,
+  type ConnectionLostError,
+} from './errors.js';
 import type { ResilientStanEvents } from './events.js';
 import {
   resolveCloseOptions,
@@ -27,6 +38,7 @@ import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 import { Subscriptions } from './subscribing/subscriptions.js';
+import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
 /** Counters since `connect()` and gauges of this moment. */
@@ -89,7 +101,7 @@ const MAX_KNOWN_CHANNELS = 1024;
 /**
  * A NATS Streaming client that outlives its servers. Make one with {@link ResilientStan.connect}.
  */
-export class ResilientStan extends EventEmitter<ResilientStanEvents> {
+export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions;
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
@@ -110,7 +122,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
   #reconnects = 0;
   #since = new Date();
   #lastError: { error: Error; at: Date } | undefined;
-  #onAbort: (() => void) | undefined;
+  readonly #abort: AbortWatch | undefined;
 
   /**
    * Connects to the cluster.
@@ -121,17 +133,31 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
    *   ClientIdConflictError; AbortedError at the signal
    */
   static async connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
-    const resolved = resolveConnectOptions(servers, options);
-    const { signal } = resolved;
-    if (signal?.aborted) throw new AbortedError('connect() was aborted before it began', { cause: signal.reason });
-    const stan = new ResilientStan(resolved);
-    await stan.#connect();
-    return stan;
+    try {
+      const resolved = resolveConnectOptions(servers, options);
+      const { signal } = resolved;
+      const abort = signal === undefined ? undefined : new AbortWatch(signal);
+      if (abort?.aborted) {
+        abort.stop();
+        throw new AbortedError('connect() was aborted before it began', { cause: abort.reason });
+      }
+      const stan = new ResilientStan(resolved, abort);
+      await stan.#connect();
+      return stan;
+    } catch (error) {
+      throw toOurs(error, 'connect()');
+    }
   }
 
-  private constructor(options: ResolvedConnectOptions) {
+  private constructor(options: ResolvedConnectOptions, abort: AbortWatch | undefined) {
     super();
+    SafeEmitter.reportTo(this, (error, event) => {
+      // One of 'error' would be told of its own failure, for ever.
+      if (event === 'error') options.logger.error(error.message, { error });
+      else this.#error(error);
+    });
     this.#options = options;
+    this.#abort = abort;
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -186,7 +212,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       checkPayload(data, NOT_SENT);
       return this.#publisher.publish(channel, data, resolvePublishOptions(options));
     } catch (error) {
-      return Promise.reject(toError(error));
+      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
     }
   }
 
@@ -202,9 +228,13 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     handler: MessageHandler,
     options?: SubscribeOptions,
   ): Promise<ResilientSubscription> {
-    const resolved = resolveSubscribeOptions(channel, handler, options, this.#subscribeContext());
-    this.#assertOpen('subscribe');
-    return await this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+    try {
+      const resolved = resolveSubscribeOptions(channel, handler, options, this.#subscribeContext());
+      this.#assertOpen('subscribe');
+      return await this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+    } catch (error) {
+      throw toOurs(error, 'subscribe()');
+    }
   }
 
   /**
@@ -261,13 +291,16 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
    * @throws (as a rejection) TimeoutError; nothing is given up by it
    */
   async flush(options?: FlushOptions): Promise<void> {
-    const { timeout } = resolveFlushOptions(options);
-    if (!(await settledWithin(this.#publisher.flush(), timeout))) {
+    try {
+      const { timeout } = resolveFlushOptions(options);
+      if (await settledWithin(this.#publisher.flush(), timeout)) return;
       const pending = this.#pending;
       throw new TimeoutError(
         `after ${timeout} ms ${pending === 1 ? '1 message is' : `${pending} messages are`} still not acknowledged; ` +
           `nothing is given up, what is pending is sent as soon as possible`,
       );
+    } catch (error) {
+      throw toOurs(error, 'flush()');
     }
   }
 
@@ -282,7 +315,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     try {
       ({ timeout } = resolveCloseOptions(options));
     } catch (error) {
-      return Promise.reject(toError(error));
+      return Promise.reject(toOurs(error, 'close()'));
     }
     return this.#closeOnce(timeout, undefined);
   }
@@ -298,23 +331,22 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
   }
 
   async #connect(): Promise<void> {
-    const { signal } = this.#options;
-    if (signal) {
+    const abort = this.#abort;
+    if (abort) {
       // Everything is cancelled at once: who aborts does not want to wait for a drain.
-      this.#onAbort = () => {
-        const error = new AbortedError('the client was closed by its signal', { cause: signal.reason });
+      abort.onAbort = () => {
+        const error = new AbortedError('the client was closed by its signal', { cause: abort.reason });
         // Nor does who has called close() before.
         this.#resolveGaveUp();
         void this.#closeOnce(0, error);
       };
-      expectManyListeners(signal);
-      signal.addEventListener('abort', this.#onAbort, { once: true });
     }
     try {
       await this.#supervisor.connect();
     } catch (error) {
-      const aborted = signal?.aborted === true;
-      const reason = aborted ? new AbortedError('connect() was aborted', { cause: signal.reason }) : toError(error);
+      const reason = abort?.aborted
+        ? new AbortedError('connect() was aborted', { cause: abort.reason })
+        : connectFailure(error);
       await this.#closeOnce(0, reason);
       throw reason;
     }
@@ -327,8 +359,14 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       this.#closing = new Promise<void>((resolve) => {
         follow = resolve;
       });
+      // Many a caller of ours does not wait for it.
+      this.#closing.catch(() => undefined);
       this.#resolveCloseBegun();
-      follow(this.#close(timeout, reason));
+      follow(
+        this.#close(timeout, reason).catch((error: unknown) => {
+          throw toOurs(error, 'close()');
+        }),
+      );
     }
     return this.#closing;
   }
@@ -342,7 +380,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
       await settledWithin(Promise.race([drained, this.#gaveUp]), timeout);
     }
     this.#ended = true;
-    if (this.#onAbort) this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    this.#abort?.stop();
     const closedError = (): ClosedError =>
       new ClosedError('the client was closed before the message was acknowledged', { cause: reason });
     this.#publisher.rejectAll(closedError);
@@ -439,7 +477,7 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
 
   async #ask(handler: ConnectionLostHandler, error: ConnectionLostError): Promise<'reconnect' | 'close'> {
     try {
-      return (await handler(error, this)) === 'close' ? 'close' : 'reconnect';
+      return (await askUser(() => handler(error, this))) === 'close' ? 'close' : 'reconnect';
     } catch (thrown) {
       this.#error(new CallbackError('the ConnectionLostHandler', thrown));
       return 'reconnect';
@@ -456,15 +494,9 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
     this.#lastError = { error, at: new Date() };
   }
 
-  /** A listener that throws harms nothing: it must not reach a timer or a socket. */
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
-    try {
-      // eventemitter3's types cannot follow a generic event name.
-      (this.emit as (event: E, payload: unknown) => boolean).call(this, event, payload);
-    } catch (thrown) {
-      if (event === 'error') return;
-      this.#error(new CallbackError(`a listener of '${event}'`, thrown));
-    }
+    // eventemitter3's types cannot follow a generic event name.
+    (this as EventEmitter<string>).emit(event, payload);
   }
 
   /** Not settled, those that wait for room included. */
@@ -488,6 +520,12 @@ export class ResilientStan extends EventEmitter<ResilientStanEvents> {
 }
 
 const NOT_SENT = { delivery: 'not-sent' } as const;
+
+/** What connect() rejects with. The connection's errors say which server they are about. */
+function connectFailure(error: unknown): ResilientStanError {
+  if (error instanceof ResilientStanError) return error;
+  return new ConnectError(`no session could be made: ${describe(error)}`, [], { cause: error });
+}
 
 /** The channel of a publish subject, `_STAN.pub.<cluster ID>.<channel>`. */
 function channelOfSubject(subject: string | undefined, clusterId: string): string | undefined {

@@ -2,7 +2,8 @@
  * The long life of a subscription, over all its lives at the server: decides what comes of each message, runs the
  * handler, acknowledges, and has it made again where the cursor says so.
  */
-import { expectManyListeners } from '../abort-signal.js';
+import type { EventEmitter } from 'eventemitter3';
+import type { AbortWatch } from '../abort-signal.js';
 import {
   SessionEnded,
   type RawMessage,
@@ -10,8 +11,9 @@ import {
   type StartPosition,
   type SubscribeRequest,
 } from '../connection/protocol.js';
-import { AbortedError, ClosedError, ResilientStanError } from '../errors.js';
+import { AbortedError, ClosedError, ResilientStanError, toOurs } from '../errors.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
+import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
 import type { Cursor, Position } from './cursor.js';
@@ -23,7 +25,6 @@ import { ReceivedMessage, type MessageHandler } from './message.js';
 import { Placement, type Remaking } from './placement.js';
 import { beginning, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
-import { safeEmit } from './safe-emit.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
 
 /** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
@@ -46,6 +47,18 @@ const SLOWER = 50;
 const EARLY = 100;
 /** How many sequences are watched for acknowledgements that nobody reads. */
 const UNREAD_LIMIT = 1000;
+
+/** What a subscription ends with at its signal. */
+export function abortedSubscription(channel: string, { reason }: AbortWatch): AbortedError {
+  return new AbortedError(`the subscription to channel '${channel}' was aborted`, { cause: reason });
+}
+
+/** Passes on what a promise of the user's rejects with. */
+function outOf(what: string): (thrown: unknown) => never {
+  return (thrown) => {
+    throw toOurs(thrown, what);
+  };
+}
 
 export interface Counters {
   delivered: number;
@@ -99,7 +112,7 @@ export class Consumer {
   #ended = false;
   #draining = false;
   #ending: Promise<void> | undefined;
-  #onAbort: (() => void) | undefined;
+  readonly #abort: AbortWatch | undefined;
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
   #resetting = false;
@@ -115,12 +128,14 @@ export class Consumer {
   /** Processed messages that came flagged on the current server-side subscription. */
   #unread: Set<number> | undefined;
 
+  /** @param abort listens to the signal of the options, which is not aborted */
   constructor(
     owner: ConsumerOwner,
     channel: string,
     handler: MessageHandler,
     options: ResolvedSubscribeOptions,
     knowledge: Knowledge<Consumer>,
+    abort?: AbortWatch,
   ) {
     this.#owner = owner;
     this.#clock = owner.clock;
@@ -143,16 +158,9 @@ export class Consumer {
     });
     this.#settleReady = settle;
     this.ready.catch(() => undefined);
-    const { signal } = options;
-    if (signal !== undefined) {
-      this.#onAbort = () => {
-        const error = new AbortedError(`the subscription to channel '${channel}' was aborted`, {
-          cause: signal.reason,
-        });
-        this.close(error).catch(() => undefined);
-      };
-      expectManyListeners(signal);
-      signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#abort = abort;
+    if (abort !== undefined) {
+      abort.onAbort = () => void this.close(abortedSubscription(channel, abort)).catch(() => undefined);
     }
   }
 
@@ -519,7 +527,7 @@ export class Consumer {
   /** Never rejects. */
   async #bury(message: ReceivedMessage, error: unknown): Promise<void> {
     try {
-      await this.options.deadLetter?.(message, error);
+      await askUser(() => this.options.deadLetter?.(message, error));
     } catch (thrown) {
       this.#emit('handler_error', { error: thrown, message });
       this.#letGo(message);
@@ -686,13 +694,13 @@ export class Consumer {
 
   /** Ends it and keeps a durable. */
   close(error?: Error): Promise<void> {
-    return (this.#ending ??= this.#leave(false, error));
+    return (this.#ending ??= this.#leave(false, error).catch(outOf('close()')));
   }
 
   /** Ends it and drops a durable. */
   unsubscribe(): Promise<void> {
     if (this.#ending === undefined) {
-      this.#ending = this.#leave(true, undefined);
+      this.#ending = this.#leave(true, undefined).catch(outOf('unsubscribe()'));
       // Whoever does not care for the outcome shall not be killed by it.
       this.#ending.catch(() => undefined);
     }
@@ -748,8 +756,7 @@ export class Consumer {
     this.#cancelTimers();
     this.#placement.stop();
     this.#release();
-    if (this.#onAbort !== undefined) this.options.signal?.removeEventListener('abort', this.#onAbort);
-    this.#onAbort = undefined;
+    this.#abort?.stop();
   }
 
   /** What is queued will not run: another member of the group may have it. */
@@ -778,6 +785,7 @@ export class Consumer {
       this.#early.push(() => this.#emit(event, payload));
       return;
     }
-    safeEmit(this.subscription, event, payload, (error) => this.#owner.onError(error));
+    // eventemitter3's types cannot follow a generic event name.
+    (this.subscription as EventEmitter<string>).emit(event, payload);
   }
 }

@@ -1,4 +1,5 @@
 /** Runs the handler: in order, so many at a time; synchronous ones without a promise or a closure of their own. */
+import { mayBePromise, whenSettled } from '../user-code.js';
 import type { ReceivedMessage } from './message.js';
 import { Ring } from './ring.js';
 
@@ -84,12 +85,13 @@ export class Handling {
     try {
       result = this.#handler(message);
       if (isThenable(result)) {
-        Promise.resolve(result).then(
+        whenSettled(
+          result,
           () => {
             this.#host.processed(message);
             this.#ended();
           },
-          (error: unknown) => this.#failed(message, error),
+          (error) => this.#failed(message, error),
         );
         return;
       }
@@ -120,11 +122,7 @@ export class Handling {
   }
 }
 
+/** Everything else is an answer at once. @throws what a `then` throws that is a getter */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return (
-    value !== undefined &&
-    value !== null &&
-    (typeof value === 'object' || typeof value === 'function') &&
-    typeof (value as { then?: unknown }).then === 'function'
-  );
+  return mayBePromise(value) && typeof (value as { then?: unknown }).then === 'function';
 }

@@ -1,5 +1,5 @@
 /** A subscription as an async iterator. */
-import { toError } from '../errors.js';
+import { toOurs } from '../errors.js';
 import { unprocessed } from './consumer.js';
 import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
@@ -42,7 +42,7 @@ class Messages implements AsyncIterableIterator<StanMessage> {
         // What nobody has asked for yet need not be waited for.
         ResilientSubscription.onStop(subscription, () => this.#abandonWaiting());
       },
-      (error: unknown) => this.#end(toError(error)),
+      (error: unknown) => this.#end(toOurs(error, 'messages()')),
     );
   }
 

@@ -1,4 +1,5 @@
-import { EventEmitter } from 'eventemitter3';
+import { SafeEmitter } from '../emitter.js';
+import type { CallbackError } from '../errors.js';
 import type { Consumer } from './consumer.js';
 import type { StanMessage } from './message.js';
 
@@ -25,7 +26,7 @@ export interface SubscriptionEvents {
  * A subscription that outlives sessions: it is made again on each new one, where it left off. Got from
  * `ResilientStan.subscribe()`.
  */
-export class ResilientSubscription extends EventEmitter<SubscriptionEvents> {
+export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   readonly #consumer: Consumer;
 
   private constructor(consumer: Consumer) {
@@ -34,8 +35,10 @@ export class ResilientSubscription extends EventEmitter<SubscriptionEvents> {
   }
 
   /** @internal */
-  static of(consumer: Consumer): ResilientSubscription {
-    return new ResilientSubscription(consumer);
+  static of(consumer: Consumer, onListenerThrown: (error: CallbackError) => void): ResilientSubscription {
+    const subscription = new ResilientSubscription(consumer);
+    SafeEmitter.reportTo(subscription, onListenerThrown);
+    return subscription;
   }
 
   /** @internal */

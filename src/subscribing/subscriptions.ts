@@ -1,9 +1,10 @@
 /** All subscriptions of a client: brings them up on each session, and ends them with the client. */
 import { SessionEnded, type Session, type SubscribeRequest } from '../connection/protocol.js';
-import { AbortedError, ClosedError, SubscribeError } from '../errors.js';
+import { AbortWatch } from '../abort-signal.js';
+import { ClosedError, SubscribeError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { systemClock, type Clock } from './clock.js';
-import { Consumer, type ConsumerOwner, type Counters } from './consumer.js';
+import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from './consumer.js';
 import { Drops } from './drops.js';
 import { GroupsKnowledge, OwnKnowledge, type Knowledge } from './knowledge.js';
 import type { MessageHandler } from './message.js';
@@ -61,14 +62,19 @@ export class Subscriptions {
     options: ResolvedSubscribeOptions,
     session: Session | undefined = this.#session,
   ): Promise<ResilientSubscription> {
-    if (this.#closed !== undefined || this.#draining) throw this.#closed ?? new ClosedError('the client is closing');
     const { signal, durableName, queueGroup } = options;
-    if (signal?.aborted) {
-      throw new AbortedError(`the subscription to channel '${channel}' was aborted`, { cause: signal.reason });
+    // Runs code of the user, which may do anything: first of all.
+    const abort = signal === undefined ? undefined : new AbortWatch(signal);
+    try {
+      if (this.#closed !== undefined || this.#draining) throw this.#closed ?? new ClosedError('the client is closing');
+      if (abort?.aborted) throw abortedSubscription(channel, abort);
+      if (durableName !== undefined && queueGroup === undefined) this.#refuseDuplicate(channel, durableName);
+    } catch (error) {
+      abort?.stop();
+      throw error;
     }
-    if (durableName !== undefined && queueGroup === undefined) this.#refuseDuplicate(channel, durableName);
-    const consumer = new Consumer(this.#owner, channel, handler, options, this.#knowledge(channel, options));
-    consumer.subscription = ResilientSubscription.of(consumer);
+    const consumer = new Consumer(this.#owner, channel, handler, options, this.#knowledge(channel, options), abort);
+    consumer.subscription = ResilientSubscription.of(consumer, (error) => this.#owner.onError(error));
     this.#consumers.add(consumer);
     // If the session ends first, the next one brings it up.
     if (session?.alive) consumer.attach(session).catch(() => undefined);
