@@ -24,6 +24,7 @@ export type {
   RetryOptions,
   StartAt,
   SubscribeOptions,
+  TlsProvider,
 } from './options.js';
 export {
   AbortedError,

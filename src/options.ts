@@ -93,6 +93,13 @@ export interface Credentials {
  */
 export type CredentialsProvider = () => Credentials | Promise<Credentials>;
 
+/**
+ * Called before every dial, so that certificates can be renewed without a restart. `true`, or the options of
+ * `tls.connect`: every server is then reached over TLS, whatever its URL says. A rejection, or an answer that cannot be
+ * used (`false` is one), counts as the failure of that dial, and is retried like any other.
+ */
+export type TlsProvider = () => boolean | ConnectionOptions | Promise<boolean | ConnectionOptions>;
+
 /** Where the library says what it does. Every function is optional; none may be a place where the process dies. */
 export interface Logger {
   /** Every dial, suspicion and probe. */
@@ -149,10 +156,16 @@ export interface ConnectOptions extends Credentials {
   /** Shuffle the server list, so that many clients spread over the servers. Default true. */
   randomize?: boolean | undefined;
   /**
-   * `true`, or the options of `tls.connect` (`ca`, `cert`, `key`, `servername` …, as contents, not as paths). A `tls://`
-   * URL means `true` for that server. The certificate is checked against the host of the URL.
+   * Dial the servers that the cluster announces, after the listed ones. `false` for clients that cannot reach them, as
+   * from outside of a NAT. Default true.
    */
-  tls?: boolean | ConnectionOptions | undefined;
+  discover?: boolean | undefined;
+  /**
+   * `true`, or the options of `tls.connect` (`ca`, `cert`, `key`, `servername` …, as contents, not as paths), or a function
+   * that is asked for them before every dial: then every server is reached over TLS. Left out, only those with a `tls://`
+   * URL are, and a list that mixes `tls://` and `nats://` is refused. The certificate is checked against the host of the URL.
+   */
+  tls?: boolean | ConnectionOptions | TlsProvider | undefined;
   /** Asked before every dial; instead of static credentials. */
   credentials?: CredentialsProvider | undefined;
   /** Name of the NATS connections in the server's monitoring. Default: the client ID. */
@@ -279,7 +292,10 @@ export interface ResolvedConnectOptions {
   /** Static credentials; a URL's own go before them, and `credentials` before both. */
   readonly staticCredentials: ResolvedCredentials;
   readonly credentials?: CredentialsProvider;
-  readonly tls: boolean | ConnectionOptions;
+  /** Dial what the cluster announces, too. */
+  readonly discover: boolean;
+  /** What is not false holds for every server. A function is asked before each dial, and its answer is still unchecked. */
+  readonly tls: boolean | ConnectionOptions | TlsProvider;
   readonly name: string;
   readonly signal?: AbortSignal;
   /** Every function is there, and none of them throws. */

@@ -1,12 +1,14 @@
 /** From what a user passed to what the library works with: everything checked, defaults filled in, nothing shared. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { createSecureContext, type ConnectionOptions } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
+import { types } from 'node:util';
 import { checkCredsFile, CREDENTIAL_HINTS, CREDENTIAL_NAMES, readCredentials } from './connection/auth.js';
 import { parseServers, type ServerAddress } from './connection/servers.js';
-import { describe, InvalidArgumentError } from './errors.js';
+import { checkTlsOptions } from './connection/tls-options.js';
+import { InvalidArgumentError } from './errors.js';
 import { LOG_LEVELS, safeLogger, type ResolvedLogger } from './logger.js';
-import { MAX_MILLISECONDS, OptionReader, type OptionNames } from './option-reader.js';
+import { MAX_MILLISECONDS, OptionReader, readForeign, type OptionNames } from './option-reader.js';
 import type {
   ConnectionLostHandler,
   CredentialsProvider,
@@ -19,6 +21,7 @@ import type {
   ResolvedRetryOptions,
   ResolvedSubscribeOptions,
   StartAt,
+  TlsProvider,
 } from './options.js';
 import { checkChannel, checkClientId, checkClusterId, checkSubscriptionName, show } from './validation.js';
 
@@ -74,6 +77,7 @@ const CONNECT_NAMES: OptionNames = {
     'clientIdConflict',
     'publishing',
     'randomize',
+    'discover',
     ...CREDENTIAL_NAMES,
     'tls',
     'credentials',
@@ -112,6 +116,7 @@ const CONNECT_NAMES: OptionNames = {
     noRandomize: "use 'randomize: false'",
     dontRandomize: "use 'randomize: false'",
     secure: "did you mean 'tls'?",
+    ignoreClusterUpdates: "use 'discover: false'",
   },
 };
 
@@ -147,6 +152,7 @@ export function resolveConnectOptions(servers?: unknown, options?: unknown): Res
     clientIdConflict: reader.oneOf('clientIdConflict', 'retry', ['retry', 'close']),
     publishing: resolvePublishing(reader.nested('publishing', PUBLISHING_NAMES)),
     randomize: reader.boolean('randomize', true),
+    discover: reader.boolean('discover', true),
     staticCredentials,
     ...(credentials && { credentials }),
     tls: resolveTls(reader, addresses),
@@ -235,43 +241,35 @@ function resolveCredentials(reader: OptionReader, addresses: readonly ServerAddr
   return credentials;
 }
 
-/** Names of other clients for the paths of files, and options that would take the socket out of our hands. */
-const TLS_HINTS: Readonly<Record<string, string>> = {
-  caFile: 'read the file: { ca: readFileSync(path) }',
-  certFile: 'read the file: { cert: readFileSync(path) }',
-  keyFile: 'read the file: { key: readFileSync(path) }',
-  socket: 'the sockets are made by the NATS client',
-  path: 'servers are reached over TCP',
-};
-
-function resolveTls(reader: OptionReader, addresses: readonly ServerAddress[]): boolean | ConnectionOptions {
+function resolveTls(
+  reader: OptionReader,
+  addresses: readonly ServerAddress[],
+): boolean | ConnectionOptions | TlsProvider {
   const given = reader.values.tls;
   const secure = addresses.find(({ tls }) => tls);
-  if (given === undefined || given === true) return given ?? false;
+  const plain = addresses.find(({ tls }) => !tls);
+  if (given === undefined) {
+    if (secure !== undefined && plain !== undefined) {
+      throw new InvalidArgumentError(
+        'servers',
+        `the server list mixes ${secure.url}, which asks for TLS, and ${plain.url}, which does not: what is protected on ` +
+          "the way to one would go to the other in the clear. Write tls:// for all of them, or set 'tls' to true",
+      );
+    }
+    return false;
+  }
   if (given === false) {
     if (secure !== undefined) reader.refuse('tls', `must not be false, because the URL ${secure.url} asks for TLS`);
     return false;
   }
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    reader.refuse('tls', `must be true, false or an object with options of tls.connect, not ${show(given)}`);
-  }
-  for (const [name, hint] of Object.entries(TLS_HINTS)) {
-    if ((given as Record<string, unknown>)[name] !== undefined) {
-      throw new InvalidArgumentError(`tls.${name}`, `there is no option 'tls.${name}': ${hint}`);
-    }
-  }
-  try {
-    // A key that does not fit its certificate would otherwise show at the first dial, and as a hang.
-    createSecureContext(given);
-  } catch (error) {
-    throw new InvalidArgumentError(
+  if (typeof given === 'function') return given as TlsProvider;
+  if (given !== true && (typeof given !== 'object' || given === null)) {
+    reader.refuse(
       'tls',
-      `option 'tls' has a certificate, key or setting that cannot be used: ${describe(error)}` +
-        ' (ca, cert, key and pfx are contents, not paths)',
-      { cause: error },
+      `must be true, false or an object with options of tls.connect, or a function that is asked for it, not ${show(given)}`,
     );
   }
-  return { ...given };
+  return checkTlsOptions(given, 'tls');
 }
 
 function resolveLogger(reader: OptionReader): ResolvedLogger {
@@ -280,15 +278,15 @@ function resolveLogger(reader: OptionReader): ResolvedLogger {
   if (typeof logger !== 'object' && typeof logger !== 'function') {
     reader.refuse('logger', `must be an object with debug, info, warn or error functions, not ${show(logger)}`);
   }
-  const levels = Object(logger) as Record<string, unknown>;
-  const wrong = LOG_LEVELS.find((level) => levels[level] !== undefined && typeof levels[level] !== 'function');
-  if (wrong !== undefined) {
-    throw new InvalidArgumentError(
-      `logger.${wrong}`,
-      `option 'logger.${wrong}' must be a function, not ${show(levels[wrong])}`,
-    );
-  }
-  if (!LOG_LEVELS.some((level) => typeof levels[level] === 'function')) {
+  const levels = LOG_LEVELS.map((level) => {
+    const path = `logger.${level}`;
+    const value = readForeign(path, `option '${path}'`, () => (Object(logger) as Record<string, unknown>)[level]);
+    if (value !== undefined && typeof value !== 'function') {
+      throw new InvalidArgumentError(path, `option '${path}' must be a function, not ${show(value)}`);
+    }
+    return value;
+  });
+  if (levels.every((level) => level === undefined)) {
     reader.refuse(
       'logger',
       `must have at least one of the functions debug, info, warn and error, and ${show(logger)} has none`,
@@ -460,10 +458,10 @@ const START_NAMES: OptionNames = {
 
 function resolveStartAt(reader: OptionReader): StartAt {
   const given = reader.values.startAt;
-  if (given instanceof Date) reader.refuse('startAt', 'must not be a bare Date: use { time: date }');
+  if (types.isDate(given)) reader.refuse('startAt', 'must not be a bare Date: use { time: date }');
   if (typeof given === 'number')
     reader.refuse('startAt', `must not be a bare number: use { sequence: ${given} } or { ago: milliseconds }`);
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (typeof given !== 'object' || given === null || readForeign('startAt', 'startAt', () => Array.isArray(given))) {
     const named =
       typeof given === 'string' && given !== '' ? reader.oneOf('startAt', 'new' as const, START_POSITIONS) : undefined;
     if (given === undefined || named !== undefined) return named ?? 'new';
@@ -488,7 +486,9 @@ function resolveStartAt(reader: OptionReader): StartAt {
     return { ago: nested.number('ago', 0, { min: 0, unit: 'milliseconds' }) };
   }
   const time = nested.values.time;
-  if (!(time instanceof Date)) return nested.refuse('time', `must be a Date, not ${show(time)}: use new Date(…)`);
-  if (Number.isNaN(time.getTime())) nested.refuse('time', 'is an invalid Date');
-  return { time: new Date(time) };
+  if (!types.isDate(time)) return nested.refuse('time', `must be a Date, not ${show(time)}: use new Date(…)`);
+  // Not its own: a Date may have been given another getTime.
+  const at = Date.prototype.getTime.call(time);
+  if (Number.isNaN(at)) nested.refuse('time', 'is an invalid Date');
+  return { time: new Date(at) };
 }

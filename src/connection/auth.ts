@@ -4,11 +4,13 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { describe, InvalidArgumentError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
-import type { CredentialsProvider, ResolvedCredentials } from '../options.js';
+import type { CredentialsProvider, ResolvedCredentials, TlsProvider } from '../options.js';
+import { askUser, type OnThrown } from '../user-code.js';
 import { kindOf } from '../validation.js';
 import { userKeyFromSeed } from './nkey.js';
 import type { ServerAddress } from './servers.js';
-import { tlsFor } from './tls-options.js';
+import { tlsFor } from './tls-identity.js';
+import { checkTlsOptions, guardTlsFunctions } from './tls-options.js';
 
 /** The part of `nats.connect`'s options that this file answers for. */
 export interface NatsAuth {
@@ -57,7 +59,7 @@ export async function dialCredentials(
 }
 
 async function askProvider(provider: CredentialsProvider): Promise<ResolvedCredentials> {
-  const answer: unknown = await provider();
+  const answer: unknown = await askUser(provider);
   if (typeof answer !== 'object' || answer === null || Array.isArray(answer)) {
     throw new InvalidArgumentError(
       'credentials',
@@ -190,9 +192,16 @@ export function natsAuth(
   }
 }
 
-/** The TLS options of one dial: fresh from the user's function, if there is one. */
-export async function dialTls(options: {
-  readonly tls: boolean | ConnectionOptions;
-}): Promise<boolean | ConnectionOptions> {
-  return await Promise.resolve(options.tls);
+/**
+ * The TLS options of one dial: fresh from the user's function, if there is one.
+ *
+ * @param onThrown hears what a function in them throws, which counts as "not verified"
+ * @throws Error the function's own, or InvalidArgumentError for what is no TLS options: the failure of this dial only
+ */
+export async function dialTls(
+  { tls }: { readonly tls: boolean | ConnectionOptions | TlsProvider },
+  onThrown: OnThrown,
+): Promise<boolean | ConnectionOptions> {
+  const given = typeof tls === 'function' ? checkTlsOptions(await askUser(tls), 'tls()') : tls;
+  return typeof given === 'object' ? guardTlsFunctions(given, onThrown) : given;
 }

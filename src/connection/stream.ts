@@ -8,7 +8,7 @@ import { describe, toError } from '../errors.js';
 import { printable } from '../printable.js';
 import { LONGEST_INFO, readGreeting, type Greeting } from './greeting.js';
 import type { ServerAddress } from './servers.js';
-import { tlsFor } from './tls-options.js';
+import { tlsFor } from './tls-identity.js';
 
 export interface Stream {
   /** Encrypted, and its certificate verified, if TLS was demanded. */

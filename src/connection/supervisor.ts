@@ -15,7 +15,7 @@ import {
   type ConnectionLostError,
 } from '../errors.js';
 import type { ResolvedConnectOptions, ResolvedRetryOptions } from '../options.js';
-import { dialCredentials, natsAuth, type DialCredentials } from './auth.js';
+import { dialCredentials, dialTls, natsAuth, type DialCredentials } from './auth.js';
 import { Claims } from './claims.js';
 import { Link } from './link.js';
 import type { Session } from './protocol.js';
@@ -372,7 +372,7 @@ export class Supervisor {
       }
     };
     const credentials: DialCredentials = await ask('credentials', dialCredentials(this.#options, address));
-    const tls = await ask('TLS options', dialTls(this.#options));
+    const tls = await ask('TLS options', dialTls(this.#options, (error) => this.#events.error(error)));
     const identity = { ...natsAuth({ tls }, address, credentials), name };
     const link = await Link.dial(address, identity, connectTimeout, signal);
     this.#announced(link, link.announced, ownCa(tls));

@@ -1,38 +1,214 @@
-/** What TLS needs to know to verify one server. Pure. */
-import { isIP } from 'node:net';
-import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
-import type { ServerAddress } from './servers.js';
+/** One set of TLS options of the user: whether it can be used, and how its functions are called. */
+import { createSecureContext, type ConnectionOptions } from 'node:tls';
+import { types } from 'node:util';
+import { CallbackError, describe, InvalidArgumentError } from '../errors.js';
+import { readForeign } from '../option-reader.js';
+import { mayBePromise, whenSettled, type OnThrown } from '../user-code.js';
+import { kindOf } from '../validation.js';
+
+/** Names of other clients for the paths of files, and options that would take from us what has to be ours. */
+const NO_OPTIONS: Readonly<Record<string, string>> = {
+  caFile: 'read the file: { ca: readFileSync(path) }',
+  certFile: 'read the file: { cert: readFileSync(path) }',
+  keyFile: 'read the file: { key: readFileSync(path) }',
+  socket: 'the sockets are made by the NATS client',
+  path: 'servers are reached over TCP',
+  session: 'a resumed session is not verified again, so every connection makes its own',
+};
 
 /**
- * Options of the upgrade for one server. A socket that is open already does not know its host, so what the certificate is
- * checked against is set here: the host of the URL, or what the user gave as `servername` or `host`.
+ * Checks one set of TLS options, and copies it: each option is read once, and one that is undefined counts as left out.
+ * The options may be inherited.
+ *
+ * @param argument what they are called in an error: `tls`, or `tls()` for what a function answered
+ * @throws InvalidArgumentError that names the option; no message has a secret in it
  */
-export function tlsFor(given: ConnectionOptions, address: ServerAddress): ConnectionOptions {
-  const options: ConnectionOptions = { ...given };
-  const { names } = address;
-  if (names !== undefined && options.servername === undefined && options.host === undefined) {
-    // Announced by the cluster: known by the name of who announced it, too.
-    options.checkServerIdentity = anyOf(names, options.checkServerIdentity ?? checkServerIdentity);
+export function checkTlsOptions(given: unknown, argument: string): true | ConnectionOptions {
+  if (given === true) return true;
+  if (
+    typeof given !== 'object' ||
+    given === null ||
+    readForeign(argument, name(argument), () => Array.isArray(given))
+  ) {
+    refuse(argument, `must be true or an object with options of tls.connect, not ${kindOf(given)}`);
   }
-  options.host ??= names?.[0] ?? address.host;
-  // A server name may not be an IP address (RFC 6066); those are checked against `host`.
-  if (options.servername === undefined && isIP(options.host) === 0) options.servername = options.host;
-  // Asked for a client certificate, Node takes an empty one for none.
-  if (options.pfx !== undefined && options.cert === undefined) options.cert = '';
+  const options = copy(given as Record<string, unknown>, argument);
+  for (const [option, hint] of Object.entries(NO_OPTIONS)) {
+    if (options[option] === undefined) continue;
+    const path = `${argument}.${option}`;
+    throw new InvalidArgumentError(path, `there is no option '${path}': ${hint}`);
+  }
+  for (const option of ['ca', 'cert', 'key', 'pfx'] as const) {
+    const path = `${argument}.${option}`;
+    const fault = readForeign(path, name(path), () => contentFault(option, options[option]));
+    if (fault !== undefined) refuse(path, fault);
+  }
+  checkPair(options, argument);
+  for (const option of ['checkServerIdentity', 'pskCallback']) {
+    const value = options[option];
+    if (value === undefined || typeof value === 'function') continue;
+    refuse(`${argument}.${option}`, `must be a function, not ${kindOf(value)}`);
+  }
+  for (const option of ['servername', 'host']) {
+    const value = options[option];
+    if (value === undefined || (typeof value === 'string' && value !== '')) continue;
+    refuse(`${argument}.${option}`, `must be a host name, not ${kindOf(value)}`);
+  }
+  try {
+    // A key that does not fit its certificate would otherwise show at the first dial, and as a hang.
+    createSecureContext(options);
+  } catch (error) {
+    throw new InvalidArgumentError(
+      argument,
+      `${name(argument)} has a certificate, key or setting that cannot be used: ${describe(error)}` +
+        ' (ca, cert, key and pfx are contents, not paths)',
+      { cause: error },
+    );
+  }
   return options;
 }
 
-type Check = NonNullable<ConnectionOptions['checkServerIdentity']>;
+/**
+ * The same options, whose functions do no harm: what they throw is reported, and counts as a "no". To OpenSSL they are
+ * called from the socket, where a throw would end the process, and the connection would go on unverified.
+ */
+export function guardTlsFunctions(options: ConnectionOptions, onThrown: OnThrown): ConnectionOptions {
+  const guarded: Record<string, unknown> = { ...options };
+  for (const [option, value] of Object.entries(guarded)) {
+    if (typeof value !== 'function') continue;
+    const call = (self: unknown, args: unknown[]): unknown =>
+      Reflect.apply(value as (...args: unknown[]) => unknown, self, args);
+    const refused = refusals[option] ?? (() => undefined);
+    const verdict = verdicts[option] ?? ((answer: unknown) => answer);
+    guarded[option] = function (this: unknown, ...args: unknown[]): unknown {
+      try {
+        return verdict(call(this, args));
+      } catch (thrown) {
+        const error = new CallbackError(`the TLS option '${option}'`, thrown);
+        onThrown(error);
+        return refused(error);
+      }
+    };
+  }
+  return guarded;
+}
 
-/** The certificate is for one of these names. */
-function anyOf(names: readonly string[], check: Check): Check {
-  return (_host, certificate) => {
-    let fault: Error | undefined;
-    for (const name of names) {
-      const wrong = check(name, certificate);
-      if (wrong === undefined) return undefined;
-      fault ??= wrong;
-    }
-    return fault ?? new Error('there is no name to verify the certificate for');
-  };
+/** What stands for "no" in the answer of a function; of all others it is undefined. */
+const refusals: Readonly<Record<string, (error: Error) => unknown>> = {
+  checkServerIdentity: (error) => error,
+  pskCallback: () => null,
+};
+
+/** What an answer means. They throw at one that means nothing, which Node would take for a "yes", or choke on. */
+const verdicts: Readonly<Record<string, (answer: unknown) => unknown>> = {
+  checkServerIdentity(answer) {
+    if (answer === undefined || answer === null || types.isNativeError(answer)) return answer;
+    refusePromise(answer);
+    if (answer instanceof Error) return answer;
+    throw new TypeError(
+      `it must return undefined when the certificate is good, and an Error when it is not; it returned ${kindOf(answer)}`,
+    );
+  },
+  pskCallback(answer) {
+    if (answer === undefined || answer === null) return null;
+    refusePromise(answer);
+    const { psk, identity } = answer as { psk?: unknown; identity?: unknown };
+    const fits = ArrayBuffer.isView(psk) && psk.byteLength <= MAX_PSK && typeof identity === 'string';
+    if (fits && Buffer.byteLength(identity) <= MAX_IDENTITY) return { psk, identity };
+    throw new TypeError('it must return null, or { psk, identity } with bytes and a string that OpenSSL can take');
+  },
+};
+
+/** OpenSSL's own limits, in bytes. */
+const MAX_PSK = 512;
+const MAX_IDENTITY = 256;
+
+function refusePromise(answer: unknown): void {
+  if (!mayBePromise(answer) || typeof (answer as { then?: unknown }).then !== 'function') return;
+  // It comes too late, and it may still reject.
+  const ignore = (): void => undefined;
+  whenSettled(answer, ignore, ignore);
+  throw new TypeError('it returned a promise, and TLS does not wait: it must answer at once');
+}
+
+function copy(given: Record<string, unknown>, argument: string): ConnectionOptions & Record<string, unknown> {
+  const names = readForeign(argument, name(argument), () => {
+    const names: string[] = [];
+    for (const option in given) names.push(option);
+    return names;
+  });
+  const options: Record<string, unknown> = {};
+  for (const option of names) {
+    const path = `${argument}.${option}`;
+    const value = readForeign(path, name(path), () => {
+      const value = given[option];
+      return Array.isArray(value) ? [...(value as unknown[])] : value;
+    });
+    // Given as undefined, some would displace Node's default.
+    if (value !== undefined) options[option] = value;
+  }
+  return options;
+}
+
+/** Why a certificate or key cannot be one; in a list, the first that cannot. */
+function contentFault(option: 'ca' | 'cert' | 'key' | 'pfx', value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
+  if (!Array.isArray(value)) return itemFault(option, value);
+  if (value.length === 0) return 'is an empty array: give it a value, or leave it out';
+  for (const item of value) {
+    const fault = itemFault(option, item);
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
+}
+
+function itemFault(option: 'ca' | 'cert' | 'key' | 'pfx', item: unknown): string | undefined {
+  const content = contentOf(item);
+  if (content === '') return 'is an empty string: give it a value, or leave it out';
+  if (option === 'pfx') {
+    if (typeof content !== 'string') return undefined;
+    return 'must be the bytes of the file, not a string, which can only be its path: { pfx: readFileSync(path) }';
+  }
+  if (typeof content === 'string') {
+    if (content.includes(PEM)) return undefined;
+    return `must be the content of a PEM file ('${PEM} …'), and looks like its path: { ${option}: readFileSync(path) }`;
+  }
+  if (ArrayBuffer.isView(content)) {
+    const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+    if (!bytes.includes(PEM)) return `must be the content of a PEM file ('${PEM} …'), and these bytes are not`;
+  }
+  // What is neither is refused by Node, in words of its own.
+  return undefined;
+}
+
+const PEM = '-----BEGIN';
+
+/** Of a key also `{ pem, passphrase }` is legal, of a PFX `{ buf, passphrase }`. */
+function contentOf(item: unknown): unknown {
+  if (typeof item !== 'object' || item === null || ArrayBuffer.isView(item)) return item;
+  const { pem, buf } = item as { pem?: unknown; buf?: unknown };
+  return pem ?? buf ?? item;
+}
+
+function checkPair(options: ConnectionOptions, argument: string): void {
+  const { cert, key, pfx, secureContext } = options;
+  if (pfx !== undefined || secureContext !== undefined) return;
+  const { privateKeyIdentifier } = options as { privateKeyIdentifier?: unknown };
+  if (cert !== undefined && key === undefined && privateKeyIdentifier === undefined) {
+    refuse(
+      `${argument}.cert`,
+      `needs '${argument}.key' beside it: a certificate proves nothing without its private key`,
+    );
+  }
+  if (key !== undefined && cert === undefined) {
+    refuse(`${argument}.key`, `needs '${argument}.cert' beside it: servers want to see the certificate of the key`);
+  }
+}
+
+function name(argument: string): string {
+  return `option '${argument}'`;
+}
+
+function refuse(argument: string, reason: string): never {
+  throw new InvalidArgumentError(argument, `${name(argument)} ${reason}`);
 }

@@ -61,6 +61,7 @@ describe('resolveConnectOptions', () => {
         whenFull: 'reject',
       },
       randomize: true,
+      discover: true,
       staticCredentials: { kind: 'none' },
       tls: false,
     });
@@ -289,7 +290,7 @@ describe('resolveConnectOptions', () => {
     [{ tls: null }, 'tls', 'null'],
     [{ tls: { caFile: 'ca.pem' } }, 'tls.caFile', 'readFileSync'],
     [{ tls: { socket: {} } }, 'tls.socket', 'no option'],
-    [{ tls: { key: 'hunter2', cert: 'hunter2' } }, 'tls', 'cannot be used', 'contents, not paths'],
+    [{ tls: { key: 'hunter2', cert: 'hunter2' } }, 'tls.cert', 'PEM', 'path', 'readFileSync'],
     [{ tls: { pfx: Buffer.from('x') } }, 'tls', 'cannot be used'],
     [{ tls: { minVersion: 'TLSv9' } }, 'tls', 'cannot be used'],
   ];
