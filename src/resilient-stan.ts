@@ -3,6 +3,7 @@
  */
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
+import { awakeClock } from './awake-clock.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
 import { SafeEmitter } from './emitter.js';
@@ -103,6 +104,7 @@ const MAX_KNOWN_CHANNELS = 1024;
  */
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions;
+  readonly #clock = awakeClock();
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
@@ -168,7 +170,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       this.#resolveCloseBegun = resolve;
     });
     const onError = (error: Error): void => this.#error(error);
-    this.#publisher = new Publisher({ clientId: options.clientId, ...options.publishing, now, onError });
+    this.#publisher = new Publisher({
+      clientId: options.clientId,
+      ...options.publishing,
+      clock: this.#clock,
+      onError,
+    });
     this.#subscriptions = new Subscriptions({
       now,
       onError,
@@ -396,6 +403,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #cargo(): Cargo {
     const publisher = this.#publisher;
     const subscriptions = this.#subscriptions;
+    /** How far real time, which is the watch's, is ahead of the publisher's. */
+    const stood = (): number => now() - this.#clock.now();
     return {
       bringUp: (session) => subscriptions.attach(session),
       up: (session) => publisher.attach(session),
@@ -403,7 +412,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         publisher.detach();
         subscriptions.detach();
       },
-      oldestInFlight: () => publisher.oldestInFlight,
+      oldestInFlight: () => {
+        const at = publisher.oldestInFlight;
+        return at === undefined ? undefined : at + stood();
+      },
       overtaken: () => publisher.overtaken,
       probe: () => publisher.probe(),
       surprise: () => subscriptions.surprise(),

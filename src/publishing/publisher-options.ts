@@ -1,4 +1,4 @@
-import type { Timers } from './alarm.js';
+import type { AwakeClock } from '../awake-clock.js';
 import type { Ordering } from './outbox.js';
 
 export interface PublisherOptions {
@@ -17,10 +17,8 @@ export interface PublisherOptions {
   maxPayload?: () => number | undefined;
   /** Bugs end here; nothing is thrown into a session's or a timer's call. */
   onError?: (error: Error) => void;
-  /** A clock in milliseconds that never goes back. Default: performance.now. */
-  now?: () => number;
-  /** For tests in virtual time. Default: real ones that do not keep the process alive. */
-  timers?: Timers;
+  /** All times of publishing are its times. */
+  clock: AwakeClock;
 }
 
 export interface PublisherStats {

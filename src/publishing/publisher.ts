@@ -1,3 +1,4 @@
+import type { AwakeClock } from '../awake-clock.js';
 import type { Session } from '../connection/protocol.js';
 import {
   describe,
@@ -62,7 +63,7 @@ const NOT_SENT = { delivery: 'not-sent' } as const;
  */
 export class Publisher {
   readonly #options: PublisherOptions;
-  readonly #now: () => number;
+  readonly #clock: AwakeClock;
   readonly #alarm: Alarm;
   readonly #outbox: Outbox;
   readonly #payloads = new Payloads();
@@ -99,8 +100,8 @@ export class Publisher {
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#now = options.now ?? (() => performance.now());
-    this.#alarm = new Alarm(() => this.#wake(), this.#now, options.timers);
+    this.#clock = options.clock;
+    this.#alarm = new Alarm(() => this.#wake(), options.clock);
     this.#outbox = new Outbox(options);
     this.#pubMsgSize = new PubMsgSize(options.clientId);
   }
@@ -217,7 +218,7 @@ export class Publisher {
   }
 
   /**
-   * When (by `now`) the oldest unacknowledged message in flight on this session was handed over. While a probe is under way:
+   * When (by the clock) the oldest unacknowledged message in flight on this session was handed over. While a probe is under way:
    * when the probe was, since its acknowledgement is what is owed.
    */
   get oldestInFlight(): number | undefined {
@@ -277,7 +278,7 @@ export class Publisher {
       if (entry.channel === channel) this.#reject(entry, this.#onlyDenied(entry) ? refused : unknown);
     }
     if (this.#forbidden.size >= REFUSING_CHANNELS) this.#forbidden.clear();
-    this.#forbidden.set(channel, { error, since: this.#now() });
+    this.#forbidden.set(channel, { error, since: this.#clock.now() });
     this.#goOn();
   }
 
@@ -318,7 +319,7 @@ export class Publisher {
   #checkForbidden(channel: string): PermissionError | undefined {
     const forbidden = this.#forbidden.get(channel);
     if (forbidden === undefined) return undefined;
-    if (this.#now() - forbidden.since >= FORBIDDEN_FOR) {
+    if (this.#clock.now() - forbidden.since >= FORBIDDEN_FOR) {
       this.#forbidden.delete(channel);
       return undefined;
     }
@@ -332,7 +333,7 @@ export class Publisher {
     const limits = (entry.limits = new Limits(entry, timeout));
     if (group !== undefined) this.#aborts.add(limits, group);
     if (timeout !== undefined) {
-      this.#timeouts.add(limits, this.#now(), timeout);
+      this.#timeouts.add(limits, this.#clock.now(), timeout);
       this.#alarm.setBy(limits.dueAt);
     }
   }
@@ -345,7 +346,7 @@ export class Publisher {
     if (session === undefined || this.#paused || this.#feeding || !session.alive) return;
     // Reading the clock is the dearest of it all.
     if (!this.#probeAgain && !this.#outbox.maySend) return;
-    const now = this.#now();
+    const now = this.#clock.now();
     if (this.#probeAgain && !this.#outbox.isHeld(now)) {
       this.#probeAgain = false;
       this.#sendProbe();
@@ -389,7 +390,7 @@ export class Publisher {
     const session = this.#session;
     const entry = this.#outbox.inFlight.head;
     if (session === undefined || entry === undefined || !session.alive) return;
-    const sending = new Sending(++this.#sendings, this.#now(), true);
+    const sending = new Sending(++this.#sendings, this.#clock.now(), true);
     this.#probe = { entry, sending, spared: false };
     this.#probeAgain = false;
     this.#resent++;
@@ -424,7 +425,7 @@ export class Publisher {
         this.#acked(entry, sending, guid);
         // The leader works in order. Also an earlier probe tells what became of everything before it.
         if (sending.probe) this.#outbox.giveBackSentBefore(sending);
-        else session.heardAck(this.#now() - sending.at);
+        else session.heardAck(this.#clock.now() - sending.at);
       }
       this.#goOn();
     } catch (thrown) {
@@ -457,7 +458,7 @@ export class Publisher {
       return;
     }
     trouble.unregistered = 0;
-    if (kind === 'refused' && !sending.probe) session.heardAck(this.#now() - sending.at);
+    if (kind === 'refused' && !sending.probe) session.heardAck(this.#clock.now() - sending.at);
     if (entry.list !== this.#outbox.inFlight) return;
     // The answer to a later sending of it is still to come.
     const last = probe?.entry === entry ? probe.sending : (entry.sending as Sending);
@@ -479,7 +480,7 @@ export class Publisher {
 
   #leaderlessRefused(entry: Entry, session: Session): void {
     this.#outbox.giveBack(entry);
-    const now = this.#now();
+    const now = this.#clock.now();
     // All answers of one burst count as one.
     if (this.#outbox.isHeld(now)) return;
     const { first, most } = LEADERLESS_BACKOFF;
@@ -496,7 +497,7 @@ export class Publisher {
       this.#reject(entry, refusedByCluster(entry, trouble, text));
       return;
     }
-    const now = this.#now();
+    const now = this.#clock.now();
     this.#outbox.holdChannel(entry, now, REFUSED_BACKOFF * 2 ** trouble.retries++);
     this.#alarm.setBy(this.#outbox.nextRelease(now));
   }
@@ -557,12 +558,12 @@ export class Publisher {
     const { oldest } = this.#outbox;
     const ackTimeout =
       this.#session?.alive === true && oldest !== undefined ? oldest.at + this.#options.ackTimeout : Infinity;
-    this.#alarm.set(Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#now()), ackTimeout));
+    this.#alarm.set(Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#clock.now()), ackTimeout));
   }
 
   #wake(): void {
     try {
-      const now = this.#now();
+      const now = this.#clock.now();
       this.#rejectOverdue(now);
       this.#checkAckTimeout(now);
       this.#outbox.release(now);

@@ -108,6 +108,39 @@ describe('publishing', function () {
     assert.deepEqual(values, new Set(Array.from({ length: 100 }, (_, i) => i)));
   });
 
+  describe('while our own event loop stands still', () => {
+    function standStill(ms: number): void {
+      const until = performance.now() + ms;
+      while (performance.now() < until);
+    }
+    /** Lets leave what is to be sent. */
+    async function turns(): Promise<void> {
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+
+    for (const left of [true, false]) {
+      it(`no session is given up over what ${left ? 'is acknowledged' : 'could not leave'}, nothing is stored twice`, async () => {
+        const stan = await connect({ publishing: { ackTimeout: 300 } });
+        await stan.publish(channel, 'first');
+        const sending = Array.from({ length: 50 }, (_, i) => stan.publish(channel, String(i)));
+        if (left) await turns();
+        standStill(1500);
+        await Promise.all(sending);
+        assert.equal(stan.stats().losses, 0);
+        assert.equal((await stored()).length, 51);
+      });
+    }
+
+    it('a publish does not time out while its acknowledgement lies in the socket', async () => {
+      const stan = await connect();
+      const publish = stan.publish(channel, 'x', { timeout: 300 });
+      await turns();
+      standStill(1500);
+      await publish;
+      assert.deepEqual(await stored(), ['x']);
+    });
+  });
+
   for (const ordering of ['strict', 'pipelined'] as const) {
     it(`${ordering}: in order, without a fault`, async () => {
       const stan = await connect({ publishing: { ordering } });

@@ -1,3 +1,5 @@
+import { awakeClock, type AwakeClock } from '../../src/awake-clock.js';
+
 /** A clock and timers that stand still until told to advance. */
 export class VirtualTime {
   #now: number;
@@ -20,6 +22,14 @@ export class VirtualTime {
       this.#timers.delete(timer as number);
     },
   };
+
+  /** As if the event loop never stood still, and nothing were ever on its way in. */
+  readonly clock: AwakeClock = awakeClock<unknown>({
+    now: this.now,
+    setTimeout: this.timers.set,
+    clearTimeout: this.timers.clear,
+    setImmediate: (callback) => callback(),
+  });
 
   /** Timers that are set. */
   get armed(): number {

@@ -23,8 +23,7 @@ export function setup(options: Partial<PublisherOptions> = {}): Setup {
     maxPending: 1000,
     maxPendingBytes: 1_000_000,
     whenFull: 'reject',
-    now: time.now,
-    timers: time.timers,
+    clock: time.clock,
     onError: (error) => bugs.push(error),
     ...options,
   });

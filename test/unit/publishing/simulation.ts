@@ -136,8 +136,7 @@ export class Simulation {
       maxPending: MAX_PENDING,
       maxPendingBytes: MAX_PENDING_BYTES,
       ackTimeout: ACK_TIMEOUT,
-      now: this.time.now,
-      timers: this.time.timers,
+      clock: this.time.clock,
       onError: (error) => this.bugs.push(error),
     });
   }
