@@ -50,6 +50,18 @@ export class SubscribeRefused extends Error {}
 /** The session died before the request was answered. */
 export class SessionEnded extends Error {}
 
+/** One handing over of a message to a session. The publisher's, which hears the answer through it. */
+export interface Receipt {
+  /** Counts up with every handing over. */
+  readonly number: number;
+  /** Its answer would still tell something. */
+  readonly awaited: boolean;
+  /** Where its last byte stands in the stream of all bytes that the session has sent; set by the session. */
+  end: number;
+  /** Called at most once, and only while the session is alive; `error` is the server's text. */
+  answered(error: string | undefined, guid: string): void;
+}
+
 export interface Session {
   /** 1 for the first session of a client, and so on. */
   readonly ordinal: number;
@@ -60,11 +72,11 @@ export interface Session {
   /** False from the instant of the loss on; then nothing below does anything but reject. */
   readonly alive: boolean;
 
-  /**
-   * Hands one message over, at once. `onAck` is called at most once, and only while the session is alive; `error` is
-   * the server's text. Never throws. Call it only while the session is alive.
-   */
-  publish(channel: string, data: Uint8Array, onAck: (error: string | undefined, guid: string) => void): void;
+  /** Hands one message over, at once. Never throws. Call it only while the session is alive. */
+  publish(channel: string, data: Uint8Array, sending: Receipt): void;
+
+  /** Of all that was handed over up to this one, only the answers that are still `awaited` are waited for from now on. */
+  forget(sending: Receipt): void;
 
   /**
    * Resolves when the server has made the subscription; messages that arrive earlier are held until then, and are
@@ -80,8 +92,8 @@ export interface Session {
     onDenied?: (error: ResilientStanError) => void,
   ): Promise<SessionSubscription>;
 
-  /** Evidence of a living leader that publishing saw: an ack, and how long it took in ms. */
-  heardAck(roundTrip: number): void;
+  /** Evidence of a living leader that publishing saw: an ack, how long it took in ms, and the `end` of what it is for. */
+  heardAck(roundTrip: number, end: number): void;
   /** Something was sent that the leader owes an answer for: starts the watch. Cheap, call it after every send. */
   owed(): void;
   /** Asks the leader for a sign of life at once: its silence is surprising. */

@@ -1,8 +1,7 @@
 /** The publishes of one session: sends them, and matches the acknowledgements. */
 import { randomBytes } from 'node:crypto';
 import { GUID_PREFIX_LENGTH, guidOfPlainAck, nextNumber, numberOf, PublishFrames, readPubAck } from './codec.js';
-
-type OnAck = (error: string | undefined, guid: string) => void;
+import type { Receipt } from './protocol.js';
 
 export interface PublishesOptions {
   /** The prefix of the subjects that publishes go to. */
@@ -17,19 +16,35 @@ export interface PublishesOptions {
 export class Publishes {
   readonly #send: (frame: Buffer) => void;
   readonly #frames: PublishFrames;
-  /** By the number in the GUID: quicker to look up than the GUID itself. */
-  readonly #unanswered = new Map<number, OnAck>();
+  /** By the number in the GUID: quicker to look up than the GUID itself. In the order of handing over. */
+  readonly #unanswered = new Map<number, Receipt>();
   #number = 0;
+  #sent = 0;
 
   constructor({ send, ...options }: PublishesOptions) {
     this.#send = send;
     this.#frames = new PublishFrames({ ...options, guid: randomBytes(GUID_PREFIX_LENGTH / 2).toString('hex') });
   }
 
-  publish(channel: string, data: Uint8Array, onAck: OnAck): void {
+  publish(channel: string, data: Uint8Array, sending: Receipt): void {
     const number = (this.#number = nextNumber(this.#number));
-    this.#unanswered.set(number, onAck);
-    this.#send(this.#frames.frame(channel, data, number));
+    this.#unanswered.set(number, sending);
+    const frame = this.#frames.frame(channel, data, number);
+    sending.end = this.#sent += frame.length;
+    this.#send(frame);
+  }
+
+  /** Stops waiting for the answers that tell nothing any more, of all that was handed over up to this one. */
+  forget(upTo: Receipt): void {
+    for (const [number, sending] of this.#unanswered) {
+      if (sending.number > upTo.number) break;
+      if (!sending.awaited) this.#unanswered.delete(number);
+    }
+  }
+
+  /** How many answers are waited for. */
+  get unanswered(): number {
+    return this.#unanswered.size;
   }
 
   /**
@@ -45,10 +60,10 @@ export class Publishes {
       if (ack.error !== '') error = ack.error;
     }
     const number = numberOf(guid);
-    const onAck = this.#unanswered.get(number);
-    if (onAck === undefined) return;
+    const sending = this.#unanswered.get(number);
+    if (sending === undefined) return;
     this.#unanswered.delete(number);
-    onAck(error, guid);
+    sending.answered(error, guid);
   }
 
   /** No answer counts any more. */

@@ -17,6 +17,7 @@ import {
   SessionEnded,
   SubscribeRefused,
   type RawMessage,
+  type Receipt,
   type Session,
   type SessionSubscription,
   type SubscribeRequest,
@@ -145,13 +146,17 @@ export class StanSession implements Session {
     return this.#watch.suspect;
   }
 
-  publish(channel: string, data: Uint8Array, onAck: (error: string | undefined, guid: string) => void): void {
+  publish(channel: string, data: Uint8Array, sending: Receipt): void {
     if (!this.#alive) return;
     try {
-      this.#publishes.publish(channel, data, onAck);
+      this.#publishes.publish(channel, data, sending);
     } catch (error) {
       this.#lose('disconnect', `the client refused a publish: ${describe(error)}`, undefined, error);
     }
+  }
+
+  forget(sending: Receipt): void {
+    this.#publishes.forget(sending);
   }
 
   subscribe(

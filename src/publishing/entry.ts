@@ -1,4 +1,5 @@
 import { toOurs } from '../errors.js';
+import type { Receipt } from '../connection/protocol.js';
 import type { Lane } from './lane.js';
 import type { Entries } from './entries.js';
 import type { Generation } from './generations.js';
@@ -27,14 +28,33 @@ export class Trouble {
   unansweredOn = 0;
 }
 
+/** Where the answers of one session go. */
+export interface Answers {
+  answered(sending: Sending, error: string | undefined, guid: string): void;
+}
+
 /** One handing over of a message to a session. */
-export class Sending {
+export class Sending implements Receipt {
+  end = 0;
+
   constructor(
+    readonly entry: Entry,
     /** Counts all sendings of a client. */
     readonly number: number,
     readonly at: number,
     readonly probe: boolean,
+    readonly answers: Answers,
   ) {}
+
+  /** An answer to what was sent before the message's last sending, or for a message that is not in flight, tells nothing. */
+  get awaited(): boolean {
+    const last = this.entry.sending;
+    return last !== undefined && this.number >= last.number;
+  }
+
+  answered(error: string | undefined, guid: string): void {
+    this.answers.answered(this, error, guid);
+  }
 }
 
 /**
@@ -51,7 +71,7 @@ export class Entry {
   lane: Lane | undefined = undefined;
   /** Times it was handed to a session. Never handed over means that it can be rejected as 'not-sent'. */
   attempts = 0;
-  /** Its last sending that was not a probe. */
+  /** While it is in flight: its last sending that was not a probe. */
   sending: Sending | undefined = undefined;
   limits: Limits | undefined = undefined;
   trouble: Trouble | undefined = undefined;

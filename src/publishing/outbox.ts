@@ -100,7 +100,8 @@ export class Outbox {
   }
 
   /** It is handed over now. */
-  sent(entry: Entry, sending: Sending): void {
+  sent(sending: Sending): void {
+    const { entry } = sending;
     const lane = entry.lane as Lane;
     (entry.list as Entries).remove(entry);
     this.inFlight.push(entry);
@@ -192,6 +193,7 @@ export class Outbox {
     this.inFlight.drainInto(back);
     for (const entry of back) {
       (entry.lane as Lane).inFlight--;
+      entry.sending = undefined;
       const trouble = (entry.trouble ??= new Trouble());
       if (trouble.unansweredOn === 0) trouble.unansweredOn = session;
     }
@@ -250,6 +252,7 @@ export class Outbox {
       const entry = entries[i] as Entry;
       const lane = entry.lane as Lane;
       this.inFlight.remove(entry);
+      entry.sending = undefined;
       lane.inFlight--;
       lane.returned.insert(entry);
       if (lane.ready) this.#ready.remove(lane);

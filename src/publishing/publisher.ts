@@ -12,7 +12,7 @@ import { type AbortGroup, Aborts } from './aborts.js';
 import { maybeStored, refusal } from './ack-errors.js';
 import { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
-import { Entry, type PubAck, Sending, Trouble } from './entry.js';
+import { type Answers, Entry, type PubAck, Sending, Trouble } from './entry.js';
 import { Generations } from './generations.js';
 import { Limits } from './limits.js';
 import { Outbox } from './outbox.js';
@@ -77,6 +77,8 @@ export class Publisher {
   readonly #forbidden = new Map<string, { error: PermissionError; since: number }>();
 
   #session: Session | undefined;
+  /** Where that session's answers go. */
+  #answers: Answers = NOBODY;
   #lastOrdinal = 0;
   #lastMaxPayload: number | undefined;
   #paused = false;
@@ -169,6 +171,7 @@ export class Publisher {
   attach(session: Session): void {
     if (this.#session !== undefined) this.detach();
     this.#session = session;
+    this.#answers = { answered: (sending, error, guid) => this.#answered(session, sending, error, guid) };
     this.#lastOrdinal = session.ordinal;
     this.#lastMaxPayload = session.maxPayload;
     this.#feed();
@@ -179,6 +182,7 @@ export class Publisher {
     if (this.#session === undefined) return;
     this.#outbox.recall(this.#session.ordinal);
     this.#session = undefined;
+    this.#answers = NOBODY;
     this.#paused = false;
     this.#probe = undefined;
     this.#probeAgain = false;
@@ -381,27 +385,27 @@ export class Publisher {
 
   #send(entry: Entry, session: Session, now: number): void {
     if (entry.attempts > 0) this.#resent++;
-    const sending = new Sending(++this.#sendings, now, false);
-    this.#outbox.sent(entry, sending);
-    this.#handOver(entry, session, sending);
+    const sending = new Sending(entry, ++this.#sendings, now, false, this.#answers);
+    this.#outbox.sent(sending);
+    this.#handOver(session, sending);
   }
 
   #sendProbe(): void {
     const session = this.#session;
     const entry = this.#outbox.inFlight.head;
     if (session === undefined || entry === undefined || !session.alive) return;
-    const sending = new Sending(++this.#sendings, this.#clock.now(), true);
+    const sending = new Sending(entry, ++this.#sendings, this.#clock.now(), true, this.#answers);
     this.#probe = { entry, sending, spared: false };
     this.#probeAgain = false;
     this.#resent++;
     entry.attempts++;
-    this.#handOver(entry, session, sending);
+    this.#handOver(session, sending);
     if (this.#session === session) session.owed();
   }
 
-  #handOver(entry: Entry, session: Session, sending: Sending): void {
-    const data = this.#payloads.bytes(entry.body, entry.offset, entry.size);
-    session.publish(entry.channel, data, (error, guid) => this.#answered(entry, session, sending, error, guid));
+  #handOver(session: Session, sending: Sending): void {
+    const { channel, body, offset, size } = sending.entry;
+    session.publish(channel, this.#payloads.bytes(body, offset, size), sending);
   }
 
   /** A probe is over when nothing that was sent before it is in flight any more. */
@@ -415,17 +419,19 @@ export class Publisher {
 
   // Hearing answers
 
-  #answered(entry: Entry, session: Session, sending: Sending, error: string | undefined, guid: string): void {
+  #answered(session: Session, sending: Sending, error: string | undefined, guid: string): void {
     // Only the living session of now is to be believed: when its connection ends, the wrapped client answers for the server.
     if (session !== this.#session || !session.alive) return;
     try {
       if (error !== undefined) {
-        this.#refused(entry, session, sending, error);
+        this.#refused(session, sending, error);
       } else {
-        this.#acked(entry, sending, guid);
-        // The leader works in order. Also an earlier probe tells what became of everything before it.
-        if (sending.probe) this.#outbox.giveBackSentBefore(sending);
-        else session.heardAck(this.#clock.now() - sending.at);
+        this.#acked(sending, guid);
+        if (sending.probe) {
+          // The leader works in order. Also an earlier probe tells what became of everything before it.
+          this.#outbox.giveBackSentBefore(sending);
+          session.forget(sending);
+        } else session.heardAck(this.#clock.now() - sending.at, sending.end);
       }
       this.#goOn();
     } catch (thrown) {
@@ -433,7 +439,8 @@ export class Publisher {
     }
   }
 
-  #acked(entry: Entry, sending: Sending, guid: string): void {
+  #acked(sending: Sending, guid: string): void {
+    const { entry } = sending;
     if (sending.number > this.#ackedUpTo) this.#ackedUpTo = sending.number;
     this.#leaderless = 0;
     if (this.#refusing.size > 0) this.#refusing.delete(entry.channel);
@@ -444,7 +451,8 @@ export class Publisher {
     entry.resolve({ guid, channel: entry.channel, attempts: entry.attempts });
   }
 
-  #refused(entry: Entry, session: Session, sending: Sending, text: string): void {
+  #refused(session: Session, sending: Sending, text: string): void {
+    const { entry } = sending;
     const trouble = (entry.trouble ??= new Trouble());
     if (!maybeStored(text)) trouble.refused++;
     const kind = refusal(text);
@@ -458,10 +466,10 @@ export class Publisher {
       return;
     }
     trouble.unregistered = 0;
-    if (kind === 'refused' && !sending.probe) session.heardAck(this.#clock.now() - sending.at);
-    if (entry.list !== this.#outbox.inFlight) return;
+    if (kind === 'refused' && !sending.probe) session.heardAck(this.#clock.now() - sending.at, sending.end);
+    if (entry.sending === undefined) return;
     // The answer to a later sending of it is still to come.
-    const last = probe?.entry === entry ? probe.sending : (entry.sending as Sending);
+    const last = probe?.entry === entry ? probe.sending : entry.sending;
     if (last.number > sending.number) return;
     if (kind === 'leaderless') this.#leaderlessRefused(entry, session);
     else this.#messageRefused(entry, trouble, text);
@@ -505,10 +513,10 @@ export class Publisher {
   // Settling
 
   /** Every sending was refused, except perhaps one, which is the one that the last session's server denied. */
-  #onlyDenied({ attempts, trouble, list }: Entry): boolean {
+  #onlyDenied({ attempts, trouble, sending }: Entry): boolean {
     const unanswered = attempts - (trouble?.refused ?? 0);
     if (unanswered !== 1) return unanswered === 0;
-    return list === this.#outbox.inFlight || trouble?.unansweredOn === this.#lastOrdinal;
+    return sending !== undefined || trouble?.unansweredOn === this.#lastOrdinal;
   }
 
   #aborted(entries: Entry[], reason: unknown): void {
@@ -534,7 +542,7 @@ export class Publisher {
 
   #settle(entry: Entry): void {
     this.#outbox.remove(entry);
-    // The session's callback may hold the entry for long, and an old one holds what is young until it is collected itself.
+    // A session may hold the entry for long, and an old one holds what is young until it is collected itself.
     entry.body = '';
     entry.sending = undefined;
     if (entry.limits !== undefined) {
@@ -609,6 +617,9 @@ export class Publisher {
     }
   }
 }
+
+/** Without a session there are no answers. */
+const NOBODY: Answers = { answered: () => {} };
 
 // One function for all promises, instead of a closure for each.
 let takenResolve: (ack: PubAck | Promise<never>) => void;

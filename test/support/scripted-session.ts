@@ -4,14 +4,17 @@
  * thousands of times a minute.
  */
 import type { LossReason } from '../../src/errors.js';
-import type { Session, SessionSubscription } from '../../src/connection/protocol.js';
+import type { Receipt, Session, SessionSubscription } from '../../src/connection/protocol.js';
 
 export interface Sending {
   channel: string;
   data: Uint8Array;
   text: string;
   answered: boolean;
+  /** The publisher does not wait for its answer any more. */
+  forgotten: boolean;
   answer: (error: string | undefined, guid: string) => void;
+  receipt: Receipt;
 }
 
 export class ScriptedSession implements Session {
@@ -20,6 +23,7 @@ export class ScriptedSession implements Session {
   /** Everything that was handed over, in order. */
   readonly sendings: Sending[] = [];
   readonly roundTrips: number[] = [];
+  #sent = 0;
   readonly losses: { reason: LossReason; message: string }[] = [];
   owedCalls = 0;
   doubts = 0;
@@ -34,13 +38,35 @@ export class ScriptedSession implements Session {
     readonly maxPayload = 1_048_576,
   ) {}
 
-  publish(channel: string, data: Uint8Array, onAck: (error: string | undefined, guid: string) => void): void {
+  publish(channel: string, data: Uint8Array, receipt: Receipt): void {
     if (!this.alive) throw new Error('handed to a dead session');
     if (data.constructor !== Uint8Array) throw new Error('not a plain Uint8Array');
     const copy = data.slice();
-    const sending = { channel, data: copy, text: Buffer.from(copy).toString(), answered: false, answer: onAck };
+    const sending: Sending = {
+      channel,
+      data: copy,
+      text: Buffer.from(copy).toString(),
+      answered: false,
+      forgotten: false,
+      answer: (error, guid) => {
+        if (!sending.forgotten) receipt.answered(error, guid);
+      },
+      receipt,
+    };
     this.sendings.push(sending);
+    receipt.end = this.#sent += data.length;
     this.onPublish?.(sending);
+  }
+
+  forget(upTo: Receipt): void {
+    for (const sending of this.unanswered) {
+      if (sending.receipt.number <= upTo.number && !sending.receipt.awaited) sending.forgotten = true;
+    }
+  }
+
+  /** What a session would have to keep. */
+  get awaited(): Sending[] {
+    return this.sendings.filter(({ answered, forgotten }) => !answered && !forgotten);
   }
 
   /** Channel-independent texts of what was handed over. */

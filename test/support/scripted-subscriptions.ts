@@ -452,6 +452,7 @@ export class ScriptedSession implements Session {
     throw new Error('not of subscribing');
   }
 
+  forget(): void {}
   heardAck(): void {}
   owed(): void {}
   doubt(): void {

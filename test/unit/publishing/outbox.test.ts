@@ -9,6 +9,10 @@ function entry(order: number, channel: string, size = 1): Entry {
   return new Entry(channel, 'x', 0, size, order, generation, () => undefined);
 }
 
+function sending(of: Entry, number: number, at: number): Sending {
+  return new Sending(of, number, at, false, { answered: () => {} });
+}
+
 describe('Outbox', () => {
   const options = { maxInFlight: 10_000, maxPending: 100_000, maxPendingBytes: 1e9 };
 
@@ -17,7 +21,7 @@ describe('Outbox', () => {
     const entries = Array.from({ length: 3000 }, (_, n) => entry(n, `channel.${n}`));
     for (const e of entries) outbox.admit(e);
     assert.equal(outbox.lanes, 3000);
-    for (const e of entries.slice(0, 1000)) outbox.sent(e, new Sending(e.order, 0, false));
+    for (const e of entries.slice(0, 1000)) outbox.sent(sending(e, e.order, 0));
     for (const e of entries) outbox.remove(e);
     assert.equal(outbox.lanes, 256);
     assert.equal(outbox.pending, 0);
@@ -29,7 +33,7 @@ describe('Outbox', () => {
     const entries = [0, 1, 2, 3].map((n) => entry(n, n % 2 === 0 ? 'bad' : 'good'));
     for (const e of entries) outbox.admit(e);
     const first = entries[0] as Entry;
-    outbox.sent(first, new Sending(1, 0, false));
+    outbox.sent(sending(first, 1, 0));
     outbox.holdChannel(first, 0, 100);
     assert.equal(outbox.lanes, 1);
     const order: number[] = [];
@@ -38,7 +42,7 @@ describe('Outbox', () => {
       const next = outbox.next(now);
       if (next === undefined) continue;
       order.push(next.order);
-      outbox.sent(next, new Sending(order.length + 1, now, false));
+      outbox.sent(sending(next, order.length + 1, now));
     }
     assert.deepEqual(order, [1, 3, 0, 2]);
     assert.equal(outbox.lanes, 0);
@@ -48,9 +52,9 @@ describe('Outbox', () => {
     const outbox = new Outbox({ ...options, ordering: 'pipelined' });
     const entries = [0, 1, 2, 3, 4].map((n) => entry(n, 'a'));
     for (const e of entries) outbox.admit(e);
-    for (const n of [0, 1, 2]) outbox.sent(entries[n] as Entry, new Sending(n, 0, false));
+    for (const n of [0, 1, 2]) outbox.sent(sending(entries[n] as Entry, n, 0));
     outbox.giveBack(entries[0] as Entry);
-    outbox.sent(entries[0] as Entry, new Sending(3, 0, false));
+    outbox.sent(sending(entries[0] as Entry, 3, 0));
     outbox.recall(1);
     assert.deepEqual(
       outbox.all().map((e) => e.order),
@@ -59,7 +63,7 @@ describe('Outbox', () => {
     const order: number[] = [];
     for (let next = outbox.next(0); next !== undefined; next = outbox.next(0)) {
       order.push(next.order);
-      outbox.sent(next, new Sending(10 + order.length, 0, false));
+      outbox.sent(sending(next, 10 + order.length, 0));
     }
     assert.deepEqual(order, [0, 1, 2, 3, 4]);
   });

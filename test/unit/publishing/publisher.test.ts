@@ -486,6 +486,22 @@ describe('Publisher: a suspect session', () => {
   });
 });
 
+describe('Publisher: what a session has to remember', () => {
+  it('is no more than what is in flight, after any number of elections that lost it all', () => {
+    const { publisher, attach } = setup({ maxInFlight: 20 });
+    const session = attach();
+    for (let n = 0; n < 100; n++) void publisher.publish(`channel.${n % 3}`, `${n}`);
+    for (let election = 0; election < 50; election++) {
+      publisher.pause();
+      publisher.resume(true);
+      assert.ok(session.awaited.length <= 21, `${session.awaited.length} answers are waited for`);
+      session.answer(session.sendings.length - 1);
+      assert.ok(session.awaited.length <= publisher.stats.inFlight, `${session.awaited.length} answers are waited for`);
+    }
+    for (const { receipt } of session.awaited) assert.ok(receipt.awaited);
+  });
+});
+
 describe('Publisher: bounds', () => {
   it('rejects at once when maxPending is reached, and takes in again when there is room', async () => {
     const { publisher, attach } = setup({ maxPending: 2 });
@@ -1025,7 +1041,7 @@ describe('Publisher: answers with an error', () => {
     assert.equal(publisher.stats.inFlight, 1);
   });
 
-  it('a late ack of an earlier sending on the same session settles the message', async () => {
+  it('an answer of an earlier sending on the same session is not waited for once that is known to be lost', async () => {
     const { publisher, attach } = setup();
     const session = attach();
     const [one, two] = ['1', '2'].map((text) => publisher.publish('a', text));
@@ -1034,9 +1050,15 @@ describe('Publisher: answers with an error', () => {
     publisher.resume();
     session.answer(2);
     assert.deepEqual(session.texts, ['1', '2', '1', '2']);
+    assert.deepEqual(
+      session.awaited.map(({ text }) => text),
+      ['2'],
+    );
     session.answer(1);
-    assert.equal((await ackOf(two)).guid, 'guid-1-1');
-    session.answer(3, 'node is not the leader');
+    assert.equal(await settled(two), 'pending');
+    session.answer(3);
+    assert.equal((await ackOf(two)).guid, 'guid-1-3');
+    assert.equal((await ackOf(one)).guid, 'guid-1-2');
     assert.equal(publisher.stats.pending, 0);
   });
 });

@@ -362,7 +362,7 @@ export class Simulation {
     if (message === undefined || this.#session?.alive !== true) return;
     // Of what was given up nobody promised anything, in particular not its order.
     if (!message.done) this.#store(message, index);
-    this.#acknowledge(message, index);
+    if (this.#session.sendings[index]?.forgotten !== true) this.#acknowledge(message, index);
   }
 
   #acknowledge(message: Message, index: number): void {
@@ -380,6 +380,7 @@ export class Simulation {
     const { text, kind, maybeStored } = ERRORS[which] as (typeof ERRORS)[number];
     const message = this.#onWire.get(index) as Message;
     if (maybeStored && stored) this.#store(message, index);
+    if (this.#session.sendings[index]?.forgotten === true) return;
     this.#lastErrorAt = this.time.now();
     const probed =
       this.#probing(this.#probe) &&
