@@ -182,7 +182,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
     });
-    this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), now);
+    this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), this.#clock);
   }
 
   /** The cluster ID this client talks to. */
@@ -403,22 +403,24 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #cargo(): Cargo {
     const publisher = this.#publisher;
     const subscriptions = this.#subscriptions;
-    /** How far real time, which is the watch's, is ahead of the publisher's. */
+    /** How far real time, which is that of the subscriptions, is ahead of waking time. */
     const stood = (): number => now() - this.#clock.now();
     return {
-      bringUp: (session) => subscriptions.attach(session),
-      up: (session) => publisher.attach(session),
+      bringUp: (session, careful) => subscriptions.attach(session, careful),
+      up: (session, careful) => publisher.attach(session, careful),
+      inHand: () => publisher.inHand(),
       down: () => {
         publisher.detach();
         subscriptions.detach();
       },
-      oldestInFlight: () => {
-        const at = publisher.oldestInFlight;
-        return at === undefined ? undefined : at + stood();
-      },
+      oldestInFlight: () => publisher.oldestInFlight,
+      oldestEnd: () => publisher.oldestEnd,
       overtaken: () => publisher.overtaken,
       probe: () => publisher.probe(),
-      surprise: () => subscriptions.surprise(),
+      surprise: () => {
+        const at = subscriptions.surprise();
+        return at === undefined ? undefined : at - stood();
+      },
       pause: () => {
         this.#suspicions += 1;
         publisher.pause();

@@ -10,16 +10,16 @@ export interface PublishesOptions {
   inbox: string;
   clientId: string;
   connectionId: Uint8Array;
-  send: (frame: Buffer) => void;
+  /** Returns where its last byte stands in all that the session has sent. */
+  send: (frame: Buffer) => number;
 }
 
 export class Publishes {
-  readonly #send: (frame: Buffer) => void;
+  readonly #send: (frame: Buffer) => number;
   readonly #frames: PublishFrames;
   /** By the number in the GUID: quicker to look up than the GUID itself. In the order of handing over. */
   readonly #unanswered = new Map<number, Receipt>();
   #number = 0;
-  #sent = 0;
 
   constructor({ send, ...options }: PublishesOptions) {
     this.#send = send;
@@ -29,9 +29,7 @@ export class Publishes {
   publish(channel: string, data: Uint8Array, sending: Receipt): void {
     const number = (this.#number = nextNumber(this.#number));
     this.#unanswered.set(number, sending);
-    const frame = this.#frames.frame(channel, data, number);
-    sending.end = this.#sent += frame.length;
-    this.#send(frame);
+    sending.end = this.#send(this.#frames.frame(channel, data, number));
   }
 
   /** Stops waiting for the answers that tell nothing any more, of all that was handed over up to this one. */

@@ -16,7 +16,7 @@ export class Fatal extends Error {
 export interface Spent {
   /** Attempts that failed, and sessions that did not last. */
   failures: number;
-  /** Sessions in a row that did not last: they lengthen the delays as failed attempts do. */
+  /** Sessions in a row that did not last, but for the first: they lengthen the delays as failed attempts do. */
   young: number;
   /** By the clock of {@link RetryHooks.now}. */
   since: number;
@@ -41,8 +41,7 @@ export interface RetryHooks {
  */
 export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: RetryHooks): Promise<T> {
   const { options, signal, spent } = hooks;
-  // One session that dies soon after another has nothing to say: a node was killed, and then another.
-  if (spent.young > 1) await wait(retryDelay(spent.young - 1, options), hooks);
+  if (spent.young > 0) await wait(retryDelay(spent.young, options), hooks);
   return await pRetry(
     async (number) => {
       signal.throwIfAborted();

@@ -25,6 +25,7 @@ import {
 import { Publishes } from './publishes.js';
 import { ASK_EVERY, type Reach } from './reach.js';
 import type { Registration } from './registration.js';
+import type { InHand } from './suspects.js';
 import { Watch, type Owed, type WatchOptions } from './watch.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
@@ -37,6 +38,8 @@ export interface Loss {
   successor: Reach | undefined;
   /** What the server said when it ended the session, if it said anything. */
   complaint: ServerComplaint | undefined;
+  /** The subscriptions that were asked for, and not answered. */
+  requests: InHand[];
   /** Somebody was told that what he asked for cannot be, so that it does not end the next session as well. */
   settled: boolean;
 }
@@ -50,6 +53,8 @@ export interface SessionOptions extends Omit<
   clientId: string;
   connectTimeout: number;
   hedge: (registration: Registration, onAccepted: () => void) => Reach;
+  /** The server forbids something without which the session goes on. */
+  denied: (error: PermissionError) => void;
 }
 
 /** The protocol's requests, by the name they have in its subjects. */
@@ -58,6 +63,8 @@ type RequestKind = 'sub' | 'unsub' | 'subclose';
 interface Request extends Owed {
   kind: RequestKind;
   channel: string;
+  /** Of what is asked for, the same from session to session. */
+  name: string;
   abandon: () => void;
   /** It can never be. @returns whether somebody has given it up for good */
   deny: (error: ResilientStanError) => boolean;
@@ -117,7 +124,10 @@ export class StanSession implements Session {
       inbox: stan.ackSubject,
       clientId: options.clientId,
       connectionId: stan.connId,
-      send: (frame) => link.nats.sendCommand(frame),
+      send: (frame) => {
+        link.nats.sendCommand(frame);
+        return link.sent;
+      },
     });
     takeFrames(link.nats, stan.ackSubscription, (frame) => {
       if (this.#alive) this.#publishes.answered(frame);
@@ -170,9 +180,11 @@ export class StanSession implements Session {
         reject(new SessionEnded('the session has ended'));
         return;
       }
+      const { channel, queueGroup = null, durableName = null } = request;
       const settle = this.#request(
         'sub',
-        request.channel,
+        channel,
+        JSON.stringify([channel, queueGroup, durableName]),
         () => reject(new SessionEnded('the session ended before the subscription was made')),
         (error) => {
           onDenied?.(error);
@@ -269,13 +281,14 @@ export class StanSession implements Session {
   #request(
     kind: RequestKind,
     channel: string,
+    name: string,
     abandon: () => void,
     deny: (error: ResilientStanError) => boolean,
   ): () => boolean {
     const key = {};
     const { clock } = this.#options;
     // Not sent yet: what is sent now is a few hundred bytes at most.
-    this.#requests.set(key, { kind, channel, at: clock.now(), end: this.#link.sent, abandon, deny });
+    this.#requests.set(key, { kind, channel, name, at: clock.now(), end: this.#link.sent, abandon, deny });
     this.#watch.owed();
     if (this.#cancelRequestTimer === undefined) this.#awaitAnswers();
     return () => {
@@ -328,6 +341,7 @@ export class StanSession implements Session {
       }
       const settle = this.#request(
         answer === 'closed' ? 'subclose' : 'unsub',
+        channel,
         channel,
         () => reject(new SessionEnded('the session has ended')),
         (error) => {
@@ -400,7 +414,10 @@ export class StanSession implements Session {
     const { subject = '' } = error;
     const kind = /^_STAN\.(sub|unsub|subclose)\./.exec(subject)?.[1];
     const told = this.#deny((request) => request.kind === kind, error);
-    if (kind === 'unsub' || kind === 'subclose') return true;
+    if (kind === 'unsub' || kind === 'subclose') {
+      this.#options.denied(error);
+      return true;
+    }
     const acks = this.#ackInboxes.get(subject);
     acks?.(error);
     const message = `the connection to ${this.server} ended: ${error.message}`;
@@ -420,13 +437,23 @@ export class StanSession implements Session {
     const last = [...this.#requests.values()].findLast(({ kind }) => kind === 'sub');
     if (last === undefined) return false;
     const { channel } = last;
-    const error = new SubscribeError(
-      channel,
-      `the server refused the subscription to channel '${channel}': '${complaint.text}'. Each subscription of a client is one ` +
-        `of its connection: raise max_subscriptions at the server, or subscribe to fewer channels with one client`,
-      { cause: complaint },
-    );
-    return this.#deny((request) => request === last, error);
+    const advice =
+      'Each subscription of a client is one of its connection: raise max_subscriptions at the server, or subscribe to fewer ' +
+      'channels with one client';
+    return this.#deny((request) => request === last, refusedWith(channel, complaint, advice));
+  }
+
+  /** What is being asked for by somebody who can give it up. */
+  #subscribing(): InHand[] {
+    return [...this.#requests.values()]
+      .filter(({ kind }) => kind === 'sub')
+      .map(({ channel, name, deny }) => ({
+        key: name,
+        line: 0,
+        giveUp: (complaint) => {
+          deny(refusedWith(channel, complaint, `It ended each session in which only this was asked for: see its log`));
+        },
+      }));
   }
 
   #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown, settled = false): void {
@@ -436,6 +463,7 @@ export class StanSession implements Session {
     const hedge = this.#watch.stop() ?? successor;
     const complaint = complaintIn(cause);
     if (complaint?.complaint.kind === 'subscriptions') settled = this.#tooMany(complaint);
+    const requests = complaint === undefined ? [] : this.#subscribing();
     this.#dispose();
     this.#abandonRequests();
     this.#resolveLost({
@@ -443,6 +471,7 @@ export class StanSession implements Session {
       registration: this.registration,
       successor: hedge,
       complaint,
+      requests,
       settled,
     });
   }
@@ -465,6 +494,17 @@ export class StanSession implements Session {
     stan.removeAllListeners();
     stan.on('error', () => {});
   }
+}
+
+function refusedWith(channel: string, complaint: ServerComplaint, advice: string): SubscribeError {
+  const { text } = complaint;
+  return new SubscribeError(
+    channel,
+    `the server refused the subscription to channel '${channel}': '${text}'. ${advice}`,
+    {
+      cause: complaint,
+    },
+  );
 }
 
 function complaintIn(cause: unknown): ServerComplaint | undefined {

@@ -41,7 +41,7 @@ export interface Cargo extends Workload {
    * @param careful one at a time
    */
   up(session: Session, careful: boolean): void;
-  /** What was asked of the session and is not answered. Called when it has ended, before {@link down}. */
+  /** The publishes that the session has not answered. Called when it has ended, before {@link down}. */
   inHand(): InHand[];
   /** It is gone. */
   down(): void;
@@ -79,6 +79,8 @@ export class Supervisor {
   #sessions = 0;
   /** Since the last session that lasted. */
   #spent: Spent;
+  /** The session before has not lasted. */
+  #young = false;
   /** One thing at a time: what is in hand when the session ends is known to be the reason. */
   #careful = false;
 
@@ -154,7 +156,7 @@ export class Supervisor {
 
   async #recover(loss: Loss, lasted: boolean): Promise<StanSession> {
     const lostAt = performance.now();
-    this.#ended(loss, lasted);
+    this.#ended(loss, lasted ? 'lasted' : 'young');
     if (this.state === 'connected') this.#states.to('reconnecting');
     let attempts = 1;
     let session: StanSession;
@@ -188,32 +190,41 @@ export class Supervisor {
   }
 
   /** A session has ended, up or not: who is to blame, and what does it count? */
-  #ended(loss: Loss, lasted: boolean): void {
+  #ended(loss: Loss, life: 'lasted' | 'young' | 'never up'): void {
     this.#session = undefined;
     this.#servers.failed(loss.error.server);
     const settled = this.#blame(loss) || loss.settled;
     this.#cargo.down();
     if (loss.error.cause instanceof PermissionError) this.#events.permission(loss.error.cause);
-    if (lasted) {
+    if (life === 'lasted') {
       this.#spent = this.#nothingSpent();
-      if (loss.complaint === undefined) this.#careful = false;
+      this.#young = false;
+      if (loss.complaint === undefined) {
+        this.#careful = false;
+        this.#suspects.acquit();
+      }
     } else if (!settled) {
-      // The backoff is reset by a session that lasted, not by one that began.
-      this.#spent.failures += 1;
-      this.#spent.young += 1;
+      // The backoff is reset by a session that lasted, not by one that began. But one alone says nothing: a node was killed
+      // soon after we came to it.
+      if (this.#young) {
+        this.#spent.young += 1;
+        // One that was never up is a failed attempt, and counted as such.
+        if (life === 'young') this.#spent.failures += 1;
+      }
+      this.#young = true;
     }
   }
 
   /** @returns whether something was given up for good, so that it does not end the next session as well */
-  #blame({ complaint }: Loss): boolean {
+  #blame({ complaint, requests }: Loss): boolean {
     if (complaint === undefined) return false;
     const { kind } = complaint.complaint;
     if (kind !== 'unknown' && kind !== 'control-line' && kind !== 'payload') return false;
-    const inHand = this.#cargo.inHand();
+    const inHand = [...requests, ...this.#cargo.inHand()];
     const culprit =
       kind === 'control-line' ? longestOf(inHand) : this.#careful ? this.#suspects.accuse(inHand) : undefined;
     if (inHand.length > 0) this.#careful = true;
-    culprit?.giveUp(complaint.text);
+    culprit?.giveUp(complaint);
     return culprit !== undefined;
   }
 
@@ -271,6 +282,7 @@ export class Supervisor {
             roundTrip: found.roundTrip,
             workload: this.#cargo,
             hedge: (registration, onAccepted) => this.#hedge(registration, onAccepted),
+            denied: (error) => this.#events.permission(error),
             log: (message) => this.#log(message),
             clock: this.#clock,
           });
@@ -279,9 +291,7 @@ export class Supervisor {
           const lost = await this.#bringUp(session);
           if (lost !== undefined) {
             // It died before it was up: a failed attempt, not a loss.
-            this.#ended(lost, false);
-            // That is counted by who retries.
-            this.#spent.failures = Math.max(0, this.#spent.failures - 1);
+            this.#ended(lost, 'never up');
             reach = lost.successor;
             throw lost.error;
           }
@@ -372,7 +382,10 @@ export class Supervisor {
       }
     };
     const credentials: DialCredentials = await ask('credentials', dialCredentials(this.#options, address));
-    const tls = await ask('TLS options', dialTls(this.#options, (error) => this.#events.error(error)));
+    const tls = await ask(
+      'TLS options',
+      dialTls(this.#options, (error) => this.#events.error(error)),
+    );
     const identity = { ...natsAuth({ tls }, address, credentials), name };
     const link = await Link.dial(address, identity, connectTimeout, signal);
     this.#announced(link, link.announced, ownCa(tls));

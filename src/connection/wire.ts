@@ -162,7 +162,7 @@ export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsId
   const { createConnection } = net;
   let connection: NatsConnection;
   try {
-    net.createConnection = (() => socket) as typeof net.createConnection;
+    net.createConnection = () => socket;
     // reconnect: false, because a session never lives through a NATS reconnect (acks and deliveries get lost in it).
     connection = nats.connect({
       ...identity,
@@ -254,7 +254,7 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
           if (!(line && readLine(count))) parseFirst(count);
         }
         if (!alive()) return;
-        const after = internals.inbound as Buffer | null;
+        const after = internals.inbound;
         // Nothing more can be done before more has arrived.
         if (after !== null && after.length === before.length) break;
       }

@@ -48,8 +48,12 @@ export class Outbox {
   pending = 0;
   pendingBytes = 0;
 
+  /** So many may be in flight now. */
+  window: number;
+
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.window = options.maxInFlight;
     this.#strict = options.ordering === 'strict';
     this.#main = new Lane('', Infinity);
   }
@@ -82,12 +86,12 @@ export class Outbox {
 
   /** Whether there may be a next message to send. */
   get maySend(): boolean {
-    return this.#ready.head !== undefined && this.inFlight.size < this.#options.maxInFlight;
+    return this.#ready.head !== undefined && this.inFlight.size < this.window;
   }
 
   /** The next message to send, or undefined when none may be sent now. It stays where it is until `sent`. */
   next(now: number): Entry | undefined {
-    if (this.inFlight.size >= this.#options.maxInFlight || now < this.#allHeldUntil) return undefined;
+    if (this.inFlight.size >= this.window || now < this.#allHeldUntil) return undefined;
     for (;;) {
       const lane = this.#ready.head;
       if (lane === undefined) return undefined;

@@ -1,6 +1,9 @@
 import type { AwakeClock } from '../awake-clock.js';
+import type { ServerComplaint } from '../connection/link.js';
 import type { Session } from '../connection/protocol.js';
+import type { InHand } from '../connection/suspects.js';
 import {
+  type Delivery,
   describe,
   InternalError,
   PayloadTooLargeError,
@@ -23,6 +26,7 @@ import {
   aborted,
   closed,
   deliveryOf,
+  endedSession,
   full,
   intakeEnded,
   neverFits,
@@ -73,8 +77,8 @@ export class Publisher {
   readonly #aborts = new Aborts((entries, reason) => this.#aborted(entries, reason));
   /** Channels whose last answer was a final refusal: they get no retries until they accept a message. */
   readonly #refusing = new Set<string>();
-  /** Channels that the server's permissions forbid, and since when. */
-  readonly #forbidden = new Map<string, { error: PermissionError; since: number }>();
+  /** Channels that the server does not take, with what to say of it, and since when. */
+  readonly #forbidden = new Map<string, { make: (delivery: Delivery) => Error; since: number }>();
 
   #session: Session | undefined;
   /** Where that session's answers go. */
@@ -167,13 +171,15 @@ export class Publisher {
 
   /**
    * A new session, proven alive. What was sent before and is unacknowledged is sent again, in order, then what waits.
+   * @param careful one message at a time: a server ends sessions over one of them
    */
-  attach(session: Session): void {
+  attach(session: Session, careful = false): void {
     if (this.#session !== undefined) this.detach();
     this.#session = session;
     this.#answers = { answered: (sending, error, guid) => this.#answered(session, sending, error, guid) };
     this.#lastOrdinal = session.ordinal;
     this.#lastMaxPayload = session.maxPayload;
+    this.#outbox.window = careful ? 1 : this.#options.maxInFlight;
     this.#feed();
   }
 
@@ -230,6 +236,11 @@ export class Publisher {
     return this.#probeUnderWay() ? this.#probe?.sending.at : this.#outbox.oldest?.at;
   }
 
+  /** Where the last byte of what {@link oldestInFlight} is about stands in all that the session has sent; 0 without one. */
+  get oldestEnd(): number {
+    return (this.#probeUnderWay() ? this.#probe?.sending : this.#outbox.oldest)?.end ?? 0;
+  }
+
   /** A message sent later than the oldest one in flight has been acknowledged: that one is probably lost. */
   get overtaken(): boolean {
     const { oldest } = this.#outbox;
@@ -273,17 +284,43 @@ export class Publisher {
    */
   denyChannel(channel: string, error: PermissionError): void {
     const { subject, message } = error;
-    const refused =
-      error.delivery === 'rejected'
-        ? error
-        : new PermissionError(subject, message, { cause: error, delivery: 'rejected' });
-    const unknown = new PermissionError(subject, message, { cause: error, delivery: 'unknown' });
+    this.#deny(channel, (delivery) =>
+      error.delivery === delivery ? error : new PermissionError(subject, message, { cause: error, delivery }),
+    );
+  }
+
+  /** Of no session is this channel taken. */
+  #deny(channel: string, make: (delivery: Delivery) => Error): void {
+    const refused = make('rejected');
+    const unknown = make('unknown');
     for (const entry of this.#outbox.all()) {
       if (entry.channel === channel) this.#reject(entry, this.#onlyDenied(entry) ? refused : unknown);
     }
     if (this.#forbidden.size >= REFUSING_CHANNELS) this.#forbidden.clear();
-    this.#forbidden.set(channel, { error, since: this.#clock.now() });
+    this.#forbidden.set(channel, { make, since: this.#clock.now() });
     this.#goOn();
+  }
+
+  /** What was handed over to the session and is not answered. To be asked before `detach`. */
+  inHand(): InHand[] {
+    const entries: Entry[] = [];
+    this.#outbox.inFlight.copyInto(entries);
+    return entries.map((entry) => ({
+      key: entry,
+      line: entry.channel.length,
+      giveUp: (complaint) => this.#giveUp(entry, complaint),
+    }));
+  }
+
+  /** The server has ended sessions over this message, or over any of its channel. */
+  #giveUp(entry: Entry, complaint: ServerComplaint): void {
+    const { channel } = entry;
+    if (complaint.complaint.kind === 'control-line') {
+      this.#deny(channel, (delivery) => endedSession(channel, complaint, delivery));
+    } else if (entry.list !== undefined) {
+      this.#reject(entry, endedSession(channel, complaint, 'unknown'));
+      this.#goOn();
+    }
   }
 
   get stats(): PublisherStats {
@@ -320,15 +357,14 @@ export class Publisher {
     return undefined;
   }
 
-  #checkForbidden(channel: string): PermissionError | undefined {
+  #checkForbidden(channel: string): Error | undefined {
     const forbidden = this.#forbidden.get(channel);
     if (forbidden === undefined) return undefined;
     if (this.#clock.now() - forbidden.since >= FORBIDDEN_FOR) {
       this.#forbidden.delete(channel);
       return undefined;
     }
-    const { subject, message } = forbidden.error;
-    return new PermissionError(subject, message, { cause: forbidden.error, delivery: 'not-sent' });
+    return forbidden.make('not-sent');
   }
 
   #limit(entry: Entry, timeout: number | undefined, group: AbortGroup | undefined): void {

@@ -8,6 +8,7 @@ import {
   PayloadTooLargeError,
   PublishRejectedError,
 } from '../errors.js';
+import type { ServerComplaint } from '../connection/link.js';
 import { explainRefusal } from './ack-errors.js';
 import type { Entry, Trouble } from './entry.js';
 import type { Outbox, OutboxOptions } from './outbox.js';
@@ -57,6 +58,25 @@ export function full({ pending, pendingBytes }: Outbox, options: OutboxOptions):
 export function refusedByCluster(entry: Entry, trouble: Trouble, text: string): PublishRejectedError {
   const delivery = trouble.refused === entry.attempts ? 'rejected' : 'unknown';
   return new PublishRejectedError(entry.channel, explainRefusal(entry.channel, text, entry.attempts), { delivery });
+}
+
+/** The server ended the session, or several, over it. */
+export function endedSession(
+  channel: string,
+  { text, complaint }: ServerComplaint,
+  delivery: Delivery,
+): PublishRejectedError {
+  const why =
+    complaint.kind === 'control-line'
+      ? "the channel's name makes a line of the protocol longer than its max_control_line: use a shorter one, or raise the limit"
+      : 'it ended each session in which only this message was on its way: look into its log for the reason';
+  return new PublishRejectedError(
+    channel,
+    `the server does not take a message on channel '${channel}': '${text}': ${why}`,
+    {
+      delivery,
+    },
+  );
 }
 
 /** This session's server has a smaller limit than the one before. */

@@ -725,9 +725,13 @@ export class Consumer {
     const patience = new Promise<void>((resolve) => {
       cancel = this.#clock.after(ackWait, resolve);
     });
-    const told = await this.#placement.end(drop, Promise.race([this.#handling.idle(), patience]));
-    cancel?.();
-    this.#finish(error);
+    let told: boolean;
+    try {
+      told = await this.#placement.end(drop, Promise.race([this.#handling.idle(), patience]));
+    } finally {
+      cancel?.();
+      this.#finish(error);
+    }
     if (lasting && !told) await (dropping ?? this.#owner.drop(request));
   }
 

@@ -157,6 +157,7 @@ export class Placement {
   /**
    * Gives it up for good: at the server too, if there is a session. True when the server has confirmed it.
    * @param ready resolves when the last ack has been given
+   * @throws PermissionError when it is to be dropped, and the server forbids that
    */
   async end(drop: boolean, ready: Promise<void>): Promise<boolean> {
     this.stop();
@@ -169,7 +170,8 @@ export class Placement {
     try {
       await (drop ? life.subscription.unsubscribe() : life.subscription.close());
       return true;
-    } catch {
+    } catch (error) {
+      if (drop && error instanceof PermissionError) throw error;
       return false;
     }
   }

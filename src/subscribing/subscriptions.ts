@@ -84,14 +84,16 @@ export class Subscriptions {
 
   /**
    * Makes all subscriptions on a new session, all requests at once. Resolves when each is made or has failed for good.
+   * @param careful one at a time: a server ends sessions over one of them
    * @throws SessionEnded
    */
-  async attach(session: Session): Promise<void> {
+  async attach(session: Session, careful = false): Promise<void> {
     if (this.#draining || this.#closed !== undefined) return;
     this.#session = session;
     // First, or a new durable of the same name would be refused.
     await this.#drops.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
+    if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
     if (!session.alive) throw new SessionEnded('the session has ended');
   }

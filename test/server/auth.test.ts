@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import selfsigned from 'selfsigned';
-import { dialCredentials, natsAuth } from '../../src/connection/auth.js';
+import { dialCredentials, dialTls, natsAuth } from '../../src/connection/auth.js';
 import { Link } from '../../src/connection/link.js';
 import { AuthorizationError } from '../../src/errors.js';
 import { resolveConnectOptions, type ConnectOptions } from '../../src/options.js';
@@ -15,7 +15,8 @@ import { credentials, tsNkeys } from '../support/nkeys.js';
 async function dial(url: string, options: ConnectOptions = {}): Promise<void> {
   const resolved = resolveConnectOptions(url, options);
   const address = resolved.servers[0]!;
-  const auth = natsAuth(resolved, address, await dialCredentials(resolved, address));
+  const tls = await dialTls(resolved, () => {});
+  const auth = natsAuth({ tls }, address, await dialCredentials(resolved, address));
   const link = await Link.dial(address, { ...auth }, 5000, new AbortController().signal);
   link.destroy();
 }

@@ -1,3 +1,5 @@
+import { awakeClock, type AwakeClock } from '../../src/awake-clock.js';
+
 /**
  * Virtual time for code that uses the global timers. (`node:test`'s mock timers of Node 20 loop for ever when a timer
  * that has fired is cleared.)
@@ -34,6 +36,16 @@ export class FakeTimers {
 
   get now(): number {
     return this.#now;
+  }
+
+  /** A clock that lives in this time. */
+  clock(): AwakeClock {
+    return awakeClock<unknown>({
+      now: () => this.#now,
+      setTimeout: (callback, delay) => setTimeout(callback, delay),
+      clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
+      setImmediate: (callback) => void setImmediate(callback),
+    });
   }
 
   /** How many are armed. */

@@ -9,7 +9,10 @@ function setup(): { publishes: Publishes; sent: number[]; hand: (awaited: boolea
     inbox: '_STAN.acks.test',
     clientId: 'unit',
     connectionId: Buffer.from('x'.repeat(22)),
-    send: (frame) => sent.push(frame.length),
+    send: (frame) => {
+      sent.push(frame.length);
+      return sent.reduce((sum, length) => sum + length, 0);
+    },
   });
   let number = 0;
   const hand = (awaited: boolean): Receipt => {
@@ -21,7 +24,7 @@ function setup(): { publishes: Publishes; sent: number[]; hand: (awaited: boolea
 }
 
 describe('Publishes', () => {
-  it('says of each sending where its last byte stands among all', () => {
+  it('is told of each sending where its last byte stands among all, and says so', () => {
     const { sent, hand } = setup();
     const receipts = [hand(true), hand(true), hand(true)];
     let total = 0;

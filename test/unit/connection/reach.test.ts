@@ -28,6 +28,13 @@ class ScriptedLink {
   destroy(): void {
     this.alive = false;
   }
+  /** Deaf: takes everything in and answers nothing. */
+  deaf = false;
+  checks = 0;
+  pingServer(onPong: () => void): void {
+    this.checks += 1;
+    if (!this.deaf) queueMicrotask(onPong);
+  }
 }
 
 interface Dial {
@@ -44,10 +51,11 @@ describe('reach', () => {
   /** How a server answers a dial at once; the others stay mute until the test says. */
   let at: Record<string, 'refuses' | 'denies' | undefined>;
   let settled: { found?: Found; error?: Error }[];
+  let failed: string[];
 
   const start = (servers: string[]): void => {
     reach = new Reach({
-      servers: servers.map((name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false })),
+      servers: () => servers.map((name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false })),
       clusterId: 'c',
       connectionId: Buffer.from('id'),
       connectTimeout: 2000,
@@ -76,7 +84,8 @@ describe('reach', () => {
           if (at[server] === 'refuses') dial.refuse();
           if (at[server] === 'denies') dial.refuse(new AuthorizationError(address.url, 'Authorization Violation'));
         }),
-      now: () => timers.now,
+      onFailed: ({ host }) => failed.push(host),
+      clock: timers.clock(),
     });
   };
   const round = (): void => {
@@ -99,6 +108,7 @@ describe('reach', () => {
     dials = [];
     at = {};
     settled = [];
+    failed = [];
   });
   afterEach(() => {
     reach.cancel();
@@ -234,7 +244,7 @@ describe('reach', () => {
     const a = await accept('a');
     a.answer();
     await timers.pass(1);
-    a.alive = false;
+    a.die();
     assert.equal(reach.found, undefined);
     round();
     await timers.pass(1);
@@ -260,12 +270,69 @@ describe('reach', () => {
     const a = await accept('a');
     await timers.pass(2100);
     let woken = false;
-    void reach.won().then(() => (woken = true));
+    reach.onWon = () => (woken = true);
     await timers.pass(10);
     assert.equal(woken, false);
     a.answer();
     await timers.pass(1);
     assert.equal(woken, true);
+  });
+
+  it('gives up a connection that has become deaf, and dials it again', async () => {
+    start(['a']);
+    reach.askAlone();
+    round();
+    const a = await accept('a');
+    await timers.pass(1500);
+    assert.equal(a.checks, 1);
+    a.deaf = true;
+    await timers.pass(4000);
+    assert.equal(a.alive, false);
+    round();
+    await timers.pass(1);
+    assert.deepEqual(dialled(), ['a', 'a']);
+    assert.deepEqual(failed, ['a']);
+  });
+
+  it('keeps one that proves to live, however long there is no leader', async () => {
+    start(['a']);
+    reach.askAlone();
+    for (let i = 0; i < 10; i++) {
+      round();
+      if (i === 0) await accept('a');
+      await timers.pass(2100);
+    }
+    assert.deepEqual(dialled(), ['a']);
+  });
+
+  it('runs its rounds by itself when told to, also after its winner has died', async () => {
+    start(['a']);
+    reach.keepOn();
+    const refused = dials.length;
+    dials.at(-1)!.refuse();
+    await timers.pass(200);
+    assert.ok(dials.length > refused, 'the next round has begun');
+    const a = await accept('a');
+    reach.ask(1);
+    a.answer();
+    assert.ok(reach.found);
+    a.die();
+    await timers.pass(200);
+    assert.equal(reach.found, undefined);
+    assert.equal(dialled().length, refused + 2);
+  });
+
+  it('dials in the order of now in each round, and who has joined as well', async () => {
+    const servers = ['a'];
+    start(servers);
+    round();
+    dials.at(-1)!.refuse();
+    await timers.pass(1);
+    servers.unshift('b');
+    round();
+    dials.at(-1)!.refuse();
+    await timers.pass(1);
+    assert.deepEqual(dialled(), ['a', 'b', 'a']);
   });
 
   it('cancelled, it closes everything and rejects the round', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Fatal, retry } from '../../../src/connection/retry.js';
+import { Fatal, retry, type Spent } from '../../../src/connection/retry.js';
 import type { ResolvedRetryOptions } from '../../../src/options.js';
 import { FakeTimers } from '../../support/fake-timers.js';
 
@@ -16,13 +16,14 @@ describe('retry', () => {
   let timers: FakeTimers;
   let waits: [attempt: number, delay: number, message: string][];
   let attempts: number;
-  const never = new Promise<void>(() => {});
+  let spent: Spent;
+  /** Ends a wait early. */
+  let wake: (() => void) | undefined;
 
   const run = (
     attempt: (n: number) => Promise<string>,
     options: Partial<ResolvedRetryOptions> = {},
     signal = new AbortController().signal,
-    wake = never,
   ): { value?: string; error?: Error } => {
     const result: { value?: string; error?: Error } = {};
     retry(
@@ -34,7 +35,12 @@ describe('retry', () => {
         options: { ...OPTIONS, ...options },
         signal,
         onWait: (n, delay, error) => waits.push([n, delay, error.message]),
-        wake: () => wake,
+        spent,
+        now: () => timers.now,
+        onWake: (callback) => {
+          wake = callback;
+          return () => (wake = undefined);
+        },
       },
     ).then(
       (value) => (result.value = value),
@@ -48,6 +54,7 @@ describe('retry', () => {
     timers = new FakeTimers();
     waits = [];
     attempts = 0;
+    spent = { failures: 0, young: 0, since: timers.now };
   });
   afterEach(() => {
     assert.equal(timers.armed, 0, 'no timer is left behind');
@@ -97,13 +104,49 @@ describe('retry', () => {
   });
 
   it('what was waited for ends the wait early', async () => {
-    let wake!: () => void;
-    const woken = new Promise<void>((resolve) => (wake = resolve));
-    run(fails, { minTimeout: 10_000, maxTimeout: 10_000, retries: 1 }, undefined, woken);
+    run(fails, { minTimeout: 10_000, maxTimeout: 10_000, retries: 1 });
     await timers.pass(5);
     assert.equal(attempts, 1);
-    wake();
+    wake!();
     await timers.pass(5);
     assert.equal(attempts, 2);
+    assert.equal(wake, undefined, 'nobody is kept waiting for it');
+  });
+
+  it('counts what was spent before against the limits, and lets it lengthen the waits', async () => {
+    spent = { failures: 2, young: 1, since: timers.now };
+    const result = run(fails);
+    await timers.pass(99);
+    assert.equal(attempts, 0, 'sessions in a row that did not last are followed by a wait');
+    await timers.pass(2);
+    assert.equal(attempts, 1);
+    await timers.pass(1000);
+    assert.deepEqual(waits, [[1, 200, 'no']]);
+    assert.equal(attempts, 2);
+    assert.equal(result.error?.message, 'no');
+    assert.equal(spent.failures, 4);
+  });
+
+  it('makes no further attempt once its time is over, also when it began before', async () => {
+    spent = { failures: 0, young: 0, since: timers.now - 900 };
+    const result = run(fails, { retries: Infinity, maxRetryTime: 1000 });
+    await timers.pass(500);
+    assert.equal(attempts, 1);
+    assert.equal(result.error?.message, 'no');
+  });
+
+  it('tells of no further attempt when it was called off meanwhile', async () => {
+    const stop = new AbortController();
+    const result = run(
+      () => {
+        stop.abort(new Error('closed'));
+        return fails();
+      },
+      {},
+      stop.signal,
+    );
+    await timers.pass(10);
+    assert.deepEqual(waits, []);
+    assert.equal(result.error?.message, 'closed');
   });
 });

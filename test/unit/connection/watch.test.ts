@@ -17,6 +17,9 @@ class ScriptedLink {
   answers = true;
   serverAnswers = true;
   registered = true;
+  onProgress: (() => void) | undefined;
+  /** Bytes handed over so far. */
+  sent = 0;
   forgetQuestions(): void {}
   ask(_cluster: string, _id: Uint8Array, instant: number): void {
     this.asked.push(instant);
@@ -30,15 +33,12 @@ class ScriptedLink {
 
 class ScriptedReach {
   found: Found | undefined;
+  onWon: ((found: Found) => void) | undefined;
   asked: number[] = [];
   cancelled = false;
-  #win!: () => void;
-  readonly #won = new Promise<void>((resolve) => {
-    this.#win = resolve;
-  });
-  won(): Promise<void> {
-    return this.#won;
-  }
+  /** What the other path answers from now on, if it is asked again. */
+  registered = true;
+  askedAgain = 0;
   ask(instant: number): void {
     this.asked.push(instant);
   }
@@ -46,9 +46,19 @@ class ScriptedReach {
     this.cancelled = true;
   }
   win(registered = true): void {
-    const link = { address: { url: 'nats://other:4222' }, alive: true } as unknown as Link;
-    this.found = { link, instant: this.asked.at(-1) ?? 0, registered, roundTrip: 1 };
-    this.#win();
+    const link = {
+      address: { url: 'nats://other:4222' },
+      alive: true,
+      onAnswer: undefined as ((answer: Answer) => void) | undefined,
+      ask: (_cluster: string, _id: Uint8Array, instant: number) => {
+        this.askedAgain += 1;
+        queueMicrotask(() => link.onAnswer?.({ instant, registered: this.registered }));
+      },
+    };
+    this.registered = registered;
+    const found = { link: link as unknown as Link, instant: this.asked.at(-1) ?? 0, registered, roundTrip: 1 };
+    this.found = found;
+    this.onWon?.(found);
   }
 }
 
@@ -58,6 +68,7 @@ describe('watch', () => {
   let reach: ScriptedReach | undefined;
   let calls: string[];
   let oldest: number | undefined;
+  let oldestEnd: number;
   let overtaken: boolean;
   let surprise: number | undefined;
   let losses: { reason: string; handedOver: boolean }[];
@@ -73,6 +84,7 @@ describe('watch', () => {
     losses = [];
     reach = undefined;
     oldest = surprise = undefined;
+    oldestEnd = 0;
     overtaken = false;
     watch = new Watch({
       clusterId: 'c',
@@ -82,6 +94,7 @@ describe('watch', () => {
       pings: { interval: 1000, maxOut: 3 },
       workload: {
         oldestInFlight: () => oldest,
+        oldestEnd: () => oldestEnd,
         overtaken: () => overtaken,
         probe: () => calls.push('probe'),
         // Past, it is told once more, as the subscriptions do.
@@ -97,15 +110,15 @@ describe('watch', () => {
       onMissed: () => {},
       hedge: () => {
         reach = new ScriptedReach();
+        calls.push('race');
         return reach as unknown as Reach;
       },
-      race: () => calls.push('race'),
       lose: (reason, _message, successor) => {
         losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === reach });
         watch.stop();
       },
       log: () => {},
-      now: () => timers.now,
+      clock: timers.clock(),
     });
   });
   afterEach(() => {
@@ -253,17 +266,30 @@ describe('watch', () => {
     assert.deepEqual(losses, []);
   });
 
-  it('ends a session at once that another path does not know any more', async () => {
+  it('ends a session that another path does not know, on a second answer to a question asked later', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
     watch.owed();
     await pass(300);
     reach!.win(false);
     await pass(1);
+    assert.deepEqual(losses, [], 'a former leader may say so, too');
+    await pass(60);
     assert.deepEqual(
       losses.map(({ reason }) => reason),
       ['replaced'],
     );
+  });
+
+  it('goes over to another path whose first answer was wrong', async () => {
+    link.answers = link.serverAnswers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(300);
+    reach!.win(false);
+    reach!.registered = true;
+    await pass(300);
+    assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
   });
 
   it('gives up after interval × maxOut without an answer', async () => {
@@ -296,6 +322,19 @@ describe('watch', () => {
     assert.deepEqual(losses, []);
   });
 
+  it('does not believe several answers of one moment: a leader that was frozen gives all it was asked before', async () => {
+    link.answers = false;
+    oldest = timers.now;
+    watch.owed();
+    await pass(500);
+    const queued = [...link.asked];
+    assert.ok(queued.length > 4);
+    for (const instant of queued) link.onAnswer?.({ instant, registered: false });
+    link.answers = true;
+    await pass(2000);
+    assert.deepEqual(losses, []);
+  });
+
   it('ignores answers to questions of another time', async () => {
     link.onAnswer?.({ instant: 4711, registered: false });
     link.onAnswer?.({ instant: 4712, registered: false });
@@ -310,7 +349,7 @@ describe('watch', () => {
     watch.owed();
     for (let i = 0; i < 10; i++) {
       await pass(50);
-      watch.heardAck(1);
+      watch.heardAck(1, 0);
     }
     assert.ok(calls.includes('probe'));
     assert.ok(!calls.includes('pause'));
@@ -323,6 +362,68 @@ describe('watch', () => {
     assert.deepEqual(link.asked, []);
     await pass(10);
     assert.equal(link.asked.length, 1);
+  });
+
+  describe('on a thin line', () => {
+    it('waits as long as the bytes before an answer take: nothing is suspected, and nothing lost', async () => {
+      link.answers = link.serverAnswers = false;
+      oldest = timers.now;
+      oldestEnd = link.sent = 900_000;
+      watch.owed();
+      await pass(10_000);
+      assert.deepEqual(calls, []);
+      assert.deepEqual(losses, []);
+    });
+
+    it('but not for ever', async () => {
+      link.answers = link.serverAnswers = false;
+      oldest = timers.now;
+      oldestEnd = link.sent = 900_000;
+      watch.owed();
+      await pass(60_000);
+      assert.equal(calls[0], 'pause');
+    });
+
+    it('gives a question the time for all bytes before it, although another path answers it at once', async () => {
+      link.answers = link.serverAnswers = false;
+      // A small message is overdue, and a large one went out behind it.
+      oldest = timers.now;
+      oldestEnd = 100;
+      link.sent = 900_000;
+      watch.owed();
+      await pass(300);
+      reach?.win();
+      await pass(3000);
+      assert.deepEqual(losses, []);
+    });
+
+    it('takes a message that is on its way to us for a sign of life, for as long as it takes', async () => {
+      link.answers = link.serverAnswers = false;
+      oldest = timers.now;
+      watch.owed();
+      for (let i = 0; i < 200; i++) {
+        await pass(50);
+        link.onProgress?.();
+      }
+      assert.deepEqual(calls, []);
+      await pass(160);
+      assert.equal(calls[0], 'pause');
+    });
+
+    it('does not judge a path that brings something, although another one answers', async () => {
+      link.answers = link.serverAnswers = false;
+      oldest = timers.now;
+      watch.owed();
+      await pass(300);
+      reach!.win();
+      for (let i = 0; i < 100; i++) {
+        await pass(50);
+        link.onProgress?.();
+      }
+      assert.deepEqual(losses, []);
+      await pass(200);
+      assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
+    });
   });
 
   it('does nothing any more once it is stopped', async () => {
