@@ -2,7 +2,7 @@
  * *Take over, then register*: makes a STAN connection on a link whose other end knows a leader.
  */
 import type { AwakeClock } from '../awake-clock.js';
-import { ClientIdConflictError, describe, PermissionError, toError } from '../errors.js';
+import { ClientIdConflictError, ConnectError, describe, ResilientStanError, toError } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Claims } from './claims.js';
 import type { Found } from './reach.js';
@@ -38,7 +38,8 @@ const UNLIMITED = 2 ** 30;
 const TAKE_OVER_PATIENCE = 500;
 
 /**
- * @throws ClientIdConflictError when another live client has the ID; on any error the link is destroyed
+ * @throws ClientIdConflictError when another live client has the ID; PermissionError; ConnectError that names the server for
+ *   whatever else went wrong with it; on any error the link is destroyed
  */
 export async function register(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
   const { link } = found;
@@ -48,8 +49,15 @@ export async function register(found: Found, options: RegisterOptions, signal: A
     return await handshake(found, options, signal);
   } catch (error) {
     link.destroy();
-    throw error;
+    throw failedAt(link.address.url, error);
   }
+}
+
+/** What is no error of ours yet, with the server's name. */
+function failedAt(server: string, thrown: unknown): Error {
+  if (thrown instanceof ResilientStanError) return thrown;
+  const error = toError(thrown);
+  return new ConnectError(`${server}: ${error.message}`, [{ server, reason: error.message, error }], { cause: error });
 }
 
 /**
@@ -83,7 +91,6 @@ async function takeOver(
 function handshake(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
   const { link } = found;
   const { clusterId, clientId, pings, connectTimeout, claims, clock } = options;
-  const { url } = link.address;
   return new Promise<StanConnection>((resolve, reject) => {
     const answered = claims.made(clock.now());
     const stan = connectStan(clusterId, clientId, {
@@ -98,7 +105,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     // of Node takes no absurd one.
     Object.defineProperty(stan, 'stanPingInterval', { get: () => NEVER, set: () => {} });
     const cancel = clock.after(connectTimeout, () =>
-      fail(new Error(`${url}: no answer to the connect request within ${connectTimeout} ms`)),
+      fail(new Error(`no answer to the connect request within ${connectTimeout} ms`)),
     );
     const settle = (): void => {
       cancel();
@@ -116,13 +123,12 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     };
     const onAbort = (): void => fail(toError(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
-    link.onDeath = (error) =>
-      fail(error instanceof PermissionError ? error : new Error(`${url}: ${error.message}`, { cause: error }));
+    link.onDeath = fail;
     stan.on('connect', () => {
       answered();
       const fault = faultOf(stan);
       if (fault !== undefined) {
-        fail(new Error(`${url}: the answer to the connect request is not understood: ${fault}`));
+        fail(new Error(`the answer to the connect request is not understood: ${fault}`));
         return;
       }
       settle();
@@ -133,13 +139,13 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       answered();
       const text = printable(describe(error));
       if (isIdTaken(text)) {
-        const unsure = `${url}: the cluster says that the client ID is registered, which may still be by an earlier connection of this client`;
+        const unsure = `the cluster says that the client ID is registered, which may still be by an earlier connection of this client`;
         fail(claims.refused(clock.now()) ? new ClientIdConflictError(clientId) : new Error(unsure));
       } else {
-        fail(new Error(`${url}: the cluster refused the connection: ${text}`));
+        fail(new Error(`the cluster refused the connection: ${text}`));
       }
     });
-    stan.on('connection_lost', (error: unknown) => fail(new Error(`${url}: ${printable(describe(error))}`)));
+    stan.on('connection_lost', (error: unknown) => fail(new Error(printable(describe(error)))));
   });
 }
 
