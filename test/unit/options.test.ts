@@ -13,7 +13,9 @@ import {
   resolveSubscribeOptions,
 } from '../../src/options.js';
 import { InvalidArgumentError } from '../../src/errors.js';
+import { checkChannel, checkPayload } from '../../src/validation.js';
 import { SEED } from '../support/nkeys.js';
+import { hostileProxy, revokedProxy, throwing } from '../support/hostile.js';
 import { refused } from '../support/refused.js';
 
 /** Options, the argument the error is about, and words of its message. */
@@ -111,6 +113,7 @@ describe('resolveConnectOptions', () => {
         whenFull: 'wait' as const,
       },
       randomize: false,
+      discover: false,
       name: 'n',
     };
     const resolved = connect({ ...options, signal, connectionLostHandler });
@@ -290,6 +293,8 @@ describe('resolveConnectOptions', () => {
     [{ tls: null }, 'tls', 'null'],
     [{ tls: { caFile: 'ca.pem' } }, 'tls.caFile', 'readFileSync'],
     [{ tls: { socket: {} } }, 'tls.socket', 'no option'],
+    [{ discover: 'no' }, 'discover', 'true or false'],
+    [{ ignoreClusterUpdates: true }, 'ignoreClusterUpdates', "'discover: false'"],
     [{ tls: { key: 'hunter2', cert: 'hunter2' } }, 'tls.cert', 'PEM', 'path', 'readFileSync'],
     [{ tls: { pfx: Buffer.from('x') } }, 'tls', 'cannot be used'],
     [{ tls: { minVersion: 'TLSv9' } }, 'tls', 'cannot be used'],
@@ -397,6 +402,80 @@ describe('resolveConnectOptions', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+describe('options that throw when they are read', () => {
+  const context = { clientIdGenerated: false };
+  const subscribe = (options: unknown) => resolveSubscribeOptions('foo', () => undefined, options, context);
+  const resolvers: [string, (options: unknown) => unknown, string[]][] = [
+    ['connect', connect, Object.keys(connect()).filter((name) => !/servers|Generated|staticC/.test(name))],
+    ['subscribe', subscribe, ['durableName', 'queueGroup', 'startAt', 'ackWait', 'deadLetter', 'signal']],
+    ['publish', resolvePublishOptions, ['timeout', 'signal']],
+    ['flush', resolveFlushOptions, ['timeout']],
+    ['close', resolveCloseOptions, ['timeout']],
+  ];
+
+  for (const [what, resolve, names] of resolvers) {
+    it(`of ${what}() are told by name`, () => {
+      for (const name of names) {
+        refused(() => resolve(throwing(name)), name, `option '${name}' cannot be read`, 'thrown by the caller');
+        refused(() => resolve(Object.create(throwing(name))), name, 'thrown by the caller');
+      }
+    });
+
+    it(`of ${what}() may be a proxy that throws`, () => {
+      refused(() => resolve(hostileProxy()), 'options', 'thrown by the caller');
+      refused(() => resolve(revokedProxy()), 'options', 'cannot be read');
+    });
+
+    it(`of ${what}() are read once`, () => {
+      const reads = new Map<string | symbol, number>();
+      resolve(
+        new Proxy({}, {
+          get(_, name) {
+            reads.set(name, (reads.get(name) ?? 0) + 1);
+            return undefined;
+          },
+        }),
+      );
+      for (const name of names) assert.equal(reads.get(name), 1, name);
+      assert.ok([...reads.values()].every((count) => count === 1));
+    });
+  }
+
+  it('may be inherited', () => {
+    assert.equal(subscribe(Object.create({ durableName: 'd' })).durableName, 'd');
+  });
+
+  it('may lie in an object within', () => {
+    refused(() => connect({ reconnect: throwing('retries') }), 'reconnect.retries', 'cannot be read');
+    refused(() => connect({ pings: hostileProxy() }), 'pings', 'thrown by the caller');
+    refused(() => connect({ logger: throwing('warn') }), 'logger.warn', 'cannot be read');
+    refused(() => connect({ logger: hostileProxy() }), 'logger.debug', 'cannot be read');
+    refused(() => connect({ signal: throwing('aborted') }), 'signal', 'thrown by the caller');
+    refused(() => subscribe({ startAt: throwing('sequence') }), 'startAt.sequence', 'cannot be read');
+    refused(() => subscribe({ startAt: revokedProxy() }), 'startAt', 'cannot be read');
+    refused(() => subscribe({ startAt: { time: Object.create(Date.prototype) as Date } }), 'startAt.time', 'a Date');
+    const time = Object.assign(new Date(5), { getTime: () => assert.fail('asked') });
+    assert.deepEqual(subscribe({ startAt: { time } }).startAt, { time: new Date(5) });
+  });
+
+  it('are not the only arguments that do', () => {
+    for (const bad of [hostileProxy<unknown>(), revokedProxy<unknown>(), throwing<unknown>('toString')]) {
+      refused(() => checkChannel(bad), 'channel', 'must be a string');
+      refused(() => checkPayload(bad), 'data');
+      refused(() => resolveConnectOptions(bad), 'servers');
+      refused(() => resolveConnectOptions([bad]), 'servers');
+      refused(() => connect({ clientId: bad }), 'clientId');
+      refused(() => connect({ connectTimeout: bad }), 'connectTimeout');
+      refused(() => connect({ reconnect: { retries: bad } }), 'reconnect.retries');
+    }
+    refused(() => resolveConnectOptions(hostileProxy([])), 'servers', 'thrown by the caller');
+    refused(() => resolveConnectOptions(revokedProxy([])), 'servers', 'cannot be read');
+    refused(() => resolveConnectOptions(throwing('0', ['a'])), 'servers');
+    const bytes = Object.setPrototypeOf(new ArrayBuffer(2), throwing('constructor')) as ArrayBuffer;
+    refused(() => checkPayload(bytes), 'data', 'new Uint8Array(data)');
   });
 });
 
