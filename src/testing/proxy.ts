@@ -3,6 +3,7 @@
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { InvalidArgumentError } from '../errors.js';
+import { sharedLine, type SharedLine } from './line.js';
 import type { Random } from './random.js';
 import { checkToxic, Link, type Toxic } from './toxics.js';
 
@@ -25,8 +26,12 @@ export interface AppliedToxic {
   [Symbol.dispose](): void;
 }
 
-/** What waits in a proxy before it stops reading: about what a network holds. */
-const HIGH_WATER = 256 * 1024;
+/** A toxic as the connections get it. */
+interface InPlace {
+  toxic: Toxic;
+  /** What they all go over. Undefined: each has a line of its own, or none. */
+  line: SharedLine | undefined;
+}
 
 /**
  * ```ts
@@ -38,7 +43,7 @@ export class Proxy {
   readonly name: string;
   readonly #target: { host: string; port: number };
   readonly #random: Random;
-  readonly #toxics = new Map<string, Toxic>();
+  readonly #toxics = new Map<string, InPlace>();
   readonly #connections = new Set<Connection>();
   #port: number;
   #server: Server | undefined;
@@ -72,7 +77,7 @@ export class Proxy {
 
   /** What is in place, in the order it was added. */
   get toxics(): readonly AppliedToxic[] {
-    return [...this.#toxics].map(([name, toxic]) => this.#applied(name, toxic));
+    return [...this.#toxics].map(([name, { toxic }]) => this.#applied(name, toxic));
   }
 
   /** Open connections, all connections ever accepted, and bytes that left the proxy. */
@@ -93,18 +98,21 @@ export class Proxy {
         `${this.name} has a toxic '${name}' already: remove it, or use another name`,
       );
     }
-    const own = { ...toxic };
+    const own: InPlace = {
+      toxic: { ...toxic },
+      line: toxic.type === 'bandwidth' && toxic.shared ? sharedLine(toxic) : undefined,
+    };
     this.#toxics.set(name, own);
     for (const connection of this.#connections) connection.apply(own, this.#random);
-    return this.#applied(name, own);
+    return this.#applied(name, own.toxic);
   }
 
   /** Takes a toxic away again. Does nothing when it is not there. */
   remove(name: string): void {
-    const toxic = this.#toxics.get(name);
-    if (!toxic) return;
+    const inPlace = this.#toxics.get(name);
+    if (!inPlace) return;
     this.#toxics.delete(name);
-    for (const connection of this.#connections) connection.remove(toxic);
+    for (const connection of this.#connections) connection.remove(inPlace.toxic);
   }
 
   /** Takes all toxics away. */
@@ -173,7 +181,7 @@ export class Proxy {
       this.#connections.delete(connection),
     );
     this.#connections.add(connection);
-    for (const toxic of this.#toxics.values()) connection.apply(toxic, this.#random);
+    for (const inPlace of this.#toxics.values()) connection.apply(inPlace, this.#random);
     connection.open();
   }
 
@@ -187,7 +195,7 @@ export class Proxy {
   #applied(name: string, toxic: Toxic): AppliedToxic {
     // Not by name alone: the name may have been given to another one since.
     const remove = () => {
-      if (this.#toxics.get(name) === toxic) this.remove(name);
+      if (this.#toxics.get(name)?.toxic === toxic) this.remove(name);
     };
     return { name, toxic, remove, [Symbol.dispose]: remove };
   }
@@ -229,10 +237,10 @@ class Connection {
     this.#dial();
   }
 
-  apply(toxic: Toxic, random: Random): void {
+  apply({ toxic, line }: InPlace, random: Random): void {
     if ((toxic.toxicity ?? 1) <= random()) return;
-    if (toxic.stream !== 'downstream') this.#up.change((link, now) => link.apply(toxic, now));
-    if (toxic.stream !== 'upstream') this.#down.change((link, now) => link.apply(toxic, now));
+    if (toxic.stream !== 'downstream') this.#up.change((link, now) => link.apply(toxic, now, line?.upstream));
+    if (toxic.stream !== 'upstream') this.#down.change((link, now) => link.apply(toxic, now, line?.downstream));
   }
 
   remove(toxic: Toxic): void {
@@ -351,7 +359,7 @@ class Flow {
         return;
       }
     }
-    if (this.#link.held > HIGH_WATER) this.#source?.pause();
+    if (this.#link.full) this.#source?.pause();
     else if (this.#source?.isPaused() && !this.#stopped) this.#source.resume();
   }
 }

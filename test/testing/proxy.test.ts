@@ -4,6 +4,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { waitFor } from '../../src/testing/index.js';
 import { Proxy } from '../../src/testing/proxy.js';
 import { randomFrom } from '../../src/testing/random.js';
+import type { Toxic } from '../../src/testing/toxics.js';
 
 /** A client that keeps what it hears. */
 class Client {
@@ -232,6 +233,39 @@ describe('testing: Proxy', () => {
     four.socket.write('x'.repeat(1000));
     await four.heard('x'.repeat(1000));
     assert.ok(performance.now() - before >= 99, '1000 bytes at 10 000 a second');
+  });
+
+  it('bandwidth: holds a sender back when its buffer is full', async () => {
+    const one = await talking();
+    proxy.add({ type: 'bandwidth', rate: 20, buffer: 20, stream: 'upstream', name: 'thin' });
+    const chunk = Buffer.alloc(1 << 20, 'x');
+    for (let i = 0; i < 16; i++) one.socket.write(chunk);
+    await until(() => heard.length >= 2000, 'nothing comes');
+    // What is not with the sender is in the system's buffers, which are far smaller than this.
+    assert.ok(one.socket.writableLength > 8 << 20, `${one.socket.writableLength} bytes are still with the sender`);
+    proxy.remove('thin');
+    await until(() => one.text.length === 16 << 20, 'not everything came');
+  });
+
+  it('bandwidth, shared: one limit for the connections of several proxies', async () => {
+    const other = await Proxy.listen({ target: { port: (echo.address() as AddressInfo).port } });
+    try {
+      const one = await talking();
+      const two = new Client(other.port);
+      clients.push(two);
+      two.socket.write('hello');
+      await two.heard('hello');
+      const shared: Toxic = { type: 'bandwidth', rate: 10, stream: 'upstream', shared: true };
+      const before = performance.now();
+      for (const each of [proxy, other]) each.add(shared);
+      one.socket.write('x'.repeat(1000));
+      two.socket.write('y'.repeat(1000));
+      await one.heard('x'.repeat(1000));
+      await two.heard(`hello${'y'.repeat(1000)}`);
+      assert.ok(performance.now() - before >= 190, '2000 bytes at 10 000 a second');
+    } finally {
+      await other.close();
+    }
   });
 
   it('toxicity: concerns a part of the connections', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { defaultBuffer, sharedLine } from '../../src/testing/line.js';
 import { randomFrom } from '../../src/testing/random.js';
 import { checkToxic, Link, type Toxic } from '../../src/testing/toxics.js';
 
@@ -46,7 +47,11 @@ class Bench {
 
 const arbitraryToxic: fc.Arbitrary<Toxic> = fc.oneof(
   fc.record({ type: fc.constant('latency' as const), latency: fc.nat(500), jitter: fc.nat(600) }),
-  fc.record({ type: fc.constant('bandwidth' as const), rate: fc.double({ min: 0.01, max: 1000, noNaN: true }) }),
+  fc.record({
+    type: fc.constant('bandwidth' as const),
+    rate: fc.double({ min: 0.01, max: 1000, noNaN: true }),
+    buffer: fc.nat(100),
+  }),
   fc.record({ type: fc.constant('slow_close' as const), delay: fc.nat(1000) }),
   fc
     .record({ average: fc.integer({ min: 1, max: 20 }), variation: fc.nat(19), delay: fc.nat(50_000) })
@@ -91,6 +96,141 @@ describe('testing: toxics', () => {
     assert.ok(bench.text.length >= 300 && bench.text.length <= 499, `${bench.text.length}`);
     bench.run(1000);
     assert.equal(bench.text.length, 1000);
+  });
+
+  const arbitraryLine = fc.record({
+    rate: fc.double({ min: 1, max: 2500, noNaN: true }),
+    buffer: fc.double({ min: 0, max: 200, noNaN: true }),
+    latency: fc.nat(100),
+  });
+  /** What a sender has to say: so much, after a pause of so long. */
+  const arbitraryReads = fc.array(fc.record({ bytes: fc.integer({ min: 1, max: 65_536 }), pause: fc.nat(50) }), {
+    minLength: 1,
+    maxLength: 20,
+  });
+
+  it('bandwidth: nothing lost or reordered, never faster than the rate in any span of time, never more held than the buffer and one read', () => {
+    fc.assert(
+      fc.property(arbitraryLine, arbitraryReads, ({ rate, buffer, latency }, reads) => {
+        const bench = new Bench();
+        bench.link.apply({ type: 'bandwidth', rate, buffer }, 0);
+        bench.link.apply({ type: 'latency', latency }, 0);
+        const all = Buffer.concat(reads.map(({ bytes }, i) => Buffer.alloc(bytes, i + 1)));
+        let sent = 0;
+        for (const { bytes, pause } of reads) {
+          bench.run(bench.now + pause);
+          for (let waited = 0; bench.link.full; waited++) {
+            assert.ok(waited < 1e6, 'the sender waits for ever');
+            bench.run(bench.now + 1);
+          }
+          bench.link.receive(all.subarray(sent, sent + bytes), bench.now);
+          sent += bytes;
+          const onItsWay = latency * rate + 64 + 10 * rate;
+          assert.ok(bench.link.held <= 1000 * buffer + bytes + onItsWay, `${bench.link.held} bytes are held`);
+          bench.run(bench.now);
+        }
+        bench.run(bench.now + sent / rate + latency + 1);
+        const pieces = bench.out.map(({ at, what }) => ({ at, size: what.length }));
+        assert.ok(Buffer.concat(bench.out.map(({ what }) => what as Buffer)).equals(all));
+        // From the start of any piece to the end of any later one.
+        let low = Number.POSITIVE_INFINITY;
+        let total = 0;
+        for (const { at, size } of pieces) {
+          total += size;
+          low = Math.min(low, total - size - rate * (at - size / rate));
+          assert.ok(total - rate * at <= low + 0.1, `too much by ${at}`);
+          assert.ok(size <= Math.max(10 * rate, 64), `a piece of ${size} bytes`);
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('bandwidth: holds back a sender as soon as its buffer is full, and no sooner', () => {
+    const bench = new Bench();
+    bench.link.apply({ type: 'bandwidth', rate: 100, buffer: 8 }, 0);
+    bench.link.receive(Buffer.alloc(8000), 0);
+    assert.equal(bench.link.full, false);
+    bench.link.receive(Buffer.alloc(1), 0);
+    assert.equal(bench.link.full, true);
+    bench.run(10);
+    assert.equal(bench.link.full, false, 'the first piece is over it');
+    assert.equal(defaultBuffer(1250), 125);
+    assert.equal(defaultBuffer(10), 16);
+  });
+
+  it('bandwidth: bytes move the whole time', () => {
+    const bench = new Bench();
+    bench.link.apply({ type: 'bandwidth', rate: 62.5 }, 0); // 0.5 Mbit/s
+    bench.link.receive(Buffer.alloc(62_500), 0);
+    bench.run(2000);
+    bench.out.forEach(({ at }, i) => {
+      const before = bench.out[i - 1]?.at ?? 0;
+      assert.ok(at - before <= 10.01, `nothing from ${before} to ${at}`);
+    });
+    assert.ok(Math.abs(bench.out.at(-1)!.at - 1000) < 0.01);
+  });
+
+  it('bandwidth: a late timer is made up for, an idle line saves nothing up', () => {
+    const bench = new Bench();
+    bench.link.apply({ type: 'bandwidth', rate: 10 }, 0);
+    bench.link.receive(Buffer.alloc(2000), 0);
+    bench.now = 95; // nobody asked for so long
+    bench.run(95);
+    assert.equal(Buffer.concat(bench.out.map(({ what }) => what as Buffer)).length, 900);
+    bench.now = 10_000;
+    bench.run(10_000);
+    assert.ok(Buffer.concat(bench.out.map(({ what }) => what as Buffer)).length <= 900 + 1100);
+    bench.run(20_000);
+    bench.out.length = 0;
+    bench.link.receive(Buffer.alloc(1000), 20_000);
+    bench.run(20_000);
+    assert.deepEqual(bench.out, []);
+    bench.run(20_100);
+    assert.equal(Buffer.concat(bench.out.map(({ what }) => what as Buffer)).length, 1000);
+  });
+
+  it('bandwidth: nothing crosses a cut path, and it is no faster afterwards', () => {
+    const bench = new Bench();
+    const cut: Toxic = { type: 'stall' };
+    bench.link.apply({ type: 'bandwidth', rate: 10 }, 0);
+    bench.link.apply(cut, 0);
+    bench.link.receive(Buffer.alloc(1000), 0);
+    bench.run(5000);
+    bench.link.remove(cut, 5000);
+    bench.run(5099);
+    assert.ok(Buffer.concat(bench.out.map(({ what }) => what as Buffer)).length < 1000);
+    bench.run(5100);
+    assert.equal(Buffer.concat(bench.out.map(({ what }) => what as Buffer)).length, 1000);
+  });
+
+  it('bandwidth, shared: all together get the rate, each of those that have something an equal part', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 5 }), fc.integer({ min: 10, max: 2500 }), (users, rate) => {
+        const toxic: Toxic & { type: 'bandwidth' } = { type: 'bandwidth', rate, shared: true };
+        const line = sharedLine(toxic);
+        assert.equal(sharedLine(toxic), line, 'the same object is the same line');
+        assert.notEqual(sharedLine({ ...toxic }), line, 'another one is another');
+        const benches = Array.from({ length: users }, () => new Bench());
+        for (const bench of benches) {
+          bench.link.apply(toxic, 0, line.downstream);
+          bench.link.receive(Buffer.alloc(1000 * rate), 0); // a second by itself
+        }
+        const got = (): number[] => benches.map(({ out }) => out.reduce((sum, { what }) => sum + what.length, 0));
+        for (let now = 0; now <= 1000; now++) for (const bench of benches) bench.run(now);
+        const all = got().reduce((a, b) => a + b);
+        assert.ok(all <= 1000 * rate && all >= 1000 * rate - users * (10 * rate + 64), `${all} of ${1000 * rate}`);
+        for (const one of got()) assert.ok(Math.abs(one - all / users) <= 2 * (10 * rate + 64), `${got().join(' ')}`);
+        // The first one goes away: the others get its part.
+        const before = got();
+        for (let now = 1001; now <= 1400; now++) for (const bench of benches.slice(1)) bench.run(now);
+        const more = got().reduce((a, b) => a + b) - all;
+        const expected = Math.min(400, 1000 * (users - 1)) * rate;
+        assert.ok(more <= expected + 10 * rate + 64 && more >= expected - users * (10 * rate + 64), `${more}`);
+        assert.equal(got()[0], before[0]);
+      }),
+      { numRuns: 30 },
+    );
   });
 
   it('slicer cuts into pieces of the size it says', () => {
@@ -222,8 +362,12 @@ describe('testing: toxics', () => {
     refused({ type: 'latency', latency: 1, stream: 'up' }, /'upstream', 'downstream' or 'both'/);
     refused({ type: 'latency', latency: 1, toxicity: 2 }, /probability from 0 to 1/);
     refused({ type: 'bandwidth', rate: 0 }, /black hole/);
+    refused({ type: 'bandwidth', rate: 1, buffer: -1 }, /needs buffer to be a number, 0 or more/);
+    refused({ type: 'bandwidth', rate: 1, buffer: '8' }, /needs buffer to be a number/);
+    refused({ type: 'bandwidth', rate: 1, shared: 1 }, /needs shared to be true or false, not 1/);
     refused({ type: 'slicer', average_size: 3, size_variation: 3 }, /at least 1 byte/);
     checkToxic({ type: 'timeout' });
+    checkToxic({ type: 'bandwidth', rate: 1, buffer: 0, shared: true });
     checkToxic({ type: 'stall', stream: 'upstream', toxicity: 0, name: 'cut' });
   });
 });
