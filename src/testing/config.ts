@@ -64,8 +64,8 @@ export function nodeConfig(node: NodeConfig): { readonly [key: string]: ConfigVa
           name: node.clusterId,
           listen: `${HOST}:${ports.route}`,
           routes: node.routes.map((route) => `nats://${route}`),
-          // What is behind proxies must not be told of a way around them.
-          ...(node.advertise && { advertise: node.advertise.route, no_advertise: true }),
+          // What is behind proxies must not be told of a way around them. Clients are told of the proxies.
+          ...(node.advertise && { advertise: node.advertise.route }),
         }
       : undefined,
     streaming: {
