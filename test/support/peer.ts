@@ -74,6 +74,8 @@ export interface PeerOptions {
   hooks?: PeerHooks;
   /** Default: leads. Who does not answers NATS only. */
   leads?: boolean;
+  /** Another one, with whom it shares what a cluster knows: registrations, channels, subscriptions. Default: nobody. */
+  clusterOf?: Peer;
 }
 
 const CLUSTER = 'test-cluster';
@@ -93,6 +95,15 @@ interface Taker {
   clientId: string;
 }
 
+/** What all servers of a cluster know. */
+class Cluster {
+  /** Client ID -> connection ID. */
+  readonly registered = new Map<string, string>();
+  readonly channels = new Map<string, Stored[]>();
+  readonly takers = new Set<Taker>();
+  inboxes = 0;
+}
+
 export class Peer {
   readonly hooks: PeerHooks;
   /** Whether it answers the streaming protocol. */
@@ -105,16 +116,13 @@ export class Peer {
   readonly registrations: { clientId: string; connectionId: string; connection: PeerConnection }[] = [];
   readonly #options: PeerOptions;
   readonly #server: Server;
-  /** Client ID -> connection ID. */
-  readonly #registered = new Map<string, string>();
-  readonly #channels = new Map<string, Stored[]>();
-  readonly #takers = new Set<Taker>();
-  #inboxes = 0;
+  readonly #cluster: Cluster;
 
   private constructor(options: PeerOptions) {
     this.#options = options;
     this.hooks = options.hooks ?? {};
     this.leads = options.leads ?? true;
+    this.#cluster = options.clusterOf ? options.clusterOf.#cluster : new Cluster();
     this.#server = createServer({ noDelay: true }, (socket) => {
       this.connections.push(new PeerConnection(this, socket, options.tls));
     });
@@ -219,20 +227,20 @@ export class Peer {
     const clientId = String(fields['clientId']);
     switch (step) {
       case 'ask': {
-        const known = [...this.#registered.values()].includes(String(fields['connId']));
+        const known = [...this.#cluster.registered.values()].includes(String(fields['connId']));
         return encode('PingResponse', known ? {} : { error: NO_LONGER });
       }
       case 'connect':
         this.#drop(clientId);
-        this.#registered.set(clientId, String(fields['connId']));
+        this.#cluster.registered.set(clientId, String(fields['connId']));
         return connectResponse();
       case 'publish': {
-        if (this.#registered.get(clientId) !== String(fields['connId'])) {
+        if (this.#cluster.registered.get(clientId) !== String(fields['connId'])) {
           return encode('PubAck', { guid: fields['guid'], error: 'stan: invalid publish request' });
         }
         const stored = this.#store(channel, Buffer.from(String(fields['data']), 'base64'));
         after.push(() => {
-          for (const taker of this.#takers) if (taker.channel === channel) this.#deliver(taker, stored);
+          for (const taker of this.#cluster.takers) if (taker.channel === channel) this.#deliver(taker, stored);
         });
         return encode('PubAck', { guid: fields['guid'] });
       }
@@ -240,12 +248,12 @@ export class Peer {
         const taker = { connection, channel, inbox: String(fields['inbox']), clientId };
         after.push(() => {
           const from = this.#startOf(fields, channel);
-          for (const stored of this.#channels.get(channel) ?? []) {
+          for (const stored of this.#cluster.channels.get(channel) ?? []) {
             if (stored.sequence >= from) this.#deliver(taker, stored);
           }
-          this.#takers.add(taker);
+          this.#cluster.takers.add(taker);
         });
-        return encode('SubscriptionResponse', { ackInbox: `_INBOX.acks.${++this.#inboxes}` });
+        return encode('SubscriptionResponse', { ackInbox: `_INBOX.acks.${++this.#cluster.inboxes}` });
       }
       case 'unsubscribe':
       case 'subclose':
@@ -257,7 +265,7 @@ export class Peer {
   }
 
   #startOf(fields: Record<string, unknown>, channel: string): number {
-    const stored = this.#channels.get(channel) ?? [];
+    const stored = this.#cluster.channels.get(channel) ?? [];
     const last = stored.length;
     switch (fields['startPosition']) {
       case 1:
@@ -276,13 +284,13 @@ export class Peer {
   }
 
   #drop(clientId: string): void {
-    this.#registered.delete(clientId);
-    for (const taker of this.#takers) if (taker.clientId === clientId) this.#takers.delete(taker);
+    this.#cluster.registered.delete(clientId);
+    for (const taker of this.#cluster.takers) if (taker.clientId === clientId) this.#cluster.takers.delete(taker);
   }
 
   #store(channel: string, data: Uint8Array): Stored {
-    const channels = this.#channels.get(channel) ?? [];
-    this.#channels.set(channel, channels);
+    const channels = this.#cluster.channels.get(channel) ?? [];
+    this.#cluster.channels.set(channel, channels);
     const stored = { sequence: channels.length + 1, data, timestamp: Date.now() };
     channels.push(stored);
     return stored;
@@ -298,7 +306,7 @@ export class Peer {
 
   /** The connection has ended. */
   forget(connection: PeerConnection): void {
-    for (const taker of this.#takers) if (taker.connection === connection) this.#takers.delete(taker);
+    for (const taker of this.#cluster.takers) if (taker.connection === connection) this.#cluster.takers.delete(taker);
   }
 }
 
