@@ -1,0 +1,303 @@
+/**
+ * What a server refuses by ending the session: limits, permissions, and what nobody knows. What was in hand each time is
+ * given up with the server's words, and everything else lives. Real servers, but for those that refuse at random.
+ */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectionLostError, ResilientStanError, type ConnectOptions } from '../../../src/index.js';
+import { StanCluster } from '../../../src/testing/index.js';
+import { Clients, Recorder, rejection, uniqueName, until } from '../../support/clients.js';
+import { Peer, type PeerRequest } from '../../support/peer.js';
+
+const options: ConnectOptions = { connectTimeout: 500, reconnect: { minTimeout: 5, maxTimeout: 500 } };
+/** More sessions than this, within a few seconds, are a loop without a brake. */
+const FEW = 15;
+/** ms for what must settle: a few losses, with the brake on. */
+const WAIT = 15_000;
+
+async function settled<T>(promise: Promise<T>, what: string): Promise<T | Error> {
+  let outcome: { value: T | Error } | undefined;
+  promise.then(
+    (value) => (outcome = { value }),
+    (error: Error) => (outcome = { value: error }),
+  );
+  await until(() => outcome, `${what} does not settle`, WAIT);
+  return outcome!.value;
+}
+
+async function refusal(promise: Promise<unknown>, what: string, words: RegExp): Promise<void> {
+  const outcome = await settled(promise, what);
+  assert.ok(outcome instanceof ResilientStanError, `${what}: ${String(outcome)}`);
+  assert.match(outcome.message, words, what);
+}
+
+describe('what a real server refuses by ending the session', function () {
+  this.timeout(60_000);
+  const clients = new Clients();
+  let cluster: StanCluster | undefined;
+  afterEach(async () => {
+    await clients.closeAll();
+    await cluster?.stop();
+    cluster = undefined;
+  });
+
+  it('a channel name longer than its control line: its publishes are rejected, others are acknowledged', async () => {
+    cluster = await StanCluster.start({ mode: 'single', store: 'memory', config: { max_control_line: 300 } });
+    const stan = await clients.connect(cluster.urls, { ...options, clientId: 'me' });
+    const recorder = new Recorder(stan);
+    const got: string[] = [];
+    await stan.subscribe('short', (message) => void got.push(message.string()));
+    const long = stan.publish('long.'.repeat(60) + 'name', 'x');
+    await refusal(long, 'the long one', /maximum control line/i);
+    assert.ok(recorder.count('connection_lost') <= 5, recorder.names.join(' '));
+    await stan.publish('short', 'x');
+    await until(
+      () => got.length > 0,
+      () => got.join(),
+    );
+  });
+
+  it('a channel name longer than its control line, again and again: few sessions', async () => {
+    cluster = await StanCluster.start({ mode: 'single', store: 'memory', config: { max_control_line: 300 } });
+    const stan = await clients.connect(cluster.urls, { ...options, clientId: 'me' });
+    const recorder = new Recorder(stan);
+    const end = performance.now() + 3000;
+    const long = 'long.'.repeat(60) + 'name';
+    while (performance.now() < end) {
+      void stan.publish(long, 'x').catch(() => {});
+      await sleep(50);
+    }
+    assert.ok(recorder.count('connection_lost') <= FEW, `${recorder.count('connection_lost')} losses`);
+    await settled(stan.publish('short', 'x'), 'a publish elsewhere');
+  });
+
+  it('one subscription too many: that one is rejected, the others and publishes go on', async () => {
+    cluster = await StanCluster.start({ mode: 'single', store: 'memory', config: { max_subscriptions: 30 } });
+    const stan = await clients.connect(cluster.urls, { ...options, clientId: 'me' });
+    const recorder = new Recorder(stan);
+    const got = new Map<string, number>();
+    const channels: string[] = [];
+    for (;;) {
+      assert.ok(channels.length < 30, 'the server takes more than it should');
+      const channel = `channel-${channels.length}`;
+      const outcome = await settled(
+        stan.subscribe(channel, ({ channel }) => void got.set(channel, (got.get(channel) ?? 0) + 1)),
+        `subscription ${channels.length}`,
+      );
+      if (outcome instanceof Error) {
+        assert.ok(outcome instanceof ResilientStanError, String(outcome));
+        assert.match(outcome.message, /maximum subscriptions/i);
+        break;
+      }
+      channels.push(channel);
+    }
+    assert.ok(channels.length >= 20, `only ${channels.length}`);
+    for (const channel of channels) await settled(stan.publish(channel, 'x'), `a publish to ${channel}`);
+    await until(
+      () => channels.every((channel) => got.get(channel) === 1),
+      () => `received: ${JSON.stringify([...got])}`,
+    );
+    assert.equal(stan.stats().subscriptions, channels.length);
+    assert.ok(recorder.count('connection_lost') <= FEW, `${recorder.count('connection_lost')} losses`);
+  });
+
+  for (const [kind, name] of [
+    ['a durable', { durableName: 'd' }],
+    ['a group', { queueGroup: 'q' }],
+    ['a durable group', { durableName: 'd', queueGroup: 'q' }],
+    ['a plain subscription', {}],
+  ] as const) {
+    it(`that a subscription is closed: ${kind} goes on, in few sessions`, async () => {
+      cluster = await StanCluster.start({
+        mode: 'single',
+        store: 'memory',
+        auth: {
+          user: 'me',
+          pass: 'secret',
+          permissions: { publish: { allow: ['>'], deny: ['_STAN.subclose.>'] }, subscribe: { allow: ['>'] } },
+        },
+      });
+      const stan = await clients.connect(cluster.urls, { ...options, ...cluster.connectOptions, clientId: 'me' });
+      const recorder = new Recorder(stan);
+      const got: string[] = [];
+      await stan.subscribe('a', (message) => void got.push(message.string()), name);
+      await stan.publish('a', 'first');
+      // A leader that is silent for a while is doubted, and subscriptions are made anew when it is back.
+      const suspicions = stan.stats().suspicions;
+      cluster.nodes[0]!.pause();
+      const second = stan.publish('a', 'second');
+      await until(() => stan.stats().suspicions > suspicions, 'nothing is doubted');
+      await sleep(300);
+      cluster.nodes[0]!.resume();
+      await settled(second, 'the publish of then');
+      const end = performance.now() + 3000;
+      for (let i = 0; performance.now() < end; i++) {
+        await settled(stan.publish('a', `third-${i}`), 'a later publish');
+        await sleep(20);
+      }
+      await settled(stan.publish('a', 'last'), 'the last publish');
+      await until(
+        () => got.includes('last'),
+        () => `received ${got.length}, ${recorder.count('connection_lost')} losses`,
+        WAIT,
+      );
+      assert.ok(recorder.count('connection_lost') <= FEW, `${recorder.count('connection_lost')} losses`);
+    });
+  }
+});
+
+describe('sessions that die young', function () {
+  this.timeout(60_000);
+  const clients = new Clients();
+  afterEach(() => clients.closeAll());
+
+  /** Registers whoever comes, and hangs up. */
+  const fickle = ({ connection }: PeerRequest, usual: () => Buffer): Buffer => {
+    setTimeout(() => connection.end(), 5);
+    return usual();
+  };
+
+  for (const [limit, reconnect] of [
+    ['retries', { retries: 5, minTimeout: 1, maxTimeout: 5 }],
+    ['maxRetryTime', { maxRetryTime: 500, minTimeout: 5, maxTimeout: 50 }],
+  ] as const) {
+    it(`count for reconnect.${limit}: the client ends`, async () => {
+      await using peer = await Peer.listen();
+      const stan = await clients.connect(peer.url, { connectTimeout: 500, reconnect });
+      peer.hooks.connect = fickle;
+      peer.hangUp();
+      await until(
+        () => stan.state === 'closed',
+        () => `${peer.registrations.length} sessions`,
+        WAIT,
+      );
+      assert.ok((await stan.closed()) instanceof Error);
+      assert.ok(peer.registrations.length <= 1 + (limit === 'retries' ? 6 : 100), `${peer.registrations.length}`);
+    });
+  }
+
+  it('come after longer and longer pauses', async () => {
+    await using peer = await Peer.listen();
+    const stan = await clients.connect(peer.url, {
+      connectTimeout: 500,
+      reconnect: { minTimeout: 5, maxTimeout: 1000, factor: 2 },
+    });
+    peer.hooks.connect = fickle;
+    peer.hangUp();
+    await sleep(3000);
+    assert.ok(peer.registrations.length <= FEW, `${peer.registrations.length} sessions`);
+    delete peer.hooks.connect;
+    await settled(stan.publish('a', 'x'), 'a publish, when all is well again');
+  });
+});
+
+describe('one poisonous operation', function () {
+  this.timeout(60_000);
+  const clients = new Clients();
+  afterEach(() => clients.closeAll());
+  const WORDS = /Some Unknown Thing/;
+
+  const poison =
+    (error: boolean) =>
+    ({ connection, channel }: PeerRequest, usual: () => Buffer): Buffer | undefined => {
+      if (channel !== 'poison') return usual();
+      if (error) connection.raw("-ERR 'Some Unknown Thing'\r\n");
+      setImmediate(() => connection.end());
+      return undefined;
+    };
+
+  it('a publish: it is rejected with the words of the server, the rest lives', async () => {
+    await using peer = await Peer.listen({ hooks: { publish: poison(true) } });
+    const stan = await clients.connect(peer.url, options);
+    const got: string[] = [];
+    await stan.subscribe('a', (message) => void got.push(message.string()));
+    const before = stan.publish('a', 'before');
+    const poisonous = stan.publish('poison', 'x');
+    const after = Array.from({ length: 20 }, (_, i) => stan.publish('a', `after ${i}`));
+    await refusal(poisonous, 'the poisonous one', WORDS);
+    for (const publish of [before, ...after]) {
+      const outcome = await settled(publish, 'an innocent one');
+      assert.ok(!(outcome instanceof Error), String(outcome));
+    }
+    await settled(stan.publish('a', 'last'), 'a later one');
+    await until(
+      () => got.includes('last'),
+      () => got.join(),
+    );
+    assert.equal(stan.state, 'connected');
+  });
+
+  it('a subscription: it is rejected with the words of the server, the rest lives', async () => {
+    await using peer = await Peer.listen({ hooks: { subscribe: poison(true) } });
+    const stan = await clients.connect(peer.url, options);
+    const got: string[] = [];
+    await stan.subscribe('a', (message) => void got.push(message.string()));
+    const poisonous = stan.subscribe('poison', () => {});
+    const innocent = stan.subscribe('b', () => {});
+    await refusal(poisonous, 'the poisonous one', WORDS);
+    assert.ok(!((await settled(innocent, 'the innocent one')) instanceof Error));
+    await settled(stan.publish('a', 'last'), 'a publish');
+    await until(
+      () => got.includes('last'),
+      () => got.join(),
+    );
+    assert.equal(stan.stats().subscriptions, 2);
+  });
+
+  it('is told from a server that merely dies, however often: nothing is rejected', async () => {
+    let deaths = 0;
+    await using peer = await Peer.listen({
+      hooks: {
+        publish: (request, usual) => {
+          deaths += 1;
+          if (deaths > 12) return usual();
+          request.connection.end();
+          return undefined;
+        },
+      },
+    });
+    const stan = await clients.connect(peer.url, {
+      connectTimeout: 500,
+      reconnect: { minTimeout: 1, maxTimeout: 20 },
+    });
+    const publishes = ['a', 'b', 'a'].map((channel) => stan.publish(channel, 'x'));
+    for (const publish of publishes) {
+      const outcome = await settled(publish, `a publish, after ${deaths} deaths`);
+      assert.ok(!(outcome instanceof Error), String(outcome));
+    }
+    assert.ok(deaths > 12);
+  });
+
+  it('the same of a subscription', async () => {
+    let deaths = 0;
+    await using peer = await Peer.listen({
+      hooks: {
+        subscribe: (request, usual) => {
+          deaths += 1;
+          if (deaths > 12) return usual();
+          request.connection.end();
+          return undefined;
+        },
+      },
+    });
+    const stan = await clients.connect(peer.url, {
+      connectTimeout: 500,
+      reconnect: { minTimeout: 1, maxTimeout: 20 },
+    });
+    const outcome = await settled(
+      stan.subscribe('a', () => {}),
+      `subscribe(), after ${deaths} deaths`,
+    );
+    assert.ok(!(outcome instanceof Error), String(outcome));
+  });
+
+  it('and a session that ends for it says so', async () => {
+    await using peer = await Peer.listen({ hooks: { publish: poison(true) } });
+    const stan = await clients.connect(peer.url, options);
+    const recorder = new Recorder(stan);
+    await rejection(stan.publish('poison', 'x', { timeout: WAIT }), ResilientStanError, WORDS);
+    const [loss] = recorder.of('connection_lost');
+    assert.ok(loss!.error instanceof ConnectionLostError);
+    assert.match(loss!.error.message, WORDS);
+  });
+});
