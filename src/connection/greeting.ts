@@ -44,7 +44,7 @@ export function readGreeting(json: string): Greeting {
     ...(nonce !== undefined && { nonce }),
     // Whatever is not plainly "no" is a yes: the upgrade shows what it is worth.
     tls: tls_required ? 'required' : tls_available ? 'available' : 'none',
-    asksCertificate: Boolean(tls_verify),
+    asksCertificate: tls_verify === true,
     announced: Array.isArray(connect_urls) ? connect_urls.filter((url) => typeof url === 'string') : [],
   };
 }

@@ -307,7 +307,8 @@ export class Link {
   #denied(complaint: ServerComplaint, subject: string | undefined): void {
     const what = `${this.address.url} forbids ${subject === undefined ? 'a subject' : `the subject '${subject}'`}`;
     const error = new PermissionError(subject, `${what}: ${complaint.text}`, { cause: complaint });
-    const request = subject === undefined ? undefined : this.#requests.get(subject);
+    // Only one is under way at a time, and nothing else that the server could mean.
+    const request = this.#requests.get(subject ?? '') ?? this.#requests.values().next().value;
     if (request) request(error);
     else if (this.onDenied?.(error) !== true) this.#die(error);
   }

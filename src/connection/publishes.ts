@@ -1,5 +1,6 @@
 /** The publishes of one session: sends them, and matches the acknowledgements. */
 import { randomBytes } from 'node:crypto';
+import { printable } from '../printable.js';
 import { GUID_PREFIX_LENGTH, guidOfPlainAck, nextNumber, numberOf, PublishFrames, readPubAck } from './codec.js';
 import type { Receipt } from './protocol.js';
 
@@ -55,7 +56,7 @@ export class Publishes {
     if (guid === undefined) {
       const ack = readPubAck(frame);
       guid = ack.guid;
-      if (ack.error !== '') error = ack.error;
+      if (ack.error !== '') error = printable(ack.error);
     }
     const number = numberOf(guid);
     const sending = this.#unanswered.get(number);

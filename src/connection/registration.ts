@@ -14,6 +14,8 @@ export interface Registration {
   connectionId: Uint8Array;
   /** The subject of the protocol's close requests; empty: the server has told of none. */
   closeSubject: string;
+  /** Take-overs that ended the connection they were tried on. */
+  failedTakeOvers?: number;
 }
 
 export interface RegisterOptions {
@@ -34,6 +36,10 @@ const NEVER = 2 ** 31 - 1;
 /** Far above any window of ours: at its own limit the wrapped client reports an error and sends the message all the same. */
 const UNLIMITED = 2 ** 30;
 
+/** What a request of the protocol may need at least, in bytes. */
+const LEAST_PAYLOAD = 512;
+/** A node may die at this moment, too; but when it happens again, the take-over itself is the reason. */
+const MOST_FAILED = 2;
 /** For so long, in ms, the answers of a take-over are waited for: without it, the server takes half a second. */
 const TAKE_OVER_PATIENCE = 500;
 
@@ -45,6 +51,9 @@ export async function register(found: Found, options: RegisterOptions, signal: A
   const { link } = found;
   try {
     signal.throwIfAborted();
+    if (link.maxPayload < LEAST_PAYLOAD) {
+      throw new Error(`its max_payload of ${link.maxPayload} bytes has no room for the requests of the protocol`);
+    }
     if (found.registered && options.previous) await takeOver(found, options.previous, options, signal);
     return await handshake(found, options, signal);
   } catch (error) {
@@ -72,18 +81,22 @@ function failedAt(server: string, thrown: unknown): Error {
  */
 async function takeOver(
   { link, roundTrip }: Found,
-  { connectionId, closeSubject }: Registration,
+  registration: Registration,
   { clusterId, clientId, connectTimeout }: RegisterOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  if (closeSubject === '') return;
+  const { connectionId, closeSubject, failedTakeOvers = 0 } = registration;
+  if (closeSubject === '' || failedTakeOvers >= MOST_FAILED) return;
   const patience = Math.min(connectTimeout, Math.max(TAKE_OVER_PATIENCE, 8 * roundTrip));
   try {
     if (!(await link.isRegistered(clusterId, connectionId, patience))) return;
     signal.throwIfAborted();
     await link.closeRegistration(closeSubject, clientId, patience);
   } catch (error) {
-    if (!link.alive) throw error;
+    if (!link.alive) {
+      registration.failedTakeOvers = failedTakeOvers + 1;
+      throw error;
+    }
   }
   signal.throwIfAborted();
 }

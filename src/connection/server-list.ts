@@ -1,6 +1,7 @@
 /**
  * The servers there are, in the order in which they are dialled: those that the user listed, then those that the cluster
- * announces. Whoever failed at any step goes to the end, behind those that failed before, until it has served. Pure.
+ * announces. Whoever failed at any step goes to the end, behind those that failed before, until it has served. Only to stand
+ * behind what is announced, which may be out of our reach, a listed server has to fail twice. Pure.
  */
 import type { ServerAddress } from './servers.js';
 
@@ -10,8 +11,8 @@ export const MOST_ANNOUNCED = 64;
 export class ServerList {
   readonly #listed: readonly ServerAddress[];
   #announced: readonly ServerAddress[] = [];
-  /** Of those that failed since they served last: the place in the order of failures. */
-  readonly #failed = new Map<string, number>();
+  /** Of those that failed since they served last: how often, and the place in the order of failures. */
+  readonly #failed = new Map<string, { times: number; place: number }>();
   #failures = 0;
 
   constructor(listed: readonly ServerAddress[]) {
@@ -20,14 +21,22 @@ export class ServerList {
 
   /** In the order in which they are to be dialled. */
   get inOrder(): ServerAddress[] {
-    const place = ({ url }: ServerAddress): number => this.#failed.get(url) ?? 0;
-    return [...this.#listed, ...this.#announced].sort((a, b) => place(a) - place(b));
+    const listed = inOrderOf(this.#listed, ({ url }) => this.#failed.get(url)?.place ?? 0);
+    const last = (server: ServerAddress, spared: number): boolean =>
+      (this.#failed.get(server.url)?.times ?? 0) > spared;
+    const behind = [...listed.filter((each) => last(each, 1)), ...this.#announced.filter((each) => last(each, 0))];
+    return [
+      ...listed.filter((each) => !last(each, 1)),
+      ...this.#announced.filter((each) => !last(each, 0)),
+      ...inOrderOf(behind, ({ url }) => this.#failed.get(url)?.place ?? 0),
+    ];
   }
 
   /** It failed at some step, whichever. */
   failed(url: string): void {
     this.#failures += 1;
-    if (this.#find(url)) this.#failed.set(url, this.#failures);
+    const times = (this.#failed.get(url)?.times ?? 0) + 1;
+    if (this.#find(url)) this.#failed.set(url, { times, place: this.#failures });
   }
 
   /** A session through it lasted. */
@@ -50,6 +59,10 @@ export class ServerList {
   #find(url: string): boolean {
     return this.#listed.some((server) => server.url === url) || this.#announced.some((server) => server.url === url);
   }
+}
+
+function inOrderOf(servers: readonly ServerAddress[], place: (server: ServerAddress) => number): ServerAddress[] {
+  return [...servers].sort((a, b) => place(a) - place(b));
 }
 
 const placeOf = ({ host, port }: ServerAddress): string => `${host}:${port}`;

@@ -40,9 +40,6 @@ export async function openStream(
   try {
     const { greeting, rest } = await readFirstLine(tcp, signal);
     if (tls === false && greeting.tls !== 'required') return { socket, greeting, rest, secure: false };
-    if (greeting.tls === 'none') {
-      throw new Error('the server does not offer TLS, and a tls:// URL or the option tls demands it');
-    }
     if (rest.length > 0) {
       throw new Error(
         `there are ${rest.length} bytes behind the greeting, before TLS has begun: ` +
@@ -53,7 +50,11 @@ export async function openStream(
     if (greeting.asksCertificate && !options.cert && options.pfx === undefined) {
       throw new Error('the server asks for a client certificate: set tls.cert and tls.key');
     }
-    socket = await secure(tcp, options, signal);
+    socket = await secure(tcp, options, signal).catch((error: unknown) => {
+      if (greeting.tls !== 'none') throw error;
+      const why = 'the server does not offer TLS, and a tls:// URL or the option tls demands it';
+      throw new Error(`${why} (${describe(error)})`, { cause: error });
+    });
     return { socket, greeting, rest, secure: true };
   } catch (error) {
     tcp.destroy();

@@ -140,7 +140,10 @@ export class Supervisor {
     let session = first;
     for (;;) {
       const upAt = this.#clock.now();
+      const { server } = session;
+      const cancel = this.#clock.after(LASTING, () => this.#servers.served(server), { unref: true });
       const loss = await session.lost;
+      cancel();
       if (this.#stop.signal.aborted) {
         loss.successor?.cancel();
         return;
@@ -165,7 +168,7 @@ export class Supervisor {
       this.#stop.signal.throwIfAborted();
       const { reconnect } = this.#options;
       if (answer === 'close' || reconnect === false) throw loss.error;
-      if (this.#spent.failures > reconnect.retries) throw loss.error;
+      if (this.#isSpent(reconnect)) throw loss.error;
       this.#events.reconnecting(1, 0, loss.error);
       session = await this.#establish(
         reconnect,
@@ -189,6 +192,11 @@ export class Supervisor {
     return { failures: 0, young: 0, since: this.#clock.now() };
   }
 
+  #isSpent({ retries, maxRetryTime }: ResolvedRetryOptions): boolean {
+    const { failures, since } = this.#spent;
+    return failures > retries || this.#clock.now() - since >= maxRetryTime;
+  }
+
   /** A session has ended, up or not: who is to blame, and what does it count? */
   #ended(loss: Loss, life: 'lasted' | 'young' | 'never up'): void {
     this.#session = undefined;
@@ -196,22 +204,19 @@ export class Supervisor {
     const settled = this.#blame(loss) || loss.settled;
     this.#cargo.down();
     if (loss.error.cause instanceof PermissionError) this.#events.permission(loss.error.cause);
-    if (life === 'lasted') {
+    if (life === 'lasted' && loss.complaint === undefined) {
+      this.#careful = false;
+      this.#suspects.acquit();
+    }
+    // The backoff is reset by a session that lasted, not by one that began. But one alone says nothing: a node was killed
+    // soon after we came to it.
+    if (life === 'lasted' || (life === 'young' && !this.#young)) {
       this.#spent = this.#nothingSpent();
-      this.#young = false;
-      if (loss.complaint === undefined) {
-        this.#careful = false;
-        this.#suspects.acquit();
-      }
+      this.#young = life === 'young';
     } else if (!settled) {
-      // The backoff is reset by a session that lasted, not by one that began. But one alone says nothing: a node was killed
-      // soon after we came to it.
-      if (this.#young) {
-        this.#spent.young += 1;
-        // One that was never up is a failed attempt, and counted as such.
-        if (life === 'young') this.#spent.failures += 1;
-      }
-      this.#young = true;
+      this.#spent.young += 1;
+      // One that was never up is a failed attempt, and counted as such.
+      if (life === 'young') this.#spent.failures += 1;
     }
   }
 
@@ -267,10 +272,11 @@ export class Supervisor {
             { clusterId, clientId, pings, connectTimeout, previous, claims, clock: this.#clock },
             signal,
           ).catch((error: unknown) => {
-            // Where the ID is taken, it is taken everywhere.
-            if (!(error instanceof ClientIdConflictError)) this.#servers.failed(found.link.address.url);
-            else if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
-            else this.#events.conflict(error);
+            this.#servers.failed(found.link.address.url);
+            if (error instanceof ClientIdConflictError) {
+              if (this.#options.clientIdConflict === 'close') throw new Fatal(error);
+              this.#events.conflict(error);
+            }
             return hopeless(error);
           });
           session = new StanSession(found.link, stan, {
