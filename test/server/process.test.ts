@@ -75,6 +75,15 @@ describe('the process of a client', function () {
     });
   }
 
+  it('lives through listeners, handlers and loggers that reject, by the default of Node', async () => {
+    const ending = run('careless');
+    await until(() => ending.out().includes('up'), ending.out);
+    ending.child.stdin!.write('go\n');
+    await server.proxy.down();
+    await server.proxy.up();
+    await endsByItself(ending);
+  });
+
   it('stays alive as long as the client is open, in an outage as well', async () => {
     const { child, out, ended } = run('open');
     await until(() => out().includes('up'), out);
