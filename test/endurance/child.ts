@@ -1,5 +1,5 @@
 /**
- * The process that endures, with the client in it and nothing else: run with --expose-gc by endure.ts, which has the server
+ * The process that endures, with the client in it and nothing else: run by endure.ts, which has the server
  * and the proxy before it, and does to them what is asked here.
  *
  *     child.ts attempts <url> <how many> <samples>      the only server is gone, and stays gone

@@ -7,7 +7,7 @@ export interface Sample {
 }
 
 /**
- * Bytes that the heap grows by with each one, in the later half of the samples: in the first, code is compiled and
+ * Bytes that the heap grows by with each one, in the later half of the samples: in the first, tables and
  * buffers take their sizes. By Theil and Sen: the median of the slopes between all pairs, so that one odd sample counts
  * for nothing.
  */

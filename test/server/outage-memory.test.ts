@@ -10,12 +10,12 @@ describe('what an outage costs in memory', function () {
   this.timeout(120_000);
 
   it('nothing for each failed attempt: the heap is flat, and listeners, sockets and timers are as they were', async () => {
-    const count = 4000;
+    const count = 2000;
     assert.deepEqual(leftOvers('attempts', count, await endure('attempts', count)), []);
   });
 
   it('nothing for each loss that a ConnectionLostHandler has let pass', async () => {
-    const count = 1500;
+    const count = 1000;
     assert.deepEqual(leftOvers('reconnects', count, await endure('reconnects', count)), []);
   });
 });
