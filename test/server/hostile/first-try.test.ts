@@ -36,11 +36,6 @@ describe('a server that wins the race and then fails', function () {
       { connect: ({ connection }) => void connection.raw("-ERR 'Some Error'\r\n") },
     ],
     ['breaks the protocol at the connect request', { connect: ({ connection }) => void connection.raw('MSG\r\n') }],
-    [
-      'says that our client ID is taken',
-      { connect: () => encode('ConnectResponse', { error: 'stan: clientID already registered' }) },
-    ],
-    ['has no room for a message', { info: () => 'INFO {"server_id":"tiny","max_payload":1}\r\n' }],
   ];
   for (const [what, hooks] of failures) {
     it(`${what}: 20 of 20 first connects succeed at the next one`, async () => {
