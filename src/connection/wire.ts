@@ -51,9 +51,6 @@ interface StanSubscriptionOptions {
 export interface StanConnection extends EventEmitter {
   connId: Buffer;
   closeRequests: string | null;
-  readonly subRequests: string | null;
-  readonly unsubRequests: string | null;
-  readonly subCloseRequests: string | null;
   /** Also the time for the answer to each request. */
   readonly options: { connectTimeout: number };
   pingTimer?: NodeJS.Timeout;
