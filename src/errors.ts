@@ -142,6 +142,8 @@ export type LossReason =
   | 'request_timeout'
   /** A publish got no ack within `publishing.ackTimeout` although the leader answers. */
   | 'ack_timeout'
+  /** The server refused every publish for want of a leader, for 2.5 s, although it answered questions as the leader does. */
+  | 'refused'
   /** The server refused a subject. */
   | 'permission';
 

@@ -76,7 +76,7 @@ export interface StanStats {
 
 /** For health checks: `healthy` is what a readiness probe asks, the rest says why. */
 export interface StanHealth {
-  /** Connected, and the leader is not overdue with anything. */
+  /** Connected, the leader is not overdue with anything, and no channel goes unacknowledged. */
   healthy: boolean;
   state: ConnectionState;
   /** Since when it is in this state. */
@@ -85,6 +85,11 @@ export interface StanHealth {
   server: string | undefined;
   /** The leader is overdue with an answer and is being asked. */
   suspect: boolean;
+  /**
+   * Channels whose publishes are not acknowledged although the leader answers: the server that has them is down, or very slow.
+   * The others go on.
+   */
+  unacknowledgedChannels: string[];
   /** Publishes that are not settled. */
   pending: number;
   /** Sessions lost so far. */
@@ -281,12 +286,14 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Is it up, since when, what is pending, what went wrong last. */
   health(): StanHealth {
     const suspect = this.#supervisor.session?.suspect ?? false;
+    const unacknowledgedChannels = this.#publisher.unacknowledged.map(({ channel }) => channel);
     return {
-      healthy: this.state === 'connected' && !suspect,
+      healthy: this.state === 'connected' && !suspect && unacknowledgedChannels.length === 0,
       state: this.state,
       since: this.#since,
       server: this.server,
       suspect,
+      unacknowledgedChannels,
       pending: this.#pending,
       losses: this.#losses,
       lastError: this.#lastError,
@@ -415,8 +422,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       oldestInFlight: () => publisher.oldestInFlight,
       oldestEnd: () => publisher.oldestEnd,
-      overtaken: () => publisher.overtaken,
-      probe: () => publisher.probe(),
+      leaderAnswered: (askedAt) => publisher.leaderAnswered(askedAt),
+      wantsAnswerSince: () => publisher.wantsAnswerSince,
+      review: (threshold) => publisher.review(threshold),
       surprise: () => {
         const at = subscriptions.surprise();
         return at === undefined ? undefined : at - stood();

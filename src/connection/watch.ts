@@ -33,10 +33,16 @@ export interface Workload {
   oldestInFlight(): number | undefined;
   /** Where its last byte stands in all that the session has sent; 0 without one. */
   oldestEnd(): number;
-  /** A publish sent later than the oldest has been acknowledged, so that one is probably lost. */
-  overtaken(): boolean;
-  /** Send the oldest again, to learn what is lost. */
-  probe(): void;
+  /** The leader has answered a question that was asked then. */
+  leaderAnswered(askedAt: number): void;
+  /** The answer to a question that is asked later than this would tell something about publishes in flight. */
+  wantsAnswerSince(): number | undefined;
+  /**
+   * Calm, with publishes in flight: send again what is probably lost, give those up for the time being that nobody acknowledges.
+   * @param threshold how long the leader may take for an answer, in ms
+   * @returns when to be asked again; Infinity if that depends on something else
+   */
+  review(threshold: number): number;
   /** When the silence of the busiest subscription becomes surprising. */
   surprise(): number | undefined;
   /** Suspect: feed no new publishes. */
@@ -210,13 +216,16 @@ export class Watch {
   }
 
   /** How long the answer to it may take, in ms. */
-  #limit({ end }: Owed, now: number): number {
+  #limit({ end }: Pick<Owed, 'end'>, now: number): number {
     return this.#liveness.threshold(now) + this.#throughput.allowance(end);
   }
 
   #tickCalm(now: number): void {
     const { workload, pings } = this.#options;
-    let next = Infinity;
+    const threshold = this.#limit({ end: workload.oldestEnd() }, now);
+    // First: what it sends or gives up changes what is owed.
+    let next = workload.oldestInFlight() === undefined ? Infinity : workload.review(threshold);
+    if (this.#stopped) return;
 
     const owed = this.#oldestOwed();
     this.#owed = owed !== undefined;
@@ -230,18 +239,18 @@ export class Watch {
       // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
       const halfWay = silence >= limit / 2;
       this.#serverCheck = halfWay ? (this.#serverCheck ?? this.#checkServer(now)) : undefined;
-      next = now + Math.max(5, (halfWay ? limit : limit / 2) - silence);
-      const oldest = workload.oldestInFlight();
-      if (oldest !== undefined && workload.overtaken() && now - oldest > 2 * limit) workload.probe();
+      next = Math.min(next, now + Math.max(5, (halfWay ? limit : limit / 2) - silence));
     } else this.#serverCheck = undefined;
 
     if (this.#asked.size === 0) {
       const pingAt = this.#liveness.lastHeard + pings.interval;
       const surpriseAt = workload.surprise() ?? Infinity;
-      if (now >= pingAt || now >= surpriseAt) {
+      const wantedAt = (workload.wantsAnswerSince() ?? Infinity) + threshold / 2;
+      const askAt = Math.min(pingAt, surpriseAt, wantedAt);
+      if (now >= askAt) {
         this.#ask();
-        next = Math.min(next, now + this.#liveness.threshold(now));
-      } else next = Math.min(next, pingAt, surpriseAt);
+        next = Math.min(next, now + threshold);
+      } else next = Math.min(next, askAt);
     }
     this.#arm(next);
   }
@@ -417,6 +426,9 @@ export class Watch {
       this.#asked.delete(earlier);
     }
     this.#sample(asked, now);
+    this.#options.workload.leaderAnswered(asked.at);
+    // It may have ended the session.
+    if (this.#stopped) return;
     const suspicion = this.#suspicion;
     if (suspicion) {
       this.#suspicion = undefined;

@@ -36,20 +36,29 @@ export interface Answers {
 /** One handing over of a message to a session. */
 export class Sending implements Receipt {
   end = 0;
+  /** The leader's answer to a question that was asked after this proves that it has taken in the sending, or never will. */
+  askAfter: number;
+  /** When it answered one. */
+  provenAt: number | undefined = undefined;
+  /** One of too many tries: its answer is not waited for. */
+  dropped = false;
 
   constructor(
     readonly entry: Entry,
     /** Counts all sendings of a client. */
     readonly number: number,
     readonly at: number,
-    readonly probe: boolean,
+    /** It repeats a message to learn from its acknowledgement what became of what was sent before: of its channel, or of all. */
+    readonly probe: false | 'channel' | 'all',
     readonly answers: Answers,
-  ) {}
+  ) {
+    this.askAfter = at;
+  }
 
   /** An answer to what was sent before the message's last sending, or for a message that is not in flight, tells nothing. */
   get awaited(): boolean {
     const last = this.entry.sending;
-    return last !== undefined && this.number >= last.number;
+    return last !== undefined && this.number >= last.number && !this.dropped;
   }
 
   answered(error: string | undefined, guid: string): void {

@@ -1,15 +1,21 @@
 import { Entries } from './entries.js';
 import type { Timed, TimedQueue } from './deadlines.js';
+import type { Muteness } from './muteness.js';
 
 /**
  * A sequence of messages that keep their order. 'strict' has one lane per channel, each with one message in flight at a
- * time; 'pipelined' has one for all channels, and for a while one for each channel that just refused a message.
+ * time; 'pipelined' has one for all channels, and for a while one for each channel that is held back.
  */
 export class Lane implements Timed<Lane> {
   /** Waiting to be sent again; all of them were published before those in `fresh`. Sorted by the order of publishing. */
   readonly returned = new Entries();
   readonly fresh = new Entries();
   inFlight = 0;
+
+  /** Nothing new of it is sent: it is being found out what became of what was sent. */
+  closed = false;
+  /** While nobody acknowledges its channel; then it is closed. */
+  mute: Muteness | undefined = undefined;
 
   /** Links in the list of lanes that may send. */
   prev: Lane | undefined = undefined;
@@ -32,7 +38,11 @@ export class Lane implements Timed<Lane> {
   }
 
   get canSend(): boolean {
-    return this.inFlight < this.limit && this.queue === undefined && this.returned.size + this.fresh.size > 0;
+    return this.inFlight < this.limit && !this.held && this.returned.size + this.fresh.size > 0;
+  }
+
+  get held(): boolean {
+    return this.closed || this.queue !== undefined;
   }
 }
 

@@ -2,6 +2,7 @@ import { Deadlines } from './deadlines.js';
 import { Entries } from './entries.js';
 import { type Entry, type Sending, Trouble } from './entry.js';
 import { Lane, ReadyLanes } from './lane.js';
+import { Muteness } from './muteness.js';
 
 export type Ordering = 'pipelined' | 'strict';
 
@@ -27,7 +28,8 @@ const KEPT_LANES = 256;
  *                                 ▲                 │
  *                                 └── give back ────┘
  * ```
- * and every step takes constant time, however many messages there are.
+ * and every step takes constant time, however many messages there are. In flight are those in the window, and beside it those
+ * of channels that nobody acknowledges, which take no room in it.
  */
 export class Outbox {
   readonly #options: OutboxOptions;
@@ -38,11 +40,12 @@ export class Outbox {
   readonly #lanes = new Map<string, Lane>();
   readonly #ready = new ReadyLanes();
   readonly #held = new Deadlines<Lane>();
+  readonly #mute = new Set<Lane>();
   #allHeldUntil = -Infinity;
 
   /** For room, in the order of the publish() calls. */
   readonly waiting = new Entries();
-  /** In the order of sending. */
+  /** The window, in the order of sending. */
   readonly inFlight = new Entries();
   /** Admitted and not settled. */
   pending = 0;
@@ -105,14 +108,7 @@ export class Outbox {
 
   /** It is handed over now. */
   sent(sending: Sending): void {
-    const { entry } = sending;
-    const lane = entry.lane as Lane;
-    (entry.list as Entries).remove(entry);
-    this.inFlight.push(entry);
-    lane.inFlight++;
-    this.#refresh(lane);
-    entry.attempts++;
-    entry.sending = sending;
+    this.#sent(sending, this.inFlight);
   }
 
   /** Takes it out, wherever it stands. */
@@ -123,22 +119,129 @@ export class Outbox {
     this.pending--;
     this.pendingBytes -= entry.size;
     const lane = entry.lane as Lane;
-    if (list === this.inFlight) lane.inFlight--;
+    if (entry.sending !== undefined) lane.inFlight--;
     this.#refresh(lane);
     this.#dropIfEmpty(lane);
   }
 
-  /** What was sent before this sending and is still in flight is known to be lost: it goes back to its place in its lane. */
-  giveBackSentBefore(sending: Sending): void {
+  /**
+   * This probe was acknowledged. What was sent before it, of its channel or of all channels, and is still in the window is
+   * known to be lost: it goes back to its place in its lane.
+   */
+  giveBackSentBefore({ number, probe, entry: { channel } }: Sending): void {
     const lost: Entry[] = [];
     for (let entry = this.inFlight.head; entry !== undefined; entry = entry.next) {
-      if ((entry.sending as Sending).number > sending.number) break;
-      lost.push(entry);
+      if ((entry.sending as Sending).number > number) break;
+      if (probe === 'all' || entry.channel === channel) lost.push(entry);
     }
     this.#giveBack(lost);
   }
 
-  /** The sending of the oldest message in flight. */
+  /** Nothing more of this channel is sent until `open`; the others pass by. */
+  close(channel: string): void {
+    const lane = this.#laneOf(channel);
+    lane.closed = true;
+    this.#refresh(lane);
+  }
+
+  open(channel: string): void {
+    const lane = this.#lanes.get(channel);
+    if (lane === undefined || lane.mute !== undefined) return;
+    lane.closed = false;
+    this.#free(lane);
+  }
+
+  /**
+   * Nobody acknowledges the channel of this probe, and every other one that has a message in the window that was sent before:
+   * what they have in the window leaves it, and they are closed. The probe counts as the first try of its channel.
+   */
+  muteSentBefore(probe: Sending, now: number): void {
+    let found = false;
+    for (let entry = this.inFlight.head; entry !== undefined; entry = entry.next) {
+      const { number, at } = entry.sending as Sending;
+      if (number > probe.number) break;
+      const lane = this.#laneOf(entry.channel);
+      if (lane.mute !== undefined) continue;
+      lane.mute = new Muteness(at, now);
+      if (entry.channel === probe.entry.channel) lane.mute.tried(probe, now);
+      lane.closed = true;
+      this.#refresh(lane);
+      this.#mute.add(lane);
+      found = true;
+    }
+    if (!found) return;
+    for (let entry = this.inFlight.head; entry !== undefined;) {
+      const { next } = entry;
+      const muteness = this.#lanes.get(entry.channel)?.mute;
+      if (muteness !== undefined) {
+        this.inFlight.remove(entry);
+        muteness.entries.push(entry);
+      }
+      entry = next;
+    }
+  }
+
+  /**
+   * A sending of this channel was answered: it is mute no more. What it has in flight returns to the window, or, if it was
+   * sent before this acknowledged probe, is known to be lost and goes back.
+   */
+  endMute(channel: string, probe?: Sending): void {
+    const lane = this.#lanes.get(channel);
+    if (lane?.mute === undefined) return;
+    const window: Entry[] = [];
+    const lost: Entry[] = [];
+    for (let entry = lane.mute.entries.head; entry !== undefined; entry = entry.next) {
+      const isLost = probe !== undefined && (entry.sending as Sending).number < probe.number;
+      (isLost ? lost : window).push(entry);
+    }
+    this.#giveBack(lost);
+    if (window.length > 0) {
+      for (const entry of window) (entry.list as Entries).remove(entry);
+      this.inFlight.drainInto(window);
+      for (const entry of window.sort(bySending)) this.inFlight.push(entry);
+    }
+    lane.mute = undefined;
+    lane.closed = false;
+    this.#mute.delete(lane);
+    this.#free(lane);
+  }
+
+  /** The channels that nobody acknowledges. */
+  get mute(): ReadonlySet<Lane> {
+    return this.#mute;
+  }
+
+  isMute(channel: string): boolean {
+    return this.#mute.size > 0 && this.#lanes.get(channel)?.mute !== undefined;
+  }
+
+  /** When a mute channel is to be tried again; Infinity if there is none. */
+  nextTry(): number {
+    let next = Infinity;
+    for (const { mute } of this.#mute) next = Math.min(next, mute?.tryAt ?? Infinity);
+    return next;
+  }
+
+  /** The message to try a mute channel with: the oldest in flight, or else the first that waits to be sent. */
+  toTry(lane: Lane): Entry | undefined {
+    const inFlight = lane.mute?.entries.head;
+    if (inFlight !== undefined || lane.queue !== undefined) return inFlight;
+    return lane.returned.head ?? lane.fresh.head;
+  }
+
+  /** A message that waited in the lane of a mute channel is handed over now. */
+  sentMute(lane: Lane, sending: Sending): void {
+    this.#sent(sending, (lane.mute as Muteness).entries);
+  }
+
+  /** Messages in flight, those of mute channels included. */
+  get unacknowledged(): number {
+    let total = this.inFlight.size;
+    for (const { mute } of this.#mute) total += mute?.entries.size ?? 0;
+    return total;
+  }
+
+  /** The sending of the oldest message in the window. */
   get oldest(): Sending | undefined {
     return this.inFlight.head?.sending;
   }
@@ -167,15 +270,8 @@ export class Outbox {
   /** Lets the lanes go on whose time has come. */
   release(now: number): void {
     for (let lane = this.#held.takeDue(now); lane !== undefined; lane = this.#held.takeDue(now)) {
-      if (this.#strict) {
-        // What it holds is most likely older than what waits elsewhere.
-        if (lane.canSend) this.#ready.unshift(lane);
-        this.#dropIfEmpty(lane);
-      } else {
-        this.#unpark(lane);
-      }
+      this.#free(lane);
     }
-    this.#refresh(this.#main);
   }
 
   isHeld(now: number): boolean {
@@ -195,6 +291,12 @@ export class Outbox {
     this.#allHeldUntil = -Infinity;
     const back: Entry[] = [];
     this.inFlight.drainInto(back);
+    for (const lane of this.#mute) lane.mute?.entries.drainInto(back);
+    this.#mute.clear();
+    for (const lane of this.#lanes.values()) {
+      lane.mute = undefined;
+      lane.closed = false;
+    }
     for (const entry of back) {
       (entry.lane as Lane).inFlight--;
       entry.sending = undefined;
@@ -212,6 +314,7 @@ export class Outbox {
     this.inFlight.copyInto(entries);
     this.waiting.copyInto(entries);
     for (const lane of [this.#main, ...this.#lanes.values()]) {
+      lane.mute?.entries.copyInto(entries);
       lane.returned.copyInto(entries);
       lane.fresh.copyInto(entries);
     }
@@ -236,6 +339,30 @@ export class Outbox {
     return lane;
   }
 
+  #sent(sending: Sending, list: Entries): void {
+    const { entry } = sending;
+    const lane = entry.lane as Lane;
+    (entry.list as Entries).remove(entry);
+    list.push(entry);
+    lane.inFlight++;
+    this.#refresh(lane);
+    entry.attempts++;
+    entry.sending = sending;
+  }
+
+  /** Lets a lane go on, unless something else holds it back. */
+  #free(lane: Lane): void {
+    if (lane.held) return;
+    if (!this.#strict) {
+      this.#unpark(lane);
+      this.#refresh(this.#main);
+      return;
+    }
+    // What it holds is most likely older than what waits elsewhere.
+    if (lane.canSend && !lane.ready) this.#ready.unshift(lane);
+    this.#dropIfEmpty(lane);
+  }
+
   /** 'pipelined': out of the main lane, while its channel is held back. */
   #park(entry: Entry, held: Lane): void {
     (entry.list as Entries).remove(entry);
@@ -255,7 +382,7 @@ export class Outbox {
     for (let i = entries.length - 1; i >= 0; i--) {
       const entry = entries[i] as Entry;
       const lane = entry.lane as Lane;
-      this.inFlight.remove(entry);
+      (entry.list as Entries).remove(entry);
       entry.sending = undefined;
       lane.inFlight--;
       lane.returned.insert(entry);
@@ -295,13 +422,17 @@ export class Outbox {
   }
 
   #dropIfEmpty(lane: Lane): void {
-    if (!this.#strict || !lane.empty || lane.queue !== undefined) return;
+    if (!this.#strict || !lane.empty || lane.held) return;
     if (this.#lanes.size > KEPT_LANES) this.#lanes.delete(lane.channel);
   }
 }
 
 function byOrder(a: Entry, b: Entry): number {
   return a.order - b.order;
+}
+
+function bySending(a: Entry, b: Entry): number {
+  return (a.sending?.number ?? 0) - (b.sending?.number ?? 0);
 }
 
 function byFirst(a: Lane, b: Lane): number {

@@ -17,8 +17,11 @@ import { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
 import { type Answers, Entry, type PubAck, Sending, Trouble } from './entry.js';
 import { Generations } from './generations.js';
+import type { Lane } from './lane.js';
 import { Limits } from './limits.js';
+import type { Muteness } from './muteness.js';
 import { Outbox } from './outbox.js';
+import { muteAt, probeAt } from './overdue.js';
 import { payloadSize, Payloads } from './payload.js';
 import type { PublisherOptions, PublisherStats } from './publisher-options.js';
 import { PubMsgSize } from './pubmsg-size.js';
@@ -41,10 +44,16 @@ export type { PublisherOptions, PublisherStats } from './publisher-options.js';
 
 /** The oldest message in flight, sent once more, to learn from its second acknowledgement what became of those behind it. */
 interface Probe {
-  entry: Entry;
   sending: Sending;
-  /** It was given the benefit of the doubt once. */
-  spared: boolean;
+  /** Something was lost for certain: until its answer nothing at all is handed over. Else only its channel waits. */
+  blocking: boolean;
+}
+
+/** A channel whose messages were sent and are not acknowledged, although the leader answers. */
+export interface Unacknowledged {
+  channel: string;
+  /** When (by the clock) the oldest of them had been sent. */
+  since: number;
 }
 
 /** Back-off when nobody can take a message: 50 ms, doubling, at most 1 s. */
@@ -52,9 +61,11 @@ const LEADERLESS_BACKOFF = { first: 50, most: 1000 };
 /** Back-off when a message itself is refused: 100, 200, 400 ms. */
 const REFUSED_BACKOFF = 100;
 const REFUSED_RETRIES = 3;
+/** How long a leader that answers questions may refuse everything for want of a leader, ms. */
+const LEADERLESS_FOR = 2500;
 /** A message that three sessions in a row call unregistered is to blame itself. */
 const UNREGISTERED_SESSIONS = 3;
-/** Channels remembered for having refused their last message. */
+/** Channels remembered for having refused their last message, for being forbidden, or for having cost a session. */
 const REFUSING_CHANNELS = 1000;
 /** How long a channel that the server's permissions forbid is not tried again, ms: each try ends a session. */
 const FORBIDDEN_FOR = 10_000;
@@ -77,6 +88,8 @@ export class Publisher {
   readonly #aborts = new Aborts((entries, reason) => this.#aborted(entries, reason));
   /** Channels whose last answer was a final refusal: they get no retries until they accept a message. */
   readonly #refusing = new Set<string>();
+  /** Channels that cost a session by `ackTimeout` and have not been acknowledged since: they cost no other one. */
+  readonly #silent = new Set<string>();
   /** Channels that the server does not take, with what to say of it, and since when. */
   readonly #forbidden = new Map<string, { make: (delivery: Delivery) => Error; since: number }>();
 
@@ -88,7 +101,9 @@ export class Publisher {
   #paused = false;
   #probe: Probe | undefined;
   /** A probe was answered with an error, so it told nothing. */
-  #probeAgain = false;
+  #probeAgain: { blocking: boolean } | undefined;
+  /** The latest question that the leader answered on this session: when it was asked, and when answered. */
+  #answered = { askedAt: -Infinity, at: -Infinity };
   #feeding = false;
   /** The highest number of a sending that was acknowledged on this session. */
   #ackedUpTo = 0;
@@ -96,6 +111,8 @@ export class Publisher {
   #order = 0;
   /** Refusals for want of a leader since the last acknowledgement, each burst counted once. */
   #leaderless = 0;
+  /** Since when everything is refused for want of a leader. */
+  #leaderlessSince: number | undefined;
 
   #intake = true;
 
@@ -176,7 +193,7 @@ export class Publisher {
   attach(session: Session, careful = false): void {
     if (this.#session !== undefined) this.detach();
     this.#session = session;
-    this.#answers = { answered: (sending, error, guid) => this.#answered(session, sending, error, guid) };
+    this.#answers = { answered: (sending, error, guid) => this.#hear(session, sending, error, guid) };
     this.#lastOrdinal = session.ordinal;
     this.#lastMaxPayload = session.maxPayload;
     this.#outbox.window = careful ? 1 : this.#options.maxInFlight;
@@ -191,9 +208,11 @@ export class Publisher {
     this.#answers = NOBODY;
     this.#paused = false;
     this.#probe = undefined;
-    this.#probeAgain = false;
+    this.#probeAgain = undefined;
     this.#ackedUpTo = 0;
     this.#leaderless = 0;
+    this.#leaderlessSince = undefined;
+    this.#answered = { askedAt: -Infinity, at: -Infinity };
     this.#rearm();
   }
 
@@ -203,33 +222,91 @@ export class Publisher {
   }
 
   /**
-   * The leader has answered after all: the oldest message in flight is sent again as a probe, then it goes on.
-   * @param missed some questions since got no answer, so a probe under way may be lost as well. Without that it is most
-   *   likely still to be answered, by a leader that is merely slow, and a second one would be one duplicate more: it is
-   *   sent only at the next `resume`, lest a probe that was lost without a trace hold everything up.
+   * The leader has answered after all, and it goes on.
+   * @param missed some questions since got no answer, so messages are lost as well: the oldest in flight is sent again as a
+   *   probe, and nothing new is handed over until it is answered. Otherwise what is in flight is most likely still to be
+   *   acknowledged, by a leader that is merely slow or over a thin line, and is sent again only if {@link review} says so.
    */
   resume(missed = true): void {
     if (!this.#paused) return;
     this.#paused = false;
-    const probe = this.#probeUnderWay() ? this.#probe : undefined;
-    if (probe === undefined || missed || probe.spared) this.#sendProbe();
-    else probe.spared = true;
+    this.#leaderlessSince = undefined;
+    const now = this.#clock.now();
+    if (missed) {
+      this.#sendProbe(true);
+      this.#tryMute(now, true);
+    } else {
+      const { oldest } = this.#outbox;
+      // Once for each sending, or a leader that is always slow would put the proof off for ever.
+      if (oldest !== undefined && oldest.askAfter === oldest.at) {
+        oldest.askAfter = now;
+        oldest.provenAt = undefined;
+      }
+      this.#tryMute(now);
+    }
     this.#feed();
   }
 
   /**
    * Sends the oldest message in flight once more. The leader works in order: when this sending is acknowledged, whatever was
-   * sent before it and is not acknowledged is lost and is sent again. Until then nothing new is handed over. Does nothing
-   * while a probe is under way, while paused, and when nothing is in flight.
+   * sent before it and is not acknowledged is lost and is sent again. Until then nothing new of its channel is handed over.
+   * Does nothing while a probe is under way, while paused, and when nothing is in flight.
    */
   probe(): void {
-    if (this.#paused || this.#probeUnderWay()) return;
-    this.#sendProbe();
+    if (this.#paused || this.#probeUnderWay() || this.#probeAgain !== undefined) return;
+    this.#sendProbe(false);
+  }
+
+  /** The leader has answered a question that was asked then (by the clock). */
+  leaderAnswered(askedAt: number): void {
+    if (this.#session === undefined || askedAt <= this.#answered.askedAt) return;
+    const now = this.#clock.now();
+    this.#answered = { askedAt, at: now };
+    const { oldest } = this.#outbox;
+    if (oldest !== undefined) this.#provenAt(oldest);
+    if (this.#probe !== undefined) this.#provenAt(this.#probe.sending);
+    this.#checkAckTimeout(now);
+  }
+
+  /** The answer to a question that is asked later than this (by the clock) would tell something. */
+  get wantsAnswerSince(): number | undefined {
+    if (this.#session === undefined) return undefined;
+    const sending = this.#probeUnderWay() ? this.#probe?.sending : this.#outbox.oldest;
+    return sending === undefined || this.#provenAt(sending) !== undefined ? undefined : sending.askAfter;
+  }
+
+  /**
+   * Looks at the oldest message in flight: is it to be sent again, or is its channel one that nobody acknowledges? To be
+   * called now and then while the session is not suspect.
+   * @param threshold how long the leader may take for an answer, in ms
+   * @returns when (by the clock) there may be something to do next; Infinity if that depends on something else
+   */
+  review(threshold: number): number {
+    if (this.#session?.alive !== true || this.#paused) return Infinity;
+    const now = this.#clock.now();
+    if (this.#probeUnderWay()) {
+      const { sending } = this.#probe as Probe;
+      const due = muteAt(this.#provenAt(sending), threshold);
+      if (now < due) return due;
+      this.#mute(sending, now);
+      return this.review(threshold);
+    }
+    const { oldest } = this.#outbox;
+    if (oldest === undefined) return Infinity;
+    const due = probeAt(oldest.at, this.#provenAt(oldest), this.overtaken, threshold);
+    if (now < due) return due;
+    this.probe();
+    return Infinity;
+  }
+
+  /** The channels whose messages in flight are not acknowledged although the leader answers. They hold up no others. */
+  get unacknowledged(): Unacknowledged[] {
+    return [...this.#outbox.mute].map(({ channel, mute }) => ({ channel, since: mute?.since ?? 0 }));
   }
 
   /**
    * When (by the clock) the oldest unacknowledged message in flight on this session was handed over. While a probe is under way:
-   * when the probe was, since its acknowledgement is what is owed.
+   * when the probe was, since its acknowledgement is what is owed. Nothing is owed for a channel that nobody acknowledges.
    */
   get oldestInFlight(): number | undefined {
     if (this.#session === undefined) return undefined;
@@ -324,7 +401,7 @@ export class Publisher {
   }
 
   get stats(): PublisherStats {
-    const { pending, pendingBytes, inFlight, waiting } = this.#outbox;
+    const { pending, pendingBytes, unacknowledged, waiting } = this.#outbox;
     return {
       published: this.#published,
       acknowledged: this.#acknowledged,
@@ -332,7 +409,7 @@ export class Publisher {
       resent: this.#resent,
       pending,
       pendingBytes,
-      inFlight: inFlight.size,
+      inFlight: unacknowledged,
       waiting: waiting.size,
     };
   }
@@ -384,26 +461,25 @@ export class Publisher {
   #feed(): void {
     const session = this.#session;
     if (session === undefined || this.#paused || this.#feeding || !session.alive) return;
+    // That it is over lets its channel go on.
+    this.#probeUnderWay();
     // Reading the clock is the dearest of it all.
-    if (!this.#probeAgain && !this.#outbox.maySend) return;
+    if (this.#probeAgain === undefined && !this.#outbox.maySend) return;
     const now = this.#clock.now();
-    if (this.#probeAgain && !this.#outbox.isHeld(now)) {
-      this.#probeAgain = false;
-      this.#sendProbe();
+    if (this.#probeAgain !== undefined && !this.#outbox.isHeld(now)) {
+      const { blocking } = this.#probeAgain;
+      this.#probeAgain = undefined;
+      this.#sendProbe(blocking);
     }
     let handedOver = false;
     // A session may answer, or end, while it is being called.
     this.#feeding = true;
     try {
-      while (this.#session === session && session.alive && !this.#paused && !this.#probeUnderWay()) {
+      while (this.#session === session && session.alive && !this.#paused) {
+        if (this.#probeUnderWay() && this.#probe?.blocking === true) break;
         const entry = this.#outbox.next(now);
         if (entry === undefined) break;
-        if (this.#pubMsgSize.exceeds(session.maxPayload, entry.channel, entry.size)) {
-          const size = this.#pubMsgSize.of(entry.channel, entry.size);
-          this.#reject(entry, oversize(entry, size, session.maxPayload));
-          this.#outbox.admitWaiting();
-          continue;
-        }
+        if (this.#rejectOversize(entry, session)) continue;
         this.#send(entry, session, now);
         handedOver = true;
       }
@@ -419,6 +495,15 @@ export class Publisher {
     }
   }
 
+  /** @returns whether this session's server does not take it */
+  #rejectOversize(entry: Entry, session: Session): boolean {
+    if (!this.#pubMsgSize.exceeds(session.maxPayload, entry.channel, entry.size)) return false;
+    const size = this.#pubMsgSize.of(entry.channel, entry.size);
+    this.#reject(entry, oversize(entry, size, session.maxPayload));
+    this.#outbox.admitWaiting();
+    return true;
+  }
+
   #send(entry: Entry, session: Session, now: number): void {
     if (entry.attempts > 0) this.#resent++;
     const sending = new Sending(entry, ++this.#sendings, now, false, this.#answers);
@@ -426,17 +511,77 @@ export class Publisher {
     this.#handOver(session, sending);
   }
 
-  #sendProbe(): void {
+  /** The last probe is over, if there was one. */
+  #sendProbe(blocking: boolean): void {
     const session = this.#session;
     const entry = this.#outbox.inFlight.head;
     if (session === undefined || entry === undefined || !session.alive) return;
-    const sending = new Sending(entry, ++this.#sendings, this.#clock.now(), true, this.#answers);
-    this.#probe = { entry, sending, spared: false };
-    this.#probeAgain = false;
+    this.#endProbe();
+    const sending = new Sending(entry, ++this.#sendings, this.#clock.now(), 'all', this.#answers);
+    this.#probe = { sending, blocking };
+    if (!blocking) this.#outbox.close(entry.channel);
+    this.#probeAgain = undefined;
     this.#resent++;
     entry.attempts++;
     this.#handOver(session, sending);
     if (this.#session === session) session.owed();
+  }
+
+  #endProbe(): void {
+    const probe = this.#probe;
+    if (probe === undefined) return;
+    this.#probe = undefined;
+    if (!probe.blocking) this.#outbox.open(probe.sending.entry.channel);
+  }
+
+  /** When the leader was first known to have answered what was asked after this sending. */
+  #provenAt(sending: Sending): number | undefined {
+    if (sending.provenAt === undefined && this.#answered.askedAt > sending.askAfter)
+      sending.provenAt = this.#answered.at;
+    return sending.provenAt;
+  }
+
+  /** Nobody acknowledges the channel of this probe, nor those of what was sent before it. */
+  #mute(probe: Sending, now: number): void {
+    this.#outbox.muteSentBefore(probe, now);
+    this.#endProbe();
+    this.#tryMute(now);
+    this.#goOn();
+  }
+
+  /** Sends one message of each channel that nobody acknowledges and whose time has come, or of all of them. */
+  #tryMute(now: number, all = false): void {
+    if (this.#paused || this.#outbox.mute.size === 0) return;
+    for (const lane of [...this.#outbox.mute]) {
+      if (lane.mute !== undefined && (all || lane.mute.tryAt <= now)) this.#tryLane(lane, lane.mute, now);
+    }
+    this.#alarm.setBy(this.#outbox.nextTry());
+  }
+
+  #tryLane(lane: Lane, muteness: Muteness, now: number): void {
+    const session = this.#session;
+    if (session === undefined || !session.alive) return;
+    const entry = this.#outbox.toTry(lane);
+    if (entry === undefined) {
+      // All its messages were given up, and it has no others: the next one shows how it is.
+      this.#outbox.endMute(lane.channel);
+      return;
+    }
+    const inFlight = entry.sending !== undefined;
+    if (!inFlight && this.#rejectOversize(entry, session)) {
+      this.#tryLane(lane, muteness, now);
+      return;
+    }
+    const sending = new Sending(entry, ++this.#sendings, now, inFlight ? 'channel' : false, this.#answers);
+    if (entry.attempts > 0) this.#resent++;
+    if (inFlight) entry.attempts++;
+    else this.#outbox.sentMute(lane, sending);
+    const dropped = muteness.tried(sending, now);
+    if (dropped !== undefined) {
+      dropped.dropped = true;
+      session.forget(dropped);
+    }
+    this.#handOver(session, sending);
   }
 
   #handOver(session: Session, sending: Sending): void {
@@ -449,21 +594,25 @@ export class Publisher {
     if (this.#probe === undefined) return false;
     const { oldest } = this.#outbox;
     if (oldest !== undefined && oldest.number < this.#probe.sending.number) return true;
-    this.#probe = undefined;
+    this.#endProbe();
     return false;
   }
 
   // Hearing answers
 
-  #answered(session: Session, sending: Sending, error: string | undefined, guid: string): void {
+  #hear(session: Session, sending: Sending, error: string | undefined, guid: string): void {
     // Only the living session of now is to be believed: when its connection ends, the wrapped client answers for the server.
     if (session !== this.#session || !session.alive) return;
     try {
       if (error !== undefined) {
+        // Whatever the answer: somebody serves the channel.
+        this.#outbox.endMute(sending.entry.channel);
         this.#refused(session, sending, error);
       } else {
         this.#acked(sending, guid);
-        if (sending.probe) {
+        const probe = sending.probe !== false;
+        this.#outbox.endMute(sending.entry.channel, probe ? sending : undefined);
+        if (probe) {
           // The leader works in order. Also an earlier probe tells what became of everything before it.
           this.#outbox.giveBackSentBefore(sending);
           session.forget(sending);
@@ -479,7 +628,9 @@ export class Publisher {
     const { entry } = sending;
     if (sending.number > this.#ackedUpTo) this.#ackedUpTo = sending.number;
     this.#leaderless = 0;
+    this.#leaderlessSince = undefined;
     if (this.#refusing.size > 0) this.#refusing.delete(entry.channel);
+    if (this.#silent.size > 0) this.#silent.delete(entry.channel);
     // It may have been given up, or acknowledged for another sending.
     if (entry.list === undefined) return;
     this.#acknowledged++;
@@ -494,18 +645,20 @@ export class Publisher {
     const kind = refusal(text);
     const probe = this.#probeUnderWay() ? this.#probe : undefined;
     if (probe?.sending === sending) {
-      this.#probe = undefined;
-      this.#probeAgain = true;
+      this.#endProbe();
+      this.#probeAgain = { blocking: probe.blocking };
     }
     if (kind === 'unregistered') {
       this.#unregistered(entry, trouble, session, text);
       return;
     }
     trouble.unregistered = 0;
-    if (kind === 'refused' && !sending.probe) session.heardAck(this.#clock.now() - sending.at, sending.end);
+    if (kind === 'refused') this.#leaderlessSince = undefined;
+    else if (this.#stuckWithoutLeader(session, text)) return;
+    if (kind === 'refused' && sending.probe === false) session.heardAck(this.#clock.now() - sending.at, sending.end);
     if (entry.sending === undefined) return;
     // The answer to a later sending of it is still to come.
-    const last = probe?.entry === entry ? probe.sending : entry.sending;
+    const last = probe?.sending.entry === entry ? probe.sending : entry.sending;
     if (last.number > sending.number) return;
     if (kind === 'leaderless') this.#leaderlessRefused(entry, session);
     else this.#messageRefused(entry, trouble, text);
@@ -520,6 +673,20 @@ export class Publisher {
       }
     }
     session.lose('replaced', `the cluster does not know this session any more: it answered a publish with "${text}"`);
+  }
+
+  /**
+   * It claims to lead by answering our questions, and leads nothing: another server may do better.
+   * @returns whether the session was ended over it
+   */
+  #stuckWithoutLeader(session: Session, text: string): boolean {
+    const since = (this.#leaderlessSince ??= this.#clock.now());
+    if (this.#clock.now() - since <= LEADERLESS_FOR || this.#answered.askedAt <= since) return false;
+    session.lose(
+      'refused',
+      `every publish was refused with "${text}" for more than ${LEADERLESS_FOR} ms, by a leader that answers questions`,
+    );
+    return true;
   }
 
   #leaderlessRefused(entry: Entry, session: Session): void {
@@ -599,10 +766,14 @@ export class Publisher {
 
   /** To what is due next. */
   #rearm(): void {
-    const { oldest } = this.#outbox;
-    const ackTimeout =
-      this.#session?.alive === true && oldest !== undefined ? oldest.at + this.#options.ackTimeout : Infinity;
-    this.#alarm.set(Math.min(this.#timeouts.next(), this.#outbox.nextRelease(this.#clock.now()), ackTimeout));
+    const now = this.#clock.now();
+    const due = [this.#timeouts.next(), this.#outbox.nextRelease(now)];
+    if (this.#session?.alive === true) {
+      // One that is due already waits for a proof that the leader answers.
+      due.push(this.#nextAckTimeout(now));
+      if (!this.#paused) due.push(this.#outbox.nextTry());
+    }
+    this.#alarm.set(Math.min(...due));
   }
 
   #wake(): void {
@@ -611,6 +782,7 @@ export class Publisher {
       this.#rejectOverdue(now);
       this.#checkAckTimeout(now);
       this.#outbox.release(now);
+      this.#tryMute(now);
       this.#goOn();
     } catch (thrown) {
       this.#bug(thrown);
@@ -636,13 +808,37 @@ export class Publisher {
 
   #checkAckTimeout(now: number): void {
     const session = this.#session;
-    const oldest = this.#outbox.inFlight.head;
-    if (session === undefined || oldest === undefined || !session.alive) return;
-    if (now - (oldest.sending as Sending).at < this.#options.ackTimeout) return;
-    session.lose(
-      'ack_timeout',
-      `a message on channel '${oldest.channel}' was not acknowledged within ${this.#options.ackTimeout} ms (publishing.ackTimeout)`,
-    );
+    if (session === undefined || !session.alive) return;
+    const { ackTimeout } = this.#options;
+    for (const sending of this.#oldestSendings()) {
+      if (now - sending.at < ackTimeout || this.#provenAt(sending) === undefined) continue;
+      const { channel } = sending.entry;
+      if (this.#silent.size >= REFUSING_CHANNELS) this.#silent.clear();
+      this.#silent.add(channel);
+      session.lose(
+        'ack_timeout',
+        `a message on channel '${channel}' was not acknowledged within ${ackTimeout} ms (publishing.ackTimeout)`,
+      );
+      return;
+    }
+  }
+
+  #nextAckTimeout(now: number): number {
+    let next = Infinity;
+    for (const { at } of this.#oldestSendings()) {
+      const due = at + this.#options.ackTimeout;
+      if (due > now && due < next) next = due;
+    }
+    return next;
+  }
+
+  /** Of the window and of each mute channel, unless the channel has cost a session before. */
+  *#oldestSendings(): Generator<Sending> {
+    const heads = [this.#outbox.inFlight.head];
+    for (const { mute } of this.#outbox.mute) heads.push(mute?.entries.head);
+    for (const head of heads) {
+      if (head?.sending !== undefined && !this.#silent.has(head.channel)) yield head.sending;
+    }
   }
 
   #bug(thrown: unknown): void {

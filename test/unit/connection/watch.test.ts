@@ -69,7 +69,9 @@ describe('watch', () => {
   let calls: string[];
   let oldest: number | undefined;
   let oldestEnd: number;
-  let overtaken: boolean;
+  let wanted: number | undefined;
+  let answered: number[];
+  let reviews: { at: number; threshold: number }[];
   let surprise: number | undefined;
   let losses: { reason: string; handedOver: boolean }[];
   let watch: Watch;
@@ -85,7 +87,9 @@ describe('watch', () => {
     reach = undefined;
     oldest = surprise = undefined;
     oldestEnd = 0;
-    overtaken = false;
+    wanted = undefined;
+    reviews = [];
+    answered = [];
     watch = new Watch({
       clusterId: 'c',
       connectionId: Buffer.from('id'),
@@ -95,8 +99,12 @@ describe('watch', () => {
       workload: {
         oldestInFlight: () => oldest,
         oldestEnd: () => oldestEnd,
-        overtaken: () => overtaken,
-        probe: () => calls.push('probe'),
+        leaderAnswered: (askedAt) => answered.push(askedAt),
+        wantsAnswerSince: () => wanted,
+        review: (threshold) => {
+          reviews.push({ at: timers.now, threshold });
+          return timers.now + 30;
+        },
         // Past, it is told once more, as the subscriptions do.
         surprise: () => {
           const at = surprise;
@@ -343,16 +351,55 @@ describe('watch', () => {
     assert.deepEqual(losses, []);
   });
 
-  it('probes a publish that later ones have overtaken', async () => {
+  it('has publishes in flight reviewed while all is calm, and when it was told to come again', async () => {
     oldest = timers.now;
-    overtaken = true;
     watch.owed();
     for (let i = 0; i < 10; i++) {
       await pass(50);
       watch.heardAck(1, 0);
     }
-    assert.ok(calls.includes('probe'));
-    assert.ok(!calls.includes('pause'));
+    assert.ok(reviews.length >= 4, `${reviews.length} reviews`);
+    assert.ok(reviews.every(({ threshold }) => threshold === 150));
+    const gaps = reviews.slice(1).map(({ at }, n) => at - (reviews[n]?.at ?? 0));
+    assert.ok(
+      gaps.every((gap) => gap <= 30),
+      `${gaps.join(' ')} ms apart`,
+    );
+    assert.deepEqual(calls, []);
+    oldest = undefined;
+    await pass(100);
+    const before = reviews.length;
+    await pass(500);
+    assert.equal(reviews.length, before, 'not when nothing is in flight');
+  });
+
+  it('asks when an answer is wanted that is newer than all, and tells for when it was', async () => {
+    wanted = oldest = timers.now;
+    watch.owed();
+    for (let i = 0; i < 7; i++) {
+      await pass(10);
+      watch.heardAck(1, 0);
+    }
+    assert.deepEqual(link.asked, [], 'half a threshold must have passed');
+    await pass(10);
+    assert.equal(link.asked.length, 1);
+    assert.equal(answered.length, 1);
+    assert.ok((answered[0] ?? 0) > wanted);
+    wanted = undefined;
+    for (let i = 0; i < 30; i++) {
+      await pass(10);
+      watch.heardAck(1, 0);
+    }
+    assert.equal(link.asked.length, 1);
+  });
+
+  it('tells what was answered before it resumes', async () => {
+    oldest = timers.now;
+    watch.owed();
+    await pass(155);
+    assert.deepEqual(calls, ['pause', 'resume']);
+    assert.equal(answered.length, 1);
+    assert.ok((answered[0] ?? 0) >= oldest + 150);
   });
 
   it('asks at once when a busy subscription falls silent', async () => {

@@ -55,6 +55,18 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 5, arbitrary: fc.constantFrom('pause', 'probe', 'flush').map((op) => ({ op })) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('resume' as const), missed: fc.boolean() }) },
   {
+    weight: 4,
+    arbitrary: fc.record({ op: fc.constant('calm' as const), ms: fc.constantFrom(50, 200, 500, 1500, 1500) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('down' as const),
+      channel: fc.nat(CHANNELS.length - 1),
+      down: fc.boolean(),
+    }),
+  },
+  {
     weight: 5,
     arbitrary: fc.record({ op: fc.constant('advance' as const), ms: fc.constantFrom(1, 20, 60, 110, 450, 1100, 5100) }),
   },

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import {
   AbortedError,
   ClosedError,
@@ -10,7 +11,7 @@ import {
   PublishTimeoutError,
 } from '../../../src/errors.js';
 import { ScriptedSession } from '../../support/scripted-session.js';
-import { ackOf, errorOf, ignore, reactions, settled, setup } from './setup.js';
+import { ackOf, errorOf, ignore, reactions, settled, setup, type Setup } from './setup.js';
 
 describe('Publisher: handing over', () => {
   it('hands a message over within publish() when a session is there, and resolves with its ack', async () => {
@@ -347,7 +348,7 @@ describe('Publisher: a suspect session', () => {
     assert.deepEqual(session.texts, ['1', '2', '1', '1', '2']);
   });
 
-  it('waits for the probe under way when the leader has answered every question, but only once', () => {
+  it('sends nothing again at once when the leader has answered every question', () => {
     const { publisher, attach } = setup();
     const session = attach();
     for (const text of ['1', '2']) void publisher.publish('a', text);
@@ -356,17 +357,56 @@ describe('Publisher: a suspect session', () => {
       publisher.resume(missed);
     };
     suspect(false);
-    assert.deepEqual(session.texts, ['1', '2', '1'], 'nothing tells yet what became of 1');
     suspect(false);
-    assert.deepEqual(session.texts, ['1', '2', '1']);
-    suspect(false);
-    assert.deepEqual(session.texts, ['1', '2', '1', '1'], 'the probe may be lost without a trace');
-    suspect(false);
-    assert.deepEqual(session.texts, ['1', '2', '1', '1']);
+    void publisher.publish('a', '3');
+    assert.deepEqual(session.texts, ['1', '2', '3']);
     suspect(true);
-    assert.deepEqual(session.texts, ['1', '2', '1', '1', '1']);
-    session.answer(2);
-    assert.deepEqual(session.texts, ['1', '2', '1', '1', '1', '2']);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1']);
+    suspect(false);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1'], 'a probe under way is waited for');
+    suspect(true);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1', '1'], 'it may be lost, too');
+    session.answer(3);
+    assert.deepEqual(session.texts, ['1', '2', '3', '1', '1', '2', '3']);
+  });
+
+  it('probes the oldest only when a question of after the suspicion was answered, and another threshold has passed', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    for (const text of ['1', '2']) void publisher.publish('a', text);
+    time.advance(150);
+    publisher.pause();
+    time.advance(10);
+    publisher.leaderAnswered(time.now() - 5);
+    publisher.resume(false);
+    const resumedAt = time.now();
+    assert.equal(publisher.wantsAnswerSince, resumedAt);
+    time.advance(1000);
+    assert.equal(publisher.review(150), Infinity, 'an answer is wanted first');
+    publisher.leaderAnswered(resumedAt + 900);
+    assert.equal(publisher.wantsAnswerSince, undefined);
+    assert.equal(publisher.review(150), time.now() + 150);
+    time.advance(149);
+    publisher.review(150);
+    assert.deepEqual(session.texts, ['1', '2']);
+    time.advance(1);
+    publisher.review(150);
+    assert.deepEqual(session.texts, ['1', '2', '1']);
+  });
+
+  it('is not put off for ever by suspicion after suspicion', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    void publisher.publish('a', '1');
+    for (let n = 0; n < 4; n++) {
+      time.advance(150);
+      publisher.pause();
+      time.advance(2);
+      publisher.leaderAnswered(time.now() - 1);
+      publisher.resume(false);
+      publisher.review(150);
+    }
+    assert.deepEqual(session.texts, ['1', '1']);
   });
 
   it('learns from the ack of an earlier probe as well', () => {
@@ -483,6 +523,307 @@ describe('Publisher: a suspect session', () => {
     session.lose('disconnect', 'test');
     assert.equal(publisher.oldestInFlight, undefined);
     assert.equal(publisher.overtaken, false);
+  });
+});
+
+describe('Publisher: a channel that nobody acknowledges', () => {
+  const THRESHOLD = 150;
+  interface Mute extends Setup {
+    session: ScriptedSession;
+    /** Time passes, the leader answers questions all along, and the watch looks after the publishes. */
+    calm: (ms: number) => void;
+    count: (text: string) => number;
+  }
+  function muteSetup(options: Parameters<typeof setup>[0] = {}): Mute {
+    const all = setup(options);
+    const session = all.attach();
+    return {
+      ...all,
+      session,
+      count: (text) => session.texts.filter((other) => other === text).length,
+      calm: (ms) => {
+        for (let passed = 0; passed < ms; passed += 10) {
+          all.time.advance(10);
+          all.publisher.leaderAnswered(all.time.now() - 1);
+          all.publisher.review(THRESHOLD);
+        }
+      },
+    };
+  }
+  /** One message of it in flight, long enough to be mute. */
+  function dead(options: Parameters<typeof setup>[0] = {}): Mute {
+    const all = muteSetup(options);
+    void all.publisher.publish('dead', 'd1');
+    all.calm(1500);
+    return all;
+  }
+
+  for (const ordering of ['pipelined', 'strict'] as const) {
+    it(`${ordering}: is given up for the time being, holds up no other, and is told`, () => {
+      const { publisher, session, calm, time } = muteSetup({ ordering, maxInFlight: 2 });
+      const sentAt = time.now();
+      for (const text of ['d1', 'd2', 'd3']) void publisher.publish('dead', text);
+      session.onPublish = ({ channel }) => {
+        if (channel === 'live') session.answer(session.sendings.length - 1);
+      };
+      void publisher.publish('live', 'l1');
+      calm(1400);
+      assert.deepEqual(publisher.unacknowledged, [{ channel: 'dead', since: sentAt }]);
+      for (let n = 2; n < 50; n++) {
+        void publisher.publish('live', `l${n}`);
+        assert.equal(session.texts.at(-1), `l${n}`);
+      }
+      assert.equal(publisher.stats.acknowledged, 49);
+      assert.ok(!session.texts.includes('d3'), 'nothing new of it is sent');
+      assert.equal(publisher.oldestInFlight, undefined);
+      assert.equal(publisher.overtaken, false);
+    });
+
+    it(`${ordering}: while it is being found out, other channels flow`, () => {
+      const { publisher, session, calm } = muteSetup({ ordering });
+      void publisher.publish('dead', 'd1');
+      calm(400);
+      assert.deepEqual(session.texts, ['d1', 'd1'], 'its probe');
+      void publisher.publish('dead', 'd2');
+      void publisher.publish('live', 'l1');
+      assert.deepEqual(session.texts, ['d1', 'd1', 'l1']);
+    });
+
+    it(`${ordering}: a probe's acknowledgement sends again what of it was sent before, in order, and all goes on`, () => {
+      const { publisher, session, calm } = muteSetup({ ordering });
+      for (const text of ['d1', 'd2', 'd3']) void publisher.publish('dead', text);
+      void publisher.publish('live', 'l1');
+      session.answer(session.texts.indexOf('l1'));
+      calm(2600);
+      const before = session.sendings.length;
+      session.answer(before - 1);
+      session.answerAll();
+      assert.deepEqual(session.texts.slice(before), ['d2', 'd3']);
+      assert.deepEqual(publisher.unacknowledged, []);
+      assert.equal(publisher.stats.pending, 0);
+      assert.deepEqual(session.awaited, []);
+    });
+  }
+
+  it('a late acknowledgement of an earlier sending returns the rest to the window: nothing is sent again', async () => {
+    const { publisher, session, calm, count } = muteSetup();
+    const publishes = ['d1', 'd2', 'd3'].map((text) => publisher.publish('dead', text));
+    calm(1400);
+    assert.equal(publisher.unacknowledged.length, 1);
+    session.answer(0);
+    assert.deepEqual(publisher.unacknowledged, []);
+    assert.equal(publisher.stats.inFlight, 2);
+    void publisher.publish('dead', 'd4');
+    assert.equal(session.texts.at(-1), 'd4');
+    session.answer(1);
+    session.answer(2);
+    for (const publish of publishes) await ackOf(publish);
+    assert.deepEqual([count('d1'), count('d2'), count('d3'), count('d4')], [2, 1, 1, 1]);
+  });
+
+  it('is tried again after 1, 2, 4 and then every 5 s, one message at a time', () => {
+    const { session, time, publisher } = dead();
+    for (let n = 2; n < 10; n++) void publisher.publish('dead', `d${n}`);
+    const start = session.sendings.length;
+    const tries: number[] = [];
+    for (let ms = 0; ms < 25_000; ms += 100) {
+      const before = session.sendings.length;
+      time.advance(100);
+      if (session.sendings.length > before) tries.push(ms);
+      assert.ok(session.sendings.length <= before + 1);
+    }
+    const gaps = tries.slice(1).map((at, n) => at - (tries[n] ?? 0));
+    assert.deepEqual(gaps, [2000, 4000, 5000, 5000, 5000]);
+    assert.deepEqual(new Set(session.texts.slice(start)), new Set(['d1']));
+  });
+
+  it('costs a session no memory, however long it lasts', () => {
+    const { session, time } = dead({ ackTimeout: 1e9 });
+    for (let n = 0; n < 100; n++) time.advance(5000);
+    assert.ok(session.sendings.length > 90);
+    assert.ok(session.awaited.length <= 10, `${session.awaited.length} answers are waited for`);
+  });
+
+  it('takes with it all other channels whose messages were sent before its probe', () => {
+    const { publisher, session, calm } = muteSetup({ maxInFlight: 30 });
+    for (let n = 0; n < 30; n++) void publisher.publish(`dead.${n}`, `${n}`);
+    void publisher.publish('live', 'l1');
+    calm(1400);
+    assert.equal(publisher.unacknowledged.length, 30);
+    assert.equal(session.texts.includes('l1'), true);
+  });
+
+  it('its next message is tried when those in flight were given up', async () => {
+    const { publisher, session, calm, time } = muteSetup();
+    const given = publisher.publish('dead', 'd1', { timeout: 1600 });
+    ignore(given);
+    calm(1400);
+    const next = publisher.publish('dead', 'd2');
+    time.advance(300);
+    assert.equal((await errorOf(given)).delivery, 'unknown');
+    void publisher.publish('live', 'l1');
+    time.advance(5000);
+    assert.equal(session.texts.filter((text) => text === 'd2').length >= 1, true);
+    session.answer(session.texts.lastIndexOf('d2'));
+    assert.equal((await ackOf(next)).channel, 'dead');
+    assert.deepEqual(publisher.unacknowledged, []);
+  });
+
+  it('is forgotten when all its messages were given up', () => {
+    const { publisher, calm, time } = muteSetup();
+    ignore(publisher.publish('dead', 'd1', { timeout: 1600 }));
+    calm(1400);
+    assert.equal(publisher.unacknowledged.length, 1);
+    time.advance(6000);
+    assert.deepEqual(publisher.unacknowledged, []);
+    assert.equal(time.armed, 0);
+  });
+
+  it('an error shows that somebody serves it', () => {
+    const { publisher, session, time } = dead();
+    session.answer(session.sendings.length - 1, 'too many channels');
+    assert.deepEqual(publisher.unacknowledged, []);
+    time.advance(101);
+    assert.equal(session.texts.at(-1), 'd1');
+  });
+
+  it('is over with the session: all goes out again, in the order of publishing', () => {
+    for (const ordering of ['pipelined', 'strict'] as const) {
+      const { publisher, session, calm, attach } = muteSetup({ ordering });
+      for (const text of ['d1', 'd2']) void publisher.publish('dead', text);
+      calm(1400);
+      void publisher.publish('live', 'l1');
+      void publisher.publish('dead', 'd3');
+      session.lose('disconnect', 'test');
+      assert.deepEqual(publisher.unacknowledged, []);
+      const next = attach();
+      next.answerAll();
+      assert.deepEqual(
+        next.texts.filter((text) => text.startsWith('d')),
+        ['d1', 'd2', 'd3'],
+      );
+      assert.equal(publisher.stats.pending, 0);
+    }
+  });
+
+  it('is not tried while the session is suspect, and at once when something was lost for certain', () => {
+    const { publisher, session, time } = dead();
+    const before = session.sendings.length;
+    publisher.pause();
+    time.advance(20_000);
+    assert.equal(session.sendings.length, before);
+    publisher.resume(true);
+    assert.equal(session.sendings.length, before + 1);
+  });
+
+  it('costs one session by ackTimeout, and no more until it is acknowledged', () => {
+    const { session, time, attach, publisher } = dead({ ackTimeout: 10_000 });
+    time.advance(8000);
+    assert.deepEqual(session.losses, []);
+    time.advance(1000);
+    assert.deepEqual(
+      session.losses.map(({ reason }) => reason),
+      ['ack_timeout'],
+    );
+    const second = attach();
+    for (let n = 0; n < 6000; n++) {
+      time.advance(10);
+      publisher.leaderAnswered(time.now() - 1);
+      publisher.review(THRESHOLD);
+    }
+    assert.deepEqual(second.losses, []);
+    assert.equal(publisher.unacknowledged.length, 1);
+  });
+
+  it('a leader that is only slow costs each channel a probe, and no order', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 200, max: 4000 }),
+        fc.constantFrom('pipelined' as const, 'strict' as const),
+        fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 30 }),
+        (delay, ordering, channels) => {
+          const { publisher, session, time, calm } = muteSetup({ ordering, maxInFlight: 10 });
+          const stored = new Map<string, number[]>();
+          let served = 0;
+          const due: number[] = [];
+          session.onPublish = () => due.push(time.now() + delay);
+          channels.forEach((channel, n) => void publisher.publish(channel, `${n}`));
+          for (let ms = 0; publisher.stats.pending > 0; ms += 10) {
+            assert.ok(ms < 60 * (delay + 5000), 'it does not come to an end');
+            calm(10);
+            while ((due[served] ?? Infinity) <= time.now()) {
+              const { channel, text } = session.sendings[served] as { channel: string; text: string };
+              const order = stored.get(channel) ?? [];
+              stored.set(channel, order);
+              if (!order.includes(Number(text))) order.push(Number(text));
+              session.answer(served++);
+            }
+          }
+          assert.deepEqual(session.losses, []);
+          for (const order of stored.values()) {
+            assert.deepEqual(
+              order,
+              [...order].sort((a, b) => a - b),
+            );
+          }
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('Publisher: a leader that answers questions and refuses everything', () => {
+  const refuse = (
+    { publisher, time }: Setup,
+    session: ScriptedSession,
+    ms: number,
+    answers: boolean,
+    ackAt = Infinity,
+  ): void => {
+    let acked = false;
+    for (let passed = 0; passed < ms && session.alive; passed += 10) {
+      time.advance(10);
+      if (answers) publisher.leaderAnswered(time.now() - 1);
+      for (let n = 0; n < session.sendings.length && session.alive; n++) {
+        if (session.sendings[n]?.answered === true) continue;
+        if (passed >= ackAt && !acked) {
+          acked = true;
+          session.answer(n);
+        } else session.answer(n, 'node is not the leader');
+      }
+    }
+  };
+
+  it('is left after 2.5 s', () => {
+    const all = setup();
+    const session = all.attach();
+    void all.publisher.publish('a', '1');
+    refuse(all, session, 2400, true);
+    assert.deepEqual(session.losses, []);
+    refuse(all, session, 2000, true);
+    assert.deepEqual(
+      session.losses.map(({ reason }) => reason),
+      ['refused'],
+    );
+    assert.match(session.losses.map(({ message }) => message).join(), /node is not the leader/);
+    assert.deepEqual(all.attach().texts, ['1']);
+  });
+
+  it('is not left when questions are not answered either: that is an election', () => {
+    const all = setup();
+    const session = all.attach();
+    void all.publisher.publish('a', '1');
+    refuse(all, session, 8000, false);
+    assert.deepEqual(session.losses, []);
+  });
+
+  it('nor when something was acknowledged in between', () => {
+    const all = setup();
+    const session = all.attach();
+    for (const text of ['1', '2', '3']) void all.publisher.publish('a', text);
+    refuse(all, session, 4000, true, 1500);
+    assert.deepEqual(session.losses, []);
   });
 });
 
@@ -1072,6 +1413,7 @@ describe('Publisher: ackTimeout', () => {
     void publisher.publish('a', '2');
     session.answer(1);
     time.advance(399);
+    publisher.leaderAnswered(time.now());
     assert.deepEqual(session.losses, []);
     time.advance(2);
     assert.deepEqual(
@@ -1088,7 +1430,38 @@ describe('Publisher: ackTimeout', () => {
     time.advance(900);
     publisher.pause();
     publisher.resume();
+    publisher.leaderAnswered(time.now());
     time.advance(101);
+    assert.equal(session.losses.length, 1);
+  });
+
+  it('waits until the leader has answered a question that was asked after the message was sent', () => {
+    const { publisher, attach, time } = setup({ ackTimeout: 1000 });
+    const session = attach();
+    publisher.leaderAnswered(time.now() - 1);
+    void publisher.publish('a', '1');
+    time.advance(5000);
+    assert.deepEqual(session.losses, []);
+    publisher.leaderAnswered(time.now() - 10);
+    assert.equal(session.losses.length, 1);
+  });
+
+  it('costs one session for each channel, until that is acknowledged again', () => {
+    const { publisher, attach, time } = setup({ ackTimeout: 1000 });
+    let session = attach();
+    const unanswered = (): void => {
+      void publisher.publish('a', 'x');
+      publisher.leaderAnswered(time.now() + 1);
+      time.advance(1001);
+    };
+    unanswered();
+    assert.equal(session.losses.length, 1);
+    session = attach();
+    unanswered();
+    time.advance(60_000);
+    assert.equal(session.losses.length, 0);
+    session.answerAll();
+    unanswered();
     assert.equal(session.losses.length, 1);
   });
 

@@ -43,6 +43,10 @@ export type Command =
   | { op: 'pause' | 'probe' | 'flush' | 'stop' }
   /** The leader has answered, every question or not. */
   | { op: 'resume'; missed: boolean }
+  /** The leader answers questions all along, and the watch looks after what is in flight. */
+  | { op: 'calm'; ms: number }
+  /** The server that has this channel is down, or up again: what is sent to it goes nowhere. */
+  | { op: 'down'; channel: number; down: boolean }
   | { op: 'advance'; ms: number }
   | { op: 'abort'; signal: number }
   | { op: 'deny'; channel: number; ends: boolean; late: boolean }
@@ -113,9 +117,21 @@ export class Simulation {
   readonly #onWire = new Map<number, Message>();
   readonly #probeIndices = new Set<number>();
   #probe: number | undefined;
-  /** The probe that was still waited for after a suspicion. */
-  #sparedProbe: number | undefined;
+  /** It holds up everything, not only its channel. */
+  #probeBlocks = false;
   #probeAsked = false;
+  /** Sendings that repeat a message of a channel that nobody acknowledges. */
+  readonly #tryIndices = new Set<number>();
+  readonly #triedAt = new Map<string, number>();
+  #mute = new Set<string>();
+  /** Channels that have cost a session by the ack timeout, and were not acknowledged since. */
+  readonly #silent = new Set<string>();
+  readonly #down = new Set<string>();
+  readonly #sentAt = new Map<number, number>();
+  /** When the latest question was asked that the leader answered. */
+  #questionAt = -Infinity;
+  #resumedAt = -Infinity;
+  #reviewing = false;
   /** The last one was answered with an error, so there may be another. */
   #probeAgain = false;
   #paused = false;
@@ -182,9 +198,18 @@ export class Simulation {
         return;
       case 'resume':
         return this.#resume(command.missed);
+      case 'calm':
+        return this.#calm(command.ms);
+      case 'down': {
+        const channel = CHANNELS[command.channel] as string;
+        if (command.down) this.#down.add(channel);
+        else this.#down.delete(channel);
+        return;
+      }
       case 'probe': {
         const before = this.#probe;
         this.#probeAsked = true;
+        this.#probeBlocks = this.#probing(before) && this.#probeBlocks;
         this.publisher.probe();
         this.#probeAsked = false;
         if (this.#paused || this.#probing(before)) assert.equal(this.#probe, before, 'a probe too many');
@@ -275,12 +300,52 @@ export class Simulation {
     );
   }
 
+  #calm(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 50) {
+      this.time.advance(50);
+      if (!this.#attached || this.#paused || this.#session?.alive !== true) continue;
+      this.#questionAt = this.time.now() - 1;
+      this.publisher.leaderAnswered(this.#questionAt);
+      const before = (this.#mute = this.#muteNow());
+      const probe = this.#probe;
+      this.#reviewing = true;
+      if (!this.#probing(probe)) this.#probeBlocks = false;
+      this.publisher.review(150);
+      this.#reviewing = false;
+      for (const channel of this.#muteNow()) {
+        if (before.has(channel)) continue;
+        this.#mute.add(channel);
+        const probedAt = this.#sentAt.get(probe ?? -1) ?? Infinity;
+        assert.ok(this.time.now() - probedAt >= 1000, `channel ${channel} was given up too early`);
+        this.#triedAt.set(channel, this.time.now());
+      }
+    }
+  }
+
+  #muteNow(): Set<string> {
+    return new Set(this.publisher.unacknowledged.map(({ channel }) => channel));
+  }
+
+  /** In the window: in flight, and not of a channel that nobody acknowledges. */
+  #inWindow(): Message[] {
+    const mute = this.#muteNow();
+    return this.messages.filter((message) => this.#staysInFlight(message) && !mute.has(message.channel));
+  }
+
   #attach(maxPayload: number): void {
     this.#lose(0, true);
     this.#detached();
     const session = new ScriptedSession(++this.#ordinal, maxPayload);
     session.onPublish = (sending) => this.#sent(session, sending);
-    session.onLoss = () => this.#ended(0, session.losses[0]?.reason !== 'ack_timeout');
+    session.onLoss = () => {
+      const [loss] = session.losses;
+      const silent = /channel '(.)'/.exec(loss?.message ?? '')?.[1];
+      if (loss?.reason === 'ack_timeout' && silent !== undefined) {
+        assert.ok(!this.#silent.has(silent), 'a channel cost a second session');
+        this.#silent.add(silent);
+      }
+      this.#ended(0, loss?.reason !== 'ack_timeout');
+    };
     this.#session = session;
     this.#attached = true;
     this.#maxPayload = maxPayload;
@@ -298,21 +363,50 @@ export class Simulation {
     assert.ok(!message.done, `message ${message.id} was handed over after it was settled`);
     assert.ok(!this.#expired(message), `message ${message.id} was handed over after its timeout`);
     message.sends++;
-    this.#wire.push(index);
+    if (!this.#down.has(channel)) this.#wire.push(index);
     this.#onWire.set(index, message);
-    if (message.inFlight) {
-      const older = this.messages.filter((other) => other.lastSend < message.lastSend && this.#staysInFlight(other));
-      assert.deepEqual(older, [], 'a probe is the oldest in flight');
-      assert.ok(this.#probeAsked || this.#probeAgain, 'a probe that nobody asked for');
+    this.#sentAt.set(index, now);
+    const mute = this.#muteNow();
+    // A probe is over when its channel, and with it what was sent before, is given up.
+    if (this.#reviewing && [...mute].some((other) => !this.#mute.has(other))) this.#probe = undefined;
+    const older = this.messages.filter(
+      (other) => other.lastSend < message.lastSend && this.#staysInFlight(other) && other !== message,
+    );
+    if (mute.has(channel)) {
+      const theirs = this.messages.filter((other) => other.channel === channel);
+      this.#triedAt.set(channel, now);
+      if (message.inFlight) {
+        assert.deepEqual(
+          older.filter((other) => other.channel === channel),
+          [],
+          'the oldest of a channel is tried',
+        );
+        this.#tryIndices.add(index);
+      } else {
+        assert.ok(!theirs.some((other) => this.#staysInFlight(other)), 'something new of a channel that is mute');
+        this.#checkTurn(message, now);
+        message.inFlight = true;
+        message.lastSend = index;
+      }
+    } else if (message.inFlight) {
+      assert.deepEqual(
+        older.filter((other) => !mute.has(other.channel)),
+        [],
+        'a probe is the oldest in flight',
+      );
+      assert.ok(this.#probeAsked || this.#probeAgain || this.#reviewing, 'a probe that nobody asked for');
       this.#probeAgain = false;
       this.#probeIndices.add(index);
       this.#probe = index;
     } else {
-      assert.ok(!this.#probing(this.#probe), 'handed over while a probe is under way');
       assert.ok(
-        !this.#probeAgain || !this.messages.some((other) => this.#staysInFlight(other)),
-        'a new probe is due first',
+        !this.#probing(this.#probe) || (!this.#probeBlocks && !this.#probed(channel)),
+        'handed over while a probe is under way',
       );
+      const window = this.#inWindow();
+      assert.ok(!this.#probeAgain || window.length === 0, 'a new probe is due first');
+      const certain = window.filter(({ limbo }) => !limbo);
+      assert.ok(certain.length < this.#plan.maxInFlight, 'over its window');
       this.#probeAgain = false;
       this.#checkTurn(message, now);
       message.inFlight = true;
@@ -336,7 +430,11 @@ export class Simulation {
         assert.notEqual(earlier.channel, message.channel, `message ${message.id} overtook ${earlier.id}`);
       } else {
         const heldUp =
-          earlier.channel !== message.channel && now <= (this.#refusedAt.get(earlier.channel) ?? -Infinity) + 402;
+          earlier.channel !== message.channel &&
+          (now <= (this.#refusedAt.get(earlier.channel) ?? -Infinity) + 402 ||
+            this.#muteNow().has(earlier.channel) ||
+            this.#muteNow().has(message.channel) ||
+            (this.#probing(this.#probe) && this.#probed(earlier.channel)));
         assert.ok(earlier.inFlight || heldUp, `message ${message.id} overtook ${earlier.id}, which was not in flight`);
       }
     }
@@ -367,9 +465,16 @@ export class Simulation {
 
   #acknowledge(message: Message, index: number): void {
     message.done = true;
-    if (this.#probeIndices.has(index)) {
-      // What was sent before is lost, and goes back to its place.
-      for (const other of this.messages) if (this.#isInFlight(other) && other.lastSend < index) other.inFlight = false;
+    this.#silent.delete(message.channel);
+    const probe = this.#probeIndices.has(index);
+    if (probe || this.#tryIndices.has(index)) {
+      // What was sent before is lost, and goes back to its place. Of other channels that are mute, and by a try of one of any
+      // other channel, nothing is learned.
+      const mute = this.#muteNow();
+      for (const other of this.messages) {
+        if (!this.#isInFlight(other) || other.lastSend >= index) continue;
+        if (other.channel === message.channel || (probe && !mute.has(other.channel))) other.inFlight = false;
+      }
       if (this.#probe === index) this.#probe = undefined;
     }
     this.#session?.answer(index);
@@ -415,11 +520,12 @@ export class Simulation {
     const mayProbe = this.#paused && this.#session?.alive === true;
     const { sendings = [] } = this.#session ?? {};
     const before = sendings.length;
-    const underWay = this.#probing(this.#probe);
-    const due =
-      this.messages.some((message) => this.#isInFlight(message)) &&
-      (missed || !underWay || this.#probe === this.#sparedProbe);
-    if (mayProbe && underWay && !due) this.#sparedProbe = this.#probe;
+    const due = missed && this.#inWindow().length > 0;
+    const again = this.#probeAgain;
+    if (mayProbe) {
+      this.#resumedAt = this.time.now();
+      if (due) this.#probeBlocks = true;
+    }
     this.#paused = false;
     this.#probeAsked = true;
     this.publisher.resume(missed);
@@ -428,7 +534,7 @@ export class Simulation {
     if (mayProbe && due) {
       assert.ok(sendings.length > before, 'resume() sends a probe when something is in flight');
       assert.ok(this.#probeIndices.has(before), 'and the probe goes first');
-    } else if (this.#session?.alive === true) {
+    } else if (this.#session?.alive === true && !again) {
       assert.ok(
         [...this.#probeIndices].every((index) => index < before),
         'a probe too many',
@@ -460,7 +566,12 @@ export class Simulation {
     this.#attached = false;
     this.#paused = false;
     this.#probe = undefined;
-    this.#sparedProbe = undefined;
+    this.#probeBlocks = false;
+    this.#tryIndices.clear();
+    this.#triedAt.clear();
+    this.#mute.clear();
+    this.#sentAt.clear();
+    this.#questionAt = -Infinity;
     this.#probeAgain = false;
     this.#probeIndices.clear();
     this.#onWire.clear();
@@ -490,9 +601,12 @@ export class Simulation {
   }
 
   #probing(probe: number | undefined): boolean {
-    return (
-      probe !== undefined && this.messages.some((message) => message.lastSend < probe && this.#staysInFlight(message))
-    );
+    return probe !== undefined && this.#inWindow().some((message) => message.lastSend < probe);
+  }
+
+  /** The probe is of this channel. */
+  #probed(channel: string): boolean {
+    return this.#probe !== undefined && this.#onWire.get(this.#probe)?.channel === channel;
   }
 
   #staysInFlight(message: Message): boolean {
@@ -533,11 +647,19 @@ export class Simulation {
     }
     this.#checkStats();
     this.#checkProgress();
+    this.#checkMute();
     if (this.#session?.alive === true) {
       const now = this.time.now();
       const { oldestInFlight } = publisher;
-      assert.equal(oldestInFlight !== undefined, publisher.stats.inFlight > 0);
-      assert.ok(oldestInFlight === undefined || now - oldestInFlight <= ACK_TIMEOUT + 2, 'beyond the ack timeout');
+      const window = this.#inWindow();
+      assert.equal(oldestInFlight !== undefined, window.length > 0);
+      if (!this.#probing(this.#probe)) this.#probe = undefined;
+      for (const { channel, lastSend } of window) {
+        const sentAt = this.#sentAt.get(lastSend) ?? Infinity;
+        if (this.#silent.has(channel) || this.#questionAt <= Math.max(sentAt, this.#resumedAt)) continue;
+        const oldest = window.every((other) => other.lastSend >= lastSend);
+        assert.ok(!oldest || now - sentAt <= ACK_TIMEOUT + 51, 'beyond the ack timeout');
+      }
     }
   }
 
@@ -568,20 +690,40 @@ export class Simulation {
       'waits although there is room',
     );
     assert.equal(stats.inFlight, inFlight.length);
-    assert.ok(stats.inFlight <= this.#plan.maxInFlight, 'over its window');
     if (this.#plan.ordering === 'strict') {
       assert.equal(new Set(inFlight.map(({ channel }) => channel)).size, inFlight.length, 'two of a channel in flight');
     }
   }
 
+  /** A channel is given up by a review only, and what is given up is tried again. */
+  #checkMute(): void {
+    const mute = this.#muteNow();
+    if (this.#session?.alive !== true || !this.#attached) {
+      this.#mute = mute;
+      return;
+    }
+    for (const channel of mute) {
+      assert.ok(this.#mute.has(channel), `channel ${channel} was given up for no reason`);
+      assert.ok(
+        this.#paused || this.time.now() - (this.#triedAt.get(channel) ?? -Infinity) <= 5051,
+        `channel ${channel} is not tried again`,
+      );
+    }
+    this.#mute = mute;
+  }
+
   /** Nothing waits that could be sent. */
   #checkProgress(): void {
-    const { pending, inFlight } = this.publisher.stats;
-    if (this.#session?.alive !== true || this.#paused || this.#probing(this.#probe)) return;
+    const { pending } = this.publisher.stats;
+    const inFlight = this.#inWindow().length;
+    const probing = this.#probing(this.#probe);
+    if (this.#session?.alive !== true || this.#paused || (probing && this.#probeBlocks)) return;
     assert.ok(!this.#probeAgain || inFlight === 0 || this.time.now() <= this.#lastErrorAt + 1002, 'no new probe');
-    if (inFlight === this.#plan.maxInFlight || this.time.now() <= this.#lastErrorAt + 1002) return;
+    if (inFlight >= this.#plan.maxInFlight || this.time.now() <= this.#lastErrorAt + 1002) return;
     const admitted = this.messages.filter(({ outcome }) => outcome === undefined).slice(0, pending);
+    const mute = this.#muteNow();
     for (const message of admitted) {
+      if (mute.has(message.channel) || (probing && this.#probed(message.channel))) continue;
       const busy =
         this.#plan.ordering === 'strict'
           ? admitted.some((other) => other.channel === message.channel && this.#isInFlight(other))
@@ -592,6 +734,7 @@ export class Simulation {
 
   async #end(): Promise<void> {
     const { publisher } = this;
+    this.#down.clear();
     if (this.#plan.ending !== 'close') {
       for (let round = 0; publisher.stats.pending + publisher.stats.waiting > 0; round++) {
         assert.ok(round < 100, 'it does not come to an end');
@@ -603,10 +746,10 @@ export class Simulation {
           this.#do({ op: 'pause' });
         }
         await this.#check();
-        this.#resume(false);
+        this.#resume(round % 4 === 1);
         for (let taken = 0; taken < 50; taken++) this.#take('serve');
         await this.#check();
-        this.time.advance(600);
+        this.#calm(600);
         await this.#check();
       }
     }
