@@ -180,7 +180,7 @@ export interface ConnectOptions extends Credentials {
 export interface PublishOptions {
   /**
    * Milliseconds after which the publish is given up and rejects with a `PublishTimeoutError`. Default: never, the
-   * message is kept and sent again until it is acknowledged.
+   * message is kept and sent again until it is acknowledged. Time in which this process stood still does not count.
    */
   timeout?: number | undefined;
   /** Gives the publish up. */
