@@ -75,7 +75,7 @@ export async function runCase(good: Peer, seed: number, number: number, logger?:
   // A first connect may be refused for good, and rightly: by words that the liar has found. Then it is made again.
   const stan = await eventually('connects', async (left) => {
     return await ResilientStan.connect([liar.url, good.url], {
-      clientId: `case-${number}-${Math.round(left)}`,
+      clientId: `case-${number}-${left}`,
       randomize: false,
       connectTimeout: 200,
       initialConnect: { retries: 10, minTimeout: 1, maxTimeout: 20 },
@@ -133,8 +133,9 @@ async function eventually<T>(what: string, attempt: (left: number) => Promise<T>
   for (;;) {
     const left = deadline - performance.now();
     try {
-      return await attempt(Math.max(1, left));
+      return await attempt(Math.max(1, Math.ceil(left)));
     } catch (error) {
+      await sleep(5);
       if (performance.now() < deadline) continue;
       throw new Error(`it never ${what}: ${String(error)}`, { cause: error });
     }

@@ -13,7 +13,7 @@ import { Peer, type PeerRequest } from '../../support/peer.js';
 const stay = { discover: false } as object;
 const options: ConnectOptions = { connectTimeout: 500, reconnect: { minTimeout: 5, maxTimeout: 500 } };
 /** With its prefix and an inbox it makes a line of more than 300 bytes. */
-const LONG = `${'long.'.repeat(47)}name`;
+const LONG = `${'long.'.repeat(50)}name`;
 /** More sessions than this, within a few seconds, are a loop without a brake. */
 const FEW = 15;
 /** ms for what must settle: a few losses, with the brake on. */
