@@ -75,6 +75,25 @@ export interface Outcome {
 
 /** @throws Error when the client does not get over it */
 export async function runCase(good: Peer, seed: number, number: number, logger?: Logger): Promise<Outcome> {
+  let stage = 'the connect';
+  let alarm: NodeJS.Timeout | undefined;
+  const stuck = new Promise<never>((_, reject) => {
+    alarm = setTimeout(() => reject(new Error(`it is stuck in ${stage}`)), 3 * PATIENCE);
+  });
+  try {
+    return await Promise.race([attend(good, seed, number, (next) => (stage = next), logger), stuck]);
+  } finally {
+    clearTimeout(alarm);
+  }
+}
+
+async function attend(
+  good: Peer,
+  seed: number,
+  number: number,
+  enter: (stage: string) => void,
+  logger: Logger | undefined,
+): Promise<Outcome> {
   const { hooks, told } = hooksOf(seed, number);
   await using liar = await Peer.listen({ hooks, clusterOf: good });
   // A first connect may be refused for good, and rightly: by words that the liar has found. Then it is made again.
@@ -90,20 +109,25 @@ export async function runCase(good: Peer, seed: number, number: number, logger?:
     });
   });
   try {
+    enter('the subscribe');
     const channel = `channel-${number}`;
     const received = new Set<string>();
     const take = (text: string): void => void received.add(text);
     await eventually('subscribes', (left) => {
       return stan.subscribe(channel, (message) => take(message.string()), { signal: AbortSignal.timeout(left) });
     });
+    enter('the round trip with the liar');
     if (plan(seed, number).restarts) liar.hangUp();
     await roundTrip('with the liar in the list', stan, channel, received);
     const left = stan.server === good.url;
+    enter('the end of the liar');
     await liar.stop();
+    enter('the round trip without the liar');
     await roundTrip('without the liar', stan, channel, received);
     if (stan.server !== good.url) throw new Error(`it is at ${stan.server}, and not at ${good.url}`);
     return { lied: told() > 0, left, losses: stan.stats().losses };
   } finally {
+    enter('the close');
     await stan.close({ timeout: 0 });
   }
 }

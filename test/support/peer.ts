@@ -117,6 +117,7 @@ export class Peer {
   readonly #options: PeerOptions;
   readonly #server: Server;
   readonly #cluster: Cluster;
+  #stopped = false;
 
   private constructor(options: PeerOptions) {
     this.#options = options;
@@ -124,7 +125,9 @@ export class Peer {
     this.leads = options.leads ?? true;
     this.#cluster = options.clusterOf ? options.clusterOf.#cluster : new Cluster();
     this.#server = createServer({ noDelay: true }, (socket) => {
-      this.connections.push(new PeerConnection(this, socket, options.tls));
+      // One that was on its way when it stopped would be waited for.
+      if (this.#stopped) socket.destroy();
+      else this.connections.push(new PeerConnection(this, socket, options.tls));
     });
   }
 
@@ -176,6 +179,7 @@ export class Peer {
 
   /** It is gone: nobody listens. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.hangUp();
     await closed;
