@@ -35,6 +35,7 @@ import {
   type SubscribeOptions,
 } from './options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
+import { systemClock } from './subscribing/clock.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
@@ -119,9 +120,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Resolves when the supervisor will not come back: a drain need not wait any longer. */
   readonly #gaveUp: Promise<void>;
   #resolveGaveUp!: () => void;
-  /** Resolves when it begins to close. */
-  readonly #closeBegun: Promise<void>;
-  #resolveCloseBegun!: () => void;
+  /** Called when it begins to close. */
+  readonly #onClosing = new Set<() => void>();
   #closing: Promise<void> | undefined;
   #ended = false;
   #suspicions = 0;
@@ -171,9 +171,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#gaveUp = new Promise((resolve) => {
       this.#resolveGaveUp = resolve;
     });
-    this.#closeBegun = new Promise((resolve) => {
-      this.#resolveCloseBegun = resolve;
-    });
     const onError = (error: Error): void => this.#error(error);
     this.#publisher = new Publisher({
       clientId: options.clientId,
@@ -182,7 +179,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onError,
     });
     this.#subscriptions = new Subscriptions({
-      now,
+      // Where a subscription resumes follows real time; what is waited for, time in which something can come.
+      clock: { ...systemClock, now, after: (delay, callback) => this.#clock.after(delay, callback, { unref: true }) },
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
@@ -307,7 +305,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   async flush(options?: FlushOptions): Promise<void> {
     try {
       const { timeout } = resolveFlushOptions(options);
-      if (await settledWithin(this.#publisher.flush(), timeout)) return;
+      if (await this.#within(timeout, (done) => this.#publisher.whenFlushed(done))) return;
       const pending = this.#pending;
       throw new TimeoutError(
         `after ${timeout} ms ${pending === 1 ? '1 message is' : `${pending} messages are`} still not acknowledged; ` +
@@ -375,7 +373,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       });
       // Many a caller of ours does not wait for it.
       this.#closing.catch(() => undefined);
-      this.#resolveCloseBegun();
+      for (const call of this.#onClosing) call();
+      this.#onClosing.clear();
       follow(
         this.#close(timeout, reason).catch((error: unknown) => {
           throw toOurs(error, 'close()');
@@ -391,7 +390,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#publisher.stopIntake();
     if (timeout !== 0) {
       const drained = Promise.all([this.#subscriptions.drain(), this.#publisher.flush()]);
-      await settledWithin(Promise.race([drained, this.#gaveUp]), timeout);
+      const over = Promise.race([drained, this.#gaveUp]);
+      await this.#within(timeout, (done) => {
+        void over.then(done);
+        return () => {};
+      });
     }
     this.#ended = true;
     this.#abort?.stop();
@@ -490,11 +493,19 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
     const asked = this.#ask(handler, error);
-    const answer = await Promise.race([asked, this.#closeBegun]);
-    if (answer !== undefined) return answer;
-    // A handler that calls close() and waits for it would wait for itself: what is to be drained needs a session.
-    void asked.then((late) => late === 'close' && this.#resolveGaveUp());
-    return 'reconnect';
+    return await new Promise((resolve) => {
+      // A handler that calls close() and waits for it would wait for itself: what is to be drained needs a session.
+      const goOn = (): void => {
+        resolve('reconnect');
+        void asked.then((late) => late === 'close' && this.#resolveGaveUp());
+      };
+      if (this.#closing) return goOn();
+      this.#onClosing.add(goOn);
+      void asked.then((answer) => {
+        this.#onClosing.delete(goOn);
+        resolve(answer);
+      });
+    });
   }
 
   async #ask(handler: ConnectionLostHandler, error: ConnectionLostError): Promise<'reconnect' | 'close'> {
@@ -519,6 +530,25 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
     // eventemitter3's types cannot follow a generic event name.
     (this as EventEmitter<string>).emit(event, payload);
+  }
+
+  /**
+   * Whether it was done in time, in ms in which we could act; without a timeout it always is.
+   * @param begin calls back when it is done; returns what takes the callback away
+   */
+  #within(timeout: number | undefined, begin: (done: () => void) => () => void): Promise<boolean> {
+    return new Promise((resolve) => {
+      let cancel: (() => void) | undefined;
+      const forget = begin(() => {
+        cancel?.();
+        resolve(true);
+      });
+      if (timeout === undefined || timeout === Infinity) return;
+      cancel = this.#clock.after(timeout, () => {
+        forget();
+        resolve(false);
+      });
+    });
   }
 
   /** Not settled, those that wait for room included. */
@@ -553,18 +583,4 @@ function connectFailure(error: unknown): ResilientStanError {
 function channelOfSubject(subject: string | undefined, clusterId: string): string | undefined {
   const prefix = `_STAN.pub.${clusterId}.`;
   return subject?.startsWith(prefix) ? subject.slice(prefix.length) : undefined;
-}
-
-/** Whether it settled in time; without a timeout it always does. */
-async function settledWithin(promise: Promise<unknown>, timeout: number | undefined): Promise<boolean> {
-  if (timeout === undefined || timeout === Infinity) return await promise.then(() => true);
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeout);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -2,6 +2,7 @@
  * One NATS connection to one server, never repaired: dialled, asked, used by at most one session, destroyed.
  */
 import type { ConnectionOptions } from 'node:tls';
+import { awakeClock, type AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
 import { printable } from '../printable.js';
 import { readGreeting } from './greeting.js';
@@ -72,6 +73,7 @@ export class Link {
   /** Those that its greeting told of. It came before the encryption. */
   readonly announced: readonly string[];
 
+  readonly #clock: AwakeClock;
   #dead = false;
   #death: Error | undefined;
   #maxPayload: number;
@@ -84,7 +86,8 @@ export class Link {
   /** Requests of our own that wait for an answer: subject -> what to do when it is forbidden. */
   readonly #requests = new Map<string, (error: PermissionError) => void>();
 
-  private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream) {
+  private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream, clock: AwakeClock) {
+    this.#clock = clock;
     this.address = address;
     this.nats = nats;
     this.secure = secure;
@@ -120,19 +123,20 @@ export class Link {
     { tls = false, ...identity }: DialIdentity,
     timeout: number,
     signal: AbortSignal,
+    clock: AwakeClock = awakeClock(),
   ): Promise<Link> {
     signal.throwIfAborted();
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    const timer = setTimeout(() => stop.abort(new Error(noGreeting(timeout))), timeout);
+    const cancel = clock.after(timeout, () => stop.abort(new Error(noGreeting(timeout))));
     try {
       const stream = await openStream(address, tls, stop.signal);
-      const link = new Link(address, adoptStream(stream, identity), stream);
+      const link = new Link(address, adoptStream(stream, identity), stream, clock);
       await link.#accepted(stop.signal);
       return link;
     } finally {
-      clearTimeout(timer);
+      cancel();
       signal.removeEventListener('abort', onAbort);
     }
   }
@@ -261,13 +265,13 @@ export class Link {
           reject(toError(error));
         }
       });
-      const timer = setTimeout(() => {
+      const cancel = this.#clock.after(timeout, () => {
         settle();
         reject(new Error(`no answer to the ${what} within ${timeout} ms`));
-      }, timeout);
+      });
       const onDeath = this.onDeath;
       const settle = (): void => {
-        clearTimeout(timer);
+        cancel();
         this.onDeath = onDeath;
         this.#requests.delete(subject);
         if (!this.#dead) this.nats.unsubscribe(sid);

@@ -110,11 +110,27 @@ export type SubscribeRefusal =
   /** No leader, for the moment, or a channel on its way out. */
   | 'passing'
   /** It will say the same the next time. */
-  | 'final';
+  | 'final'
+  /** A few more tries, then give up. */
+  | 'unknown';
+
+const FINAL = new Set([
+  'stan: invalid subject',
+  'stan: invalid start position',
+  'stan: invalid subscription',
+  'stan: invalid subscription request',
+  'stan: invalid ack wait time, should be >= 1s',
+  'stan: invalid MaxInflight, should be >= 1',
+  "stan: durable name of a durable queue subscriber can't contain the character ':'",
+  'stan: no configured channel',
+  'too many subscriptions per channel',
+  'too many channels',
+]);
+const PASSING_SUBSCRIBE = /not the leader|leadership|already shutdown|shut down|enqueuing|being deleted/i;
 
 export function subscribeRefusal(text: string): SubscribeRefusal {
   if (UNKNOWN_CLIENT.has(text)) return 'unregistered';
   if (text === 'stan: duplicate durable registration') return 'duplicate';
-  if (/not the leader|leadership|already shutdown|shut down|enqueuing|being deleted/i.test(text)) return 'passing';
-  return 'final';
+  if (FINAL.has(text) || text.startsWith('rejecting channel "')) return 'final';
+  return PASSING_SUBSCRIBE.test(text) ? 'passing' : 'unknown';
 }

@@ -382,7 +382,7 @@ export class Supervisor {
     const { connectTimeout, name } = this.#options;
     const ask = async <T>(what: string, answer: Promise<T>): Promise<T> => {
       try {
-        return await within(connectTimeout, signal, answer);
+        return await within(this.#clock, connectTimeout, signal, answer);
       } catch (error) {
         throw new Error(`no ${what} for the dial: ${describe(error)}`, { cause: error });
       }
@@ -393,7 +393,7 @@ export class Supervisor {
       dialTls(this.#options, (error) => this.#events.error(error)),
     );
     const identity = { ...natsAuth({ tls }, address, credentials), name };
-    const link = await Link.dial(address, identity, connectTimeout, signal);
+    const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
     this.#announced(link, link.announced, ownCa(tls));
     // What comes later comes through the stream as it was verified.
     link.onAnnounced = (announced) => this.#announced(link, announced, link.secure);
@@ -419,20 +419,22 @@ function ownCa(tls: boolean | ConnectionOptions): boolean {
   return typeof tls === 'object' && tls.ca !== undefined;
 }
 
-function within<T>(timeout: number, signal: AbortSignal, promise: Promise<T>): Promise<T> {
+function within<T>(clock: AwakeClock, timeout: number, signal: AbortSignal, promise: Promise<T>): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    const end = (error: Error): void => {
-      clearTimeout(timer);
+    const settle = (): void => {
+      cancel();
       signal.removeEventListener('abort', onAbort);
+    };
+    const end = (error: Error): void => {
+      settle();
       reject(error);
     };
     const onAbort = (): void => end(toError(signal.reason));
-    const timer = setTimeout(() => end(new Error(`no answer within ${timeout} ms`)), timeout);
+    const cancel = clock.after(timeout, () => end(new Error(`no answer within ${timeout} ms`)));
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(
       (value) => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
+        settle();
         resolve(value);
       },
       (error: unknown) => end(toError(error)),

@@ -3,8 +3,10 @@ export class Generation {
   /** Those not settled yet. */
   open = 0;
   next: Generation | undefined = undefined;
-  flushed: Promise<void> | undefined = undefined;
-  resolve: (() => void) | undefined = undefined;
+  /** All of it is settled, and all that was published before. */
+  flushed = false;
+  /** Who waits for that. */
+  waiting: Set<() => void> | undefined = undefined;
 }
 
 /** Knows, in constant time per message, when everything that was published before a certain moment is settled. */
@@ -15,24 +17,35 @@ export class Generations {
   /** The one before it. */
   #previous: Generation | undefined = undefined;
 
-  /** Resolves when everything that belongs to the current generation or an earlier one is settled. */
-  flush(): Promise<void> {
+  /**
+   * Calls back once, when everything that belongs to the current generation or an earlier one is settled; never at once.
+   * @returns what takes the callback away: in an outage nothing may stay behind of those who do not wait any longer
+   */
+  whenFlushed(callback: () => void): () => void {
     if (this.current.open > 0) {
       this.#previous = this.current;
       this.current = new Generation();
       this.#previous.next = this.current;
     }
-    const last = this.#previous;
     // Nothing was published since the last flush: this one waits for the same messages.
-    if (last === undefined) return Promise.resolve();
-    last.flushed ??= new Promise((resolve) => (last.resolve = resolve));
-    return last.flushed;
+    const last = this.#previous;
+    if (last === undefined || last.flushed) {
+      queueMicrotask(callback);
+      return () => {};
+    }
+    const waiting = (last.waiting ??= new Set());
+    // One of its own: the same callback may wait twice.
+    const call = (): void => callback();
+    waiting.add(call);
+    return () => waiting.delete(call);
   }
 
   settled(generation: Generation): void {
     generation.open--;
     while (this.#oldest.open === 0 && this.#oldest.next !== undefined) {
-      this.#oldest.resolve?.();
+      this.#oldest.flushed = true;
+      for (const call of this.#oldest.waiting ?? []) queueMicrotask(call);
+      this.#oldest.waiting = undefined;
       this.#oldest = this.#oldest.next;
     }
   }

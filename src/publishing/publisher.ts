@@ -1,6 +1,7 @@
 import type { AwakeClock } from '../awake-clock.js';
 import type { ServerComplaint } from '../connection/link.js';
 import type { Session } from '../connection/protocol.js';
+import { maybeStored, publishRefusal } from '../connection/server-texts.js';
 import type { InHand } from '../connection/suspects.js';
 import {
   type Delivery,
@@ -12,7 +13,6 @@ import {
   toOurs,
 } from '../errors.js';
 import { type AbortGroup, Aborts } from './aborts.js';
-import { maybeStored, refusal } from './ack-errors.js';
 import { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
 import { type Answers, Entry, type PubAck, Sending, Trouble } from './entry.js';
@@ -326,7 +326,12 @@ export class Publisher {
 
   /** Resolves when every publish so far is settled, one way or the other. Never rejects. */
   flush(): Promise<void> {
-    return this.#generations.flush();
+    return new Promise((resolve) => this.whenFlushed(resolve));
+  }
+
+  /** Calls back when every publish so far is settled. Returns what takes the callback away. */
+  whenFlushed(callback: () => void): () => void {
+    return this.#generations.whenFlushed(callback);
   }
 
   /** From now on publish() rejects with a ClosedError, 'not-sent'. What is pending goes on. */
@@ -642,7 +647,7 @@ export class Publisher {
     const { entry } = sending;
     const trouble = (entry.trouble ??= new Trouble());
     if (!maybeStored(text)) trouble.refused++;
-    const kind = refusal(text);
+    const kind = publishRefusal(text);
     const probe = this.#probeUnderWay() ? this.#probe : undefined;
     if (probe?.sending === sending) {
       this.#endProbe();

@@ -10,12 +10,14 @@ import {
   type SessionSubscription,
   type SubscribeRequest,
 } from '../connection/protocol.js';
+import { subscribeRefusal } from '../connection/server-texts.js';
 import { describe, PermissionError, type ResilientStanError, SubscribeError } from '../errors.js';
 import type { Party } from './barrier.js';
 import type { Clock } from './clock.js';
-import { classifyRefusal } from './refusal.js';
 import type { DatedPlan } from './knowledge.js';
 
+/** What does not pass on so many sessions in a row does not pass: others must not lose theirs over it for ever. */
+const MOST_PUT_OFF = 8;
 /** Delays in ms before a refused request is sent again. */
 const RETRIES = [100, 200, 400, 800];
 
@@ -79,6 +81,8 @@ export class Placement {
   #everMade = false;
   /** Sessions in a row that were given up because the server took our own durable for another's. */
   #ghosts = 0;
+  /** Sessions in a row that were given up because of a refusal that might pass, and did not. */
+  #putOff = 0;
 
   constructor(host: PlacementHost, clock: Clock) {
     this.#host = host;
@@ -285,6 +289,7 @@ export class Placement {
     }
     this.#life = life;
     this.#ghosts = 0;
+    this.#putOff = 0;
     const again = this.#everMade;
     this.#everMade = true;
     const wanted = this.#ended ? false : this.#host.made(plan, again);
@@ -299,7 +304,7 @@ export class Placement {
 
   /** Waits if the refusal may pass, and throws if not. */
   async #refused(error: SubscribeRefused, session: Session, request: SubscribeRequest, attempt: number): Promise<void> {
-    const refusal = classifyRefusal(error.message);
+    const refusal = subscribeRefusal(error.message);
     const channel = this.#host.channel;
     if (refusal === 'unregistered') {
       session.lose(
@@ -313,7 +318,7 @@ export class Placement {
       await new Promise<void>((resolve) => this.#clock.after(delay, resolve));
       return;
     }
-    if (refusal === 'passing') {
+    if (refusal === 'passing' && ++this.#putOff <= MOST_PUT_OFF) {
       session.lose('request_timeout', `'${channel}' cannot be subscribed to: ${error.message}`);
       throw new SessionEnded(error.message);
     }

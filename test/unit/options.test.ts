@@ -432,12 +432,15 @@ describe('options that throw when they are read', () => {
     it(`of ${what}() are read once`, () => {
       const reads = new Map<string | symbol, number>();
       resolve(
-        new Proxy({}, {
-          get(_, name) {
-            reads.set(name, (reads.get(name) ?? 0) + 1);
-            return undefined;
+        new Proxy(
+          {},
+          {
+            get(_, name) {
+              reads.set(name, (reads.get(name) ?? 0) + 1);
+              return undefined;
+            },
           },
-        }),
+        ),
       );
       for (const name of names) assert.equal(reads.get(name), 1, name);
       assert.ok([...reads.values()].every((count) => count === 1));

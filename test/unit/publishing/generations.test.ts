@@ -18,7 +18,7 @@ describe('Generations', () => {
           } else if (step === 'flush') {
             const flush = { upTo: messages.length, done: false };
             flushes.push(flush);
-            void generations.flush().then(() => (flush.done = true));
+            generations.whenFlushed(() => (flush.done = true));
           } else {
             const message = messages.filter(({ open }) => open)[step];
             if (message) {
@@ -34,16 +34,22 @@ describe('Generations', () => {
     );
   });
 
-  it('give out one promise for all flushes that wait for the same', async () => {
+  it('call nobody back who does not wait any longer, and keep nothing of him', async () => {
     const generations = new Generations();
     generations.current.open++;
     const generation = generations.current;
-    const flush = generations.flush();
-    assert.equal(generations.flush(), flush);
+    const called: string[] = [];
+    const forget = generations.whenFlushed(() => called.push('given up'));
+    generations.whenFlushed(() => called.push('waited'));
+    for (let i = 0; i < 1000; i++) generations.whenFlushed(() => called.push('never'))();
+    assert.equal(generation.waiting?.size, 2);
+    forget();
     generations.settled(generation);
-    await flush;
-    generations.current.open++;
-    assert.notEqual(generations.flush(), flush);
     await reactions();
+    assert.deepEqual(called, ['waited']);
+    generations.whenFlushed(() => called.push('nothing is open'));
+    assert.equal(called.length, 1, 'not at once');
+    await reactions();
+    assert.deepEqual(called, ['waited', 'nothing is open']);
   });
 });

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { classifyRefusal } from '../../../src/subscribing/refusal.js';
 import { Receipts } from '../../../src/subscribing/receipts.js';
 import {
   beginning,
@@ -145,22 +144,4 @@ describe('rhythm', () => {
     rhythm.stop();
     assert.equal(rhythm.surpriseAt, undefined);
   });
-});
-
-describe('refusals', () => {
-  const texts: [string, ReturnType<typeof classifyRefusal>][] = [
-    ['stan: unknown clientID', 'unregistered'],
-    ['client has been replaced or is no longer registered', 'unregistered'],
-    ['stan: duplicate durable registration', 'duplicate'],
-    ['node is not the leader', 'passing'],
-    ['leadership lost while committing log', 'passing'],
-    ['raft is already shutdown', 'passing'],
-    ['stan: channel is being deleted', 'passing'],
-    ['stan: invalid subject', 'final'],
-    ['too many subscriptions per channel', 'final'],
-    ['stan: invalid subscription request', 'final'],
-  ];
-  for (const [text, refusal] of texts) {
-    it(`'${text}' is ${refusal}`, () => assert.equal(classifyRefusal(text), refusal));
-  }
 });

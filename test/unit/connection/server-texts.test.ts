@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import {
+  complaint,
+  isIdTaken,
+  maybeStored,
+  publishRefusal,
+  subscribeRefusal,
+} from '../../../src/connection/server-texts.js';
+
+describe('what servers say', () => {
+  describe('in an -ERR line', () => {
+    const known: [string, string][] = [
+      ['Authorization Violation', 'credentials'],
+      ['User Authentication Expired', 'credentials'],
+      ['Authentication Timeout', 'passing'],
+      ['Stale Connection', 'passing'],
+      ['maximum connections exceeded', 'passing'],
+      ['maximum subscriptions exceeded', 'subscriptions'],
+      ['maximum control line exceeded', 'control-line'],
+      ['Maximum Payload Violation', 'payload'],
+      // Nearly what is known, and a text that only speaks of it.
+      ['Authorization Violation, perhaps', 'unknown'],
+      ['the authorization service is starting', 'unknown'],
+      ['Parser Error', 'unknown'],
+      ['', 'unknown'],
+    ];
+    for (const [text, kind] of known) it(`'${text}' is ${kind}`, () => assert.equal(complaint(text).kind, kind));
+
+    const permissions: [string, string | undefined][] = [
+      ['Permissions Violation for Publish to "_STAN.pub.c.a"', '_STAN.pub.c.a'],
+      ['Permissions Violation for Subscription to "_INBOX.x"', '_INBOX.x'],
+      ['Permissions Violation for Subscription to "_INBOX.x" (sid "4")', '_INBOX.x'],
+      ['Permissions Violation for Publish with Reply of "_INBOX.x"', '_INBOX.x'],
+      ['Permissions Violation for Account', undefined],
+    ];
+    for (const [text, subject] of permissions) {
+      it(`'${text}' forbids ${subject ?? 'something'}`, () =>
+        assert.deepEqual(complaint(text), { kind: 'permission', subject }));
+    }
+  });
+
+  describe('to a connect request', () => {
+    it('that the ID is taken is one text', () => {
+      assert.ok(isIdTaken('stan: clientID already registered'));
+      assert.ok(!isIdTaken('stan: clientID already registered, perhaps'));
+    });
+  });
+
+  describe('to a publish', () => {
+    /** And whether a message so answered may be stored. */
+    const texts: [string, ReturnType<typeof publishRefusal>, boolean][] = [
+      ['stan: invalid publish request', 'unregistered', false],
+      ['node is not the leader', 'leaderless', false],
+      ['leadership lost while committing log', 'leaderless', true],
+      ['raft is already shutdown', 'leaderless', true],
+      ['stan: channel is being deleted', 'leaderless', false],
+      ['too many channels', 'refused', false],
+      ['rejecting channel "X" because channel "x" alreay exists (different cases not allowed)', 'refused', false],
+      ['something nobody has seen yet', 'refused', false],
+    ];
+    for (const [text, kind, stored] of texts) {
+      it(`"${text}" means ${kind}${stored ? ', perhaps stored' : ''}`, () => {
+        assert.equal(publishRefusal(text), kind);
+        assert.equal(maybeStored(text), stored);
+      });
+    }
+  });
+
+  describe('to a subscribe request', () => {
+    const texts: [string, ReturnType<typeof subscribeRefusal>][] = [
+      ['stan: unknown clientID', 'unregistered'],
+      ['client has been replaced or is no longer registered', 'unregistered'],
+      ['stan: duplicate durable registration', 'duplicate'],
+      ['node is not the leader', 'passing'],
+      ['leadership lost while committing log', 'passing'],
+      ['raft is already shutdown', 'passing'],
+      ['timed out enqueuing operation', 'passing'],
+      ['stan: channel is being deleted', 'passing'],
+      ['stan: invalid subject', 'final'],
+      ['too many subscriptions per channel', 'final'],
+      ['stan: invalid subscription request', 'final'],
+      ['something nobody has seen yet', 'unknown'],
+    ];
+    for (const [text, refusal] of texts) {
+      it(`'${text}' is ${refusal}`, () => assert.equal(subscribeRefusal(text), refusal));
+    }
+  });
+});
