@@ -538,15 +538,16 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    */
   #within(timeout: number | undefined, begin: (done: () => void) => () => void): Promise<boolean> {
     return new Promise((resolve) => {
-      let cancel: (() => void) | undefined;
+      const cancel =
+        timeout === undefined || timeout === Infinity
+          ? undefined
+          : this.#clock.after(timeout, () => {
+              forget();
+              resolve(false);
+            });
       const forget = begin(() => {
         cancel?.();
         resolve(true);
-      });
-      if (timeout === undefined || timeout === Infinity) return;
-      cancel = this.#clock.after(timeout, () => {
-        forget();
-        resolve(false);
       });
     });
   }

@@ -615,7 +615,7 @@ describe('subscriptions', () => {
       const good = await client.subscribe();
       const [badSeen, goodSeen] = [events(bad), events(good)];
       client.kill();
-      client.server.refuse = ({ durableName }) => (durableName === undefined ? undefined : 'stan: no');
+      client.server.refuse = ({ durableName }) => (durableName === undefined ? undefined : 'stan: invalid subject');
       await client.connect();
       assert.deepEqual(names(badSeen), ['closed']);
       assert.ok((badSeen[0]![1] as { error: Error }).error instanceof SubscribeError);
