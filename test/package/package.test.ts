@@ -110,6 +110,7 @@ describe('the package', function () {
       'README.md',
       'LICENSE',
       'CHANGELOG.md',
+      'SECURITY.md',
     ];
     for (const path of paths)
       await assert.doesNotReject(readFile(join(installed, path)), `${path} is not in the package`);
