@@ -144,7 +144,7 @@ export type LossReason =
   | 'ack_timeout'
   /** The server refused every publish for want of a leader, for 2.5 s, although it answered questions as the leader does. */
   | 'refused'
-  /** The server refused a subject. */
+  /** The server forbids a subject without which the session cannot go on as it is. */
   | 'permission';
 
 /** A session ended that nobody asked to end. The client goes on unless it is told to close. */
@@ -186,7 +186,7 @@ export class PublishTimeoutError extends ResilientStanError {
   }
 }
 
-/** The cluster refused the message, for a reason that did not pass. */
+/** The cluster refused the message, for a reason that did not pass, or its server ended sessions over it. */
 export class PublishRejectedError extends ResilientStanError {
   readonly channel: string;
   constructor(channel: string, message: string, options: ResilientStanErrorOptions = {}) {
@@ -195,7 +195,7 @@ export class PublishRejectedError extends ResilientStanError {
   }
 }
 
-/** The cluster refused a subscription, for a reason that will not pass. */
+/** The cluster refused a subscription, for a reason that will not pass, or its server ended sessions over it. */
 export class SubscribeError extends ResilientStanError {
   readonly channel: string;
   constructor(channel: string, message: string, options: ResilientStanErrorOptions = {}) {

@@ -21,7 +21,7 @@ export {
  * {@link ConnectOptions.reconnect}.
  */
 export interface RetryOptions {
-  /** Attempts after the first one; `Infinity` for no limit. */
+  /** Attempts after the first one, counted on through sessions that last less than 5 s; `Infinity` for no limit. */
   retries?: number | undefined;
   /** By how much each delay is longer than the one before; 1 or more. */
   factor?: number | undefined;
@@ -31,7 +31,10 @@ export interface RetryOptions {
   maxTimeout?: number | undefined;
   /** Draw each delay at random, between half of its value and all of it, so that many clients do not dial in step. */
   randomize?: boolean | undefined;
-  /** No further attempt once this long has passed since the first. Default `Infinity`. */
+  /**
+   * No further attempt once this long has passed since the first, counted on through sessions that last less than 5 s.
+   * Default `Infinity`.
+   */
   maxRetryTime?: number | undefined;
 }
 
@@ -156,8 +159,8 @@ export interface ConnectOptions extends Credentials {
   /** Shuffle the server list, so that many clients spread over the servers. Default true. */
   randomize?: boolean | undefined;
   /**
-   * Dial the servers that the cluster announces, after the listed ones. `false` for clients that cannot reach them, as
-   * from outside of a NAT. Default true.
+   * Dial the servers that the cluster announces, after the listed ones. They get the same credentials, under the same TLS
+   * rules. `false` for clients that cannot reach them, as from outside of a NAT. Default true.
    */
   discover?: boolean | undefined;
   /**

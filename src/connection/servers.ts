@@ -1,4 +1,4 @@
-/** The server list: what the user wrote, made into addresses the wrapped NATS client can dial. Pure. */
+/** The server list: what the user wrote, and what the cluster announces, made into addresses that can be dialled. Pure. */
 import { isIPv4 } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { InvalidArgumentError } from '../errors.js';
@@ -7,7 +7,7 @@ import { quote, show } from '../validation.js';
 
 /** One server of the list. */
 export interface ServerAddress {
-  /** For display and for the NATS client: `nats://host:port` or `tls://host:port`, without credentials. */
+  /** What it is called, and known by: `nats://host:port` or `tls://host:port`, without credentials. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
@@ -123,9 +123,7 @@ function parseServer(text: string, refuse: Refuse): ServerAddress {
   }
 
   if (place.startsWith('[') || place.split(':').length > 2) {
-    refuse(
-      'it is an IPv6 literal, which the wrapped NATS client cannot dial: use a host name that resolves to that address',
-    );
+    refuse('it is an IPv6 literal, which is not supported: use a host name that resolves to that address');
   }
   const [hostText = '', portText] = place.split(':');
   const host = parseHost(refuse, hostText);

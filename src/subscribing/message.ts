@@ -1,5 +1,6 @@
 import type { RawMessage } from '../connection/protocol.js';
 import { describe, ResilientStanError } from '../errors.js';
+import { printable } from '../printable.js';
 
 /** A message of a channel, as a handler gets it. */
 export interface StanMessage {
@@ -103,7 +104,7 @@ export class ReceivedMessage implements StanMessage {
     } catch (error) {
       throw new ResilientStanError(
         'ERR_STAN_INVALID_ARGUMENT',
-        `message ${this.sequence} of channel '${this.channel}' (${this.data.length} bytes) is not JSON: ${describe(error)}`,
+        `message ${this.sequence} of channel '${this.channel}' (${this.data.length} bytes) is not JSON: ${printable(describe(error))}`,
         { cause: error },
       );
     }

@@ -230,7 +230,7 @@ export class Placement {
           throw error;
         });
       } else {
-        await old?.subscription?.close();
+        await old?.subscription?.close().catch((error: unknown) => this.#unclosed(session, error));
       }
       party?.arrive();
       await party?.passed;
@@ -267,7 +267,10 @@ export class Placement {
         );
         if (!again) return;
         // Before the next one, because the last member of a queue group takes the position of the group with it.
-        await subscription.close();
+        await subscription.close().catch((error: unknown) => {
+          // Where that is forbidden, it stays, and nobody listens to it.
+          if (!(error instanceof PermissionError)) throw error;
+        });
       } catch (error) {
         if (error instanceof SessionEnded) throw error;
         if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
@@ -277,6 +280,15 @@ export class Placement {
       if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
       if (this.#ended) return;
     }
+  }
+
+  /** The server has it still, and would refuse another of its name: only the end of the session ends it. */
+  #unclosed(session: Session, error: unknown): never {
+    if (error instanceof PermissionError) {
+      session.lose('permission', `the durable on '${this.#host.channel}' cannot be closed: ${error.message}`);
+      throw new SessionEnded(error.message);
+    }
+    throw error;
   }
 
   /** True: it is to be made once more. */

@@ -58,8 +58,8 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   /**
    * Ends it, and makes the server forget a durable. Like {@link close} otherwise. During an outage the durable is
    * dropped on the next session, and only then this resolves.
-   * @throws (as a rejection) ClosedError if the client is closed before a durable could be dropped; SubscribeError if it
-   *   is in use again
+   * @throws (as a rejection) ClosedError if the client is closed before a durable could be dropped; PermissionError if the
+   *   server forbids that; SubscribeError if it is in use again
    */
   unsubscribe(): Promise<void> {
     return this.#consumer.unsubscribe();
