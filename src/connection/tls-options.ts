@@ -11,7 +11,7 @@ const NO_OPTIONS: Readonly<Record<string, string>> = {
   caFile: 'read the file: { ca: readFileSync(path) }',
   certFile: 'read the file: { cert: readFileSync(path) }',
   keyFile: 'read the file: { key: readFileSync(path) }',
-  socket: 'every connection opens a socket of its own',
+  socket: 'the sockets are made by this library',
   path: 'servers are reached over TCP',
   session: 'a resumed session is not verified again, so every connection makes its own',
 };

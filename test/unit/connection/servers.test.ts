@@ -98,7 +98,7 @@ describe('parseServers', () => {
     ['a:4222x', "'4222x'", 'not a number'],
     ['nats://${host}:${port}', "'$'"],
     ['nats://undefined:undefined', "'undefined'", 'not a number'],
-    ['[::1]:4222', 'IPv6', 'cannot dial', 'host name'],
+    ['[::1]:4222', 'IPv6', 'not supported', 'host name'],
     ['nats://[2001:db8::1]', 'IPv6'],
     ['::1', 'IPv6'],
     ['nats://a/foo', 'path'],
