@@ -21,7 +21,7 @@ export {
  * {@link ConnectOptions.reconnect}.
  */
 export interface RetryOptions {
-  /** Attempts after the first one, counted on through sessions that last less than 5 s; `Infinity` for no limit. */
+  /** Attempts after the first one, counted on through sessions that last less than 2 s; `Infinity` for no limit. */
   retries?: number | undefined;
   /** By how much each delay is longer than the one before; 1 or more. */
   factor?: number | undefined;
@@ -32,7 +32,7 @@ export interface RetryOptions {
   /** Draw each delay at random, between half of its value and all of it, so that many clients do not dial in step. */
   randomize?: boolean | undefined;
   /**
-   * No further attempt once this long has passed since the first, counted on through sessions that last less than 5 s.
+   * No further attempt once this long has passed since the first, counted on through sessions that last less than 2 s.
    * Default `Infinity`.
    */
   maxRetryTime?: number | undefined;

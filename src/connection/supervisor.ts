@@ -48,7 +48,7 @@ export interface Cargo extends Workload {
 }
 
 /** A session that lives for so long, in ms, has lasted: it was no part of the trouble before. */
-const LASTING = 5000;
+const LASTING = 2000;
 
 export interface SupervisorEvents {
   state(from: ConnectionState, to: ConnectionState): void;

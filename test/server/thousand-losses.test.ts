@@ -34,7 +34,11 @@ describe('a thousand losses in a row', function () {
   it('leave listeners, timers, sockets and heap as they were', async () => {
     await using cluster = await StanCluster.start({ mode: 'single', store: 'memory', proxied: true });
     const proxy = cluster.nodes[0]!.proxy;
-    const stan = await ResilientStan.connect(cluster.urls, { clientId: 'thousand' });
+    const stan = await ResilientStan.connect(cluster.urls, {
+      clientId: 'thousand',
+      // Sessions that die young are followed by growing pauses.
+      reconnect: { minTimeout: 1, maxTimeout: 1 },
+    });
     try {
       const received: string[] = [];
       await stan.subscribe('thousand', (message) => void received.push(message.string()));
