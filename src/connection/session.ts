@@ -308,7 +308,7 @@ export class StanSession implements Session {
     const oldest = this.#requests.values().next();
     if (!this.#alive || oldest.done) return;
     const { connectTimeout, clock } = this.#options;
-    const { at, kind, channel } = oldest.value;
+    const { at, end, kind, channel } = oldest.value;
     const since = Math.max(at, this.#answeredAt);
     const soon = Math.max(PROBABLY_LOST, 4 * this.#watch.threshold);
     const hurried = at < this.#missedAt && soon <= connectTimeout;
@@ -318,8 +318,8 @@ export class StanSession implements Session {
       this.#cancelRequestTimer = clock.after(left, () => this.#awaitAnswers());
       return;
     }
-    if (!this.#watch.hasAnsweredSince(at)) {
-      // The answer may be on its way, behind others. Whether the leader answers at all is for the watch to judge.
+    if (!this.#watch.hasAnsweredSince(at) && clock.now() < this.#watch.queuedUntil(end, since) + connectTimeout) {
+      // The request may be on its way, behind other bytes, or its answer. A later question shows whether that is so.
       this.#watch.doubt();
       this.#cancelRequestTimer = clock.after(ASK_EVERY, () => this.#awaitAnswers());
       return;

@@ -136,6 +136,14 @@ export class Watch {
     return this.#answeredAskedAt > at;
   }
 
+  /**
+   * How long something may have stood in a queue: on its way to the leader behind bytes of ours, or its answer on the way to us
+   * behind a message. Later than `since` in any case.
+   */
+  queuedUntil(end: number, since: number): number {
+    return Math.max(since + this.#throughput.allowance(end), this.#progressAt);
+  }
+
   /** A message came: evidence. */
   heard(): void {
     this.#liveness.heard(this.#clock.now());
