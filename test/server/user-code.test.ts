@@ -227,7 +227,7 @@ describe('a server that does not keep to the protocol', function () {
         ResilientStan.connect(cluster.urls, { ...once, clientId: 'x'.repeat(150) }),
         ConnectError,
         cluster.urls[0]!,
-        /maximum payload/i,
+        /max_payload of 120 bytes has no room/,
       );
       assert.deepEqual(
         error.failures.map(({ server }) => server),
