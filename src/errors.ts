@@ -204,7 +204,7 @@ export class SubscribeError extends ResilientStanError {
   }
 }
 
-/** `flush()` or `close()` did not finish within its `timeout`. */
+/** `flush()` was not done within its `timeout`. */
 export class TimeoutError extends ResilientStanError {
   constructor(message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_TIMEOUT', message, options);

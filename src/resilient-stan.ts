@@ -124,6 +124,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #onClosing = new Set<() => void>();
   #closing: Promise<void> | undefined;
   #ended = false;
+  /** 'close' was emitted: nothing else is. */
+  #over = false;
   #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
@@ -252,10 +254,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * loop closes the subscription and keeps a durable.
    */
   messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
-    return messages((handler) => {
+    return messages((handler, begun) => {
       const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
       this.#assertOpen('messages');
-      return this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+      return this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session, begun);
     });
   }
 
@@ -407,6 +409,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     await this.#supervisor.close(abrupt ? 0 : Math.min(CLOSE_REQUEST_TIMEOUT, Math.max(left, 250)));
     this.#subscriptions.close(reason);
     this.#emit('close', reason ? { error: reason } : {});
+    this.#over = true;
     this.#resolveClosed(reason);
   }
 
@@ -520,7 +523,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #error(error: Error): void {
     this.#note(error);
     this.#options.logger.error(error.message, { error });
-    this.#emit('error', { error });
+    // An asynchronous listener may reject long afterwards.
+    if (!this.#over) this.#emit('error', { error });
   }
 
   #note(error: Error): void {

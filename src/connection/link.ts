@@ -8,7 +8,7 @@ import { printable } from '../printable.js';
 import { readGreeting } from './greeting.js';
 import type { ServerAddress } from './servers.js';
 import { complaint, type Complaint } from './server-texts.js';
-import { openStream, type Stream } from './stream.js';
+import { openStream, Unreached, type Stream } from './stream.js';
 import {
   adoptStream,
   createInbox,
@@ -35,14 +35,14 @@ export interface DialIdentity extends NatsIdentity {
   tls?: false | ConnectionOptions;
 }
 
-/** The server ended the connection, or is about to, and said why. */
+/** The server complains of something that we did, and mostly ends the connection over it. */
 export class ServerComplaint extends Error {
   readonly complaint: Complaint;
   /** The server's own words. */
   readonly text: string;
 
   constructor(text: string) {
-    super(`the server ended the connection: '${text}'`);
+    super(`the server said: '${text}'`);
     this.text = text;
     this.complaint = complaint(text);
   }
@@ -129,7 +129,7 @@ export class Link {
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    const cancel = clock.after(timeout, () => stop.abort(new Error(noGreeting(timeout))));
+    const cancel = clock.after(timeout, () => stop.abort(new Unreached(noGreeting(timeout))));
     try {
       const stream = await openStream(address, tls, stop.signal);
       const link = new Link(address, adoptStream(stream, identity), stream, clock);

@@ -12,6 +12,7 @@ import type { ResolvedRetryOptions } from '../options.js';
 import { retryDelay } from './backoff.js';
 import { noGreeting, type Answer, type Link } from './link.js';
 import type { ServerAddress } from './servers.js';
+import { Unreached } from './stream.js';
 
 /** How long a server may take before the next one of the list is dialled beside it, in ms (RFC 8305 takes 250 for addresses). */
 export const HEAD_START = 100;
@@ -41,7 +42,8 @@ export interface ReachOptions {
   connectTimeout: number;
   /** The pace at which one server is dialled again while others are connected. */
   redial: ResolvedRetryOptions;
-  dial: (address: ServerAddress, signal: AbortSignal) => Promise<Link>;
+  /** @param awaits is told what has not come, if the dial takes too long */
+  dial: (address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void) => Promise<Link>;
   /** A server accepted us and can be asked now. */
   onAccepted?: () => void;
   /** A server was of no use. */
@@ -54,6 +56,8 @@ interface Lane {
   readonly address: ServerAddress;
   link?: Link | undefined;
   dialling: boolean;
+  /** What its dial waits for, in words that say that it has not come. */
+  awaits?: string;
   failure?: Error | undefined;
   /** Dials that failed in a row. */
   failed: number;
@@ -245,7 +249,8 @@ export class Reach {
   async #dial(lane: Lane): Promise<void> {
     lane.dialling = true;
     try {
-      const link = await this.#options.dial(lane.address, this.#stop.signal);
+      const awaits = (what: string): void => void (lane.awaits = what);
+      const link = await this.#options.dial(lane.address, this.#stop.signal, awaits);
       lane.dialling = false;
       if (this.over || this.#found) {
         link.destroy();
@@ -345,13 +350,14 @@ export class Reach {
     const { clusterId, connectTimeout } = this.#options;
     const failures: ServerFailure[] = [];
     const connected: string[] = [];
-    for (const { address, link, failure } of this.#lanes) {
+    for (const lane of this.#lanes) {
+      const { address, link, failure } = lane;
       if (link) connected.push(address.url);
       const error =
         failure ??
         (link
           ? new Error(`connected, but no leader of cluster '${clusterId}' answered`)
-          : new Error(noGreeting(connectTimeout)));
+          : new Unreached(lane.awaits ?? noGreeting(connectTimeout)));
       failures.push({ server: address.url, reason: error.message, error });
     }
     const others = failures.filter(({ server }) => !connected.includes(server));
@@ -380,9 +386,10 @@ export class Reach {
         { cause: forbidden },
       );
     }
-    return new ConnectError(
-      `no server could be reached: ${list}. Is one of them running, and is the URL right?`,
-      failures,
-    );
+    // Who was reached runs, and has the right URL.
+    const unreached = failures.filter(({ error }) => error instanceof Unreached).length;
+    const verb = unreached === failures.length ? 'reached' : 'used';
+    const question = unreached > 0 ? '. Is one of them running, and is the URL right?' : '';
+    return new ConnectError(`no server could be ${verb}: ${list}${question}`, failures);
   }
 }

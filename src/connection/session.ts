@@ -438,8 +438,8 @@ export class StanSession implements Session {
     if (last === undefined) return false;
     const { channel } = last;
     const advice =
-      'Each subscription of a client is one of its connection: raise max_subscriptions at the server, or subscribe to fewer ' +
-      'channels with one client';
+      'Its limit counts every subscription of this client, and five more that the client needs itself: raise max_subscriptions ' +
+      'at the server, or use several clients';
     return this.#deny((request) => request === last, refusedWith(channel, complaint, advice));
   }
 

@@ -52,8 +52,7 @@ export async function openStream(
     }
     socket = await secure(tcp, options, signal).catch((error: unknown) => {
       if (greeting.tls !== 'none') throw error;
-      const why = 'the server does not offer TLS, and a tls:// URL or the option tls demands it';
-      throw new Error(`${why} (${describe(error)})`, { cause: error });
+      throw new Error('the server does not offer TLS, and a tls:// URL or the option tls demands it', { cause: error });
     });
     return { socket, greeting, rest, secure: true };
   } catch (error) {
@@ -143,19 +142,41 @@ function secure(tcp: Socket, options: ConnectionOptions, signal: AbortSignal): P
   });
 }
 
+/** Nobody was reached: it may not run, or the URL may be wrong. */
+export class Unreached extends Error {}
+
+/** What OpenSSL says of a certificate whose authority it does not know. */
+const UNKNOWN_AUTHORITY = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+]);
+
 /** What the operating system or OpenSSL said, in words. */
 export function explainSocketError(error: Error & { code?: string }): Error {
-  switch (error.code) {
+  const { code = '' } = error;
+  switch (code) {
     case 'ECONNREFUSED':
-      return new Error('connection refused: nobody listens there', { cause: error });
+      return new Unreached('connection refused: nobody listens there', { cause: error });
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return new Error(`the host name cannot be resolved (${error.code})`, { cause: error });
+      return new Unreached(`the host name cannot be resolved (${code})`, { cause: error });
     case 'ETIMEDOUT':
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
-      return new Error(`the host cannot be reached (${error.code})`, { cause: error });
+      return new Unreached(`the host cannot be reached (${code})`, { cause: error });
   }
-  // A certificate's own words are in it.
-  return new Error(printable(describe(error)), { cause: error.code });
+  // A certificate's own words may be in it.
+  const text = printable(describe(error));
+  if (UNKNOWN_AUTHORITY.has(code)) {
+    return new Error(
+      `its certificate is not trusted: ${text}. Set tls.ca to the certificate of the authority that signed it`,
+      {
+        cause: code,
+      },
+    );
+  }
+  return new Error(text, { cause: code });
 }

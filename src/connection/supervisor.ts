@@ -17,7 +17,7 @@ import {
 import type { ResolvedConnectOptions, ResolvedRetryOptions } from '../options.js';
 import { dialCredentials, dialTls, natsAuth, type DialCredentials } from './auth.js';
 import { Claims } from './claims.js';
-import { Link } from './link.js';
+import { Link, noGreeting } from './link.js';
 import type { Session } from './protocol.js';
 import { Reach } from './reach.js';
 import { register, type Registration } from './registration.js';
@@ -79,6 +79,8 @@ export class Supervisor {
   #sessions = 0;
   /** Since the last session that lasted. */
   #spent: Spent;
+  /** A person was called in this outage. */
+  #complained = false;
   /** The session before has not lasted. */
   #young = false;
   /** One thing at a time: what is in hand when the session ends is known to be the reason. */
@@ -233,7 +235,15 @@ export class Supervisor {
     return culprit !== undefined;
   }
 
+  /** Needs a person, and one call in an outage is enough. */
+  #complain(error: Error): void {
+    if (this.#complained) return;
+    this.#complained = true;
+    this.#events.error(error);
+  }
+
   #isUp(session: StanSession): void {
+    this.#complained = false;
     if (this.state !== 'closing') this.#states.to('connected');
     if (session.alive) this.#cargo.up(session, this.#careful);
   }
@@ -249,7 +259,6 @@ export class Supervisor {
     let previous = loss?.registration;
     let reach = loss?.successor;
     let session: StanSession | undefined;
-    let complained = false;
     const hopeless = (error: unknown): never => {
       // Wrong credentials do not get better by trying; once they were right, they may be again.
       if (first && (error instanceof AuthorizationError || error instanceof PermissionError)) throw new Fatal(error);
@@ -309,10 +318,7 @@ export class Supervisor {
           spent: this.#spent,
           now: () => this.#clock.now(),
           onWait: (attempt, delay, error) => {
-            if (!complained && (error instanceof AuthorizationError || error instanceof PermissionError)) {
-              complained = true;
-              this.#events.error(error);
-            }
+            if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
             this.#log(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
             onWait(attempt, delay, error);
           },
@@ -358,7 +364,7 @@ export class Supervisor {
       connectionId: previous?.connectionId ?? Buffer.from(randomBytes(11).toString('hex')),
       connectTimeout,
       redial: reconnect === false ? initialConnect : reconnect,
-      dial: (address, signal) => this.#dial(address, signal),
+      dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
       onAccepted,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
@@ -378,9 +384,12 @@ export class Supervisor {
     return reach;
   }
 
-  async #dial(address: ServerAddress, signal: AbortSignal): Promise<Link> {
+  async #dial(address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void): Promise<Link> {
     const { connectTimeout, name } = this.#options;
     const ask = async <T>(what: string, answer: Promise<T>): Promise<T> => {
+      awaits(
+        `no ${what} for the dial within ${connectTimeout} ms: the function that is asked for them does not answer`,
+      );
       try {
         return await within(this.#clock, connectTimeout, signal, answer);
       } catch (error) {
@@ -390,9 +399,10 @@ export class Supervisor {
     const credentials: DialCredentials = await ask('credentials', dialCredentials(this.#options, address));
     const tls = await ask(
       'TLS options',
-      dialTls(this.#options, (error) => this.#events.error(error)),
+      dialTls(this.#options, (error) => this.#complain(error)),
     );
     const identity = { ...natsAuth({ tls }, address, credentials), name };
+    awaits(noGreeting(connectTimeout));
     const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
     this.#announced(link, link.announced, ownCa(tls));
     // What comes later comes through the stream as it was verified.

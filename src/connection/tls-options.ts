@@ -4,6 +4,7 @@ import { types } from 'node:util';
 import { CallbackError, describe, InvalidArgumentError } from '../errors.js';
 import { readForeign } from '../option-reader.js';
 import { mayBePromise, whenSettled, type OnThrown } from '../user-code.js';
+import { suggest } from '../suggest.js';
 import { kindOf } from '../validation.js';
 
 /** Names of other clients for the paths of files, and options that would take from us what has to be ours. */
@@ -15,6 +16,14 @@ const NO_OPTIONS: Readonly<Record<string, string>> = {
   path: 'servers are reached over TCP',
   session: 'a resumed session is not verified again, so every connection makes its own',
 };
+
+/** Options of `tls.connect` that somebody may want here. */
+const KNOWN = [
+  ...['ca', 'cert', 'key', 'pfx', 'passphrase', 'crl', 'ciphers', 'ecdhCurve', 'sigalgs', 'dhparam', 'secureContext'],
+  ...['servername', 'host', 'checkServerIdentity', 'rejectUnauthorized', 'minDHSize', 'pskCallback'],
+  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'honorCipherOrder', 'ALPNProtocols'],
+  ...['privateKeyEngine', 'privateKeyIdentifier', 'clientCertEngine', 'enableTrace', 'requestOCSP', 'SNICallback'],
+];
 
 /**
  * Checks one set of TLS options, and copies it: each option is read once, and one that is undefined counts as left out.
@@ -33,6 +42,14 @@ export function checkTlsOptions(given: unknown, argument: string): true | Connec
     refuse(argument, `must be true or an object with options of tls.connect, not ${kindOf(given)}`);
   }
   const options = copy(given as Record<string, unknown>, argument);
+  for (const option of Object.keys(options)) {
+    if (KNOWN.includes(option) || option in NO_OPTIONS) continue;
+    // Node may have options that are not known here; but a slip in one of these would go unnoticed.
+    const near = suggest(option, KNOWN);
+    if (near === undefined) continue;
+    const path = `${argument}.${option}`;
+    throw new InvalidArgumentError(path, `there is no option '${path}': did you mean '${argument}.${near}'?`);
+  }
   for (const [option, hint] of Object.entries(NO_OPTIONS)) {
     if (options[option] === undefined) continue;
     const path = `${argument}.${option}`;

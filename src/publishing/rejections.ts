@@ -9,6 +9,7 @@ import {
   PublishRejectedError,
 } from '../errors.js';
 import type { ServerComplaint } from '../connection/link.js';
+import { quote } from '../validation.js';
 import { explainRefusal } from './ack-errors.js';
 import type { Entry, Trouble } from './entry.js';
 import type { Outbox, OutboxOptions } from './outbox.js';
@@ -66,16 +67,15 @@ export function endedSession(
   { text, complaint }: ServerComplaint,
   delivery: Delivery,
 ): PublishRejectedError {
-  const why =
-    complaint.kind === 'control-line'
-      ? "the channel's name makes a line of the protocol longer than its max_control_line: use a shorter one, or raise the limit"
-      : 'it ended each session in which only this message was on its way: look into its log for the reason';
+  const name = quote(channel);
   return new PublishRejectedError(
     channel,
-    `the server does not take a message on channel '${channel}': '${text}': ${why}`,
-    {
-      delivery,
-    },
+    complaint.kind === 'control-line'
+      ? `the server does not take messages on channel ${name}, because that name makes a line of the protocol longer than its ` +
+          `max_control_line ('${text}'). Use a shorter name, or raise the limit`
+      : `the server ended each session in which a message on channel ${name} was the only thing on its way ('${text}'). Look ` +
+          `into its log for the reason`,
+    { delivery },
   );
 }
 

@@ -1,5 +1,5 @@
 import type { RawMessage } from '../connection/protocol.js';
-import { describe, ResilientStanError } from '../errors.js';
+import { describe, InvalidArgumentError } from '../errors.js';
 import { printable } from '../printable.js';
 
 /** A message of a channel, as a handler gets it. */
@@ -19,7 +19,7 @@ export interface StanMessage {
   string(): string;
   /**
    * The payload as JSON.
-   * @throws ResilientStanError (`ERR_STAN_INVALID_ARGUMENT`) naming channel and sequence, when it is none.
+   * @throws InvalidArgumentError naming channel and sequence, when it is none; at once, as `JSON.parse` does
    */
   json<T = unknown>(): T;
   /**
@@ -102,8 +102,8 @@ export class ReceivedMessage implements StanMessage {
     try {
       return JSON.parse(text) as T;
     } catch (error) {
-      throw new ResilientStanError(
-        'ERR_STAN_INVALID_ARGUMENT',
+      throw new InvalidArgumentError(
+        'data',
         `message ${this.sequence} of channel '${this.channel}' (${this.data.length} bytes) is not JSON: ${printable(describe(error))}`,
         { cause: error },
       );
@@ -114,7 +114,12 @@ export class ReceivedMessage implements StanMessage {
     if (!this.settled) this.#owner.acknowledge(this);
   }
 
-  /** For `util.inspect` and `JSON.stringify` (in logs): what it is, not what it hangs on. */
+  /** For `console.log`: what it is, not what it hangs on. */
+  [Symbol.for('nodejs.util.inspect.custom')](): object {
+    return this.toJSON();
+  }
+
+  /** The same for `JSON.stringify`. */
   toJSON(): object {
     return {
       channel: this.channel,

@@ -5,6 +5,12 @@ import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
 import { ResilientSubscription } from './subscription.js';
 
+/** @param begun gets the subscription at once, before it is made */
+type Subscribe = (
+  handler: MessageHandler,
+  begun: (subscription: ResilientSubscription) => void,
+) => Promise<ResilientSubscription>;
+
 /** A message and what its handler waits for. */
 interface Handed {
   message: StanMessage;
@@ -18,9 +24,7 @@ interface Handed {
  *
  * It subscribes at once; if that fails, the first `next()` rejects.
  */
-export function messages(
-  subscribe: (handler: MessageHandler, concurrency: 1) => Promise<ResilientSubscription>,
-): AsyncIterableIterator<StanMessage> {
+export function messages(subscribe: Subscribe): AsyncIterableIterator<StanMessage> {
   return new Messages(subscribe);
 }
 
@@ -31,11 +35,18 @@ class Messages implements AsyncIterableIterator<StanMessage> {
   readonly #asking = new Ring<{ resolve: (r: IteratorResult<StanMessage>) => void; reject: (e: Error) => void }>();
   #current: Handed | undefined;
   readonly #subscription: Promise<ResilientSubscription>;
+  /** From when it is asked for on. */
+  #begun: ResilientSubscription | undefined;
   #over = false;
   #error: Error | undefined;
 
-  constructor(subscribe: (handler: MessageHandler, concurrency: 1) => Promise<ResilientSubscription>) {
-    this.#subscription = (async () => await subscribe((message) => this.#handle(message), 1))();
+  constructor(subscribe: Subscribe) {
+    this.#subscription = (async () => {
+      return await subscribe(
+        (message) => this.#handle(message),
+        (begun) => (this.#begun = begun),
+      );
+    })();
     this.#subscription.then(
       (subscription) => {
         subscription.once('closed', ({ error }) => this.#end(error));
@@ -65,8 +76,8 @@ class Messages implements AsyncIterableIterator<StanMessage> {
   async return(): Promise<IteratorResult<StanMessage>> {
     this.#error = undefined;
     this.#end(undefined);
-    const subscription = await this.#subscription.catch(() => undefined);
-    await subscription?.close();
+    // It need not have been made: in an outage that may take long.
+    await this.#begun?.close();
     return { done: true, value: undefined };
   }
 

@@ -54,6 +54,7 @@ export class Subscriptions {
 
   /**
    * Resolves when the server has it; without a session, on the next one.
+   * @param begun gets it at once, so that it can be closed before
    * @throws SubscribeError or PermissionError when it can never be; AbortedError; ClosedError
    */
   async subscribe(
@@ -61,6 +62,7 @@ export class Subscriptions {
     handler: MessageHandler,
     options: ResolvedSubscribeOptions,
     session: Session | undefined = this.#session,
+    begun?: (subscription: ResilientSubscription) => void,
   ): Promise<ResilientSubscription> {
     const { signal, durableName, queueGroup } = options;
     // Runs code of the user, which may do anything: first of all.
@@ -76,6 +78,7 @@ export class Subscriptions {
     const consumer = new Consumer(this.#owner, channel, handler, options, this.#knowledge(channel, options), abort);
     consumer.subscription = ResilientSubscription.of(consumer, (error) => this.#owner.onError(error));
     this.#consumers.add(consumer);
+    begun?.(consumer.subscription);
     // If the session ends first, the next one brings it up.
     if (session?.alive) consumer.attach(session).catch(() => undefined);
     await consumer.ready;

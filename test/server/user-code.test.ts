@@ -41,6 +41,53 @@ describe("a caller's code", function () {
   const connect = (options: ConnectOptions = {}): Promise<ResilientStan> =>
     clients.connect(cluster.urls, { clientId: uniqueName('me'), ...options });
 
+  for (const [option, what] of [
+    ['credentials', 'credentials'],
+    ['tls', 'TLS options'],
+  ] as const) {
+    it(`a ${option} function that never answers is named as such, whichever limit is over first`, async () => {
+      const never = (): Promise<never> => new Promise(() => {});
+      for (let i = 0; i < 3; i++) {
+        await rejection(
+          ResilientStan.connect(cluster.urls, { ...once, [option]: never, connectTimeout: 150 }),
+          ConnectError,
+          new RegExp(`no ${what} for the dial`),
+        );
+      }
+    });
+  }
+
+  it('an iterator that is left in an outage, before its subscription was ever made, ends at once', async () => {
+    const stan = await connect();
+    const node = cluster.nodes[0]!;
+    await node.kill();
+    try {
+      const iterator = stan.messages('left');
+      const asked = iterator.next();
+      await iterator.return!();
+      assert.equal((await asked).done, true);
+      assert.equal(stan.stats().subscriptions, 0);
+    } finally {
+      await node.start();
+    }
+  });
+
+  it('nothing is emitted after close, however late a listener fails', async () => {
+    const stan = await connect();
+    const seen: string[] = [];
+    let fail!: () => void;
+    const late = new Promise<void>((_, reject) => (fail = () => reject(new Error('late'))));
+    late.catch(() => undefined);
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises -- what careless users do
+    stan.on('state', () => late);
+    stan.on('error', () => seen.push('error'));
+    stan.on('close', () => seen.push('close'));
+    await stan.close();
+    fail();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(seen, ['close']);
+  });
+
   describe('a listener', () => {
     it('that rejects or throws is an error event, and the others are called', async () => {
       const stan = await connect();

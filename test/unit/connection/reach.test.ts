@@ -7,6 +7,7 @@ import { AuthorizationError, ConnectError } from '../../../src/errors.js';
 import type { Answer, Link } from '../../../src/connection/link.js';
 import { ASK_EVERY, HEAD_START, Reach, type Found } from '../../../src/connection/reach.js';
 import type { ServerAddress } from '../../../src/connection/servers.js';
+import { Unreached } from '../../../src/connection/stream.js';
 import { FakeTimers } from '../../support/fake-timers.js';
 
 class ScriptedLink {
@@ -78,7 +79,7 @@ describe('reach', () => {
               resolve(link as unknown as Link);
               return link;
             },
-            refuse: (error = new Error('connection refused')) => reject(error),
+            refuse: (error = new Unreached('connection refused')) => reject(error),
           };
           dials.push(dial);
           if (at[server] === 'refuses') dial.refuse();

@@ -90,6 +90,26 @@ describe('checkTlsOptions', () => {
   }
 });
 
+describe('checkTlsOptions, names', () => {
+  for (const [slip, meant] of [
+    ['caa', 'ca'],
+    ['CA', 'ca'],
+    ['rejectUnauthorised', 'rejectUnauthorized'],
+    ['serverName', 'servername'],
+  ] as const) {
+    it(`takes '${slip}' for '${meant}', and says so`, () => {
+      assert.throws(
+        () => checkTlsOptions({ [slip]: 'x' }, 'tls'),
+        (error) => error instanceof InvalidArgumentError && error.message.includes(`did you mean 'tls.${meant}'?`),
+      );
+    });
+  }
+
+  it('lets through what is near to nothing: Node may have options that are not known here', () => {
+    assert.deepEqual(checkTlsOptions({ allowPartialTrustChain: true }, 'tls'), { allowPartialTrustChain: true });
+  });
+});
+
 describe('guardTlsFunctions', () => {
   type Check = (host: string, cert: object) => unknown;
   function guard(check: Check): { verdict: () => unknown; told: CallbackError[] } {

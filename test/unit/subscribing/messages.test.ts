@@ -26,7 +26,9 @@ class Client {
   }
 
   async messages(options: Partial<ResolvedSubscribeOptions> = {}): Promise<AsyncIterableIterator<StanMessage>> {
-    const iterator = messages((handler) => this.subscriptions.subscribe('foo', handler, subscribeOptions(options)));
+    const iterator = messages((handler, begun) =>
+      this.subscriptions.subscribe('foo', handler, subscribeOptions(options), undefined, begun),
+    );
     await this.clock.advance(20);
     return iterator;
   }
