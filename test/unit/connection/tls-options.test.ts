@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ConnectionOptions } from 'node:tls';
 import selfsigned from 'selfsigned';
 import { checkTlsOptions, guardTlsFunctions } from '../../../src/connection/tls-options.js';
-import { CallbackError } from '../../../src/errors.js';
+import { CallbackError, InvalidArgumentError } from '../../../src/errors.js';
 import { resolveConnectOptions } from '../../../src/options.js';
 import { hostileProxy, revokedProxy, thrower, throwing, unhandled } from '../../support/hostile.js';
 import { refused } from '../../support/refused.js';
