@@ -388,7 +388,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
   async #close(timeout: number | undefined, reason: Error | undefined): Promise<void> {
     this.#supervisor.closing();
-    const startedAt = now();
+    const startedAt = this.#clock.now();
     this.#publisher.stopIntake();
     if (timeout !== 0) {
       const drained = Promise.all([this.#subscriptions.drain(), this.#publisher.flush()]);
@@ -404,7 +404,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       new ClosedError('the client was closed before the message was acknowledged', { cause: reason });
     this.#publisher.rejectAll(closedError);
     // The rest of the time, but never so little that a living server has no chance to free the client ID.
-    const left = timeout === undefined ? Infinity : timeout - (now() - startedAt);
+    const left = timeout === undefined ? Infinity : timeout - (this.#clock.now() - startedAt);
     const abrupt = timeout === 0 && reason !== undefined;
     await this.#supervisor.close(abrupt ? 0 : Math.min(CLOSE_REQUEST_TIMEOUT, Math.max(left, 250)));
     this.#subscriptions.close(reason);
@@ -422,6 +422,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       bringUp: (session, careful) => subscriptions.attach(session, careful),
       up: (session, careful) => publisher.attach(session, careful),
       inHand: () => publisher.inHand(),
+      relax: () => publisher.relax(),
+      crowded: () => subscriptions.crowd(),
       down: () => {
         publisher.detach();
         subscriptions.detach();

@@ -48,6 +48,8 @@ export class ServerComplaint extends Error {
   }
 }
 
+/** From so many bytes on a frame takes time on a thin line. */
+export const LARGE = 4 * 1024;
 /** Beyond `max_payload`, which holds for what is published, the server adds a few fields of its own, in bytes. */
 const OVERHEAD = 1024;
 
@@ -66,6 +68,8 @@ export class Link {
   onDenied: ((error: PermissionError) => boolean) | undefined;
   /** A part of a message has arrived, and the rest is on its way. */
   onProgress: (() => void) | undefined;
+  /** A large frame was handed over: where it ends in all that was sent, and how many bytes it has. */
+  onLarge: ((end: number, bytes: number) => void) | undefined;
   /** The server tells of others, as `host:port`. */
   onAnnounced: ((announced: readonly string[]) => void) | undefined;
   /** The stream is encrypted, so that nobody on the way can have changed what the server says. */
@@ -109,7 +113,9 @@ export class Link {
     // All that goes out goes through here, the wrapped clients' own requests too.
     const send = nats.sendCommand.bind(nats);
     nats.sendCommand = (frame: Buffer | string) => {
-      this.#sent += typeof frame === 'string' ? Buffer.byteLength(frame) : frame.length;
+      const bytes = typeof frame === 'string' ? Buffer.byteLength(frame) : frame.length;
+      this.#sent += bytes;
+      if (bytes >= LARGE) this.onLarge?.(this.#sent, bytes);
       send(frame);
     };
   }
@@ -325,6 +331,7 @@ export class Link {
     this.onAnswer = undefined;
     this.onDenied = undefined;
     this.onProgress = undefined;
+    this.onLarge = undefined;
     this.onAnnounced = undefined;
     if (wasClosed) return;
     this.nats.close();

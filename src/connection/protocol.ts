@@ -3,6 +3,7 @@
  * wrapped client; the tests implement it by script; another engine could.
  */
 import type { LossReason, ResilientStanError } from '../errors.js';
+import type { LastWords } from './server-texts.js';
 
 /** Where a new server-side subscription starts. Ignored by the server when it resumes a durable or joins a live group. */
 export type StartPosition =
@@ -20,6 +21,8 @@ export interface SubscribeRequest {
   /** Milliseconds, a multiple of 1000 (the protocol has whole seconds). */
   ackWait: number;
   start: StartPosition;
+  /** It can be done without: where there is no room for it, nobody need be told. */
+  optional?: boolean;
 }
 
 /** A message as the wrapped client hands it over; methods, so that nothing is copied before it is asked for. */
@@ -42,6 +45,16 @@ export interface SessionSubscription {
   close(): Promise<void>;
   /** Mutes, then gives the subscription up at the server, dropping a durable. Rejects only when the session dies. */
   unsubscribe(): Promise<void>;
+}
+
+/** Something that was asked of the server, and that it has not answered when the session ended. */
+export interface InHand {
+  /** The same from session to session. */
+  readonly key: object | string;
+  /** How long its longest line in the protocol is, compared with that of others; 0 when it has none of its own. */
+  readonly line: number;
+  /** Gives it up for good, with the words with which the server ended the session. */
+  giveUp(words: LastWords): void;
 }
 
 /** The server answered a subscribe request with an error. `message` is the server's own text. */

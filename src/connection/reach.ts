@@ -88,7 +88,6 @@ export class Reach {
         cancel: () => void;
       }
     | undefined;
-  #alone = false;
   /** Begins rounds by itself. */
   #keepsOn = false;
   #cancelPause: (() => void) | undefined;
@@ -104,11 +103,6 @@ export class Reach {
   /** Cancelled. */
   get over(): boolean {
     return this.#stop.signal.aborted;
-  }
-
-  /** Asks by itself: whoever began the race has handed it over. */
-  get alone(): boolean {
-    return this.#alone;
   }
 
   /** The winner, while it lives. */
@@ -171,7 +165,6 @@ export class Reach {
    * from outside.
    */
   askAlone(): void {
-    this.#alone = true;
     this.#keepsOn = false;
     this.#cancelPause?.();
     if (this.#asking || this.over || this.#found) return;

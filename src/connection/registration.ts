@@ -55,7 +55,10 @@ export async function register(found: Found, options: RegisterOptions, signal: A
       throw new Error(`its max_payload of ${link.maxPayload} bytes has no room for the requests of the protocol`);
     }
     if (found.registered && options.previous) await takeOver(found, options.previous, options, signal);
-    return await handshake(found, options, signal);
+    const stan = await handshake(found, options, signal);
+    // What came in one piece with the answer may have ended the connection.
+    if (!link.alive) throw link.death ?? new Error('the connection was closed');
+    return stan;
   } catch (error) {
     link.destroy();
     throw failedAt(link.address.url, error);

@@ -27,6 +27,8 @@ export interface RetryHooks {
   signal: AbortSignal;
   /** Counted on here; what is spent already counts against the limits. */
   spent: Spent;
+  /** Wait before the first attempt, in ms: sessions before have not lasted. */
+  firstDelay: number;
   /** Before the wait; `attempt` is the one that failed, counted from 1. */
   onWait: (attempt: number, delay: number, error: Error) => void;
   /** Calls back when what is waited for has come, which ends a wait early. Returns what takes the callback away. */
@@ -41,7 +43,7 @@ export interface RetryHooks {
  */
 export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: RetryHooks): Promise<T> {
   const { options, signal, spent } = hooks;
-  if (spent.young > 0) await wait(retryDelay(spent.young, options), hooks);
+  if (hooks.firstDelay > 0) await wait(hooks.firstDelay, hooks);
   return await pRetry(
     async (number) => {
       signal.throwIfAborted();

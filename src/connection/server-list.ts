@@ -52,6 +52,8 @@ export class ServerList {
     if (servers.length === 0) return;
     const places = new Map(servers.map((server) => [placeOf(server), server]));
     for (const listed of this.#listed) places.delete(placeOf(listed));
+    // One alone has just started, or is cut off from the others: it says nothing of them.
+    if (servers.length === 1) for (const known of this.#announced) places.set(placeOf(known), known);
     this.#announced = [...places.values()].slice(0, MOST_ANNOUNCED);
     for (const url of this.#failed.keys()) if (!this.#find(url)) this.#failed.delete(url);
   }

@@ -20,6 +20,13 @@ export type Complaint =
   | { kind: 'passing' }
   | { kind: 'unknown' };
 
+/** With what a server ended a session. */
+export interface LastWords {
+  readonly complaint: Complaint;
+  /** The server's own words, printable. */
+  readonly text: string;
+}
+
 const CREDENTIALS = new Set([
   'authorization violation',
   'user authentication expired',
@@ -125,6 +132,8 @@ const FINAL = new Set([
   'stan: no configured channel',
   'too many subscriptions per channel',
   'too many channels',
+  // Of NATS, for one that can be done without.
+  'maximum subscriptions exceeded',
 ]);
 const PASSING_SUBSCRIBE = /not the leader|leadership|already shutdown|shut down|enqueuing|being deleted/i;
 

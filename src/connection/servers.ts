@@ -207,7 +207,8 @@ export function announcedServers(
     try {
       const { host, port } = parseServer(text, malformed);
       const url = `${by.tls ? 'tls' : 'nats'}://${host}:${port}`;
-      const names = by.names ?? [by.host];
+      // That which the user gave, also where this one was announced itself: names must not pile up.
+      const given = by.names?.[0] ?? by.host;
       servers.set(url, {
         url,
         host,
@@ -216,7 +217,7 @@ export function announcedServers(
         ...(user !== undefined && { user }),
         ...(pass !== undefined && { pass }),
         ...(token !== undefined && { token }),
-        names: ownNames && !names.includes(host) ? [...names, host] : names,
+        names: ownNames && host !== given ? [given, host] : [given],
       });
     } catch {
       // Nobody is told: the next INFO may be well-formed.

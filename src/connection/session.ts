@@ -16,6 +16,7 @@ import { ServerComplaint, type Link } from './link.js';
 import {
   SessionEnded,
   SubscribeRefused,
+  type InHand,
   type RawMessage,
   type Receipt,
   type Session,
@@ -25,8 +26,8 @@ import {
 import { Publishes } from './publishes.js';
 import { ASK_EVERY, type Reach } from './reach.js';
 import type { Registration } from './registration.js';
-import type { InHand } from './suspects.js';
 import { Watch, type Owed, type WatchOptions } from './watch.js';
+import type { LastWords } from './server-texts.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
 /** The end of a session that nobody asked for. */
@@ -53,6 +54,8 @@ export interface SessionOptions extends Omit<
   clientId: string;
   connectTimeout: number;
   hedge: (registration: Registration, onAccepted: () => void) => Reach;
+  /** The server has no room for what can be done without. */
+  crowded: () => void;
   /** The server forbids something without which the session goes on. */
   denied: (error: PermissionError) => void;
 }
@@ -66,6 +69,8 @@ interface Request extends Owed {
   /** Of what is asked for, the same from session to session. */
   name: string;
   abandon: () => void;
+  /** It can be done without. */
+  optional: boolean;
   /** It can never be. @returns whether somebody has given it up for good */
   deny: (error: ResilientStanError) => boolean;
 }
@@ -191,6 +196,7 @@ export class StanSession implements Session {
           reject(error);
           return onDenied !== undefined;
         },
+        request.optional,
       );
       let stan: StanSubscription;
       try {
@@ -284,11 +290,12 @@ export class StanSession implements Session {
     name: string,
     abandon: () => void,
     deny: (error: ResilientStanError) => boolean,
+    optional = false,
   ): () => boolean {
     const key = {};
     const { clock } = this.#options;
     // Not sent yet: what is sent now is a few hundred bytes at most.
-    this.#requests.set(key, { kind, channel, name, at: clock.now(), end: this.#link.sent, abandon, deny });
+    this.#requests.set(key, { kind, channel, name, at: clock.now(), end: this.#link.sent, optional, abandon, deny });
     this.#watch.owed();
     if (this.#cancelRequestTimer === undefined) this.#awaitAnswers();
     return () => {
@@ -432,15 +439,22 @@ export class StanSession implements Session {
     return denied.map(([, request]) => request.deny(error)).includes(true);
   }
 
-  /** Of a limit on subscriptions: the one that was asked for last is the one that is too many. */
+  /**
+   * Of a limit on subscriptions: the next session does without what can be done without. If there is nothing of that kind, the
+   * one that was asked for last is the one that is too many.
+   */
   #tooMany(complaint: ServerComplaint): boolean {
-    const last = [...this.#requests.values()].findLast(({ kind }) => kind === 'sub');
+    const subscribing = [...this.#requests.values()].filter(({ kind }) => kind === 'sub');
+    if (subscribing.some(({ optional }) => optional)) {
+      this.#options.crowded();
+      return true;
+    }
+    const last = subscribing.at(-1);
     if (last === undefined) return false;
-    const { channel } = last;
     const advice =
       'Its limit counts every subscription of this client, and five more that the client needs itself: raise max_subscriptions ' +
       'at the server, or use several clients';
-    return this.#deny((request) => request === last, refusedWith(channel, complaint, advice));
+    return this.#deny((request) => request === last, refusedWith(last.channel, complaint, advice));
   }
 
   /** What is being asked for by somebody who can give it up. */
@@ -496,14 +510,10 @@ export class StanSession implements Session {
   }
 }
 
-function refusedWith(channel: string, complaint: ServerComplaint, advice: string): SubscribeError {
-  const { text } = complaint;
+function refusedWith(channel: string, { text }: LastWords, advice: string): SubscribeError {
   return new SubscribeError(
     channel,
     `the server refused the subscription to channel '${channel}': '${text}'. ${advice}`,
-    {
-      cause: complaint,
-    },
   );
 }
 

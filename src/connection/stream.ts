@@ -47,7 +47,7 @@ export async function openStream(
       );
     }
     const options = tls === false ? tlsFor({}, address) : tls;
-    if (greeting.asksCertificate && !options.cert && options.pfx === undefined) {
+    if (greeting.asksCertificate && !options.cert && options.pfx === undefined && options.secureContext === undefined) {
       throw new Error('the server asks for a client certificate: set tls.cert and tls.key');
     }
     socket = await secure(tcp, options, signal).catch((error: unknown) => {

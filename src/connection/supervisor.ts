@@ -16,17 +16,19 @@ import {
 } from '../errors.js';
 import type { ResolvedConnectOptions, ResolvedRetryOptions } from '../options.js';
 import { dialCredentials, dialTls, natsAuth, type DialCredentials } from './auth.js';
+import { retryDelay } from './backoff.js';
 import { Claims } from './claims.js';
 import { Link, noGreeting } from './link.js';
-import type { Session } from './protocol.js';
-import { Reach } from './reach.js';
+import type { InHand, Session } from './protocol.js';
+import { PROVE_EVERY, Reach } from './reach.js';
 import { register, type Registration } from './registration.js';
 import { Fatal, retry, type Spent } from './retry.js';
 import { MOST_ANNOUNCED, ServerList } from './server-list.js';
 import { announcedServers, shuffle, type ServerAddress } from './servers.js';
 import { StanSession, type Loss } from './session.js';
+import { Line } from './throughput.js';
 import { StateMachine, type ConnectionState } from './states.js';
-import { longestOf, Suspects, type InHand } from './suspects.js';
+import { longestOf, Suspects } from './suspects.js';
 import type { Workload } from './watch.js';
 
 /** What is carried from session to session. */
@@ -41,6 +43,10 @@ export interface Cargo extends Workload {
    * @param careful one at a time
    */
   up(session: Session, careful: boolean): void;
+  /** No longer one at a time. */
+  relax(): void;
+  /** The server has no room for subscriptions that can be done without. */
+  crowded(): void;
   /** The publishes that the session has not answered. Called when it has ended, before {@link down}. */
   inHand(): InHand[];
   /** It is gone. */
@@ -74,6 +80,7 @@ export class Supervisor {
   readonly #clock: AwakeClock;
   readonly #claims = new Claims();
   readonly #suspects = new Suspects();
+  readonly #line = new Line();
   readonly #servers: ServerList;
   #session: StanSession | undefined;
   #sessions = 0;
@@ -143,7 +150,7 @@ export class Supervisor {
     for (;;) {
       const upAt = this.#clock.now();
       const { server } = session;
-      const cancel = this.#clock.after(LASTING, () => this.#servers.served(server), { unref: true });
+      const cancel = this.#clock.after(LASTING, () => this.#lasts(server), { unref: true });
       const loss = await session.lost;
       cancel();
       if (this.#stop.signal.aborted) {
@@ -166,12 +173,22 @@ export class Supervisor {
     let attempts = 1;
     let session: StanSession;
     try {
+      const askedAt = this.#clock.now();
       const answer = await this.#events.lost(loss.error);
       this.#stop.signal.throwIfAborted();
+      const took = this.#clock.now() - askedAt;
+      // The time of the user's own handler is none in which we tried.
+      this.#spent.since += took;
+      if (took > PROVE_EVERY) {
+        // What has not been heard of for so long may be deaf.
+        loss.successor?.cancel();
+        loss.successor = undefined;
+      }
       const { reconnect } = this.#options;
       if (answer === 'close' || reconnect === false) throw loss.error;
       if (this.#isSpent(reconnect)) throw loss.error;
-      this.#events.reconnecting(1, 0, loss.error);
+      const delay = this.#spent.young > 0 ? retryDelay(this.#spent.young, reconnect) : 0;
+      this.#events.reconnecting(1, Math.round(delay), loss.error);
       session = await this.#establish(
         reconnect,
         (attempt, delay, error) => {
@@ -180,6 +197,7 @@ export class Supervisor {
         },
         false,
         loss,
+        delay,
       );
     } catch (error) {
       loss.successor?.cancel();
@@ -188,6 +206,15 @@ export class Supervisor {
     this.#isUp(session);
     this.#events.reconnected(session.server, performance.now() - lostAt, attempts);
     return session;
+  }
+
+  /** The session has lasted: whatever was wrong before is over. */
+  #lasts(server: string): void {
+    this.#servers.served(server);
+    this.#suspects.acquit();
+    if (!this.#careful) return;
+    this.#careful = false;
+    this.#cargo.relax();
   }
 
   #nothingSpent(): Spent {
@@ -206,10 +233,6 @@ export class Supervisor {
     const settled = this.#blame(loss) || loss.settled;
     this.#cargo.down();
     if (loss.error.cause instanceof PermissionError) this.#events.permission(loss.error.cause);
-    if (life === 'lasted' && loss.complaint === undefined) {
-      this.#careful = false;
-      this.#suspects.acquit();
-    }
     // The backoff is reset by a session that lasted, not by one that began. But one alone says nothing: a node was killed
     // soon after we came to it.
     if (life === 'lasted' || (life === 'young' && !this.#young)) {
@@ -228,9 +251,11 @@ export class Supervisor {
     const { kind } = complaint.complaint;
     if (kind !== 'unknown' && kind !== 'control-line' && kind !== 'payload') return false;
     const inHand = [...requests, ...this.#cargo.inHand()];
-    const culprit =
-      kind === 'control-line' ? longestOf(inHand) : this.#careful ? this.#suspects.accuse(inHand) : undefined;
-    if (inHand.length > 0) this.#careful = true;
+    let culprit: InHand | undefined;
+    if (kind === 'control-line') culprit = longestOf(inHand);
+    else if (this.#careful) culprit = this.#suspects.accuse(inHand, this.#clock.now());
+    // Known by its words, or in hand alone; otherwise the next session takes one thing at a time.
+    if (culprit === undefined && inHand.length > 0) this.#careful = true;
     culprit?.giveUp(complaint);
     return culprit !== undefined;
   }
@@ -254,6 +279,7 @@ export class Supervisor {
     onWait: (attempt: number, delay: number, error: Error) => void,
     first: boolean,
     loss?: Loss,
+    firstDelay = 0,
   ): Promise<StanSession> {
     const { signal } = this.#stop;
     let previous = loss?.registration;
@@ -295,8 +321,10 @@ export class Supervisor {
             connectTimeout,
             pings,
             roundTrip: found.roundTrip,
+            line: this.#line,
             workload: this.#cargo,
             hedge: (registration, onAccepted) => this.#hedge(registration, onAccepted),
+            crowded: () => this.#cargo.crowded(),
             denied: (error) => this.#events.permission(error),
             log: (message) => this.#log(message),
             clock: this.#clock,
@@ -316,6 +344,7 @@ export class Supervisor {
           options,
           signal,
           spent: this.#spent,
+          firstDelay,
           now: () => this.#clock.now(),
           onWait: (attempt, delay, error) => {
             if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
@@ -414,9 +443,11 @@ export class Supervisor {
    * @param ownNames certificates of these servers may be for their own names: nobody on the way has put them there, or nobody
    *   else could have a certificate that we accept
    */
-  #announced({ address }: Link, announced: readonly string[], ownNames: boolean): void {
+  #announced({ address, secure }: Link, announced: readonly string[], ownNames: boolean): void {
     if (!this.#options.discover) return;
-    this.#servers.announce(announcedServers(announced, address, { most: MOST_ANNOUNCED, ownNames }));
+    // Where this server insists on encryption, the credentials go nowhere without.
+    const by = { ...address, tls: address.tls || secure };
+    this.#servers.announce(announcedServers(announced, by, { most: MOST_ANNOUNCED, ownNames }));
   }
 
   #log(message: string): void {

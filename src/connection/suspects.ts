@@ -3,36 +3,27 @@
  * the next sessions take one thing in hand at a time, and what was in hand alone several times is it. Pure.
  */
 
-import type { ServerComplaint } from './link.js';
+import type { InHand } from './protocol.js';
 
-/** Something that was asked of the server, and that it has not answered. */
-export interface InHand {
-  /** The same from session to session. */
-  readonly key: object | string;
-  /** Its longest line in the protocol, in bytes; 0 when its lines have a length that does not depend on it. */
-  readonly line: number;
-  /** Gives it up for good, with the server's words. */
-  giveUp(complaint: ServerComplaint): void;
-}
-
-/** So often it has to have been in hand alone. */
+/** So often it has to have been in hand alone, and over so long a time, in ms: some troubles pass. */
 const TIMES = 3;
+const LASTING = 2000;
 
 export class Suspects {
-  readonly #times = new Map<object | string, number>();
+  readonly #accused = new Map<object | string, { times: number; since: number }>();
 
   /** A session ended over what was in hand. @returns whoever is to blame, as far as that is known */
-  accuse(inHand: readonly InHand[]): InHand | undefined {
+  accuse(inHand: readonly InHand[], now: number): InHand | undefined {
     const [only] = inHand;
     if (only === undefined || inHand.length > 1) return undefined;
-    const times = (this.#times.get(only.key) ?? 0) + 1;
-    this.#times.set(only.key, times);
-    return times >= TIMES ? only : undefined;
+    const { times, since } = this.#accused.get(only.key) ?? { times: 0, since: now };
+    this.#accused.set(only.key, { times: times + 1, since });
+    return times + 1 >= TIMES && now - since >= LASTING ? only : undefined;
   }
 
   /** A session lasted: nothing is held against anybody any more. */
   acquit(): void {
-    this.#times.clear();
+    this.#accused.clear();
   }
 }
 

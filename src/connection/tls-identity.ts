@@ -30,7 +30,8 @@ function anyOf(names: readonly string[], check: Check): Check {
     let fault: Error | undefined;
     for (const name of names) {
       const wrong = check(name, certificate);
-      if (wrong === undefined) return undefined;
+      // Null, too, as in Node.
+      if (!wrong) return undefined;
       fault ??= wrong;
     }
     return fault ?? new Error('there is no name to verify the certificate for');

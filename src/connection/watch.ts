@@ -14,7 +14,7 @@ import type { Answer, Link } from './link.js';
 import { Liveness } from './liveness.js';
 import type { AwakeClock } from '../awake-clock.js';
 import { ASK_EVERY, type Found, type Reach } from './reach.js';
-import { Throughput } from './throughput.js';
+import { Throughput, type Line } from './throughput.js';
 
 /** With an attached server that answers, other paths are tried only after this long, in ms. */
 export const ELECTION_PATIENCE = 1000;
@@ -58,6 +58,8 @@ export interface WatchOptions {
   /** Of the question that found the leader, in ms. */
   roundTrip: number;
   pings: { interval: number; maxOut: number };
+  /** What is known of the way to the servers. */
+  line: Line;
   workload: Workload;
   /** The oldest request of the protocol that still waits for its answer. */
   oldestRequest: () => Owed | undefined;
@@ -87,7 +89,7 @@ export class Watch {
   readonly #options: WatchOptions;
   readonly #clock: AwakeClock;
   readonly #liveness: Liveness;
-  readonly #throughput = new Throughput();
+  readonly #throughput: Throughput;
   /** Questions without an answer, by their instants. */
   readonly #asked = new Map<number, Owed>();
   #instant = 0;
@@ -110,12 +112,13 @@ export class Watch {
     const { clock, link, roundTrip, pings } = options;
     this.#options = options;
     this.#clock = clock;
+    this.#throughput = new Throughput(options.line, roundTrip);
     const now = clock.now();
     this.#liveness = new Liveness(roundTrip, now);
     link.forgetQuestions();
     link.onAnswer = (answer) => this.#answered(answer);
     link.onProgress = () => this.#progressed();
-    this.#throughput.arrived(link.sent, now, now);
+    link.onLarge = (end, bytes) => this.#throughput.sent(end, bytes, clock.now());
     this.#arm(now + pings.interval);
   }
 
@@ -141,7 +144,7 @@ export class Watch {
    * behind a message. Later than `since` in any case.
    */
   queuedUntil(end: number, since: number): number {
-    return Math.max(since + this.#throughput.allowance(end), this.#progressAt);
+    return Math.max(since, this.#throughput.excusedUpTo(end), this.#progressAt);
   }
 
   /** A message came: evidence. */
@@ -223,16 +226,20 @@ export class Watch {
     return oldest;
   }
 
-  /** How long the answer to it may take, in ms. */
-  #limit({ end }: Pick<Owed, 'end'>, now: number): number {
-    return this.#liveness.threshold(now) + this.#throughput.allowance(end);
+  /** For how long, in ms, the leader may be silent although it owes an answer to this. */
+  #limit({ at, end }: Owed, now: number): number {
+    const threshold = this.#liveness.threshold(now);
+    const since = Math.max(at, this.#liveness.lastHeard);
+    return Math.max(threshold, this.#throughput.excusedUpTo(end) + threshold - since);
   }
 
   #tickCalm(now: number): void {
     const { workload, pings } = this.#options;
-    const threshold = this.#limit({ end: workload.oldestEnd() }, now);
+    const threshold = this.#liveness.threshold(now);
     // First: what it sends or gives up changes what is owed.
-    let next = workload.oldestInFlight() === undefined ? Infinity : workload.review(threshold);
+    const oldest = workload.oldestInFlight();
+    let next =
+      oldest === undefined ? Infinity : workload.review(this.#limit({ at: oldest, end: workload.oldestEnd() }, now));
     if (this.#stopped) return;
 
     const owed = this.#oldestOwed();
@@ -286,10 +293,9 @@ export class Watch {
     const { pings } = this.#options;
     const first = this.#asked.values().next().value;
     const patience = pings.interval * pings.maxOut;
-    if (
-      first !== undefined &&
-      this.#liveness.silence(first.at, now) >= patience + this.#throughput.allowance(first.end)
-    ) {
+    const { excusedUntil } = this.#throughput;
+    const margin = this.#liveness.margin(now);
+    if (first !== undefined && this.#liveness.silence(first.at, now) >= patience && now >= excusedUntil + margin) {
       this.#options.lose('pings', `no answer to STAN pings for ${patience} ms`, suspicion.hedge);
       return;
     }
@@ -297,9 +303,7 @@ export class Watch {
     if (!suspicion.hedge) {
       const { server } = suspicion;
       const waited = this.#liveness.silence(server.at, now);
-      const limit = server.answered
-        ? ELECTION_PATIENCE
-        : this.#liveness.margin(now) + this.#throughput.allowance(server.end);
+      const limit = server.answered ? ELECTION_PATIENCE : Math.max(margin, excusedUntil + margin - server.at);
       if (waited >= limit) this.#startHedge(suspicion);
       else next = Math.min(next, now + limit - waited);
     }
@@ -336,11 +340,10 @@ export class Watch {
    * is empty. As long as it brings something, it is not judged at all.
    */
   #judgeLater(suspicion: Suspicion, found: Found, foundAt: number): void {
-    const asked = this.#asked.get(found.instant) ?? this.#asked.values().next().value;
     const wait = (): void => {
       const now = this.#clock.now();
-      const allowance = asked === undefined ? 0 : asked.at + this.#throughput.allowance(asked.end) - foundAt;
-      const left = this.#liveness.margin(now) + Math.max(0, allowance) - this.#liveness.silence(foundAt, now);
+      const from = Math.max(foundAt, this.#liveness.lastHeard, this.#throughput.excusedUntil);
+      const left = from + this.#liveness.margin(now) - now;
       if (left > 0) suspicion.cancelJudgement = this.#clock.after(left, wait);
       else this.#judge(suspicion, found);
     };
@@ -389,15 +392,18 @@ export class Watch {
     const { link } = found;
     const { clusterId, connectionId } = this.#options;
     const ask = (): void => {
-      if (this.#suspicion !== suspicion) return;
+      if (this.#suspicion !== suspicion || !link.alive) return;
       const at = this.#clock.now();
       link.onAnswer = ({ registered }) => {
         link.onAnswer = undefined;
         if (this.#suspicion !== suspicion) return;
+        suspicion.cancelJudgement?.();
         if (registered) this.#judgeLater(suspicion, found, this.#clock.now());
         else if (!this.#denied(at)) again();
       };
       link.ask(clusterId, connectionId, found.instant);
+      // Its answer may be lost.
+      suspicion.cancelJudgement = this.#clock.after(Math.max(this.#liveness.threshold(at), 4 * found.roundTrip), ask);
     };
     const again = (): void => {
       suspicion.cancelJudgement = this.#clock.after(ASK_EVERY, ask);

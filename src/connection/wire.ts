@@ -213,7 +213,8 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
     if (!alive()) return;
     const left = internals.inbound as Buffer | null;
     const untouched = left !== null && left.length === given.length && pstate === 0 && internals.pstate === 0;
-    if (untouched && (Number.isFinite(count) || given.length > LONGEST_LINE)) {
+    const whole = Number.isFinite(count) || given.length > LONGEST_LINE || given.includes('\r\n');
+    if (untouched && whole) {
       throw new Error(printable(given.toString('latin1', 0, 80)));
     }
     const largest = hearing?.largest() ?? Infinity;

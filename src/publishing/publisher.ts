@@ -1,8 +1,6 @@
 import type { AwakeClock } from '../awake-clock.js';
-import type { ServerComplaint } from '../connection/link.js';
-import type { Session } from '../connection/protocol.js';
-import { maybeStored, publishRefusal } from '../connection/server-texts.js';
-import type { InHand } from '../connection/suspects.js';
+import type { InHand, Session } from '../connection/protocol.js';
+import { maybeStored, publishRefusal, type LastWords } from '../connection/server-texts.js';
 import {
   type Delivery,
   describe,
@@ -383,6 +381,12 @@ export class Publisher {
     this.#goOn();
   }
 
+  /** No longer one message at a time. */
+  relax(): void {
+    this.#outbox.window = this.#options.maxInFlight;
+    this.#feed();
+  }
+
   /** What was handed over to the session and is not answered. To be asked before `detach`. */
   inHand(): InHand[] {
     const entries: Entry[] = [];
@@ -395,7 +399,7 @@ export class Publisher {
   }
 
   /** The server has ended sessions over this message, or over any of its channel. */
-  #giveUp(entry: Entry, complaint: ServerComplaint): void {
+  #giveUp(entry: Entry, complaint: LastWords): void {
     const { channel } = entry;
     if (complaint.complaint.kind === 'control-line') {
       this.#deny(channel, (delivery) => endedSession(channel, complaint, delivery));

@@ -8,7 +8,7 @@ import {
   PayloadTooLargeError,
   PublishRejectedError,
 } from '../errors.js';
-import type { ServerComplaint } from '../connection/link.js';
+import type { LastWords } from '../connection/server-texts.js';
 import { quote } from '../validation.js';
 import { explainRefusal } from './ack-errors.js';
 import type { Entry, Trouble } from './entry.js';
@@ -64,7 +64,7 @@ export function refusedByCluster(entry: Entry, trouble: Trouble, text: string): 
 /** The server ended the session, or several, over it. */
 export function endedSession(
   channel: string,
-  { text, complaint }: ServerComplaint,
+  { text, complaint }: LastWords,
   delivery: Delivery,
 ): PublishRejectedError {
   const name = quote(channel);

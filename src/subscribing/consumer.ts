@@ -67,6 +67,8 @@ export interface Counters {
 }
 
 export interface ConsumerOwner {
+  /** There is room for no more subscriptions than there are. */
+  crowded: boolean;
   readonly clock: Clock;
   readonly counters: Counters;
   /** A listener threw, or a subscription ended that nobody asked to end. */
@@ -227,7 +229,7 @@ export class Consumer {
   }
 
   get #remaking(): Remaking {
-    return this.options.durableName === undefined ? 'make-first' : 'close-first';
+    return this.options.durableName === undefined && !this.#owner.crowded ? 'make-first' : 'close-first';
   }
 
   /** A remake that one of its own messages called for. While they change nothing, they come slower and slower. */
@@ -386,7 +388,7 @@ export class Consumer {
     if (session === undefined) return;
     if (times >= 2 || this.#cursor.missing.likelyGone) {
       // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
-      const first = await lookAt(session, this.channel, { at: 'first' }, this.#clock, LOOK_AFTER);
+      const first = await this.#look(session, { at: 'first' });
       // Made again meanwhile, or on another session.
       if (this.#placement.session !== session || this.#placement.live) return;
       if (first !== undefined && first.sequence > from) this.#cursor.goneBelow(first.sequence);
@@ -407,13 +409,14 @@ export class Consumer {
     let next = from;
     const current = (): boolean =>
       this.#placement.session === session && !this.#placement.live && !this.#ended && !this.#draining;
-    await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
-      // Only what is missing, in order: all else is for the subscription that follows.
-      if (!current() || message.getSequence() !== next) return false;
-      next += 1;
-      this.received(message);
-      return true;
-    });
+    if (!this.#owner.crowded)
+      await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
+        // Only what is missing, in order: all else is for the subscription that follows.
+        if (!current() || message.getSequence() !== next) return false;
+        next += 1;
+        this.received(message);
+        return true;
+      });
     if (!current()) return true;
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
@@ -431,12 +434,13 @@ export class Consumer {
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
     let count = 0;
-    await fetchRange(session, this.channel, leap.from, leap.to, this.#clock, LOOK_AFTER, (message) => {
-      if (stale() || message.getTimestampRaw() > until) return false;
-      count += 1;
-      this.received(message);
-      return true;
-    });
+    if (!this.#owner.crowded)
+      await fetchRange(session, this.channel, leap.from, leap.to, this.#clock, LOOK_AFTER, (message) => {
+        if (stale() || message.getTimestampRaw() > until) return false;
+        count += 1;
+        this.received(message);
+        return true;
+      });
     if (count > 0) {
       const range = `${count} messages from ${leap.from} to ${leap.to - 1}`;
       this.#owner.log(`channel '${this.channel}': ${range} read past the queue group`);
@@ -604,8 +608,7 @@ export class Consumer {
     if (known === undefined) return false;
     // Asked anew after every wait: there may be two of us.
     const stale = this.#staleness(session);
-    const look = (start: StartPosition): Promise<Position | undefined> =>
-      lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
+    const look = (start: StartPosition): Promise<Position | undefined> => this.#look(session, start);
     let seen: Position | undefined;
     for (let attempt = 0; attempt < INSIST && seen === undefined && !stale(); attempt++) {
       seen = await look({ sequence: known.sequence });
@@ -626,6 +629,11 @@ export class Consumer {
     return false;
   }
 
+  /** One message of the channel, if it can be learned. */
+  async #look(session: Session, start: StartPosition): Promise<Position | undefined> {
+    return this.#owner.crowded ? undefined : await lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
+  }
+
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
   #staleness(session: Session | undefined): () => boolean {
     const { epoch } = this.#knowledge;
@@ -642,8 +650,7 @@ export class Consumer {
   async #lookBack(): Promise<void> {
     const { session } = this.#placement;
     const stale = this.#staleness(session);
-    const look = (start: StartPosition): Promise<Position | undefined> =>
-      lookAt(session!, this.channel, start, this.#clock, LOOK_AFTER);
+    const look = (start: StartPosition): Promise<Position | undefined> => this.#look(session!, start);
     const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());
 
     let first: Position | undefined;

@@ -34,7 +34,7 @@ export async function fetchRange(
   let subscription: SessionSubscription;
   try {
     subscription = await session.subscribe(
-      { channel, maxInFlight: count, ackWait: 30_000, start: { sequence: from } },
+      { channel, maxInFlight: count, ackWait: 30_000, start: { sequence: from }, optional: true },
       (message) => {
         if (over) return;
         const sequence = message.getSequence();

@@ -22,7 +22,7 @@ export async function lookAt(
   let subscription: SessionSubscription;
   try {
     subscription = await session.subscribe(
-      { channel, maxInFlight: 1, ackWait: 30_000, start },
+      { channel, maxInFlight: 1, ackWait: 30_000, start, optional: true },
       (message) => {
         seen ??= { sequence: message.getSequence(), time: message.getTimestampRaw() };
         tell();

@@ -18,6 +18,9 @@ import type { DatedPlan } from './knowledge.js';
 
 /** What does not pass on so many sessions in a row does not pass: others must not lose theirs over it for ever. */
 const MOST_PUT_OFF = 8;
+/** Between two tries for one that was there and is refused now, ms. */
+const SHORTEST_DELAY = 1000;
+const LONGEST_DELAY = 30_000;
 /** Delays in ms before a refused request is sent again. */
 const RETRIES = [100, 200, 400, 800];
 
@@ -83,6 +86,8 @@ export class Placement {
   #ghosts = 0;
   /** Sessions in a row that were given up because of a refusal that might pass, and did not. */
   #putOff = 0;
+  /** How often in a row it was put off while the session lived. */
+  #later = 0;
 
   constructor(host: PlacementHost, clock: Clock) {
     this.#host = host;
@@ -249,6 +254,8 @@ export class Placement {
   async #make(session: Session, turn: number): Promise<void> {
     for (let refusals = 0; ;) {
       const { request, plan } = this.#host.request();
+      // With one that still lives, a second is for a moment only.
+      if (this.live) request.optional = true;
       const life = new Life(session);
       let again = false;
       try {
@@ -275,11 +282,19 @@ export class Placement {
         if (error instanceof SessionEnded) throw error;
         if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
         if (!(error instanceof SubscribeRefused)) throw permanent(this.#host.channel, error);
-        await this.#refused(error, session, request, refusals++);
+        if ((await this.#refused(error, session, request, refusals++)) === 'later') return;
       }
       if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
       if (this.#ended) return;
     }
+  }
+
+  #tryLater(): void {
+    const turn = this.#turn;
+    const delay = Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** this.#later++);
+    this.#clock.after(delay, () => {
+      if (turn === this.#turn && !this.live) this.remake('make-first');
+    });
   }
 
   /** The server has it still, and would refuse another of its name: only the end of the session ends it. */
@@ -302,6 +317,7 @@ export class Placement {
     this.#life = life;
     this.#ghosts = 0;
     this.#putOff = 0;
+    this.#later = 0;
     const again = this.#everMade;
     this.#everMade = true;
     const wanted = this.#ended ? false : this.#host.made(plan, again);
@@ -314,8 +330,16 @@ export class Placement {
     return wanted === 'again';
   }
 
-  /** Waits if the refusal may pass, and throws if not. */
-  async #refused(error: SubscribeRefused, session: Session, request: SubscribeRequest, attempt: number): Promise<void> {
+  /**
+   * Waits if the refusal may pass, and throws if not.
+   * @returns when it is to be asked for again; later, when nobody shall wait for that
+   */
+  async #refused(
+    error: SubscribeRefused,
+    session: Session,
+    request: SubscribeRequest,
+    attempt: number,
+  ): Promise<'again' | 'later'> {
     const refusal = subscribeRefusal(error.message);
     const channel = this.#host.channel;
     if (refusal === 'unregistered') {
@@ -328,11 +352,16 @@ export class Placement {
     const delay = RETRIES[attempt];
     if (refusal !== 'final' && delay !== undefined) {
       await new Promise<void>((resolve) => this.#clock.after(delay, resolve));
-      return;
+      return 'again';
     }
     if (refusal === 'passing' && ++this.#putOff <= MOST_PUT_OFF) {
       session.lose('request_timeout', `'${channel}' cannot be subscribed to: ${error.message}`);
       throw new SessionEnded(error.message);
+    }
+    if (this.#everMade && (refusal === 'passing' || refusal === 'unknown')) {
+      // It was there, so it can be: nobody but the user ends it.
+      this.#tryLater();
+      return 'later';
     }
     if (refusal === 'duplicate' && this.#everMade && this.#ghosts === 0) {
       // It is ours: a ghost of a request whose answer was lost. It goes away with the session, and only with it.

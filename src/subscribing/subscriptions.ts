@@ -37,6 +37,7 @@ export class Subscriptions {
 
   constructor({ onError, onResubscribe, log, now, clock }: SubscriptionsOptions) {
     this.#owner = {
+      crowded: false,
       clock: clock ?? (now === undefined ? systemClock : { ...systemClock, now }),
       counters: this.#counters,
       onError,
@@ -105,6 +106,11 @@ export class Subscriptions {
   detach(): void {
     this.#session = undefined;
     for (const consumer of this.#consumers) consumer.detach();
+  }
+
+  /** The server has room for no more subscriptions than there are: none is made for a look, or before another one is closed. */
+  crowd(): void {
+    this.#owner.crowded = true;
   }
 
   /** The session has come back from suspicion: what was on its way to us may be lost, so fetch it again. */

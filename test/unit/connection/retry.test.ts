@@ -17,6 +17,7 @@ describe('retry', () => {
   let waits: [attempt: number, delay: number, message: string][];
   let attempts: number;
   let spent: Spent;
+  let firstDelay: number;
   /** Ends a wait early. */
   let wake: (() => void) | undefined;
 
@@ -36,6 +37,7 @@ describe('retry', () => {
         signal,
         onWait: (n, delay, error) => waits.push([n, delay, error.message]),
         spent,
+        firstDelay,
         now: () => timers.now,
         onWake: (callback) => {
           wake = callback;
@@ -55,6 +57,7 @@ describe('retry', () => {
     waits = [];
     attempts = 0;
     spent = { failures: 0, young: 0, since: timers.now };
+    firstDelay = 0;
   });
   afterEach(() => {
     assert.equal(timers.armed, 0, 'no timer is left behind');
@@ -115,6 +118,7 @@ describe('retry', () => {
 
   it('counts what was spent before against the limits, and lets it lengthen the waits', async () => {
     spent = { failures: 2, young: 1, since: timers.now };
+    firstDelay = 100;
     const result = run(fails);
     await timers.pass(99);
     assert.equal(attempts, 0, 'sessions in a row that did not last are followed by a wait');

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import type { Answer, Link } from '../../../src/connection/link.js';
 import type { Found, Reach } from '../../../src/connection/reach.js';
+import { Line } from '../../../src/connection/throughput.js';
 import { Watch } from '../../../src/connection/watch.js';
 import { FakeTimers } from '../../support/fake-timers.js';
 
@@ -18,6 +19,7 @@ class ScriptedLink {
   serverAnswers = true;
   registered = true;
   onProgress: (() => void) | undefined;
+  onLarge: ((end: number, bytes: number) => void) | undefined;
   /** Bytes handed over so far. */
   sent = 0;
   forgetQuestions(): void {}
@@ -96,6 +98,7 @@ describe('watch', () => {
       link: link as unknown as Link,
       roundTrip: 1,
       pings: { interval: 1000, maxOut: 3 },
+      line: new Line(),
       workload: {
         oldestInFlight: () => oldest,
         oldestEnd: () => oldestEnd,
@@ -416,6 +419,7 @@ describe('watch', () => {
       link.answers = link.serverAnswers = false;
       oldest = timers.now;
       oldestEnd = link.sent = 900_000;
+      link.onLarge!(900_000, 900_000);
       watch.owed();
       await pass(10_000);
       assert.deepEqual(calls, []);
@@ -426,6 +430,7 @@ describe('watch', () => {
       link.answers = link.serverAnswers = false;
       oldest = timers.now;
       oldestEnd = link.sent = 900_000;
+      link.onLarge!(900_000, 900_000);
       watch.owed();
       await pass(60_000);
       assert.equal(calls[0], 'pause');
@@ -437,11 +442,24 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = 100;
       link.sent = 900_000;
+      link.onLarge!(900_000, 899_900);
       watch.owed();
       await pass(300);
       reach?.win();
       await pass(3000);
       assert.deepEqual(losses, []);
+    });
+
+    it('is not excused by many small frames, however many there are', async () => {
+      link.answers = link.serverAnswers = false;
+      oldest = timers.now;
+      oldestEnd = 100;
+      link.sent = 100_000_000;
+      watch.owed();
+      await pass(300);
+      reach!.win();
+      await pass(200);
+      assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
     });
 
     it('takes a message that is on its way to us for a sign of life, for as long as it takes', async () => {
