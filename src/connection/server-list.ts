@@ -46,14 +46,13 @@ export class ServerList {
 
   /**
    * The cluster knows these servers now, and no others. Those that are listed anyway, and those beyond a bound, do not count.
-   * An empty list says nothing: a server may be told to announce nobody.
+   * An empty list says nothing: a server may be told to announce nobody. Nor does one that has only who announces it, by its
+   * port: that one has just started, or is cut off from the others.
    */
-  announce(servers: readonly ServerAddress[]): void {
-    if (servers.length === 0) return;
+  announce(servers: readonly ServerAddress[], by: ServerAddress): void {
+    if (servers.length === 0 || (servers.length === 1 && servers[0]!.port === by.port)) return;
     const places = new Map(servers.map((server) => [placeOf(server), server]));
     for (const listed of this.#listed) places.delete(placeOf(listed));
-    // One alone has just started, or is cut off from the others: it says nothing of them.
-    if (servers.length === 1) for (const known of this.#announced) places.set(placeOf(known), known);
     this.#announced = [...places.values()].slice(0, MOST_ANNOUNCED);
     for (const url of this.#failed.keys()) if (!this.#find(url)) this.#failed.delete(url);
   }

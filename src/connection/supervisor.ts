@@ -447,7 +447,7 @@ export class Supervisor {
     if (!this.#options.discover) return;
     // Where this server insists on encryption, the credentials go nowhere without.
     const by = { ...address, tls: address.tls || secure };
-    this.#servers.announce(announcedServers(announced, by, { most: MOST_ANNOUNCED, ownNames }));
+    this.#servers.announce(announcedServers(announced, by, { most: MOST_ANNOUNCED, ownNames }), address);
   }
 
   #log(message: string): void {

@@ -67,6 +67,16 @@ describe('what a real server refuses by ending the session', function () {
     );
   });
 
+  it('a channel name longer than its control line: all others go on as fast as before', async () => {
+    cluster = await StanCluster.start({ mode: 'single', store: 'memory', config: { max_control_line: 300 } });
+    const stan = await clients.connect(cluster.urls, { ...options, clientId: 'me' });
+    await refusal(stan.publish('long.'.repeat(49) + 'name', 'x'), 'the long one', /max_control_line/);
+    await stan.publish('short', 'x');
+    const all = Array.from({ length: 100 }, (_, n) => stan.publish('short', String(n)));
+    assert.ok(stan.stats().inFlight > 50, `${stan.stats().inFlight} at a time`);
+    await Promise.all(all);
+  });
+
   it('a channel name longer than its control line, again and again: few sessions', async () => {
     cluster = await StanCluster.start({ mode: 'single', store: 'memory', config: { max_control_line: 300 } });
     const stan = await clients.connect(cluster.urls, { ...options, clientId: 'me' });
@@ -78,6 +88,44 @@ describe('what a real server refuses by ending the session', function () {
     }
     assert.ok(recorder.count('connection_lost') <= FEW, `${recorder.count('connection_lost')} losses`);
     await success(stan.publish('short', 'x'), 'a publish elsewhere');
+  });
+
+  it('looks of its own, near the limit, after a loss: all subscriptions live on', async () => {
+    cluster = await StanCluster.start({
+      mode: 'single',
+      store: 'memory',
+      proxied: true,
+      config: { max_subscriptions: 30 },
+    });
+    const stan = await clients.connect(cluster.urls, { ...options, clientId: 'me' });
+    const recorder = new Recorder(stan);
+    const got = new Map<string, number>();
+    const closed: string[] = [];
+    const channels = Array.from({ length: 24 }, (_, n) => `s${n}`);
+    for (const channel of channels) {
+      const subscription = await stan.subscribe(channel, () => void got.set(channel, (got.get(channel) ?? 0) + 1));
+      subscription.on('closed', () => closed.push(channel));
+    }
+    for (let round = 1; round <= 3; round++) {
+      await Promise.all(channels.map((channel) => stan.publish(channel, 'x')));
+      await until(
+        () => channels.every((channel) => (got.get(channel) ?? 0) >= round),
+        () => `round ${round}: ${channels.filter((channel) => (got.get(channel) ?? 0) < round).join()} got nothing`,
+      );
+      const { reconnects } = stan.stats();
+      cluster.nodes[0]!.proxy.resetConnections();
+      await until(
+        () => stan.stats().reconnects > reconnects && stan.state === 'connected',
+        () => recorder.names.join(' '),
+      );
+    }
+    await Promise.all(channels.map((channel) => stan.publish(channel, 'x')));
+    await until(
+      () => channels.every((channel) => got.get(channel) === 4),
+      () => JSON.stringify([...got]),
+    );
+    assert.deepEqual(closed, []);
+    assert.equal(stan.stats().subscriptions, channels.length);
   });
 
   it('one subscription too many: that one is rejected, the others and publishes go on', async () => {
