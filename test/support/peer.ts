@@ -74,6 +74,8 @@ export interface PeerOptions {
   hooks?: PeerHooks;
   /** Default: leads. Who does not answers NATS only. */
   leads?: boolean;
+  /** NATS subscriptions of one connection, at most. A real server's limit holds for its own streaming part, too, and breaks it. */
+  maxSubscriptions?: number;
   /** Another one, with whom it shares what a cluster knows: registrations, channels, subscriptions. Default: nobody. */
   clusterOf?: Peer;
 }
@@ -106,6 +108,9 @@ class Cluster {
 
 export class Peer {
   readonly hooks: PeerHooks;
+  readonly maxSubscriptions: number;
+  /** How many NATS subscriptions were too many. */
+  tooMany = 0;
   /** Whether it answers the streaming protocol. */
   leads: boolean;
   /** All that were ever accepted. */
@@ -123,6 +128,7 @@ export class Peer {
     this.#options = options;
     this.hooks = options.hooks ?? {};
     this.leads = options.leads ?? true;
+    this.maxSubscriptions = options.maxSubscriptions ?? Infinity;
     this.#cluster = options.clusterOf ? options.clusterOf.#cluster : new Cluster();
     this.#server = createServer({ noDelay: true }, (socket) => {
       // One that was on its way when it stopped would be waited for.
@@ -476,6 +482,11 @@ export class PeerConnection {
         return;
       }
       case 'SUB':
+        if (this.#subscriptions.size >= this.#peer.maxSubscriptions) {
+          this.#peer.tooMany += 1;
+          this.raw("-ERR 'maximum subscriptions exceeded'\r\n");
+          return;
+        }
         this.#subscriptions.set(rest[0]!, rest.at(-1)!);
         this.#peer.hooks.sub?.(rest[0]!, this);
         return;
