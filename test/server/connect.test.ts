@@ -306,7 +306,10 @@ describe('the first connect', function () {
       await stan.publish('tls', 'one');
       const node = secure.nodes.find(({ url }) => url === stan.server);
       // A server that is killed while it makes the files of a new channel cannot read them when it starts again.
-      await until(async () => (await node!.monitor.channelz('tls'))?.last_seq === 1, 'the node does not get the channel');
+      await until(
+        async () => (await node!.monitor.channelz('tls'))?.last_seq === 1,
+        'the node does not get the channel',
+      );
       await node!.kill();
       await stan.publish('tls', 'two');
       await until(() => got.length === 2, 'not everything was received');
