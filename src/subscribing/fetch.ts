@@ -5,6 +5,17 @@ import type { Clock } from './clock.js';
 /** The most that is read at a time: nothing is acknowledged meanwhile, so all of it is in flight. */
 const LIMIT = 10_000;
 
+/** How a fetch ended. */
+export type FetchEnd =
+  /** The server has gone through the range: what did not come is not there. */
+  | 'through'
+  /** What has come is all that came in time. There may be more. */
+  | 'silent'
+  /** `take` wanted no more. */
+  | 'enough'
+  /** The server refused it, or the session ended. */
+  | 'failed';
+
 /**
  * Hands over what the server has of the sequences `from` up to, and without, `to`: in order, and at most {@link LIMIT}.
  *
@@ -19,13 +30,13 @@ export async function fetchRange(
   clock: Clock,
   patience: number,
   take: (message: RawMessage) => boolean,
-): Promise<void> {
+): Promise<FetchEnd> {
   const count = Math.min(to - from, LIMIT);
   let tell: () => void = () => undefined;
   const through = new Promise<void>((resolve) => {
     tell = resolve;
   });
-  let over = false;
+  let end: FetchEnd | undefined;
   let cancel: () => void = () => undefined;
   const wait = (): void => {
     cancel();
@@ -36,20 +47,23 @@ export async function fetchRange(
     subscription = await session.subscribe(
       { channel, maxInFlight: count, ackWait: 30_000, start: { sequence: from }, optional: true },
       (message) => {
-        if (over) return;
+        if (end !== undefined) return;
         const sequence = message.getSequence();
-        over = sequence >= to || !take(message) || sequence >= from + count - 1;
-        if (over) tell();
+        if (sequence >= to) end = 'through';
+        else if (!take(message)) end = 'enough';
+        else if (sequence >= from + count - 1) end = 'through';
+        if (end !== undefined) tell();
         else wait();
       },
       () => undefined,
     );
   } catch {
-    return;
+    return 'failed';
   }
-  if (!over) wait();
+  if (end === undefined) wait();
   await through;
-  over = true;
+  end ??= session.alive ? 'silent' : 'failed';
   cancel();
   subscription.close().catch(() => undefined);
+  return end;
 }
