@@ -78,6 +78,11 @@ export interface Receipt {
 export interface Session {
   /** 1 for the first session of a client, and so on. */
   readonly ordinal: number;
+  /**
+   * The registration was ours from the session before until this one, and for the first one. False: another process may have
+   * had our client ID meanwhile, and with it what our durables are sent.
+   */
+  readonly continued: boolean;
   /** URL without credentials. */
   readonly server: string;
   /** The server's limit for one protocol message in bytes. */

@@ -43,22 +43,31 @@ const MOST_FAILED = 2;
 /** For so long, in ms, the answers of a take-over are waited for: without it, the server takes half a second. */
 const TAKE_OVER_PATIENCE = 500;
 
+export interface Registered {
+  stan: StanConnection;
+  /** The registration of the session that died was still ours when it was given up: nobody else had the client ID meanwhile. */
+  continued: boolean;
+}
+
 /**
  * @throws ClientIdConflictError when another live client has the ID; PermissionError; ConnectError that names the server for
  *   whatever else went wrong with it; on any error the link is destroyed
  */
-export async function register(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
+export async function register(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<Registered> {
   const { link } = found;
   try {
     signal.throwIfAborted();
     if (link.maxPayload < LEAST_PAYLOAD) {
       throw new Error(`its max_payload of ${link.maxPayload} bytes has no room for the requests of the protocol`);
     }
-    if (found.registered && options.previous) await takeOver(found, options.previous, options, signal);
+    const { previous } = options;
+    // Before the first one nobody had anything that could be taken from us.
+    let continued = previous === undefined;
+    if (found.registered && previous) continued = await takeOver(found, previous, options, signal);
     const stan = await handshake(found, options, signal);
     // What came in one piece with the answer may have ended the connection.
     if (!link.alive) throw link.death ?? new Error('the connection was closed');
-    return stan;
+    return { stan, continued };
   } catch (error) {
     link.destroy();
     throw failedAt(link.address.url, error);
@@ -80,6 +89,7 @@ function failedAt(server: string, thrown: unknown): Error {
  * An ID that is no longer ours is never closed: the request names only the client ID, and another may hold it. So it is asked
  * again, because the race may have been won long ago: a ConnectionLostHandler takes the time it wants.
  *
+ * @returns whether it was ours until then; false, too, where that could not be learned
  * @throws what has ended the connection
  */
 async function takeOver(
@@ -87,12 +97,14 @@ async function takeOver(
   registration: Registration,
   { clusterId, clientId, connectTimeout }: RegisterOptions,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const { connectionId, closeSubject, failedTakeOvers = 0 } = registration;
-  if (closeSubject === '' || failedTakeOvers >= MOST_FAILED) return;
+  if (closeSubject === '' || failedTakeOvers >= MOST_FAILED) return false;
   const patience = Math.min(connectTimeout, Math.max(TAKE_OVER_PATIENCE, 8 * roundTrip));
+  let ours = false;
   try {
-    if (!(await link.isRegistered(clusterId, connectionId, patience))) return;
+    ours = await link.isRegistered(clusterId, connectionId, patience);
+    if (!ours) return false;
     signal.throwIfAborted();
     await link.closeRegistration(closeSubject, clientId, patience);
   } catch (error) {
@@ -102,6 +114,7 @@ async function takeOver(
     }
   }
   signal.throwIfAborted();
+  return ours;
 }
 
 function handshake(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {

@@ -50,6 +50,7 @@ export interface SessionOptions extends Omit<
   'connectionId' | 'link' | 'oldestRequest' | 'onMissed' | 'lose' | 'hedge' | 'clusterId'
 > {
   ordinal: number;
+  continued: boolean;
   clusterId: string;
   clientId: string;
   connectTimeout: number;
@@ -80,6 +81,7 @@ const PROBABLY_LOST = 500;
 
 export class StanSession implements Session {
   readonly ordinal: number;
+  readonly continued: boolean;
   readonly server: string;
   readonly maxPayload: number;
   readonly registration: Registration;
@@ -108,6 +110,7 @@ export class StanSession implements Session {
     this.#stan = stan;
     this.#options = options;
     this.ordinal = options.ordinal;
+    this.continued = options.continued;
     this.server = link.address.url;
     this.maxPayload = link.maxPayload;
     this.registration = { connectionId: stan.connId, closeSubject: stan.closeRequests ?? '' };

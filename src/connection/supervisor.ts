@@ -302,7 +302,7 @@ export class Supervisor {
           reach = undefined;
           const { clusterId, clientId, pings, connectTimeout } = this.#options;
           const claims = this.#claims;
-          const stan = await register(
+          const { stan, continued } = await register(
             found,
             { clusterId, clientId, pings, connectTimeout, previous, claims, clock: this.#clock },
             signal,
@@ -316,6 +316,7 @@ export class Supervisor {
           });
           session = new StanSession(found.link, stan, {
             ordinal: ++this.#sessions,
+            continued,
             clusterId,
             clientId,
             connectTimeout,

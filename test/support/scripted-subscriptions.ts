@@ -426,6 +426,7 @@ function copy({ lastSent, pending }: Progress): Progress {
 }
 
 export class ScriptedSession implements Session {
+  readonly continued: boolean = true;
   readonly ordinal: number;
   readonly server = 'nats://scripted:4222';
   readonly maxPayload = 1_048_576;
