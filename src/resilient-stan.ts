@@ -63,8 +63,13 @@ export interface StanStats {
   delivered: number;
   /** Messages that came again although they were processed: acknowledged, and not handed over. */
   duplicatesDropped: number;
-  /** Messages that came with the server's redelivery flag. */
+  /** Messages that came with the server's redelivery flag, those included that were not handed over because they are processed or in hand. */
   redelivered: number;
+  /**
+   * Messages that were read past the server's memory of a durable, a queue group or an unacknowledged message, because it did
+   * not bring them by itself.
+   */
+  fetched: number;
   /** How often the leader was overdue with an answer and was asked; most of these come to nothing. */
   suspicions: number;
   /** Sessions lost. */
@@ -264,7 +269,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Counters and gauges. */
   stats(): StanStats {
     const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
-    const { delivered, duplicatesDropped, redelivered, subscriptions } = this.#subscriptions.stats;
+    const { delivered, duplicatesDropped, redelivered, fetched, subscriptions } = this.#subscriptions.stats;
     return {
       published,
       acknowledged,
@@ -276,6 +281,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       delivered,
       duplicatesDropped,
       redelivered,
+      fetched,
       suspicions: this.#suspicions,
       losses: this.#losses,
       reconnects: this.#reconnects,
@@ -418,9 +424,14 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     const subscriptions = this.#subscriptions;
     /** How far real time, which is that of the subscriptions, is ahead of waking time. */
     const stood = (): number => now() - this.#clock.now();
+    /** That, when the session came up or a question was answered last: since then it may have grown, and is never less. */
+    let stoodBefore = stood();
     return {
       bringUp: (session, careful) => subscriptions.attach(session, careful),
-      up: (session, careful) => publisher.attach(session, careful),
+      up: (session, careful) => {
+        stoodBefore = stood();
+        publisher.attach(session, careful);
+      },
       inHand: () => publisher.inHand(),
       relax: () => publisher.relax(),
       crowded: () => subscriptions.crowd(),
@@ -430,8 +441,18 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       oldestInFlight: () => publisher.oldestInFlight,
       oldestEnd: () => publisher.oldestEnd,
-      leaderAnswered: (askedAt) => publisher.leaderAnswered(askedAt),
-      wantsAnswerSince: () => publisher.wantsAnswerSince,
+      leaderAnswered: (askedAt) => {
+        publisher.leaderAnswered(askedAt);
+        // Rather too early than too late: what came later than the question is not proven by its answer.
+        subscriptions.leaderAnswered(askedAt + stoodBefore);
+        stoodBefore = stood();
+      },
+      wantsAnswerSince: () => {
+        const { wantsAnswerSince: publisherWants } = publisher;
+        const { wantsAnswerSince: groupsWant } = subscriptions;
+        if (groupsWant === undefined) return publisherWants;
+        return Math.min(groupsWant - stood(), publisherWants ?? Infinity);
+      },
       review: (threshold) => publisher.review(threshold),
       surprise: () => {
         const at = subscriptions.surprise();

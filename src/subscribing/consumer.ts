@@ -17,7 +17,7 @@ import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
 import type { Cursor, Position } from './cursor.js';
-import { fetchRange } from './fetch.js';
+import { fetchRange, type FetchEnd } from './fetch.js';
 import { Handling } from './handling.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
 import { lookAt } from './look.js';
@@ -26,6 +26,7 @@ import { Placement, type Remaking } from './placement.js';
 import { beginning, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
+import { rangesOf, runsOf, type Range, type Unfinished } from './unfinished.js';
 
 /** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
 export const unprocessed = Symbol('unprocessed');
@@ -45,6 +46,10 @@ const INSIST = 3;
 const SLOWER = 50;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
+/** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
+const LATE = 1000;
+/** The longest range that is fetched at a time. */
+const LONGEST_FETCH = 10_000;
 /** How many sequences are watched for acknowledgements that nobody reads. */
 const UNREAD_LIMIT = 1000;
 
@@ -64,6 +69,7 @@ export interface Counters {
   delivered: number;
   duplicatesDropped: number;
   redelivered: number;
+  fetched: number;
 }
 
 export interface ConsumerOwner {
@@ -124,6 +130,10 @@ export class Consumer {
   #cancelStall: (() => void) | undefined;
   #cancelLook: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
+  #cancelFetch: (() => void) | undefined;
+  #fetchAt = Infinity;
+  /** Something is being fetched. */
+  #fetching = false;
   /** Remakes in a row that brought nothing new. */
   #futile = 0;
   #remadeAt = -1;
@@ -205,7 +215,7 @@ export class Consumer {
     this.#rhythm.stop();
     this.#stallSeen = false;
     this.#resetting = false;
-    const first = this.#knowledge.noteSession(session);
+    this.announce(session);
     try {
       await this.#placement.attach(session);
     } catch (error) {
@@ -213,7 +223,12 @@ export class Consumer {
       if (this.#placement.session === session) this.impossible(error as ResilientStanError);
       return;
     }
-    if (first) this.#lookLater(session);
+    if (this.#knowledge.claimLook()) this.#lookLater(session);
+  }
+
+  /** A new session has begun. */
+  announce(session: Session): void {
+    this.#knowledge.noteSession(session, session.continued);
   }
 
   detach(): void {
@@ -225,7 +240,9 @@ export class Consumer {
 
   /** Some of what was on its way to us may be lost: fetch it, rather than wait for ackWait. */
   remake(): void {
-    if (!this.#ended && !this.#draining) this.#placement.remake(this.#remaking);
+    if (this.#ended || this.#draining) return;
+    this.#knowledge.noteLoss(this.#clock.now());
+    this.#placement.remake(this.#remaking);
   }
 
   get #remaking(): Remaking {
@@ -289,6 +306,7 @@ export class Consumer {
     const unsure = this.#knowledge.mustLookBack(this.#begun, plan, now);
     this.#knowledge.noteMade(plan, now, took);
     this.#cursor.begin(plan.at);
+    this.#resumed(now);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
     if (unsure) void this.#lookBack();
@@ -332,17 +350,24 @@ export class Consumer {
 
   /** For the placement: a message of the current server-side subscription. */
   received(raw: RawMessage): void {
+    this.#receive(raw, false);
+  }
+
+  /** @param fetched it does not come from that subscription, but was asked for by its number */
+  #receive(raw: RawMessage, fetched: boolean): void {
     const now = this.#clock.now();
     if (this.#rhythm.heard(now)) this.#owner.rhythmic(this);
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
     const redelivered = raw.isRedelivered();
+    if (redelivered) this.#counters.redelivered++;
     if (++this.#received === this.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
     switch (this.#cursor.receive(sequence, time, redelivered)) {
       case 'deliver':
         break;
       case 'gap':
         for (const gap of this.#cursor.takeGaps()) {
+          this.#knowledge.noteGone(gap);
           // Asked for the first there is, what was before it is not missed.
           const unwanted = gap.from === 1 && this.options.startAt === 'first' && this.#knowledge.epoch === 0;
           if (!unwanted) this.#emit('gap', gap);
@@ -352,6 +377,7 @@ export class Consumer {
         void this.#fillIn(now);
         break;
       case 'held':
+        this.#knowledge.noteHeld(sequence);
         if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
         break;
       case 'done':
@@ -377,8 +403,15 @@ export class Consumer {
         this.#startOver(sequence);
         return;
     }
+    if (!redelivered && !fetched) this.#knowledge.noteNew();
     this.#knowledge.noteReceived(sequence, now);
-    this.#handling.push(new ReceivedMessage(this, raw, sequence, time, redelivered, this.#knowledge.epoch));
+    this.#take(raw, sequence, time, redelivered, now);
+  }
+
+  #take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): void {
+    const { epoch, sessions, unfinished } = this.#knowledge;
+    if (unfinished.size > 0) unfinished.delete(sequence);
+    this.#handling.push(new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions));
   }
 
   /** Fetches what is missing; or learns that the server does not have it any more. */
@@ -402,48 +435,63 @@ export class Consumer {
 
   /**
    * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
-   * acknowledged, and may have lost some of that in a change of leaders. So they are read past it.
+   * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
+   * another process that had the durable while we were away.
    * @returns true when something else has happened meanwhile
    */
   async #fetch(session: Session, from: number, to: number): Promise<boolean> {
     let next = from;
+    const until = this.#knowledge.oursUntil;
+    let others = false;
     const current = (): boolean =>
       this.#placement.session === session && !this.#placement.live && !this.#ended && !this.#draining;
     if (!this.#owner.crowded)
       await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
         // Only what is missing, in order: all else is for the subscription that follows.
         if (!current() || message.getSequence() !== next) return false;
+        others = message.getTimestampRaw() > until;
+        if (others) return false;
         next += 1;
-        this.received(message);
+        this.#counters.fetched++;
+        this.#receive(message, true);
         return true;
       });
     if (!current()) return true;
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
+    if (others) this.#cursor.othersBelow(to);
     return false;
   }
 
   /**
-   * The same for a queue group that has no members elsewhere. There a leap may be rightful (somebody joins in that very
-   * moment), but then its messages are handled twice, and otherwise not at all.
+   * A queue group that has no members elsewhere did not get what was leapt over. Either a leader has forgotten that the one
+   * before had sent it, and then it is read past the group (a leap may be rightful, too, when somebody joins in that very moment;
+   * then its messages are handled twice, and otherwise not at all); or it was lost on its way, and comes again by itself; or
+   * the server has it no more.
    */
   async #fillIn(now: number): Promise<void> {
     const { session } = this.#placement;
     const leap = this.#cursor.leapt;
     if (session === undefined || leap === undefined) return;
+    const { from, to, forgotten } = leap;
+    this.#knowledge.noteLoss(now, from);
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
-    let count = 0;
-    if (!this.#owner.crowded)
-      await fetchRange(session, this.channel, leap.from, leap.to, this.#clock, LOOK_AFTER, (message) => {
+    let next = from;
+    if (forgotten && !this.#owner.crowded)
+      await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
         if (stale() || message.getTimestampRaw() > until) return false;
-        count += 1;
-        this.received(message);
+        next = next === from ? message.getSequence() : next;
+        this.#counters.fetched++;
+        this.#receive(message, true);
         return true;
       });
-    if (count > 0) {
-      const range = `${count} messages from ${leap.from} to ${leap.to - 1}`;
-      this.#owner.log(`channel '${this.channel}': ${range} read past the queue group`);
+    if (stale()) return;
+    if (forgotten && next < to)
+      this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
+    const first = await this.#look(session, { at: 'first' });
+    if (!stale() && first !== undefined && first.sequence > from) {
+      this.#emit('gap', { from, to: Math.min(first.sequence, to) - 1 });
     }
   }
 
@@ -453,14 +501,15 @@ export class Consumer {
    */
   #handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
     const knowledge = this.#knowledge;
-    if (knowledge.unacknowledged.size === 0) return false;
-    const before = knowledge.unacknowledged.get(sequence);
-    if (before === undefined || now - before.handedAt < this.options.ackWait - EARLY) return false;
-    knowledge.unacknowledged.delete(sequence);
+    const unfinished = knowledge.unfinished.get(sequence);
+    if (unfinished?.handed === undefined) return false;
+    if (now - unfinished.handed.handedAt < this.options.ackWait - EARLY) return false;
+    knowledge.unfinished.delete(sequence);
     const count = knowledge.noteFailure(sequence, now);
     const { maxDeliveries } = this.options;
     if (maxDeliveries === undefined || count < maxDeliveries) return true;
-    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, knowledge.epoch);
+    const { epoch, sessions } = knowledge;
+    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
     message.exhausted = new ResilientStanError(
       'ERR_STAN_TIMEOUT',
       `message ${sequence} of channel '${this.channel}' was handed over ${count} times and never acknowledged: ` +
@@ -482,17 +531,16 @@ export class Consumer {
     return handler(message);
   }
 
-  /** For the handling: the handler is about to get it. */
-  starting(message: ReceivedMessage): void {
+  /** For the handling: the handler is about to get one. */
+  starting(): void {
     this.#counters.delivered++;
-    if (message.redelivered) this.#counters.redelivered++;
   }
 
   /** For the handling: the handler is done with it. */
   processed(message: ReceivedMessage): void {
     if (message.settled) return;
     if (!this.options.manualAck) this.acknowledge(message);
-    else if (message.epoch === this.#knowledge.epoch) this.#knowledge.unacknowledged.set(message.sequence, message);
+    else if (message.epoch === this.#knowledge.epoch) this.#leaveUnfinished(message, message);
   }
 
   /** For `message.ack()`, and when its handler is done. */
@@ -523,9 +571,130 @@ export class Consumer {
     return undefined;
   }
 
-  /** It is not processed: to be handed over again when the server sends it again. */
+  /** It is not processed: to be handed over again when the server sends it again, or when it was fetched. */
   #letGo(message: ReceivedMessage): void {
-    if (!message.settled && message.epoch === this.#knowledge.epoch) this.#cursor.fail(message.sequence);
+    if (message.settled || message.epoch !== this.#knowledge.epoch) return;
+    if (!this.#cursor.isOutstanding(message.sequence)) return;
+    this.#cursor.fail(message.sequence);
+    this.#leaveUnfinished(message, undefined);
+  }
+
+  #leaveUnfinished(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
+    const { sequence, time, session } = message;
+    const from = Math.max(this.#clock.now() - this.options.ackWait, message.receivedAt, message.handedAt);
+    const due = from + this.options.ackWait + LATE;
+    this.#knowledge.unfinished.add({ sequence, time, session, handed, due });
+    this.#fetchUnfinishedLater();
+  }
+
+  /** A new life at the server has begun. */
+  #resumed(now: number): void {
+    const { unfinished, sessions } = this.#knowledge;
+    // A durable is sent at once what the server has pending for it.
+    if (this.options.durableName !== undefined && this.options.queueGroup === undefined && unfinished.size > 0) {
+      unfinished.hasten(({ handed, session }) => handed === undefined && session < sessions, now + LATE);
+    }
+    this.#fetchUnfinishedLater();
+  }
+
+  #fetchUnfinishedLater(): void {
+    const at = this.#knowledge.unfinished.earliest;
+    if (at === Infinity || this.#fetching || this.#ended || this.#draining) return;
+    if (this.#cancelFetch !== undefined) {
+      if (at >= this.#fetchAt) return;
+      this.#cancelFetch();
+    }
+    this.#fetchAt = at;
+    this.#cancelFetch = this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
+      this.#cancelFetch = undefined;
+      void this.#fetchUnfinished();
+    });
+  }
+
+  /** What nobody has finished in its time, and the server has not sent again, is fetched by its number. */
+  async #fetchUnfinished(): Promise<void> {
+    const { session } = this.#placement;
+    // On the next session there is another occasion.
+    if (session === undefined || !this.#placement.live || this.#fetching) return;
+    this.#fetching = true;
+    const due = this.#knowledge.unfinished.takeDue(this.#clock.now(), this.options.maxInFlight);
+    const ranges = rangesOf(
+      due.filter((message) => this.#isWanted(message)),
+      LONGEST_FETCH,
+    );
+    for (const range of ranges) await this.#fetchAgain(session, range);
+    this.#fetching = false;
+    for (const member of this.#knowledge.members) member.#fetchUnfinishedLater();
+  }
+
+  #isWanted(message: Unfinished): boolean {
+    const { sequence, time } = message;
+    const fate = this.#knowledge.fate(message);
+    if (fate === 'fetch') return true;
+    this.#knowledge.forget(sequence);
+    if (fate === 'others') this.#cursor.finish(sequence, time);
+    else this.#cursor.fail(sequence);
+    return false;
+  }
+
+  async #fetchAgain(session: Session, { from, to, wanted }: Range): Promise<void> {
+    const { unfinished, epoch } = this.#knowledge;
+    const stale = this.#staleness(session);
+    let end: FetchEnd = 'failed';
+    if (!stale() && !this.#owner.crowded) {
+      end = await fetchRange(session, this.channel, from, to + 1, this.#clock, LOOK_AFTER, (raw) => {
+        if (stale()) return false;
+        const message = wanted.get(raw.getSequence());
+        if (message !== undefined) this.#fetched(raw, message);
+        return true;
+      });
+    }
+    if (epoch !== this.#knowledge.epoch) return;
+    // It may have come by itself, or been acknowledged.
+    const left = [...wanted.values()].filter((message) => unfinished.get(message.sequence) === message);
+    if (left.length === 0) return;
+    const first = end === 'failed' || stale() ? undefined : await this.#look(session, { at: 'first' });
+    if (end === 'silent' && !stale() && (await this.#startedOver(session))) return;
+    const gone: number[] = [];
+    for (const message of left) {
+      const { sequence, time } = message;
+      if (unfinished.get(sequence) !== message) continue;
+      const isGone = first !== undefined && first.sequence > sequence;
+      if (!stale() && (isGone || message.vain >= GIVE_UP)) {
+        gone.push(sequence);
+        this.#knowledge.forget(sequence);
+        this.#cursor.finish(sequence, time);
+      } else {
+        // What has been heard of nothing is asked for again.
+        if (!stale() && end !== 'failed') message.vain++;
+        unfinished.postpone(message, this.#clock.now() + LOOK_AFTER);
+      }
+    }
+    for (const gap of runsOf(gone)) this.#emit('gap', gap);
+  }
+
+  /** An unfinished message has come, asked for by its number. */
+  #fetched(raw: RawMessage, { sequence, time, handed }: Unfinished): void {
+    if (raw.getTimestampRaw() !== time) {
+      this.#startOver(sequence);
+      return;
+    }
+    const now = this.#clock.now();
+    this.#counters.fetched++;
+    const wanted =
+      handed === undefined ? this.#cursor.retake(sequence) : this.#handOverAgain(raw, sequence, time, true, now);
+    if (wanted) this.#take(raw, sequence, time, true, now);
+    else this.#knowledge.unfinished.delete(sequence);
+  }
+
+  /** Another member may have what this one has left unacknowledged. */
+  #giveBack(): void {
+    const { unfinished } = this.#knowledge;
+    for (const message of [...unfinished]) {
+      if (message.handed?.isOf(this) !== true) continue;
+      this.#cursor.fail(message.sequence);
+      unfinished.add({ ...message, handed: undefined });
+    }
   }
 
   /** Never rejects. */
@@ -566,7 +735,8 @@ export class Consumer {
     const check = (): void => {
       this.#cancelStall = undefined;
       if (this.#received !== this.options.maxInFlight || this.#ended || this.#draining) return;
-      if (this.#cursor.outstanding > 0) this.#cancelStall = this.#clock.after(STALL_AFTER, check);
+      const unfinished = this.#cursor.outstanding > 0 || this.#knowledge.unfinished.size > 0;
+      if (unfinished) this.#cancelStall = this.#clock.after(STALL_AFTER, check);
       else this.#remakeBecause('a full window is acknowledged and nothing follows');
     };
     this.#cancelStall = this.#clock.after(STALL_AFTER, check);
@@ -734,7 +904,11 @@ export class Consumer {
     });
     let told: boolean;
     try {
-      told = await this.#placement.end(drop, Promise.race([this.#handling.idle(), patience]));
+      const idle = Promise.race([this.#handling.idle(), patience]);
+      told = await this.#placement.end(
+        drop,
+        idle.then(() => this.#giveBack()),
+      );
     } finally {
       cancel?.();
       this.#finish(error);
@@ -780,6 +954,8 @@ export class Consumer {
     if (this.#over) return;
     this.#over = true;
     this.#knowledge.members.delete(this);
+    this.#giveBack();
+    for (const member of this.#knowledge.members) member.#fetchUnfinishedLater();
     this.#owner.ended(this);
     this.#emit('closed', error === undefined ? {} : { error });
   }
@@ -788,7 +964,8 @@ export class Consumer {
     this.#cancelStall?.();
     this.#cancelLook?.();
     this.#cancelRemake?.();
-    this.#cancelStall = this.#cancelLook = this.#cancelRemake = undefined;
+    this.#cancelFetch?.();
+    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = undefined;
   }
 
   #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {

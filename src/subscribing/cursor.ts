@@ -14,7 +14,7 @@ export type Verdict =
   | 'deliver'
   /** Hand it over; but first tell of the gaps. */
   | 'gap'
-  /** Hand it over; what was leapt over, see `leapt`, was probably on its way to us, and will not come by itself. */
+  /** Hand it over; something was leapt over, see `leapt`, that should have come to us. */
   | 'leap'
   /** It is processed already: acknowledge it, nothing else. */
   | 'done'
@@ -47,6 +47,8 @@ export interface Leap {
   to: number;
   /** The latest timestamp received before it. */
   after: number;
+  /** It was probably sent to us by an earlier leader, and will not come by itself. */
+  forgotten: boolean;
 }
 
 export interface Cursor {
@@ -55,6 +57,8 @@ export interface Cursor {
   finish(sequence: number, time: number): boolean;
   /** It was not processed: to be handed over again when it comes again. */
   fail(sequence: number): void;
+  /** It was fetched by its number. False: it is in hand, or processed; true: hand it over. */
+  retake(sequence: number): boolean;
   /** A server-side subscription was made; `at` is the sequence that was asked for, if one was. */
   begin(at: Position | undefined): void;
   /** The channel started over. */
@@ -68,6 +72,8 @@ export interface Cursor {
   readonly leapt: Readonly<Leap> | undefined;
   /** The server has nothing below this sequence: what is missing there is missing for good. */
   goneBelow(sequence: number): void;
+  /** What is missing below this sequence is no business of ours: another process had the durable meanwhile. */
+  othersBelow(sequence: number): void;
   /** After the verdict 'gap': what is missing for good. */
   takeGaps(): Gap[];
   /** It was received and is not processed. */
@@ -126,11 +132,21 @@ export class ContiguousCursor implements Cursor {
   #life = 0;
   /** The server has nothing below this. */
   #goneBelow = 0;
+  /** What is missing below this was another's. */
+  #othersBelow = 0;
   #gaps: Gap[] = [];
+  /** It goes back no further than so many sequences when it is resumed. */
+  readonly #window: number;
+  /** What was found to be missing below the first message, and is brought by a resumption only. */
+  #extension: Gap | undefined;
 
-  /** @param from where the user wants it to start, if at a sequence. */
-  constructor(options: { durable: boolean; from?: number | undefined }) {
+  /**
+   * @param options.from where the user wants it to start, if at a sequence
+   * @param options.window the most messages that the server sends ahead of our acknowledgements; default: no limit
+   */
+  constructor(options: { durable: boolean; from?: number | undefined; window?: number }) {
     this.#durable = options.durable;
+    this.#window = options.window ?? Infinity;
     // A durable that exists starts where the server says.
     if (options.from !== undefined && !options.durable) this.expect(options.from);
   }
@@ -168,7 +184,7 @@ export class ContiguousCursor implements Cursor {
     const before = this.#position;
     if (this.#base !== 0 && sequence > before + 1) {
       const lacking = this.#lacking(before, sequence);
-      if (lacking.length > 0) {
+      if (lacking.length > 0 && lacking.at(-1)!.to >= this.#othersBelow) {
         if (lacking.at(-1)!.to >= this.#goneBelow) {
           this.#note(lacking[0]!.from, sequence, this.#assumed);
           return 'hole';
@@ -181,6 +197,7 @@ export class ContiguousCursor implements Cursor {
       }
     }
     if (sequence > before) this.#position = sequence;
+    if (this.#extension !== undefined && sequence >= this.#extension.to) this.#extension = undefined;
     return this.#judge(sequence, time, redelivered);
   }
 
@@ -267,6 +284,10 @@ export class ContiguousCursor implements Cursor {
     if (sequence > this.#goneBelow) this.#goneBelow = sequence;
   }
 
+  othersBelow(sequence: number): void {
+    if (sequence > this.#othersBelow) this.#othersBelow = sequence;
+  }
+
   trust(time: number): void {
     if (time > this.#latest) this.#latest = time;
   }
@@ -297,6 +318,10 @@ export class ContiguousCursor implements Cursor {
     if (this.#outstanding.has(sequence)) this.#failed.add(sequence);
   }
 
+  retake(sequence: number): boolean {
+    return this.#failed.delete(sequence);
+  }
+
   begin(at: Position | undefined): void {
     this.#life++;
     this.#start = 0;
@@ -316,17 +341,22 @@ export class ContiguousCursor implements Cursor {
    * Where to resume. At the last processed one itself, rather than above it: its timestamp shows whether the channel is
    * still the same, while a start above the end of a new channel would silently skip all of it. Where there is no such
    * one, at the first that is not processed. Undefined before the first message.
+   *
+   * No further back than one window: all that came since one old message that is not processed need not come again. What is
+   * older is in hand, or is fetched by its number.
    */
   get resumePoint(): Position | undefined {
     if (this.#highest === 0 || this.#assumed) return undefined;
-    if (this.#outstanding.size === 0) return { sequence: this.#highest, time: this.#highestTime };
-    const { min, markBelowMin, markOfMin } = this.#outstanding;
-    return Number.isNaN(markBelowMin) ? { sequence: min, time: markOfMin } : { sequence: min - 1, time: markBelowMin };
+    const run = this.#outstanding.runFrom(Math.min(this.#highest - this.#window, this.#extension?.from ?? Infinity));
+    if (run === undefined) return { sequence: this.#highest, time: this.#highestTime };
+    const { low, below, first } = run;
+    return Number.isNaN(below) ? { sequence: low, time: first } : { sequence: low - 1, time: below };
   }
 
   /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
   extend(from: number): void {
     if (this.#base === 0) this.#base = this.#highest + 1;
+    this.#extension = { from, to: this.#base };
     for (let n = from; n < this.#base; n++) {
       if (this.#below.has(n) || this.#outstanding.has(n)) continue;
       this.#outstanding.add(n);
@@ -353,6 +383,8 @@ export class ContiguousCursor implements Cursor {
     this.#below.clear();
     this.missing.from = this.missing.to = this.missing.times = 0;
     this.#goneBelow = 0;
+    this.#othersBelow = 0;
+    this.#extension = undefined;
     this.#gaps = [];
     // The new channel is wanted whole.
     if (!this.#durable) this.expect(1);
@@ -425,6 +457,8 @@ export class SparseCursor implements Cursor {
   leapt: Leap | undefined;
   /** How many messages came one after the other, up to the highest. */
   #unbroken = 0;
+  /** Some did not. */
+  #everBroken = false;
   /** Nothing above the highest has come since a server-side subscription was made. */
   #fresh = false;
 
@@ -447,12 +481,15 @@ export class SparseCursor implements Cursor {
       this.#unbroken++;
       return 'deliver';
     }
-    if (fresh && this.#unbroken >= ALONE) {
-      this.leapt = { from: before + 1, to: sequence, after: latest };
-      return 'leap';
+    const { alone } = this;
+    const forgotten = fresh && this.#unbroken >= ALONE;
+    if (!forgotten) {
+      this.#unbroken = 1;
+      this.#everBroken = true;
     }
-    this.#unbroken = 1;
-    return 'deliver';
+    if (!alone) return 'deliver';
+    this.leapt = { from: before + 1, to: sequence, after: latest, forgotten };
+    return 'leap';
   }
 
   #receiveOlder(sequence: number, time: number): Verdict {
@@ -480,8 +517,17 @@ export class SparseCursor implements Cursor {
     this.#outstanding.remove(sequence, NaN);
   }
 
+  retake(sequence: number): boolean {
+    return !this.#done.has(sequence) && this.#outstanding.add(sequence);
+  }
+
   begin(): void {
     this.#fresh = true;
+  }
+
+  /** So far as can be seen, the group has no members elsewhere. */
+  get alone(): boolean {
+    return this.#unbroken >= ALONE || !this.#everBroken;
   }
 
   takeGaps(): Gap[] {
@@ -497,11 +543,14 @@ export class SparseCursor implements Cursor {
     this.#highestTime = NaN;
     this.#latest = -Infinity;
     this.#unbroken = 0;
+    this.#everBroken = false;
     this.#outstanding.clear();
     this.#done.clear();
   }
 
   goneBelow(): void {}
+
+  othersBelow(): void {}
 
   trust(time: number): void {
     if (time > this.#latest) this.#latest = time;
@@ -515,9 +564,9 @@ export class SparseCursor implements Cursor {
     return this.#highest === 0 ? undefined : { sequence: this.#highest, time: this.#highestTime };
   }
 
-  /** The lowest sequence in hand; undefined if there is none. */
-  get oldestOutstanding(): number | undefined {
-    return this.#outstanding.size === 0 ? undefined : this.#outstanding.min;
+  /** The lowest sequence in hand that is no further back than so many; undefined if there is none. */
+  oldestOutstanding(window: number): number | undefined {
+    return this.#outstanding.runFrom(this.#highest - window)?.low;
   }
 
   get outstanding(): number {

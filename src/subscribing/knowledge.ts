@@ -4,10 +4,10 @@
  */
 import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
-import { ContiguousCursor, SparseCursor, type Cursor, type Leap, type Position } from './cursor.js';
-import type { ReceivedMessage } from './message.js';
+import { ContiguousCursor, SparseCursor, type Cursor, type Gap, type Leap, type Position } from './cursor.js';
 import { Receipts } from './receipts.js';
 import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
+import { UnfinishedMessages, type Unfinished } from './unfinished.js';
 
 /** A plan, and the channel it is for. */
 export interface DatedPlan extends Plan {
@@ -25,6 +25,24 @@ const LEADERS_APART = 1000;
 /** So many failed messages of a queue group are remembered; they may have gone to other members. */
 const FAILED_LIMIT = 10_000;
 
+/** How much later than the leader we may hear of what it has sent before it answered, ms: it sends on several connections. */
+const OVERTAKING = 250;
+/** A leader that answers so long after a group was made, in ms, has begun to send what there is. */
+const BEGUN = 1000;
+/** While messages come, the whole way is proven so often, in ms. */
+const PROVE_EVERY = 400;
+/** For so long, in ms, receipts are told apart well. */
+const LATELY = 4000;
+
+/** What becomes of an unfinished message whose time has come. */
+export type Fate =
+  /** It is fetched by its number. */
+  | 'fetch'
+  /** Another process had the durable meanwhile: it is that one's. */
+  | 'others'
+  /** The server has it, and may give it to another member of the group: it is the group's. */
+  | 'group';
+
 export abstract class Knowledge<Member = unknown> {
   abstract readonly cursor: Cursor;
   /** Those who share it. */
@@ -37,25 +55,40 @@ export abstract class Knowledge<Member = unknown> {
   /** The channel of this session is the one we know. */
   verified = true;
   #session: object | undefined;
+  #looked = false;
   /** Which channel of that name. */
   epoch = 0;
   /** How often the handler has failed on a message, and when last. */
   readonly failures = new Map<number, { count: number; at: number }>();
-  /** With `manualAck`: handed to the handler, which is done with them, and not acknowledged. */
-  readonly unacknowledged = new Map<number, ReceivedMessage>();
+  /** What is not processed, and no handler has. */
+  readonly unfinished = new UnfinishedMessages();
+  /** Counts up with every session. */
+  sessions = 0;
   /** When the session was last known to be alive; undefined: it is. */
   protected aliveAt: number | undefined;
 
   /** A message was received, and is wanted. */
   noteReceived(_sequence: number, _now: number): void {}
 
-  /** A new session begins. True for the first member who says so. */
-  noteSession(session: object): boolean {
-    if (this.#session === session) return false;
+  /**
+   * A new session begins. Each member says so.
+   * @param continued nobody else can have had our client ID since the last one
+   */
+  noteSession(session: object, continued: boolean): void {
+    if (this.#session === session) return;
     this.#session = session;
+    this.#looked = false;
+    this.sessions++;
+    this.beginSession(continued);
     if (this.verified) this.known = this.cursor.highest;
     this.verified = this.known === undefined;
-    return true;
+  }
+
+  /** Somebody has to look whether the channel is still the same. True for the first member who asks, once in a session. */
+  claimLook(): boolean {
+    const claimed = !this.#looked;
+    this.#looked = true;
+    return claimed;
   }
 
   /** The handler failed on a message. Returns how often it has by now. */
@@ -72,8 +105,47 @@ export abstract class Knowledge<Member = unknown> {
   /** A message is processed. */
   forget(sequence: number): void {
     if (this.failures.size > 0) this.failures.delete(sequence);
-    if (this.unacknowledged.size > 0) this.unacknowledged.delete(sequence);
+    if (this.unfinished.size > 0) this.unfinished.delete(sequence);
   }
+
+  /** The server has sent it again although it is not finished: it has it pending. */
+  noteHeld(sequence: number): void {
+    const message = this.unfinished.size === 0 ? undefined : this.unfinished.get(sequence);
+    if (message !== undefined) message.session = this.sessions;
+  }
+
+  /** The server does not have these any more. */
+  noteGone({ from, to }: Gap): void {
+    if (this.unfinished.size === 0 && this.failures.size === 0) return;
+    for (const { sequence } of [...this.unfinished]) if (sequence >= from && sequence <= to) this.forget(sequence);
+  }
+
+  /** What is to be done with it when its time has come. */
+  fate(_message: Unfinished): Fate {
+    return 'fetch';
+  }
+
+  /** @param continued false: another process may have had our client ID */
+  protected beginSession(_continued: boolean): void {}
+
+  /** The server sends what is new: what is missing below is ours. */
+  noteNew(): void {}
+
+  /** What is missing, and dated later than this, was sent to another process. */
+  get oursUntil(): number {
+    return Infinity;
+  }
+
+  /** The leader has answered a question that was asked then: what it had sent before has arrived. */
+  noteAnswer(_askedAt: number): void {}
+
+  /** An answer to a question that is asked later than this would tell something. */
+  get wantsAnswerSince(): number | undefined {
+    return undefined;
+  }
+
+  /** Something was lost on its way, from this sequence on if it is known which. */
+  noteLoss(_now: number, _sequence?: number): void {}
 
   /** The server has made it by this plan. */
   noteMade(_plan: DatedPlan, _now: number, _took: number): void {
@@ -126,7 +198,7 @@ export abstract class Knowledge<Member = unknown> {
     this.epoch++;
     this.cursor.reset();
     this.failures.clear();
-    this.unacknowledged.clear();
+    this.unfinished.clear();
     this.known = undefined;
     this.verified = true;
   }
@@ -134,6 +206,7 @@ export abstract class Knowledge<Member = unknown> {
 
 export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor: ContiguousCursor;
+  readonly #durable: boolean;
   readonly #ackWait: number;
   /** It began with what was published from then on. */
   readonly #live: boolean;
@@ -146,22 +219,30 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #beginningSure: boolean;
   /** Where it began, if that had to be looked at before anything was received. */
   #beginning: number | undefined;
+  /** When the last message came. */
+  #lastReceipt = -Infinity;
+  /** The first session that another process may have had the durable before. */
+  #foreignBefore = 0;
+  /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
+  #oursUntil = Infinity;
 
   constructor(options: ResolvedSubscribeOptions) {
     super();
-    const { startAt, durableName, ackWait } = options;
+    const { startAt, durableName, ackWait, maxInFlight } = options;
     const durable = durableName !== undefined;
+    this.#durable = durable;
     this.#ackWait = ackWait;
     this.#live = startAt === 'new';
     const from =
       startAt === 'first' ? 1 : typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
-    this.cursor = new ContiguousCursor({ durable, from });
+    this.cursor = new ContiguousCursor({ durable, from, window: maxInFlight });
     // A durable is the server's, and where a sequence was asked for the cursor sees what is missing.
     this.#beginningSure = durable || from !== undefined;
   }
 
   override noteReceived(_sequence: number, now: number): void {
     this.#firstReceipt ??= now;
+    this.#lastReceipt = now;
     if (this.#baseReceipt === undefined && !Number.isNaN(this.cursor.baseTime)) this.#baseReceipt = now;
   }
 
@@ -219,6 +300,26 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     return true;
   }
 
+  protected override beginSession(continued: boolean): void {
+    if (continued) return;
+    this.#foreignBefore = this.sessions;
+    if (this.#oursUntil !== Infinity || this.cursor.highest === undefined) return;
+    const lostAt = this.aliveAt ?? this.#lastReceipt;
+    this.#oursUntil = this.cursor.latest + (Math.max(0, lostAt - this.#lastReceipt) + LEADERS_APART) * 1e6;
+  }
+
+  override noteNew(): void {
+    this.#oursUntil = Infinity;
+  }
+
+  override get oursUntil(): number {
+    return this.#oursUntil;
+  }
+
+  override fate({ session }: Unfinished): Fate {
+    return this.#durable && session < this.#foreignBefore ? 'others' : 'fetch';
+  }
+
   override isLater(time: number): boolean {
     return this.cursor.highest !== undefined && time > this.cursor.latest;
   }
@@ -235,37 +336,76 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     super.startOver();
     this.#beginningSure = true;
     this.#beginning = undefined;
+    this.#oursUntil = Infinity;
   }
 }
 
 export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor = new SparseCursor();
-  readonly #ackWait: number;
-  readonly #receipts: Receipts;
-  #firstReceipt = -Infinity;
+  /** The longest of all members, in ms. */
+  #ackWait = 0;
+  /** The largest maxInFlight of all members. */
+  #window = 0;
+  /** Of the last seconds, and of the last `ackWait`. */
+  readonly #lately = new Receipts(LATELY);
+  #receipts = new Receipts(1000);
   /** Of a message: {@link Receipts} also count what a subscription starts with. */
   #lastReceipt = -Infinity;
   /** When the last session ended. */
   #lostAt = -Infinity;
   /** A start by age was asked for, back to this time, and nothing has come since. */
   #since = Infinity;
+  /** When the question was asked that the leader answered last. */
+  #provenAt = -Infinity;
+  /** When the group was made first, and last. */
+  #madeAt = Infinity;
+  #madeLast = Infinity;
+  /** The group has not been made on this session. */
+  #startsAfresh = false;
+  /** Something was lost: noticed then, sent since, or from that sequence on. The server sends it again within `ackWait`. */
+  #loss: { at: number; since: number; sequence: number } | undefined;
 
-  constructor(ackWait: number) {
-    super();
+  /** Another member: what the server gives to one of them may come after the wait of any other. */
+  join({ ackWait, maxInFlight }: Pick<ResolvedSubscribeOptions, 'ackWait' | 'maxInFlight'>): void {
+    this.#window = Math.max(this.#window, maxInFlight);
+    if (ackWait <= this.#ackWait) return;
     this.#ackWait = ackWait;
+    const from = this.#receipts.from(-Infinity);
+    const { last } = this.#receipts;
     this.#receipts = new Receipts(ackWait);
+    if (from !== undefined) this.#receipts.note(from, last);
   }
 
   override noteReceived(sequence: number, now: number): void {
-    if (this.#firstReceipt === -Infinity) this.#firstReceipt = now;
     this.#since = Infinity;
     this.#lastReceipt = now;
+    this.#lately.note(sequence, now);
     this.#receipts.note(sequence, now);
   }
 
   override noteLost(now: number): void {
     super.noteLost(now);
     this.#lostAt = now;
+  }
+
+  override noteAnswer(askedAt: number): void {
+    if (askedAt > this.#provenAt) this.#provenAt = askedAt;
+    if (askedAt > this.#madeLast + BEGUN) this.#since = Infinity;
+  }
+
+  /** Only what was received since the last proof is in doubt. */
+  override get wantsAnswerSince(): number | undefined {
+    return this.#lastReceipt > this.#provenAt ? this.#provenAt + PROVE_EVERY : undefined;
+  }
+
+  override noteLoss(now: number, sequence = Infinity): void {
+    const { since, sequence: before } = this.#lossIn(now) ?? { since: Infinity, sequence: Infinity };
+    this.#loss = { at: now, since: Math.min(since, this.#provenAt), sequence: Math.min(before, sequence) };
+  }
+
+  /** What may still be missing then of what was noticed to be lost. */
+  #lossIn(now: number): { since: number; sequence: number } | undefined {
+    return this.#loss !== undefined && now - this.#loss.at < this.#ackWait + NOTICE ? this.#loss : undefined;
   }
 
   /** Counted from the last receipt by our clock, and from its timestamp by the server's. */
@@ -275,11 +415,26 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     return after + (since + LEADERS_APART) * 1e6;
   }
 
+  protected override beginSession(): void {
+    // The group is told where to start from, and from there on all is sent again.
+    this.#startsAfresh = true;
+  }
+
   override noteMade(plan: DatedPlan, now: number, took: number): void {
     super.noteMade(plan, now, took);
+    if (this.#madeAt === Infinity) this.#madeAt = now;
+    this.#madeLast = now;
+    if (!this.#startsAfresh) return;
+    this.#startsAfresh = false;
+    this.#loss = undefined;
+    this.#lately.clear();
+    this.#receipts.clear();
     // What it starts with may be lost as well. (The user's own start says nothing: the group may have been elsewhere.)
-    const ours = this.#firstReceipt !== -Infinity || this.epoch > 0;
-    if (ours && plan.at !== undefined) this.#receipts.note(plan.at.sequence, now);
+    const ours = this.cursor.highest !== undefined || this.epoch > 0;
+    if (ours && plan.at !== undefined) {
+      this.#lately.note(plan.at.sequence, now);
+      this.#receipts.note(plan.at.sequence, now);
+    }
   }
 
   override noteFailure(sequence: number, now: number): number {
@@ -291,25 +446,27 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     return count;
   }
 
+  /** While the session lives that brought it, the server gives it to one of the members, wherever they are. */
+  override fate({ session }: Unfinished): Fate {
+    return session === this.sessions && !this.cursor.alone ? 'group' : 'fetch';
+  }
+
   protected planHere(begun: Beginning, now: number): Plan {
-    const aliveAt = this.aliveAt ?? now;
-    let unfinished = this.cursor.oldestOutstanding ?? Infinity;
-    for (const [sequence, { at }] of this.failures) {
-      // By then it came again, to us or to another member.
-      if (at >= aliveAt - 2 * this.#ackWait && sequence < unfinished) unfinished = sequence;
-    }
+    const loss = this.#lossIn(this.aliveAt ?? now);
+    const arrivedUpTo = Math.min(this.#provenAt, loss?.since ?? Infinity) - OVERTAKING;
+    const receipts = this.#lately.covers(arrivedUpTo) ? this.#lately : this.#receipts;
+    const recent = Math.min(receipts.from(arrivedUpTo) ?? Infinity, loss?.sequence ?? Infinity);
     const plan = planGroup(
       begun,
       {
         received: this.cursor.highest !== undefined,
-        unfinished: unfinished === Infinity ? undefined : unfinished,
-        recent: this.#receipts.from,
-        firstReceipt: this.#firstReceipt,
-        lastReceipt: this.#receipts.last,
-        aliveAt,
+        proven: this.#provenAt > this.#madeAt,
+        unfinished: this.cursor.oldestOutstanding(this.#window),
+        arrivedUpTo,
+        recent: recent === Infinity ? undefined : recent,
+        lastReceipt: receipts.last,
         since: this.#since,
       },
-      this.#ackWait,
       now,
     );
     if ('ago' in plan.start) this.#since = now - plan.start.ago;
@@ -318,8 +475,9 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
 
   override startOver(): void {
     super.startOver();
+    this.#lately.clear();
     this.#receipts.clear();
-    this.#firstReceipt = -Infinity;
+    this.#loss = undefined;
     this.#since = Infinity;
   }
 }

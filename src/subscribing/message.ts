@@ -51,6 +51,10 @@ export class ReceivedMessage implements StanMessage {
   readonly time: number;
   /** Which channel of that name: a channel that started over numbers from 1 again. */
   readonly epoch: number;
+  /** Our clock when it was received, ms. */
+  readonly receivedAt: number;
+  /** In which session, counted up. */
+  readonly session: number;
   /** It counts as processed. */
   settled = false;
   /** Our monotonic clock when it was handed to the handler (`manualAck` only). */
@@ -68,7 +72,11 @@ export class ReceivedMessage implements StanMessage {
     time: number,
     redelivered: boolean,
     epoch: number,
+    receivedAt: number,
+    session: number,
   ) {
+    this.receivedAt = receivedAt;
+    this.session = session;
     this.#owner = owner;
     this.#raw = raw;
     this.sequence = sequence;
@@ -79,6 +87,11 @@ export class ReceivedMessage implements StanMessage {
 
   get channel(): string {
     return this.#owner.channel;
+  }
+
+  /** Whether this subscription got it. */
+  isOf(owner: Acknowledger): boolean {
+    return this.#owner === owner;
   }
 
   get data(): Buffer {

@@ -1,8 +1,8 @@
 /**
- * What a queue group has received lately: where to start so that nothing is left out which was sent within a span of time
- * and lost on its way. Kept in buckets, so that it costs next to nothing per message and a fixed amount of memory. Pure.
+ * What a queue group has received lately: where to start so that nothing is left out which was sent since some moment and
+ * lost on its way. Kept in buckets, so that it costs next to nothing per message and a fixed amount of memory. Pure.
  */
-const BUCKETS = 16;
+const BUCKETS = 32;
 
 export class Receipts {
   readonly #width: number;
@@ -13,7 +13,7 @@ export class Receipts {
   /** The highest one that no bucket has any more. */
   #older = 0;
 
-  /** @param span how long a receipt counts, ms */
+  /** @param span for how long, in ms, receipts are told apart */
   constructor(span: number) {
     this.#width = span / BUCKETS;
   }
@@ -38,13 +38,18 @@ export class Receipts {
     return this.#last;
   }
 
+  /** Whether this reaches back to that moment. */
+  covers(since: number): boolean {
+    return since >= this.#last - this.#width * BUCKETS;
+  }
+
   /**
-   * From this sequence on, something may have been lost that was sent within the span before the last receipt (a little
-   * more: whole buckets). What is above the highest one received before the span was sent within it.
+   * From this sequence on, something may have been lost that was sent since then (or a little earlier: whole buckets), or within
+   * the span before the last receipt, whichever is later. What is above the highest one received before was sent since.
    */
-  get from(): number | undefined {
+  from(since: number): number | undefined {
     if (this.#last === -Infinity) return undefined;
-    const first = Math.floor(this.#last / this.#width) - BUCKETS;
+    const first = Math.floor(Math.max(since / this.#width, Math.floor(this.#last / this.#width) - BUCKETS));
     let lowest = Infinity;
     let older = this.#older;
     for (let i = 0; i < this.#slot.length; i++) {

@@ -67,20 +67,20 @@ export function planContiguous(start: Beginning, resumePoint: Position | undefin
   return { start: { sequence: resumePoint.sequence }, at: resumePoint };
 }
 
-/** What the members of a queue group in this client know together. */
+/** What the members of a queue group in this client know together. Times are of our clock, in ms. */
 export interface GroupKnowledge {
   /** They have received something, ever. */
   received: boolean;
-  /** The lowest sequence that is unfinished: queued, running, or failed and not yet taken over by another member. */
+  /** The leader has answered since the group was made first, so that nothing can be lost from before its first message. */
+  proven: boolean;
+  /** The lowest of the latest messages that is not processed. */
   unfinished: number | undefined;
-  /** From here on, something may have been lost that was sent within `ackWait` before the last receipt. */
+  /** What was sent before this moment has arrived. */
+  arrivedUpTo: number;
+  /** From here on, something may have been lost that was sent since that moment. */
   recent: number | undefined;
-  /** When the first receipt was. */
-  firstReceipt: number;
-  /** When that last receipt was. */
+  /** When the last receipt was. */
   lastReceipt: number;
-  /** When the last session was known to be alive; now, while one is. */
-  aliveAt: number;
   /** Back to when a start was asked for that has brought nothing yet; Infinity: none. */
   since: number;
 }
@@ -89,17 +89,14 @@ export interface GroupKnowledge {
 export const NOTICE = 5000;
 
 /**
- * A queue group: if we are its last member the server forgets it, and the first one to come back sets its position.
- * What was on its way to us when the session died was sent no longer than `ackWait` ago, or it would have come again.
+ * A queue group: if we are its last member the server forgets it, and the first one to come back sets its position. What was on
+ * its way to us when the session died was sent after the last proof of the whole way.
  */
-export function planGroup(start: Beginning, known: GroupKnowledge, ackWait: number, now: number): Plan {
+export function planGroup(start: Beginning, known: GroupKnowledge, now: number): Plan {
   if (!known.received) return planFirst(start, now);
-  // There was no time for what was lost before the first receipt to come again.
-  const young = known.firstReceipt > known.aliveAt - ackWait - NOTICE;
-  if (young && startsAtAnAge(start)) return planFirst(start, now);
-  const recent = known.lastReceipt >= known.aliveAt - ackWait - NOTICE ? known.recent : undefined;
+  if (!known.proven && startsAtAnAge(start)) return planFirst(start, now);
+  const recent = known.lastReceipt >= known.arrivedUpTo ? known.recent : undefined;
   const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity);
   if (sequence !== Infinity) return { start: { sequence }, at: { sequence, time: NaN } };
-  const since = Math.min(known.since, known.aliveAt - ackWait - NOTICE);
-  return { start: { ago: now - since }, at: undefined };
+  return { start: { ago: now - Math.min(known.since, known.arrivedUpTo) }, at: undefined };
 }

@@ -36,14 +36,13 @@ export class Runs {
     return this.#size === 0 ? NaN : this.#high[this.#end - 1]!;
   }
 
-  /** What is known of the integer below the smallest one. */
-  get markBelowMin(): number {
-    return this.#size === 0 ? NaN : this.#below[this.#head]!;
-  }
-
-  /** What is known of the smallest one. */
-  get markOfMin(): number {
-    return this.#size === 0 ? NaN : this.#first[this.#head]!;
+  /** The lowest run that begins at n or above, with its marks. */
+  runFrom(n: number): { low: number; below: number; first: number } | undefined {
+    if (this.#size === 0 || n > this.#high[this.#end - 1]!) return undefined;
+    let i = this.#find(n);
+    if (this.#low[i]! < n) i++;
+    if (i === this.#end) return undefined;
+    return { low: this.#low[i]!, below: this.#below[i]!, first: this.#first[i]! };
   }
 
   has(n: number): boolean {

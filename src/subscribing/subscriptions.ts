@@ -28,7 +28,7 @@ export class Subscriptions {
   /** Those whose silence may be surprising: a thousand idle subscriptions are not looked at each time. */
   readonly #rhythmic = new Set<Consumer>();
   readonly #groups = new Map<string, GroupsKnowledge<Consumer>>();
-  readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0 };
+  readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
   readonly #owner: ConsumerOwner;
   readonly #drops = new Drops();
   #session: Session | undefined;
@@ -94,6 +94,8 @@ export class Subscriptions {
   async attach(session: Session, careful = false): Promise<void> {
     if (this.#draining || this.#closed !== undefined) return;
     this.#session = session;
+    // At once: this session may end before any of them is made on it.
+    for (const consumer of this.#consumers) consumer.announce(session);
     // First, or a new durable of the same name would be refused.
     await this.#drops.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
@@ -111,6 +113,20 @@ export class Subscriptions {
   /** The server has room for no more subscriptions than there are: none is made for a look, or before another one is closed. */
   crowd(): void {
     this.#owner.crowded = true;
+  }
+
+  /** The leader has answered a question that was asked then, by our clock. */
+  leaderAnswered(askedAt: number): void {
+    for (const group of this.#groups.values()) group.noteAnswer(askedAt);
+  }
+
+  /** An answer to a question that is asked later than this, by our clock, would tell something. */
+  get wantsAnswerSince(): number | undefined {
+    let earliest: number | undefined;
+    for (const { wantsAnswerSince: since } of this.#groups.values()) {
+      if (since !== undefined && (earliest === undefined || since < earliest)) earliest = since;
+    }
+    return earliest;
   }
 
   /** The session has come back from suspicion: what was on its way to us may be lost, so fetch it again. */
@@ -170,9 +186,10 @@ export class Subscriptions {
     const key = groupKey(channel, options);
     let knowledge = this.#groups.get(key);
     if (knowledge === undefined) {
-      knowledge = new GroupsKnowledge(options.ackWait);
+      knowledge = new GroupsKnowledge();
       this.#groups.set(key, knowledge);
     }
+    knowledge.join(options);
     return knowledge;
   }
 

@@ -303,13 +303,80 @@ describe('contiguous cursor', () => {
   it('does not take what is no message', () => {
     assert.equal(read(1, 2).receive(0, 0, false), 'held');
   });
+
+  describe('with a window', () => {
+    function windowed(): ContiguousCursor {
+      const cursor = new ContiguousCursor({ durable: false, window: 10 });
+      for (let n = 1; n <= 100; n++) {
+        cursor.receive(n, at(n), false);
+        if (n !== 5) cursor.finish(n, at(n));
+      }
+      return cursor;
+    }
+
+    it('goes back no further for one old message', () => {
+      const cursor = windowed();
+      assert.equal(cursor.lastSequence, 4);
+      assert.deepEqual(cursor.resumePoint, { sequence: 100, time: at(100) });
+      cursor.fail(5);
+      cursor.begin(cursor.resumePoint);
+      assert.equal(cursor.receive(100, at(100), false), 'anchor');
+      assert.equal(cursor.receive(101, at(101), false), 'deliver');
+      assert.equal(cursor.retake(5), true, 'it is fetched');
+      assert.equal(cursor.retake(5), false);
+      cursor.finish(5, at(5));
+      cursor.finish(101, at(101));
+      assert.equal(cursor.lastSequence, 101);
+    });
+
+    it('goes back to what is within', () => {
+      const cursor = windowed();
+      for (let n = 101; n <= 105; n++) cursor.receive(n, at(n), false);
+      assert.deepEqual(cursor.resumePoint, { sequence: 100, time: at(100) });
+      cursor.finish(101, at(101));
+      assert.deepEqual(cursor.resumePoint, { sequence: 101, time: at(101) });
+    });
+
+    it('goes back to what was found to be missing below the first message, once', () => {
+      const cursor = new ContiguousCursor({ durable: false, window: 10 });
+      for (let n = 101; n <= 150; n++) {
+        cursor.receive(n, at(n), false);
+        cursor.finish(n, at(n));
+      }
+      cursor.extend(51);
+      assert.equal(cursor.resumePoint?.sequence, 51);
+      cursor.begin(cursor.resumePoint);
+      for (let n = 51; n <= 100; n++) {
+        assert.equal(cursor.receive(n, at(n), false), 'deliver');
+        if (n === 60) cursor.fail(n);
+        else cursor.finish(n, at(n));
+      }
+      assert.equal(cursor.receive(101, at(101), false), 'done');
+      assert.equal(cursor.resumePoint?.sequence, 150);
+    });
+  });
+
+  it('passes over what was sent to another process', () => {
+    const cursor = new ContiguousCursor({ durable: true });
+    cursor.receive(1, at(1), false);
+    cursor.finish(1, at(1));
+    cursor.begin(undefined);
+    assert.equal(cursor.receive(5, at(5), false), 'hole');
+    cursor.othersBelow(5);
+    cursor.begin(undefined);
+    assert.equal(cursor.receive(5, at(5), false), 'deliver');
+    assert.deepEqual(cursor.takeGaps(), []);
+    assert.equal(cursor.receive(3, at(3), true), 'done');
+    cursor.finish(5, at(5));
+    assert.equal(cursor.lastSequence, 5);
+  });
 });
 
 describe('sparse cursor', () => {
   function member(...processed: number[]): SparseCursor {
     const cursor = new SparseCursor();
     for (const n of processed) {
-      assert.equal(cursor.receive(n, at(n)), 'deliver');
+      assert.match(cursor.receive(n, at(n)), /^(deliver|leap)$/);
       cursor.finish(n);
     }
     return cursor;
@@ -349,17 +416,39 @@ describe('sparse cursor', () => {
       const cursor = member(...upTo(150));
       cursor.begin();
       assert.equal(cursor.receive(154, at(154)), 'leap');
-      assert.deepEqual(cursor.leapt, { from: 151, to: 154, after: at(150) });
+      assert.deepEqual(cursor.leapt, { from: 151, to: 154, after: at(150), forgotten: true });
       // What is read past the group is taken like any other.
       assert.equal(cursor.receive(151, at(151)), 'deliver');
       assert.equal(cursor.receive(151, at(151)), 'held');
     });
 
-    it('but not in the middle of a life: that message went to somebody who has just joined', () => {
+    it('and in the middle of a life, where it was lost or went to somebody who has just joined', () => {
       const cursor = member(...upTo(150));
       cursor.begin();
       assert.equal(cursor.receive(151, at(151)), 'deliver');
-      assert.equal(cursor.receive(153, at(153)), 'deliver');
+      assert.equal(cursor.receive(153, at(153)), 'leap');
+      assert.deepEqual(cursor.leapt, { from: 152, to: 153, after: at(151), forgotten: false });
+      assert.equal(cursor.receive(155, at(155)), 'deliver', 'it is not alone any more');
+    });
+
+    it('of a group that has not had many, only as something that may be gone', () => {
+      const cursor = member(1, 2);
+      cursor.begin();
+      assert.equal(cursor.alone, true);
+      assert.equal(cursor.receive(5, at(5)), 'leap');
+      assert.equal(cursor.leapt?.forgotten, false);
+      assert.equal(cursor.alone, false);
+      assert.equal(cursor.receive(9, at(9)), 'deliver');
+    });
+
+    it('and takes what is fetched, unless it has it or is done with it', () => {
+      const cursor = member(1, 2);
+      cursor.receive(3, at(3));
+      assert.equal(cursor.retake(3), false);
+      cursor.fail(3);
+      assert.equal(cursor.retake(3), true);
+      assert.equal(cursor.retake(3), false);
+      assert.equal(cursor.retake(2), false);
     });
 
     it('nor where others have had their share', () => {

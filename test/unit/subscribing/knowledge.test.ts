@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { GroupsKnowledge, OwnKnowledge } from '../../../src/subscribing/knowledge.js';
-import { beginning, NOTICE, type Beginning } from '../../../src/subscribing/resume.js';
+import { beginning, type Beginning } from '../../../src/subscribing/resume.js';
 import { subscribeOptions } from '../../support/scripted-subscriptions.js';
 
 const begun = (startAt: Parameters<typeof beginning>[0]): Beginning => ({
@@ -9,50 +9,159 @@ const begun = (startAt: Parameters<typeof beginning>[0]): Beginning => ({
 });
 
 describe('what a queue group knows', () => {
-  function group(): GroupsKnowledge {
-    const group = new GroupsKnowledge(30_000);
-    group.noteMade(group.plan(begun('first'), 0), 0, 10);
-    group.cursor.receive(5, 50);
-    group.noteReceived(5, 1000);
-    group.cursor.finish(5);
+  const OVERTAKING = 250;
+
+  function member(options: { ackWait?: number; maxInFlight?: number } = {}): GroupsKnowledge {
+    const group = new GroupsKnowledge();
+    group.join({ ackWait: 30_000, maxInFlight: 16, ...options });
+    group.noteSession({}, true);
     return group;
   }
 
+  const receive = (group: GroupsKnowledge, sequence: number, now: number): void => {
+    group.cursor.receive(sequence, sequence * 10);
+    group.noteReceived(sequence, now);
+    group.cursor.finish(sequence);
+  };
+
+  const made = (group: GroupsKnowledge, now: number, startAt: Parameters<typeof begun>[0] = 'first'): void =>
+    group.noteMade(group.plan(begun(startAt), now), now, 10);
+
+  /** Made at 0; 5 came at 1000, 6 at 2000, 7 at 3000; the leader answered what it was asked at 2500. */
+  function group(): GroupsKnowledge {
+    const group = member();
+    made(group, 0);
+    receive(group, 5, 1000);
+    receive(group, 6, 2000);
+    group.noteAnswer(2500);
+    receive(group, 7, 3000);
+    return group;
+  }
+
+  const start = (group: GroupsKnowledge, now: number, startAt: Parameters<typeof begun>[0] = 'first'): unknown =>
+    group.plan(begun(startAt), now).start;
+
+  it('repeats only what came after the last proof of the whole way', () => {
+    const knowledge = group();
+    knowledge.noteLost(3100);
+    assert.deepEqual(start(knowledge, 9000), { sequence: 7 });
+  });
+
+  it('repeats nothing when nothing came since, by time', () => {
+    const knowledge = group();
+    knowledge.noteAnswer(100_000);
+    knowledge.noteLost(100_500);
+    assert.deepEqual(start(knowledge, 140_000), { ago: 140_000 - (100_000 - OVERTAKING) });
+  });
+
+  it('repeats what was on its way when something was noticed as lost', () => {
+    const knowledge = group();
+    knowledge.noteLoss(3050);
+    knowledge.noteAnswer(4000);
+    receive(knowledge, 8, 5000);
+    knowledge.noteAnswer(6000);
+    knowledge.noteLost(6100);
+    assert.deepEqual(start(knowledge, 9000), { sequence: 7 });
+  });
+
+  it('but no longer than ackWait: by then the server has sent it again', () => {
+    const knowledge = group();
+    knowledge.noteLoss(3050);
+    receive(knowledge, 8, 5000);
+    knowledge.noteAnswer(50_000);
+    knowledge.noteLost(50_100);
+    assert.deepEqual(start(knowledge, 60_000), { ago: 60_000 - (50_000 - OVERTAKING) });
+  });
+
+  it('waits for the member that waits longest', () => {
+    const knowledge = group();
+    knowledge.join({ ackWait: 60_000, maxInFlight: 4 });
+    knowledge.join({ ackWait: 1000, maxInFlight: 4 });
+    knowledge.noteLoss(3050);
+    receive(knowledge, 8, 5000);
+    knowledge.noteAnswer(50_000);
+    knowledge.noteLost(50_100);
+    assert.deepEqual(start(knowledge, 60_000), { sequence: 7 });
+  });
+
+  it('repeats what is known to be missing', () => {
+    const knowledge = group();
+    knowledge.noteLoss(3050, 4);
+    knowledge.noteAnswer(5000);
+    knowledge.noteLost(5100);
+    assert.deepEqual(start(knowledge, 6000), { sequence: 4 });
+  });
+
+  it('repeats what is in hand, no further back than a window', () => {
+    const knowledge = group();
+    knowledge.cursor.receive(8, 80);
+    knowledge.noteReceived(8, 3200);
+    knowledge.noteAnswer(5000);
+    knowledge.noteLost(5100);
+    assert.deepEqual(start(knowledge, 6000), { sequence: 8 });
+    for (let n = 9; n < 40; n++) receive(knowledge, n, 5100);
+    knowledge.noteAnswer(8000);
+    assert.deepEqual(start(knowledge, 9000), { ago: 9000 - (8000 - OVERTAKING) });
+  });
+
+  it('begins at the beginning when nothing was proven since', () => {
+    const knowledge = member();
+    made(knowledge, 1000, 'new');
+    receive(knowledge, 5, 1500);
+    knowledge.noteLost(2000);
+    assert.deepEqual(start(knowledge, 3000, 'new'), { ago: 3000 });
+    assert.deepEqual(start(knowledge, 3000), { sequence: 5 });
+  });
+
   it('reaches back over sessions that brought nothing', () => {
     const knowledge = group();
-    knowledge.noteLost(100_000);
-    const first = knowledge.plan(begun('first'), 140_000);
-    assert.deepEqual(first.start, { ago: 140_000 - (100_000 - 30_000 - NOTICE) });
-    knowledge.noteMade(first, 140_000, 10);
+    knowledge.noteAnswer(100_000);
+    knowledge.noteLost(100_100);
+    knowledge.noteSession({}, true);
+    made(knowledge, 140_000);
+    knowledge.noteAnswer(140_100);
     knowledge.noteLost(150_000);
-    const second = knowledge.plan(begun('first'), 200_000);
-    assert.deepEqual(second.start, { ago: 200_000 - (100_000 - 30_000 - NOTICE) });
-    knowledge.noteMade(second, 200_000, 10);
-    knowledge.cursor.receive(6, 60);
-    knowledge.noteReceived(6, 200_000);
-    knowledge.cursor.finish(6);
-    knowledge.noteLost(201_000);
-    assert.deepEqual(knowledge.plan(begun('first'), 300_000).start, { sequence: 6 });
+    assert.deepEqual(start(knowledge, 200_000), { ago: 200_000 - (100_000 - OVERTAKING) });
+    knowledge.noteSession({}, true);
+    made(knowledge, 200_000);
+    knowledge.noteAnswer(205_000);
+    knowledge.noteLost(205_100);
+    assert.deepEqual(start(knowledge, 300_000), { ago: 300_000 - (205_000 - OVERTAKING) }, 'there was nothing');
   });
 
-  it('counts from the first loss while no session comes up', () => {
+  it('repeats from where the last session began, until that has brought something', () => {
     const knowledge = group();
-    knowledge.noteLost(100_000);
-    knowledge.noteLost(160_000);
-    assert.deepEqual(knowledge.plan(begun('first'), 200_000).start, { ago: 200_000 - (100_000 - 30_000 - NOTICE) });
+    knowledge.noteLost(3100);
+    knowledge.noteSession({}, true);
+    made(knowledge, 9000);
+    knowledge.noteLost(9500);
+    assert.deepEqual(start(knowledge, 10_000), { sequence: 7 });
   });
 
-  it('goes back to what failed lately', () => {
+  it('asks for a proof while there is something in doubt', () => {
+    const knowledge = member();
+    made(knowledge, 0);
+    assert.equal(knowledge.wantsAnswerSince, undefined);
+    receive(knowledge, 5, 1000);
+    assert.equal(knowledge.wantsAnswerSince, -Infinity);
+    knowledge.noteAnswer(1100);
+    assert.equal(knowledge.wantsAnswerSince, undefined);
+    receive(knowledge, 6, 1200);
+    assert.equal(knowledge.wantsAnswerSince, 1500);
+  });
+
+  it('leaves what failed to the group while the session lives, unless it is alone', () => {
     const knowledge = group();
-    knowledge.noteFailure(3, 80_000);
-    knowledge.noteLost(100_000);
-    assert.deepEqual(knowledge.plan(begun('first'), 500_000).start, { sequence: 3 });
-    knowledge.forget(3);
-    assert.ok('ago' in knowledge.plan(begun('first'), 500_000).start);
+    const unfinished = { sequence: 7, time: 70, due: 0, session: 1, handed: undefined, vain: 0 };
+    assert.equal(knowledge.fate(unfinished), 'fetch', 'alone, so far as can be seen');
+    receive(knowledge, 20, 3300);
+    assert.equal(knowledge.fate(unfinished), 'group');
+    knowledge.noteSession({}, true);
+    assert.equal(knowledge.fate(unfinished), 'fetch');
   });
 
   it('remembers a bounded number of failures', () => {
-    const knowledge = group();
+    const knowledge = member();
     for (let n = 1; n < 30_000; n++) knowledge.noteFailure(n, n);
     assert.ok(knowledge.failures.size <= 10_000);
     assert.equal(knowledge.noteFailure(29_999, 0), 2);
@@ -111,5 +220,39 @@ describe('what a plain subscription knows', () => {
       assert.equal(knowledge.began(4, 1e9 + 900e6), false);
       assert.equal(knowledge.cursor.base, 5);
     });
+  });
+});
+
+describe('what a durable knows', () => {
+  const durable = (): OwnKnowledge => {
+    const knowledge = new OwnKnowledge(subscribeOptions({ durableName: 'd' }));
+    knowledge.noteSession({}, true);
+    knowledge.noteMade(knowledge.plan(begun('first'), 0), 0, 10);
+    knowledge.cursor.receive(1, 5e9, false);
+    knowledge.noteReceived(1, 1000);
+    return knowledge;
+  };
+  const unfinished = { sequence: 1, time: 5e9, due: 0, session: 1, handed: undefined, vain: 0 };
+
+  it('is ours while our registration is', () => {
+    const knowledge = durable();
+    knowledge.noteLost(2000);
+    knowledge.noteSession({}, true);
+    assert.equal(knowledge.oursUntil, Infinity);
+    assert.equal(knowledge.fate(unfinished), 'fetch');
+  });
+
+  it('is ours up to the loss when another process may have had it', () => {
+    const knowledge = durable();
+    knowledge.noteLost(3000);
+    knowledge.noteSession({}, false);
+    assert.equal(knowledge.oursUntil, 5e9 + 3000e6, '2 s later, and a second for the clocks of leaders');
+    assert.equal(knowledge.fate(unfinished), 'others');
+    assert.equal(knowledge.fate({ ...unfinished, session: 2 }), 'fetch', 'the server has sent it again');
+    knowledge.noteSession({}, true);
+    assert.equal(knowledge.oursUntil, 5e9 + 3000e6, 'on later sessions as well');
+    assert.equal(knowledge.fate(unfinished), 'others');
+    knowledge.noteNew();
+    assert.equal(knowledge.oursUntil, Infinity, 'until the server sends what is new');
   });
 });

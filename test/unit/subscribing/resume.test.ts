@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { Receipts } from '../../../src/subscribing/receipts.js';
 import {
   beginning,
-  NOTICE,
   planContiguous,
   planFirst,
   planGroup,
@@ -45,13 +45,13 @@ describe('where a subscription starts', () => {
       received: true,
       unfinished: undefined,
       recent: 20,
-      firstReceipt: 0,
+      proven: true,
       lastReceipt: 99_000,
-      aliveAt: 100_000,
+      arrivedUpTo: 98_000,
       since: Infinity,
     };
     const plan = (changes: Partial<GroupKnowledge>, startAt: 'first' | 'new' = 'first') =>
-      planGroup({ ...beginning(startAt, 0, 0), requestedAt: 0 }, { ...known, ...changes }, 30_000, 160_000).start;
+      planGroup({ ...beginning(startAt, 0, 0), requestedAt: 0 }, { ...known, ...changes }, 160_000).start;
 
     it('is as asked for while nothing was received', () => {
       assert.deepEqual(plan({ received: false }), { at: 'first' });
@@ -64,35 +64,63 @@ describe('where a subscription starts', () => {
       assert.deepEqual(plan({ unfinished: 25 }), { sequence: 20 });
     });
 
-    it('goes by time when nothing was received lately', () => {
-      assert.deepEqual(plan({ lastReceipt: 60_000 }), { ago: 60_000 + 30_000 + NOTICE });
+    it('goes by time when nothing was received since the last proof', () => {
+      assert.deepEqual(plan({ lastReceipt: 60_000 }), { ago: 62_000 });
       assert.deepEqual(plan({ lastReceipt: 60_000, unfinished: 7 }), { sequence: 7 });
       assert.deepEqual(plan({ lastReceipt: 60_000, since: 1000 }), { ago: 159_000 });
     });
 
-    it('goes back to the beginning when that was just now', () => {
-      assert.deepEqual(plan({ firstReceipt: 90_000 }, 'new'), { ago: 160_000 });
-      assert.deepEqual(plan({ firstReceipt: 90_000 }, 'first'), { sequence: 20 }, "but never to 'first'");
+    it('goes back to the beginning when nothing was proven since', () => {
+      assert.deepEqual(plan({ proven: false }, 'new'), { ago: 160_000 });
+      assert.deepEqual(plan({ proven: false }, 'first'), { sequence: 20 }, "but never to 'first'");
     });
   });
 });
 
 describe('receipts', () => {
   it('know from where on something may be lost', () => {
-    const receipts = new Receipts(16_000);
-    assert.equal(receipts.from, undefined);
+    const receipts = new Receipts(32_000);
+    assert.equal(receipts.from(0), undefined);
     receipts.note(10, 0);
     receipts.note(12, 100);
-    assert.equal(receipts.from, 10);
+    assert.equal(receipts.from(-Infinity), 10);
     receipts.note(11, 9000);
     receipts.note(30, 15_000);
-    assert.equal(receipts.from, 10);
-    receipts.note(35, 25_000);
-    assert.equal(receipts.from, 11, 'the lowest within the span');
+    assert.equal(receipts.from(0), 10);
+    assert.equal(receipts.from(5000), 11, 'the lowest since');
+    assert.equal(receipts.from(12_000), 13, 'all above the highest before it');
+    assert.equal(receipts.from(20_000), 31, 'nothing came since');
     receipts.note(50, 60_000);
-    assert.equal(receipts.from, 36, 'all above the highest before it');
+    assert.equal(receipts.from(0), 31, 'no further back than the span');
+    assert.equal(receipts.covers(28_000), true);
+    assert.equal(receipts.covers(27_000), false);
     receipts.clear();
-    assert.equal(receipts.from, undefined);
+    assert.equal(receipts.from(0), undefined);
+  });
+
+  it('never leave out what came since, or may have been lost since', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.record({ gap: fc.integer({ min: 0, max: 3000 }), sequence: fc.integer({ min: 1, max: 500 }) }), {
+          minLength: 1,
+        }),
+        fc.integer({ min: 0, max: 20_000 }),
+        (notes, back) => {
+          const receipts = new Receipts(32_000);
+          const all: { at: number; sequence: number }[] = [];
+          let at = 0;
+          for (const { gap, sequence } of notes) {
+            receipts.note(sequence, (at += gap));
+            all.push({ at, sequence });
+          }
+          const since = Math.max(0, at - back);
+          const from = receipts.from(since)!;
+          const before = Math.max(0, ...all.filter((note) => note.at < since).map((note) => note.sequence));
+          for (const note of all) if (note.at >= since) assert.ok(from <= note.sequence);
+          if (before > 0) assert.ok(from <= before + 1);
+        },
+      ),
+    );
   });
 });
 

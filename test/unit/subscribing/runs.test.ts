@@ -60,16 +60,16 @@ describe('runs', () => {
   it('remember the marks of what is below the smallest, and of the smallest', () => {
     const runs = new Runs();
     runs.append(5, 40, 50);
-    assert.deepEqual([runs.markBelowMin, runs.markOfMin], [40, 50]);
+    assert.deepEqual(runs.runFrom(0), { low: runs.min, below: 40, first: 50 });
     runs.append(6, 50, 60);
     runs.append(7, 60, 70);
     runs.append(9, 80, 90);
     runs.remove(5, 50);
-    assert.deepEqual([runs.min, runs.markBelowMin, runs.markOfMin], [6, 50, NaN]);
+    assert.deepEqual(runs.runFrom(0), { low: 6, below: 50, first: NaN });
     runs.append(10, 90, 100);
     runs.remove(6, 60);
     runs.remove(7, 70);
-    assert.deepEqual([runs.min, runs.markBelowMin, runs.markOfMin], [9, 80, 90]);
+    assert.deepEqual(runs.runFrom(0), { low: 9, below: 80, first: 90 });
   });
 
   it('split where one in the middle is removed', () => {
@@ -79,7 +79,7 @@ describe('runs', () => {
     assert.deepEqual([...runs], [[1, 2], [4, 5]]); // prettier-ignore
     runs.remove(1, 10);
     runs.remove(2, 20);
-    assert.deepEqual([runs.min, runs.markBelowMin], [4, 30]);
+    assert.deepEqual([runs.runFrom(0)?.low, runs.runFrom(0)?.below], [4, 30]);
   });
 
   it('cost nothing for what is dense', () => {

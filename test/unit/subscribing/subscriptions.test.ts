@@ -456,6 +456,7 @@ describe('subscriptions', () => {
         delivered: 4,
         duplicatesDropped: 0,
         redelivered: 2,
+        fetched: 0,
         subscriptions: 1,
       });
     });
