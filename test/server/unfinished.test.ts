@@ -247,25 +247,5 @@ describe('what is unfinished', function () {
         20_000,
       );
     });
-
-    it('comes to a member that waits long, whoever was there first', async () => {
-      const stan = await clients.connect(cluster.urls, { clientId: uniqueName('me') });
-      const got = new Set<number>();
-      const take = ({ sequence }: StanMessage): void => void got.add(sequence);
-      await stan.subscribe(channel, take, { queueGroup: 'g', ackWait: 1000, startAt: 'first' });
-      await stan.subscribe(channel, take, { queueGroup: 'g', ackWait: 60_000 });
-      await publish(1, 20);
-      await until(() => got.size === 20, 'got.size === 20');
-      // Acknowledged and lost are the same to the one who publishes; what is sent from here on never arrives.
-      const hole = server.proxy.add({ type: 'timeout', stream: 'downstream' });
-      const recorder = new Recorder(stan);
-      await publish(21, 60);
-      await recorder.until('connection_lost');
-      hole.remove();
-      await until(
-        () => got.size === 60,
-        () => `${got.size}`,
-      );
-    });
   });
 });
