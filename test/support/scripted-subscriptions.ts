@@ -102,22 +102,51 @@ export class Channel {
   }
 }
 
-/** What the server knows of how far a subscription is. */
+/** What the server knows of how far a subscription is: what it sent last, and what of that is unacknowledged. */
 interface Progress {
   lastSent: number;
+  /** Sequence and when it expires by the model's clock, ms; 0: not known, see `performAckExpirationRedelivery`. */
   pending: Map<number, number>;
 }
 
+/**
+ * What the server remembers of a subscription (`subState`). That of a durable outlives its subscriptions, and so does that
+ * of the last member of a durable group (its shadow).
+ */
+export class Memory {
+  readonly channel: Channel;
+  /** The leader's. */
+  progress: Progress = { lastSent: 0, pending: new Map() };
+  /** The followers'. */
+  told: Progress = { lastSent: 0, pending: new Map() };
+  /** What the leader has not told them yet (`subSentAndAck`). */
+  readonly sent = new Set<number>();
+  readonly acked = new Set<number>();
+  highestSent = 0;
+  /** The highest one sent, if it is acknowledged. */
+  highestAcked = 0;
+  readonly redeliveries = new Map<number, number>();
+  online = true;
+  /** Its window was full when a message was due. */
+  stalled = false;
+
+  constructor(channel: Channel) {
+    this.channel = channel;
+  }
+}
+
+/** `queueState`. */
 class Group {
   readonly key: string;
   readonly channel: Channel;
   readonly durable: boolean;
   lastSent = 0;
   /** What the followers know of that. */
-  replicated = 0;
+  told = 0;
   members: Sub[] = [];
-  /** Pending of a durable group without members. */
-  shadow = new Map<number, number>();
+  readonly redeliveries = new Map<number, number>();
+  /** The last member of a durable group. */
+  shadow: Memory | undefined;
 
   constructor(key: string, channel: Channel, durable: boolean) {
     this.key = key;
@@ -126,16 +155,15 @@ class Group {
   }
 }
 
+/** One life of a subscription. */
 export class Sub {
   readonly session: ScriptedSession;
   readonly request: SubscribeRequest;
-  readonly channel: Channel;
+  readonly memory: Memory;
+  readonly group: Group | undefined;
   readonly onMessage: (message: RawMessage) => void;
-  progress: Progress = { lastSent: 0, pending: new Map() };
-  /** What the followers know. */
-  replicated: Progress = { lastSent: 0, pending: new Map() };
-  readonly redeliveries = new Map<number, number>();
-  group: Group | undefined;
+  /** Looks for what has expired. */
+  cancelTimer: (() => void) | undefined;
   muted = false;
   gone = false;
   /** The trap of the promotion: its acks go nowhere. */
@@ -144,20 +172,40 @@ export class Sub {
   constructor(
     session: ScriptedSession,
     request: SubscribeRequest,
-    channel: Channel,
+    memory: Memory,
+    group: Group | undefined,
     onMessage: (message: RawMessage) => void,
   ) {
     this.session = session;
     this.request = request;
-    this.channel = channel;
+    this.memory = memory;
+    this.group = group;
     this.onMessage = onMessage;
   }
 
-  get stalled(): boolean {
-    return this.progress.pending.size >= this.request.maxInFlight;
+  get channel(): Channel {
+    return this.memory.channel;
+  }
+
+  get progress(): Progress {
+    return this.memory.progress;
+  }
+
+  get redeliveries(): Map<number, number> {
+    return (this.group ?? this.memory).redeliveries;
   }
 }
 
+/** What expires so soon is redelivered with what has expired, ms (`performAckExpirationRedelivery`). */
+const EARLY = 15;
+/** When the heirs of a member that left look for what they got from it, ms (`subStore.Remove`). */
+const HEIRS_LOOK = 100;
+
+/**
+ * The names in brackets are those of the functions in `server/server.go` of nats-streaming-server 0.25.6 that are modelled.
+ * What is not: `hasFailedHB`, `newOnHold` (nothing happens between a request and its start), batches that are told because
+ * they are full, and that the leader tells them once a second: here it does at `replicate()` only, so it may be much later.
+ */
 export class ModelServer {
   readonly clock: SimulatedClock;
   readonly channels = new Map<string, Channel>();
@@ -169,12 +217,22 @@ export class ModelServer {
   readonly closeDelays: number[] = [];
   /** Refuses a request with this text. */
   refuse: (request: SubscribeRequest) => string | undefined = () => undefined;
+  /** Sees every message that is sent to a subscription. */
+  onSend: (sub: Sub, message: Stored) => void = () => undefined;
   /** Its next subscriptions have their acks read by nobody. */
   deaf = false;
   /** What the next leader's clock differs by, ms. */
   skew = 0;
+  /**
+   * When a member of a group leaves, and when a message goes from one member to another, only the leader knows for up to a
+   * second, and the followers hear of one member after the other. What is lost in that second no client can make up for
+   * (docs/verify.md, "What the server itself loses"). True: the followers of this server know at once.
+   */
+  groupsAreTold = true;
+  /** `max_msgs` of every channel. */
+  maxMessages = Infinity;
   subs: Sub[] = [];
-  readonly durables = new Map<string, { progress: Progress; online: boolean; channel: Channel }>();
+  readonly durables = new Map<string, Memory>();
   readonly groups = new Map<string, Group>();
   #sessions = 0;
 
@@ -192,10 +250,12 @@ export class ModelServer {
     return new ScriptedSession(this, ++this.#sessions);
   }
 
+  /** (`processMsg`.) */
   publish(value: string, name = 'foo'): number {
     const channel = this.channel(name);
     const sequence = channel.last + 1;
     channel.messages.push({ sequence, time: Math.round((this.clock.wallClock() + this.skew) * 1e6), value });
+    this.truncate(sequence - this.maxMessages + 1, name);
     for (const sub of this.subs) if (sub.channel === channel && sub.group === undefined) this.#sendAvailable(sub);
     for (const group of this.groups.values()) if (group.channel === channel) this.#sendAvailableToGroup(group);
     return sequence;
@@ -211,36 +271,62 @@ export class ModelServer {
   reset(name = 'foo'): void {
     const old = this.channels.get(name);
     this.channels.delete(name);
-    for (const sub of this.subs) if (sub.channel === old) sub.gone = true;
-    this.subs = this.subs.filter((sub) => !sub.gone);
+    for (const sub of this.subs) if (sub.channel === old) this.#remove(sub);
     for (const [key, { channel }] of this.durables) if (channel === old) this.durables.delete(key);
     for (const [key, { channel }] of this.groups) if (channel === old) this.groups.delete(key);
   }
 
-  /** What the leader knows of sent and acknowledged messages reaches the followers. */
+  /**
+   * What the leader knows of sent and acknowledged messages reaches the followers (`subsSentAndAckReplicator`). They know
+   * a subscription by the inbox of its acks, so of one that is offline they take nothing (`processReplicatedSendAndAck`).
+   */
   replicate(): void {
-    for (const sub of this.subs) sub.replicated = copy(sub.progress);
-    for (const group of this.groups.values()) group.replicated = group.lastSent;
+    for (const [memory, group] of this.#memories) {
+      if (memory.online) this.#tell(memory, group);
+      else forget(memory);
+    }
   }
 
-  /** Another leader, which knows what was replicated. Sessions live on. */
+  /**
+   * The leader loses its lease for a moment. What it was about to tell is lost: the batch has been emptied, and nobody looks
+   * at what became of it (`replicateSubSentAndAck`; `subChangesOnLeadershipLost` empties the rest). With the next batch the
+   * followers learn how far the leader is, and take what was in the lost one for acknowledged.
+   */
+  forget(): void {
+    for (const [memory] of this.#memories) forget(memory);
+  }
+
+  /** Another leader, which knows what it was told (`leadershipAcquired`). Sessions live on. */
   failover(): void {
-    for (const sub of this.subs) {
-      sub.progress = copy(sub.replicated);
-      sub.redeliveries.clear();
+    for (const sub of this.subs) clearTimer(sub);
+    for (const [memory, group] of this.#memories) {
+      forget(memory);
+      memory.progress = { lastSent: memory.told.lastSent, pending: new Map() };
+      for (const sequence of memory.told.pending.keys()) memory.progress.pending.set(sequence, 0);
+      memory.redeliveries.clear();
+      group?.redeliveries.clear();
     }
-    for (const group of this.groups.values()) group.lastSent = group.replicated;
+    for (const sub of this.subs) sub.memory.stalled = sub.progress.pending.size >= sub.request.maxInFlight;
+    for (const group of this.groups.values()) group.lastSent = group.told;
+    // `performRedeliveryOnStartup`
     for (const sub of [...this.subs]) {
-      for (const [sequence, expires] of [...sub.progress.pending].sort(([a], [b]) => a - b)) {
-        if (expires <= this.clock.now()) this.#redeliver(sub, sequence);
-        else this.#expireLater(sub, sequence);
-      }
+      this.#setTimer(sub, sub.request.ackWait);
+      this.#redeliverExpired(sub, true);
       if (sub.group === undefined) this.#sendAvailable(sub);
     }
     for (const group of this.groups.values()) this.#sendAvailableToGroup(group);
   }
 
-  /** For the sessions. */
+  /** Every memory once, and whose it is. */
+  get #memories(): Map<Memory, Group | undefined> {
+    const memories = new Map<Memory, Group | undefined>();
+    for (const memory of this.durables.values()) memories.set(memory, undefined);
+    for (const group of this.groups.values()) if (group.shadow !== undefined) memories.set(group.shadow, group);
+    for (const { memory, group } of this.subs) memories.set(memory, group);
+    return memories;
+  }
+
+  /** For the sessions (`processSub`). */
   subscribe(
     session: ScriptedSession,
     request: SubscribeRequest,
@@ -249,51 +335,52 @@ export class ModelServer {
     const refusal = this.refuse(request);
     if (refusal !== undefined) return refusal;
     const channel = this.channel(request.channel);
-    const sub = new Sub(session, request, channel, onMessage);
-    sub.unread = this.deaf;
     const { queueGroup, durableName } = request;
+    let known: Memory | undefined;
+    let group: Group | undefined;
     if (queueGroup !== undefined) {
       const key = `${request.channel}/${durableName ?? ''}:${queueGroup}`;
-      let group = this.groups.get(key);
+      group = this.groups.get(key);
       if (group === undefined) {
         group = new Group(key, channel, durableName !== undefined);
-        group.lastSent = group.replicated = this.#startOf(request, channel) - 1;
+        group.lastSent = group.told = this.#startOf(request, channel) - 1;
         this.groups.set(key, group);
       }
-      sub.group = group;
-      sub.progress.lastSent = group.lastSent;
-      if (group.members.length === 0) {
-        sub.progress.pending = group.shadow;
-        group.shadow = new Map();
-      }
-      group.members.push(sub);
+      known = group.shadow;
+      group.shadow = undefined;
     } else if (durableName !== undefined) {
-      const known = this.durables.get(`${request.channel}/${durableName}`);
+      known = this.durables.get(`${request.channel}/${durableName}`);
       if (known?.online) return 'stan: duplicate durable registration';
-      if (known !== undefined) {
-        sub.progress = known.progress;
-        known.online = true;
-      } else {
-        sub.progress.lastSent = this.#startOf(request, channel) - 1;
-        this.durables.set(`${request.channel}/${durableName}`, { progress: sub.progress, online: true, channel });
-      }
-    } else {
-      sub.progress.lastSent = this.#startOf(request, channel) - 1;
     }
-    sub.replicated = copy(sub.progress);
+    const memory = known ?? new Memory(channel);
+    const sub = new Sub(session, request, memory, group, onMessage);
+    sub.unread = this.deaf;
+    if (known !== undefined) {
+      known.online = true;
+      known.stalled = false;
+      if (known.progress.pending.size > 0) this.#setTimer(sub, request.ackWait);
+    } else if (group === undefined) {
+      memory.progress.lastSent = memory.told.lastSent = this.#startOf(request, channel) - 1;
+      if (durableName !== undefined) this.durables.set(`${request.channel}/${durableName}`, memory);
+    }
+    group?.members.push(sub);
     this.subs.push(sub);
     return sub;
   }
 
-  /** The response is on its way: messages may follow. */
+  /** The response is on its way: messages may follow (`processSubscriptionsStart`, `performDurableRedelivery`). */
   start(sub: Sub): void {
     if (sub.request.durableName !== undefined) {
-      for (const sequence of [...sub.progress.pending.keys()].sort((a, b) => a - b)) this.#redeliver(sub, sequence);
+      for (const sequence of [...sub.progress.pending.keys()].sort((a, b) => a - b)) {
+        const message = this.#forRedelivery(sub, sequence);
+        if (message !== undefined && sub.progress.pending.has(sequence)) this.#send(sub, message, true);
+      }
     }
     if (sub.group === undefined) this.#sendAvailable(sub);
     else this.#sendAvailableToGroup(sub.group);
   }
 
+  /** (`setSubStartSequence`.) */
   #startOf({ start }: SubscribeRequest, channel: Channel): number {
     if ('at' in start) {
       if (start.at === 'first') return channel.first;
@@ -308,77 +395,113 @@ export class ModelServer {
     return Math.min(start.sequence, channel.last + 1);
   }
 
+  /** For the sessions. */
   ack(sub: Sub, sequence: number): void {
-    if (sub.unread || sub.gone) return;
-    if (!sub.progress.pending.delete(sequence) && sub.group !== undefined) {
-      for (const member of sub.group.members) if (member.progress.pending.delete(sequence)) break;
-    }
-    sub.redeliveries.delete(sequence);
-    if (sub.group === undefined) this.#sendAvailable(sub);
-    else this.#sendAvailableToGroup(sub.group);
+    if (!sub.unread && !sub.gone) this.#acknowledge(sub, sequence, true);
   }
 
-  end(sub: Sub, drop: boolean): void {
+  /** (`processAck`.) */
+  #acknowledge(sub: Sub, sequence: number, byUser: boolean): void {
+    const { memory, group } = sub;
+    if (memory.progress.pending.delete(sequence)) {
+      noteAcked(memory, sequence);
+      if (byUser) sub.redeliveries.delete(sequence);
+    } else if (group !== undefined && byUser) {
+      const other = group.members.find((member) => member !== sub && member.progress.pending.delete(sequence));
+      if (other !== undefined) {
+        // That other one stays stalled until it acknowledges something itself.
+        noteAcked(other.memory, sequence);
+        group.redeliveries.delete(sequence);
+      }
+    }
+    if (!memory.stalled || memory.progress.pending.size >= sub.request.maxInFlight) return;
+    memory.stalled = false;
+    if (group === undefined) this.#sendAvailable(sub);
+    else this.#sendAvailableToGroup(group);
+  }
+
+  /**
+   * For the sessions (`subStore.Remove`).
+   * @param tell first the followers hear what they have not heard yet (`endSubSentAndAckReplication`): when the client asks
+   *   for it, not when another one takes its place
+   */
+  end(sub: Sub, drop: boolean, tell = true): void {
     if (sub.gone) return;
+    const { memory, group } = sub;
+    const { durableName, channel } = sub.request;
+    if (tell && !drop) {
+      if (group === undefined || !this.groupsAreTold) this.#tell(memory, group);
+      else for (const member of group.members) this.#tell(member.memory, group);
+    }
+    this.#remove(sub);
+    memory.online = false;
+    if (group === undefined) {
+      if (drop && durableName !== undefined) this.durables.delete(`${channel}/${durableName}`);
+      return;
+    }
+    group.members = group.members.filter((other) => other !== sub);
+    const heirs = [...group.members];
+    if (heirs.length > 0) {
+      const pending = sorted(memory.progress.pending);
+      for (const [i, [sequence]] of pending.entries()) {
+        const { memory: heir } = heirs[i % heirs.length]!;
+        heir.progress.pending.set(sequence, this.clock.now() - 1000);
+        heir.progress.lastSent = Math.max(heir.progress.lastSent, sequence);
+        noteSent(heir, sequence, true);
+        if (this.groupsAreTold) heir.told.pending.set(sequence, 0);
+      }
+      for (const heir of heirs.slice(0, pending.length)) this.#setTimer(heir, HEIRS_LOOK);
+    } else if (group.durable && !drop) group.shadow = memory;
+    else this.groups.delete(group.key);
+  }
+
+  #remove(sub: Sub): void {
     sub.gone = true;
+    clearTimer(sub);
     this.subs = this.subs.filter((other) => other !== sub);
-    const { durableName } = sub.request;
-    const { group } = sub;
-    if (group !== undefined) {
-      group.members = group.members.filter((other) => other !== sub);
-      const [heir] = group.members;
-      if (heir !== undefined) {
-        for (const sequence of [...sub.progress.pending.keys()].sort((a, b) => a - b)) {
-          heir.progress.pending.set(sequence, this.clock.now());
-          // In truth only the leader knows, for up to a second: no client can make up for that.
-          heir.replicated.pending.set(sequence, this.clock.now());
-          this.clock.after(100, () => this.#expire(heir, sequence));
-        }
-      } else if (group.durable && !drop) group.shadow = sub.progress.pending;
-      else this.groups.delete(group.key);
-    } else if (durableName !== undefined) {
-      const key = `${sub.request.channel}/${durableName}`;
-      if (drop) this.durables.delete(key);
-      else this.durables.set(key, { progress: sub.progress, online: false, channel: sub.channel });
-    }
   }
 
-  endAll(session: ScriptedSession): void {
-    for (const sub of this.subs.filter((other) => other.session === session)) this.end(sub, false);
+  /** @param tell see `end` */
+  endAll(session: ScriptedSession, tell = true): void {
+    for (const sub of this.subs.filter((other) => other.session === session)) this.end(sub, false, tell);
   }
 
+  /** (`sendAvailableMessages`.) */
   #sendAvailable(sub: Sub): void {
-    while (!sub.gone && !sub.stalled) {
-      const next = Math.max(sub.progress.lastSent + 1, sub.channel.first);
-      const message = sub.channel.lookup(next);
-      if (message === undefined) return;
-      sub.progress.lastSent = next;
-      this.#send(sub, message, false);
+    while (!sub.gone && !sub.memory.stalled) {
+      const message = nextOf(sub.channel, sub.progress);
+      if (message === undefined || !this.#sendNew(sub, message)) return;
     }
   }
 
+  /** (`sendAvailableMessagesToQueue`.) */
   #sendAvailableToGroup(group: Group): void {
-    for (;;) {
-      const open = group.members.filter((m) => !m.stalled);
-      if (open.length === 0) return;
-      const next = Math.max(group.lastSent + 1, group.channel.first);
-      const message = group.channel.lookup(next);
-      if (message === undefined) return;
-      const member = open.reduce((a, b) => (b.progress.pending.size < a.progress.pending.size ? b : a));
-      group.lastSent = next;
-      member.progress.lastSent = next;
-      // Whoever is first in the list goes to its end.
-      group.members = [...group.members.filter((m) => m !== member), member];
-      this.#send(member, message, false);
+    while (group.members.some(({ memory }) => !memory.stalled)) {
+      const message = nextOf(group.channel, group);
+      if (message === undefined || !this.#sendNew(bestOf(group), message)) return;
     }
   }
 
+  /** (`sendMsgToSub` with `honorMaxInFlight`.) */
+  #sendNew(sub: Sub, message: Stored): boolean {
+    const { memory, group } = sub;
+    const { size } = memory.progress.pending;
+    if (size + 1 >= sub.request.maxInFlight) memory.stalled = true;
+    if (size >= sub.request.maxInFlight) return false;
+    this.#send(sub, message, false);
+    if (group !== undefined) group.lastSent = Math.max(group.lastSent, message.sequence);
+    return true;
+  }
+
+  /** (`sendMsgToSub` with `forceDelivery`.) */
   #send(sub: Sub, message: Stored, redelivered: boolean): void {
     const { sequence } = message;
-    sub.progress.pending.set(sequence, this.clock.now() + sub.request.ackWait);
-    this.#expireLater(sub, sequence);
+    const { memory, group } = sub;
+    const { pending } = memory.progress;
+    const { ackWait } = sub.request;
     const count = redelivered ? (sub.redeliveries.get(sequence) ?? 0) + 1 : 0;
     if (redelivered) sub.redeliveries.set(sequence, count);
+    this.onSend(sub, message);
     sub.session.toClient(sub, {
       getSequence: () => sequence,
       getTimestampRaw: () => message.time,
@@ -386,43 +509,122 @@ export class ModelServer {
       getRedeliveryCount: () => count,
       getRawData: () => Buffer.from(message.value),
     });
-  }
-
-  #expireLater(sub: Sub, sequence: number): void {
-    const expires = sub.progress.pending.get(sequence);
-    if (expires !== undefined)
-      this.clock.after(Math.max(0, expires - this.clock.now()), () => this.#expire(sub, sequence));
-  }
-
-  #expire(sub: Sub, sequence: number): void {
-    const expires = sub.progress.pending.get(sequence);
-    if (sub.gone || expires === undefined || expires > this.clock.now()) return;
-    const { group } = sub;
-    if (group === undefined) {
-      this.#redeliver(sub, sequence);
+    if (sub.cancelTimer === undefined) this.#setTimer(sub, ackWait);
+    const expires = pending.get(sequence);
+    if (expires !== undefined) {
+      // Counted from when it was due, not from now.
+      pending.set(sequence, (expires === 0 ? this.clock.now() : expires) + ackWait);
       return;
     }
-    const heir = group.members.reduce((a, b) => (b.progress.pending.size < a.progress.pending.size ? b : a));
-    if (heir !== sub) {
-      sub.progress.pending.delete(sequence);
-      // See above.
-      heir.replicated.pending.set(sequence, expires);
-    }
-    this.#redeliver(heir, sequence);
+    noteSent(memory, sequence, group !== undefined);
+    memory.progress.lastSent = Math.max(memory.progress.lastSent, sequence);
+    pending.set(sequence, this.clock.now() + ackWait);
   }
 
-  #redeliver(sub: Sub, sequence: number): void {
+  #setTimer(sub: Sub, ms: number): void {
+    clearTimer(sub);
+    sub.cancelTimer = this.clock.after(ms, () => this.#redeliverExpired(sub, false));
+  }
+
+  /** (`performAckExpirationRedelivery`, `adjustAckTimer`.) */
+  #redeliverExpired(sub: Sub, promotion: boolean): void {
+    const { memory, group } = sub;
+    const { pending } = memory.progress;
+    for (const [sequence, expires] of pending) {
+      // Only a leader before this one knew. By the clock of this one.
+      const message = expires === 0 ? memory.channel.lookup(sequence) : undefined;
+      if (message === undefined) continue;
+      const age = this.clock.wallClock() + this.skew - message.time / 1e6;
+      pending.set(sequence, this.clock.now() - age + sub.request.ackWait);
+    }
+    let next: number | undefined;
+    for (const [sequence, expires] of sorted(pending)) {
+      const message = this.#forRedelivery(sub, sequence);
+      if (message === undefined) continue;
+      if (expires > this.clock.now() + EARLY) {
+        next = expires;
+        break;
+      }
+      if (!pending.has(sequence)) continue;
+      const to = group === undefined || promotion ? sub : bestOf(group);
+      this.#send(to, message, true);
+      if (to === sub) continue;
+      if (this.groupsAreTold) to.memory.told.pending.set(sequence, 0);
+      this.#acknowledge(sub, sequence, false);
+    }
+    if (sub.gone) return;
+    if (pending.size === 0) clearTimer(sub);
+    else this.#setTimer(sub, next === undefined ? sub.request.ackWait : next - this.clock.now());
+  }
+
+  /** What retention took is taken for acknowledged, and nobody is told (`getMsgForRedelivery`). */
+  #forRedelivery(sub: Sub, sequence: number): Stored | undefined {
     const message = sub.channel.lookup(sequence);
-    if (message === undefined) {
-      sub.progress.pending.delete(sequence);
-      return;
+    if (message === undefined) this.#acknowledge(sub, sequence, false);
+    return message;
+  }
+
+  /** (`replicateSubSentAndAck`, `processReplicatedSendAndAck`.) */
+  #tell(memory: Memory, group: Group | undefined): void {
+    const { sent, acked, highestAcked, told } = memory;
+    for (const sequence of highestAcked === 0 ? sent : [...sent, highestAcked]) {
+      told.lastSent = Math.max(told.lastSent, sequence);
+      if (group !== undefined) group.told = Math.max(group.told, sequence);
+      told.pending.set(sequence, 0);
     }
-    this.#send(sub, message, true);
+    for (const sequence of highestAcked === 0 ? acked : [...acked, highestAcked]) told.pending.delete(sequence);
+    forget(memory);
   }
 }
 
-function copy({ lastSent, pending }: Progress): Progress {
-  return { lastSent, pending: new Map(pending) };
+/** (`getNextMsg`.) */
+function nextOf(channel: Channel, progress: { lastSent: number }): Stored | undefined {
+  if (progress.lastSent + 1 < channel.first && channel.first <= channel.last) progress.lastSent = channel.first - 1;
+  return channel.lookup(progress.lastSent + 1);
+}
+
+/** (`findBestQueueSub`.) */
+function bestOf(group: Group): Sub {
+  const [first] = group.members;
+  const open = group.members.filter(({ memory }) => !memory.stalled);
+  const best = open.length === 0 ? first! : open.reduce((a, b) => (pendingOf(b) < pendingOf(a) ? b : a));
+  if (best === first) group.members = [...group.members.slice(1), best];
+  return best;
+}
+
+function pendingOf({ progress }: Sub): number {
+  return progress.pending.size;
+}
+
+/** (`makeSortedPendingMsgs`.) */
+function sorted(pending: Map<number, number>): [sequence: number, expires: number][] {
+  return [...pending].sort(([a, x], [b, y]) => (x === 0 || y === 0 || x === y ? a - b : x - y));
+}
+
+/** (`collectSentOrAck`, as is the next one.) */
+function noteSent(memory: Memory, sequence: number, ofGroup: boolean): void {
+  memory.sent.add(sequence);
+  if (ofGroup) memory.acked.delete(sequence);
+  if (sequence < memory.highestSent) return;
+  memory.highestSent = sequence;
+  memory.highestAcked = 0;
+}
+
+function noteAcked(memory: Memory, sequence: number): void {
+  if (!memory.sent.delete(sequence)) memory.acked.add(sequence);
+  else if (sequence === memory.highestSent) memory.highestAcked = sequence;
+}
+
+/** (`clearSentAndAck`.) */
+function forget(memory: Memory): void {
+  memory.sent.clear();
+  memory.acked.clear();
+  memory.highestSent = memory.highestAcked = 0;
+}
+
+function clearTimer(sub: Sub): void {
+  sub.cancelTimer?.();
+  sub.cancelTimer = undefined;
 }
 
 export class ScriptedSession implements Session {

@@ -156,75 +156,77 @@ export class Scenario {
   }
 
   async run(steps: readonly Step[]): Promise<void> {
-    for (const step of steps) {
-      switch (step.do) {
-        case 'publish':
-          this.publish(step.count);
-          break;
-        case 'wait':
-          await this.clock.advance(step.ms);
-          break;
-        case 'kill':
-          this.disconnect();
-          this.publish(step.published);
-          await this.clock.advance(step.downtime);
-          await this.connect();
-          break;
-        case 'lose-messages':
-          if (this.session) this.session.loseMessages += step.count;
-          break;
-        case 'lose-acks':
-          if (this.session) this.session.loseAcks += step.count;
-          break;
-        case 'replicate':
-          this.server.replicate();
-          break;
-        case 'failover':
-          this.server.failover();
-          break;
-        case 'suspicion':
-          this.subscriptions.remake();
-          break;
-        case 'truncate': {
-          const channel = this.server.channel();
-          const first = channel.last - step.keep;
-          for (const { sequence, value } of channel.messages) if (sequence < first) this.excused.add(value);
-          this.server.truncate(first);
-          break;
-        }
-        case 'reset':
-          this.disconnect();
-          for (const value of this.expected) this.excused.add(value);
-          this.server.reset();
-          // Another channel of the same name is never from the same instant.
-          await this.clock.advance(1);
-          this.publish(step.published);
-          await this.connect();
-          break;
-        case 'deaf':
-          this.server.deaf = true;
-          break;
-        case 'skew':
-          this.server.skew = step.ms;
-          this.server.failover();
-          break;
-        case 'restart':
-          this.disconnect();
-          this.publish(step.published);
-          await this.clock.advance(step.downtime);
-          this.subscriptions = this.#client();
-          await this.connect();
-          for (const options of this.#options) this.#subscribe(options).catch(() => undefined);
-          break;
-      }
-      await this.clock.settle();
-    }
+    for (const step of steps) await this.step(step);
     // The storm is over.
     this.server.deaf = false;
     if (this.session) this.session.loseMessages = this.session.loseAcks = 0;
     await this.quiet();
     this.publish(1);
     await this.quiet();
+  }
+
+  async step(step: Step): Promise<void> {
+    switch (step.do) {
+      case 'publish':
+        this.publish(step.count);
+        break;
+      case 'wait':
+        await this.clock.advance(step.ms);
+        break;
+      case 'kill':
+        this.disconnect();
+        this.publish(step.published);
+        await this.clock.advance(step.downtime);
+        await this.connect();
+        break;
+      case 'lose-messages':
+        if (this.session) this.session.loseMessages += step.count;
+        break;
+      case 'lose-acks':
+        if (this.session) this.session.loseAcks += step.count;
+        break;
+      case 'replicate':
+        this.server.replicate();
+        break;
+      case 'failover':
+        this.server.failover();
+        break;
+      case 'suspicion':
+        this.subscriptions.remake();
+        break;
+      case 'truncate': {
+        const channel = this.server.channel();
+        const first = channel.last - step.keep;
+        for (const { sequence, value } of channel.messages) if (sequence < first) this.excused.add(value);
+        this.server.truncate(first);
+        break;
+      }
+      case 'reset':
+        this.disconnect();
+        for (const value of this.expected) this.excused.add(value);
+        this.server.reset();
+        // Another channel of the same name is never from the same instant.
+        await this.clock.advance(1);
+        this.publish(step.published);
+        await this.connect();
+        break;
+      case 'deaf':
+        this.server.deaf = true;
+        break;
+      case 'skew':
+        this.server.skew = step.ms;
+        this.server.failover();
+        break;
+      case 'restart':
+        this.disconnect();
+        this.publish(step.published);
+        await this.clock.advance(step.downtime);
+        this.subscriptions = this.#client();
+        await this.connect();
+        for (const options of this.#options) this.#subscribe(options).catch(() => undefined);
+        break;
+    }
+    await this.clock.settle();
   }
 
   /** Until nothing happens any more. */
