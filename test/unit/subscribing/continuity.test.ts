@@ -3,9 +3,26 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { ResolvedSubscribeOptions } from '../../../src/options.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
-import { Scenario, steps, type Step } from './scenario.js';
+import { Scenario, steps, type Fate, type Step } from './scenario.js';
 
-const RUNS = Number(process.env['PROPERTY_RUNS'] ?? 150);
+/** How often each property is tried: by itself so often that the file takes some seconds. */
+const ASKED = process.env['PROPERTY_RUNS'];
+const RUNS = Number(ASKED ?? 150);
+/** The same for those that take long. */
+const LONG_RUNS = Number(ASKED ?? 50);
+
+/** A test that tries a property. Whoever asks for a number of runs gets them all, whatever time they take. */
+function holds<Values extends [unknown, ...unknown[]]>(
+  name: string,
+  property: fc.IAsyncPropertyWithHooks<Values>,
+  numRuns: number,
+): void {
+  it(name, async function () {
+    if (ASKED !== undefined) this.timeout(0);
+    const limit = ASKED === undefined && { interruptAfterTimeLimit: 50_000, markInterruptAsFailure: false };
+    await fc.assert(property, { numRuns, ...limit });
+  });
+}
 
 /** Only handlers that succeed: 0 at once, else after so many ms. */
 const succeeding = fc.array(fc.constantFrom(0, 0, 1, 3, 30), { minLength: 1, maxLength: 5 });
@@ -21,6 +38,18 @@ const startAt = fc.constantFrom<ResolvedSubscribeOptions['startAt'][]>(
   { ago: 100_000 },
 );
 
+/** It asks for a number, and so knows what should come first. */
+function isNumbered(start: ResolvedSubscribeOptions['startAt']): boolean {
+  return start === 'first' || (typeof start === 'object' && 'sequence' in start);
+}
+
+const kinds: [string, Partial<ResolvedSubscribeOptions>][] = [
+  ['plain', {}],
+  ['durable', { durableName: 'd' }],
+  ['queue group', { queueGroup: 'q' }],
+  ['durable queue group', { queueGroup: 'q', durableName: 'd' }],
+];
+
 function property(
   name: string,
   options: Partial<ResolvedSubscribeOptions>,
@@ -29,35 +58,34 @@ function property(
   check: (scenario: Scenario, subscription: ResilientSubscription) => void,
   members = 1,
 ): void {
-  it(name, async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        steps(...kinds),
-        behaviour,
-        fc.constantFrom(1, 2, 5, 1024),
-        startAt,
-        async (script, kind, maxInFlight, start) => {
-          const scenario = new Scenario(kind);
-          await scenario.connect();
-          const subscription = await scenario.subscribe({
-            startAt: start,
-            maxInFlight: Math.max(maxInFlight, options.concurrency ?? 1),
-            ...options,
-          });
-          for (let i = 1; i < members; i++) await scenario.subscribe({ startAt: start, maxInFlight, ...options });
-          // Before it has received anything, a member of a group knows too little to be sure of what was lost.
-          if (options.queueGroup !== undefined) {
-            scenario.publish(1);
-            await scenario.clock.advance(50);
-          }
-          await scenario.run(script);
-          assert.deepEqual(scenario.errors, []);
-          check(scenario, subscription);
-        },
-      ),
-      { numRuns: RUNS, interruptAfterTimeLimit: 50_000, markInterruptAsFailure: false },
-    );
-  });
+  holds(
+    name,
+    fc.asyncProperty(
+      steps(...kinds),
+      behaviour,
+      fc.constantFrom(1, 2, 5, 1024),
+      startAt,
+      async (script, kind, maxInFlight, start) => {
+        const scenario = new Scenario(kind);
+        await scenario.connect();
+        const subscription = await scenario.subscribe({
+          startAt: start,
+          maxInFlight: Math.max(maxInFlight, options.concurrency ?? 1),
+          ...options,
+        });
+        for (let i = 1; i < members; i++) await scenario.subscribe({ startAt: start, maxInFlight, ...options });
+        // Before it has received anything, a member of a group knows too little to be sure of what was lost.
+        if (options.queueGroup !== undefined) {
+          scenario.publish(1);
+          await scenario.clock.advance(50);
+        }
+        await scenario.run(script);
+        assert.deepEqual(scenario.errors, []);
+        check(scenario, subscription);
+      },
+    ),
+    RUNS,
+  );
 }
 
 describe('continuity of subscriptions (properties)', () => {
@@ -204,6 +232,85 @@ describe('continuity of subscriptions (properties)', () => {
       });
 
       property('starts over with its channel', options, [...network, 'reset'], succeeding, (s) => s.assertComplete());
+    });
+  }
+});
+
+/** What fails has its deadline: it is handed over again until it is through, or told to be gone. */
+describe('continuity of what fails (properties)', () => {
+  const failing: fc.Arbitrary<Fate[]> = fc.array(
+    fc.record({ fails: fc.constantFrom(0, 0, 0, 0, 1, 2, 4), takes: fc.constantFrom(0, 0, 1, 30) }),
+    { minLength: 1, maxLength: 8 },
+  );
+  const failingForEver: fc.Arbitrary<Fate[]> = fc.array(
+    fc.record({ fails: fc.constantFrom(0, 0, 0, 1, 2, Infinity), takes: fc.constantFrom(0, 0, 1, 30) }),
+    { minLength: 1, maxLength: 8 },
+  );
+  const network: Step['do'][] = ['kill', 'lose-messages', 'lose-acks', 'replicate', 'failover', 'suspicion'];
+
+  function property(
+    name: string,
+    options: Partial<ResolvedSubscribeOptions>,
+    kinds: Step['do'][],
+    fates: fc.Arbitrary<Fate[]>,
+    check: (scenario: Scenario, subscription: ResilientSubscription) => void,
+  ): void {
+    holds(
+      name,
+      fc.asyncProperty(
+        steps(...kinds),
+        fates,
+        fc.constantFrom(1, 3, 1024),
+        fc.constantFrom(1, 4),
+        startAt,
+        fc.constantFrom(3, 10, 30, Infinity),
+        async (script, fates, maxInFlight, concurrency, startAt, maxMessages) => {
+          const scenario = new Scenario({ fates });
+          scenario.server.maxMessages = maxMessages;
+          await scenario.connect();
+          const subscription = await scenario.subscribe({
+            startAt,
+            maxInFlight: Math.max(maxInFlight, concurrency),
+            concurrency,
+            ...options,
+          });
+          // Before it has received anything, only one that asked for a number can say what is missing.
+          if (options.queueGroup !== undefined || options.durableName !== undefined || !isNumbered(startAt)) {
+            scenario.publish(1);
+            await scenario.clock.advance(50);
+          }
+          await scenario.run(script);
+          assert.deepEqual(scenario.errors, []);
+          assert.equal(scenario.resets, 0);
+          scenario.assertHandledOrTold();
+          scenario.assertGapsTrue();
+          check(scenario, subscription);
+        },
+      ),
+      LONG_RUNS,
+    );
+  }
+
+  for (const [kind, options] of kinds) {
+    describe(kind, () => {
+      const end = (s: Scenario, sub: ResilientSubscription): void => {
+        if (options.queueGroup === undefined) s.assertOnce();
+        assert.equal(sub.lastSequence, s.server.channel().last);
+      };
+
+      property('is handed over until it is through, or told to be gone', options, [], failing, end);
+
+      property('and whatever is lost', options, network, failing, end);
+
+      property('is given up in the end', { ...options, maxDeliveries: 3 }, ['suspicion'], failingForEver, (s, sub) => {
+        end(s, sub);
+        s.assertBuried(3);
+      });
+
+      property('and whatever is lost', { ...options, maxDeliveries: 3 }, network, failingForEver, (s, sub) => {
+        end(s, sub);
+        s.assertBuried(3);
+      });
     });
   }
 });

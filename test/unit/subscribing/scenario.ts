@@ -68,6 +68,20 @@ interface Handled {
   sequence: number;
 }
 
+/** What comes of a message: it goes with the message, however often that is handed over. */
+export interface Fate {
+  /** The handler fails so many times, then not; Infinity: always. */
+  fails: number;
+  /** The handler takes so long, ms. */
+  takes: number;
+}
+
+/** Of the calls of the handler, one after the other: 0 at once, above after so many ms, below it fails. Or of messages. */
+export type Behaviour = readonly number[] | { fates: readonly Fate[] };
+
+/** Unless the options have another one, ms. */
+const ACK_WAIT = 1000;
+
 export class Scenario {
   readonly clock = new SimulatedClock();
   readonly server = new ModelServer(this.clock);
@@ -80,14 +94,18 @@ export class Scenario {
   readonly excused = new Set<string>();
   readonly started: Handled[] = [];
   readonly completed: Handled[] = [];
+  /** With the first message that was stored at the time. */
   readonly gaps: { from: number; to: number; retained: number }[] = [];
+  readonly dead = new Set<string>();
+  /** How often each value was handed over. */
+  readonly handings = new Map<string, number>();
   resets = 0;
   #published = 0;
   #handled = 0;
 
   readonly #options: Partial<ResolvedSubscribeOptions>[] = [];
 
-  constructor(readonly behaviour: readonly number[]) {}
+  constructor(readonly behaviour: Behaviour) {}
 
   #client(): Subscriptions {
     return new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.clock });
@@ -131,28 +149,44 @@ export class Scenario {
           return this.handle({ value: message.string(), sequence: message.sequence });
         }
       },
-      subscribeOptions({ ackWait: 1000, ...options }),
+      subscribeOptions({ ackWait: ACK_WAIT, ...options }),
     );
     subscription.on('gap', ({ from, to }) => this.gaps.push({ from, to, retained: this.server.channel().first }));
+    subscription.on('dead_letter', ({ message }) => this.dead.add(message.string()));
     subscription.on('reset', () => this.resets++);
     return subscription;
   }
 
   /** A handler that is at once, later, or at first not, done. */
   handle(handled: Handled): void | Promise<void> {
+    const { value } = handled;
     this.started.push(handled);
-    const kind = this.behaviour[this.#handled++ % this.behaviour.length]!;
-    if (kind === 0) {
+    const handings = (this.handings.get(value) ?? 0) + 1;
+    this.handings.set(value, handings);
+    let takes: number;
+    let fails: boolean;
+    if ('fates' in this.behaviour) {
+      const fate = this.#fate(value);
+      takes = fate.takes;
+      fails = handings <= fate.fails;
+    } else {
+      takes = this.behaviour[this.#handled++ % this.behaviour.length]!;
+      fails = takes < 0;
+    }
+    const end = (): void => {
+      if (fails) throw new Error('not this time');
       this.completed.push(handled);
+    };
+    if (takes <= 0) {
+      end();
       return;
     }
-    if (kind < 0) throw new Error('not this time');
-    return new Promise((resolve) => {
-      this.clock.after(kind, () => {
-        this.completed.push(handled);
-        resolve();
-      });
-    });
+    return new Promise<void>((resolve) => this.clock.after(takes, resolve)).then(end);
+  }
+
+  #fate(value: string): Fate {
+    const { fates } = this.behaviour as { fates: readonly Fate[] };
+    return fates[Number(value.slice(1)) % fates.length]!;
   }
 
   async run(steps: readonly Step[]): Promise<void> {
@@ -160,9 +194,29 @@ export class Scenario {
     // The storm is over.
     this.server.deaf = false;
     if (this.session) this.session.loseMessages = this.session.loseAcks = 0;
+    if ('fates' in this.behaviour) {
+      // Nothing new shows what is missing, so only what was in our hands before can be demanded.
+      await this.clock.advance(this.#patience);
+      this.assertFinished();
+      this.publish(1);
+      await this.clock.advance(this.#patience);
+      return;
+    }
     await this.quiet();
     this.publish(1);
     await this.quiet();
+  }
+
+  /**
+   * So long it may take until everything is finished, ms: for each failure `ackWait`, as long again because the server goes
+   * by one timer for all messages of a subscription, and as long again for us; one after the other, if the window is of one.
+   */
+  get #patience(): number {
+    const most = Math.min(...this.#options.map(({ maxDeliveries }) => maxDeliveries ?? Infinity));
+    const ackWait = Math.max(...this.#options.map((options) => options.ackWait ?? ACK_WAIT));
+    let failures = 0;
+    for (const value of this.expected) failures += Math.min(most, this.#fate(value).fails);
+    return (10 + 3 * failures) * ackWait;
   }
 
   async step(step: Step): Promise<void> {
@@ -261,9 +315,49 @@ export class Scenario {
     }
   }
 
-  /** What was told to be gone is gone. */
+  /** What was told to be gone is gone, and not handled, and is told once. */
   assertGapsTrue(): void {
-    for (const { from, to, retained } of this.gaps)
-      assert.ok(from <= to && to < retained, `gap ${from}..${to}, first ${retained}`);
+    const handled = new Set(this.completed.map(({ sequence }) => sequence));
+    const told = new Set<number>();
+    for (const { from, to, retained } of this.gaps) {
+      const gap = `gap ${from}..${to}`;
+      assert.ok(from <= to && to < retained, `${gap}, first ${retained}`);
+      for (let sequence = from; sequence <= to; sequence++) {
+        assert.ok(!handled.has(sequence), `${gap}, and ${sequence} was handled`);
+        assert.ok(!told.has(sequence), `${gap}, and ${sequence} was told before`);
+        told.add(sequence);
+      }
+    }
+  }
+
+  /** Every message that ever came to the handler is through, given up after `maxDeliveries`, or told to be gone. */
+  assertFinished(): void {
+    this.#assertThrough(new Set(this.started.map(({ value }) => value)), 'begun and not finished');
+  }
+
+  /** Every message is through, given up after `maxDeliveries`, or told to be gone. Of a channel that never started over. */
+  assertHandledOrTold(): void {
+    this.#assertThrough(new Set(this.expected), 'neither handled nor told to be gone');
+  }
+
+  #assertThrough(values: ReadonlySet<string>, what: string): void {
+    const completed = new Set(this.completed.map(({ value }) => value));
+    const told = ({ sequence }: { sequence: number }): boolean =>
+      this.gaps.some(({ from, to }) => sequence >= from && sequence <= to);
+    const missing = this.server
+      .channel()
+      .messages.filter((message) => values.has(message.value))
+      .filter((message) => !completed.has(message.value) && !this.dead.has(message.value) && !told(message))
+      .map(({ value, sequence }) => `${value} (${sequence})`);
+    assert.deepEqual(missing, [], what);
+  }
+
+  /** What fails for ever is given up, at the `maxDeliveries`th time at the latest; what does not is not. */
+  assertBuried(maxDeliveries: number): void {
+    for (const [value, handings] of this.handings) {
+      const { fails } = this.#fate(value);
+      assert.ok(handings <= maxDeliveries, `${value} was handed over ${handings} times`);
+      if (this.dead.has(value)) assert.ok(fails > 0, `${value} never failed and was given up`);
+    }
   }
 }
