@@ -254,6 +254,7 @@ describe('continuity of what fails (properties)', () => {
     kinds: Step['do'][],
     fates: fc.Arbitrary<Fate[]>,
     check: (scenario: Scenario, subscription: ResilientSubscription) => void,
+    before = 1,
   ): void {
     holds(
       name,
@@ -263,7 +264,7 @@ describe('continuity of what fails (properties)', () => {
         fc.constantFrom(1, 3, 1024),
         fc.constantFrom(1, 4),
         startAt,
-        fc.constantFrom(3, 10, 30, Infinity),
+        fc.constantFrom(3, 10, 30, Infinity, Infinity),
         async (script, fates, maxInFlight, concurrency, startAt, maxMessages) => {
           const scenario = new Scenario({ fates });
           scenario.server.maxMessages = maxMessages;
@@ -276,13 +277,13 @@ describe('continuity of what fails (properties)', () => {
           });
           // Before it has received anything, only one that asked for a number can say what is missing.
           if (options.queueGroup !== undefined || options.durableName !== undefined || !isNumbered(startAt)) {
-            scenario.publish(1);
+            scenario.publish(before);
             await scenario.clock.advance(50);
           }
           await scenario.run(script);
           assert.deepEqual(scenario.errors, []);
           assert.equal(scenario.resets, 0);
-          scenario.assertHandledOrTold();
+          scenario.assertFinished();
           scenario.assertGapsTrue();
           check(scenario, subscription);
         },
@@ -293,24 +294,42 @@ describe('continuity of what fails (properties)', () => {
 
   for (const [kind, options] of kinds) {
     describe(kind, () => {
-      const end = (s: Scenario, sub: ResilientSubscription): void => {
-        if (options.queueGroup === undefined) s.assertOnce();
+      const grouped = options.queueGroup !== undefined;
+      const finished = (s: Scenario, sub: ResilientSubscription): void => {
+        if (!grouped) s.assertOnce();
         assert.equal(sub.lastSequence, s.server.channel().last);
       };
-
-      property('is handed over until it is through, or told to be gone', options, [], failing, end);
-
-      property('and whatever is lost', options, network, failing, end);
-
-      property('is given up in the end', { ...options, maxDeliveries: 3 }, ['suspicion'], failingForEver, (s, sub) => {
-        end(s, sub);
+      const complete = (s: Scenario, sub: ResilientSubscription): void => {
+        s.assertHandledOrTold();
+        finished(s, sub);
+      };
+      const buried = (s: Scenario, sub: ResilientSubscription): void => {
+        complete(s, sub);
         s.assertBuried(3);
-      });
+      };
+      const three = { ...options, maxDeliveries: 3 };
 
-      property('and whatever is lost', { ...options, maxDeliveries: 3 }, network, failingForEver, (s, sub) => {
-        end(s, sub);
-        s.assertBuried(3);
+      property('is handed over until it is through, or told to be gone', options, [], failing, complete);
+      property('and whatever is lost', options, network, failing, complete);
+      property('is given up in the end', three, ['suspicion'], failingForEver, buried);
+      property('is given up, whatever is lost', three, network, failingForEver, buried);
+
+      // What never came to a group may have gone to somebody else: nobody can know, unless it all came to us.
+      property('and when a leader forgets', options, ['forget', 'lose-acks', 'failover'], failing, complete);
+      property('and when leaders forget, whatever is lost', options, [...network, 'forget'], failing, (s, sub) => {
+        (grouped ? finished : complete)(s, sub);
       });
+      property(
+        'is given up, whatever is lost and forgotten',
+        three,
+        [...network, 'forget'],
+        failingForEver,
+        (s, sub) => {
+          (grouped ? finished : complete)(s, sub);
+          s.assertBuried(3);
+        },
+      );
+      if (grouped) property('and by a group that was alone', options, [...network, 'forget'], failing, complete, 120);
     });
   }
 });

@@ -21,6 +21,11 @@ export type Step =
   | { do: 'lose-acks'; count: number }
   | { do: 'replicate' }
   | { do: 'failover' }
+  /**
+   * A leader loses its lease for a moment, and what it had sent and not told; it sends more, tells that, and dies. See
+   * `ModelServer.forget`.
+   */
+  | { do: 'forget'; published: number }
   | { do: 'suspicion' }
   /** Retention takes what is older than so many messages. */
   | { do: 'truncate'; keep: number }
@@ -45,6 +50,7 @@ const step: Record<Step['do'], fc.Arbitrary<Step>> = {
   'lose-acks': fc.record({ do: fc.constant('lose-acks'), count: fc.integer({ min: 1, max: 6 }) }),
   replicate: fc.record({ do: fc.constant('replicate') }),
   failover: fc.record({ do: fc.constant('failover') }),
+  forget: fc.record({ do: fc.constant('forget'), published: fc.integer({ min: 0, max: 3 }) }),
   suspicion: fc.record({ do: fc.constant('suspicion') }),
   truncate: fc.record({ do: fc.constant('truncate'), keep: fc.integer({ min: 0, max: 8 }) }),
   reset: fc.record({ do: fc.constant('reset'), published: fc.integer({ min: 0, max: 6 }) }),
@@ -243,6 +249,12 @@ export class Scenario {
         this.server.replicate();
         break;
       case 'failover':
+        this.server.failover();
+        break;
+      case 'forget':
+        this.server.forget();
+        this.publish(step.published);
+        this.server.replicate();
         this.server.failover();
         break;
       case 'suspicion':
