@@ -242,6 +242,17 @@ describe('continuity of what fails (properties)', () => {
     fc.record({ fails: fc.constantFrom(0, 0, 0, 0, 1, 2, 4), takes: fc.constantFrom(0, 0, 1, 30) }),
     { minLength: 1, maxLength: 8 },
   );
+  /** A third of them not by the first handing over, or so late that another one has come. */
+  const acks = (...more: number[][]): fc.Arbitrary<number[]> =>
+    fc.constantFrom([0], [0], [5], [40], [1500], [Infinity, 0], [Infinity, 40], ...more);
+  const acknowledged: fc.Arbitrary<Fate[]> = fc.array(
+    fc.record({ fails: fc.constantFrom(0, 0, 0, 1), takes: fc.constantFrom(0, 0, 30), acks: acks() }),
+    { minLength: 1, maxLength: 8 },
+  );
+  const neverAcknowledged: fc.Arbitrary<Fate[]> = fc.array(
+    fc.record({ fails: fc.constant(0), takes: fc.constantFrom(0, 0, 30), acks: acks([Infinity]) }),
+    { minLength: 1, maxLength: 8 },
+  );
   const failingForEver: fc.Arbitrary<Fate[]> = fc.array(
     fc.record({ fails: fc.constantFrom(0, 0, 0, 1, 2, Infinity), takes: fc.constantFrom(0, 0, 1, 30) }),
     { minLength: 1, maxLength: 8 },
@@ -329,9 +340,63 @@ describe('continuity of what fails (properties)', () => {
           s.assertBuried(3);
         },
       );
+      const manual = { ...options, manualAck: true };
+      const acked = (s: Scenario, sub: ResilientSubscription): void => {
+        s.assertHandledOrTold();
+        if (!grouped) s.assertNotAgain();
+        assert.equal(sub.lastSequence, s.server.channel().last);
+      };
+      property('is acknowledged by hand', manual, [], acknowledged, acked);
+      property('is acknowledged by hand, whatever is lost', manual, network, acknowledged, acked);
+      property('is acknowledged by hand when a leader forgets', manual, ['forget', 'failover'], acknowledged, acked);
+      property('is never acknowledged', { ...manual, maxDeliveries: 3 }, ['suspicion'], neverAcknowledged, (s, sub) => {
+        acked(s, sub);
+        s.assertBuried(3);
+      });
+
       if (grouped) property('and by a group that was alone', options, [...network, 'forget'], failing, complete, 120);
     });
   }
+});
+
+/** Recovery costs what is unfinished, not what came since. */
+describe('continuity without history (properties)', () => {
+  holds(
+    'a plain subscription is resumed at the top, however old its oldest unfinished message is',
+    fc.asyncProperty(
+      steps('kill', 'suspicion'),
+      fc.uniqueArray(fc.nat(40), { maxLength: 4 }),
+      fc.constantFrom(5, 30, 1024),
+      fc.boolean(),
+      async (script, unfinished, maxInFlight, manualAck) => {
+        // For ever, because nobody knows when it ends.
+        const [fails, acks] = manualAck ? [0, [Infinity]] : [Infinity, [0]];
+        const fates = Array.from({ length: 1000 }, (_, i) =>
+          unfinished.includes(i) ? { fails, takes: 0, acks } : { fails: 0, takes: 0 },
+        );
+        const scenario = new Scenario({ fates });
+        await scenario.connect();
+        await scenario.subscribe({ startAt: 'first', maxInFlight, manualAck });
+        for (let i = 0; i < 5; i++) {
+          scenario.publish(40);
+          await scenario.clock.advance(50);
+        }
+        for (const step of script) await scenario.step(step);
+        const handings = new Map(scenario.handings);
+        await scenario.clock.advance(10_000);
+        for (const i of unfinished) {
+          const before = handings.get(`v${i}`)!;
+          assert.ok(scenario.handings.get(`v${i}`)! > before, `v${i} was not handed over again`);
+        }
+        // The one that shows that the channel is the same, and what somebody may look at.
+        scenario.assertNoHistory(5);
+        for (let i = 0; i < 200; i++) {
+          if (!unfinished.includes(i)) assert.ok(scenario.handings.has(`v${i}`), `v${i} was not handled`);
+        }
+      },
+    ),
+    LONG_RUNS,
+  );
 });
 
 /** What the properties have found, once each in thousands of runs. */

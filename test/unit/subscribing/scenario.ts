@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { SessionEnded } from '../../../src/connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { StanMessage } from '../../../src/subscribing/message.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import {
@@ -74,12 +75,22 @@ interface Handled {
   sequence: number;
 }
 
+interface Completed extends Handled {
+  /** How many messages had been handed over by then. */
+  after: number;
+}
+
 /** What comes of a message: it goes with the message, however often that is handed over. */
 export interface Fate {
   /** The handler fails so many times, then not; Infinity: always. */
   fails: number;
   /** The handler takes so long, ms. */
   takes: number;
+  /**
+   * With `manualAck`: how long after its handler is done it is acknowledged, ms, the first time, the second …, and from then
+   * on as the last time; Infinity: not this time. At once if not given.
+   */
+  acks?: readonly number[];
 }
 
 /** Of the calls of the handler, one after the other: 0 at once, above after so many ms, below it fails. Or of messages. */
@@ -87,6 +98,12 @@ export type Behaviour = readonly number[] | { fates: readonly Fate[] };
 
 /** Unless the options have another one, ms. */
 const ACK_WAIT = 1000;
+
+/** How often a message is not through when the server sends it again. */
+function failuresOf({ fails, acks = [] }: Fate, ackWait: number): number {
+  if (acks.at(-1) === Infinity) return Infinity;
+  return fails + acks.filter((ms) => ms >= ackWait / 2).length;
+}
 
 export class Scenario {
   readonly clock = new SimulatedClock();
@@ -99,7 +116,9 @@ export class Scenario {
   /** Values that retention or a reset may have taken before they were seen. */
   readonly excused = new Set<string>();
   readonly started: Handled[] = [];
-  readonly completed: Handled[] = [];
+  readonly completed: Completed[] = [];
+  /** For each time that the subscriptions were resumed: how many messages came again that were through by then. */
+  readonly repeats: number[] = [];
   /** With the first message that was stored at the time. */
   readonly gaps: { from: number; to: number; retained: number }[] = [];
   readonly dead = new Set<string>();
@@ -108,10 +127,21 @@ export class Scenario {
   resets = 0;
   #published = 0;
   #handled = 0;
+  #through: ReadonlySet<string> = new Set();
 
   readonly #options: Partial<ResolvedSubscribeOptions>[] = [];
 
-  constructor(readonly behaviour: Behaviour) {}
+  constructor(readonly behaviour: Behaviour) {
+    this.server.onSend = (_sub, { value }) => {
+      if (this.#through.has(value)) this.repeats[this.repeats.length - 1]! += 1;
+    };
+  }
+
+  /** A resume begins here. */
+  #resuming(): void {
+    this.#through = new Set(this.completed.map(({ value }) => value));
+    this.repeats.push(0);
+  }
 
   #client(): Subscriptions {
     return new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.clock });
@@ -151,9 +181,7 @@ export class Scenario {
       'foo',
       // What a dead process still does is nobody's.
       (message) => {
-        if (this.subscriptions === subscriptions) {
-          return this.handle({ value: message.string(), sequence: message.sequence });
-        }
+        if (this.subscriptions === subscriptions) return this.handle(message, options.manualAck ?? false);
       },
       subscribeOptions({ ackWait: ACK_WAIT, ...options }),
     );
@@ -164,24 +192,32 @@ export class Scenario {
   }
 
   /** A handler that is at once, later, or at first not, done. */
-  handle(handled: Handled): void | Promise<void> {
+  handle(message: StanMessage, manualAck: boolean): void | Promise<void> {
+    const handled = { value: message.string(), sequence: message.sequence };
     const { value } = handled;
     this.started.push(handled);
     const handings = (this.handings.get(value) ?? 0) + 1;
     this.handings.set(value, handings);
     let takes: number;
     let fails: boolean;
+    let ack = 0;
     if ('fates' in this.behaviour) {
       const fate = this.#fate(value);
       takes = fate.takes;
       fails = handings <= fate.fails;
+      ack = fate.acks?.[Math.min(handings, fate.acks.length) - 1] ?? 0;
     } else {
       takes = this.behaviour[this.#handled++ % this.behaviour.length]!;
       fails = takes < 0;
     }
+    const acknowledge = (): void => {
+      if (manualAck) message.ack();
+      this.completed.push({ ...handled, after: this.started.length });
+    };
     const end = (): void => {
       if (fails) throw new Error('not this time');
-      this.completed.push(handled);
+      if (!manualAck || ack === 0) acknowledge();
+      else if (ack !== Infinity) this.clock.after(ack, acknowledge);
     };
     if (takes <= 0) {
       end();
@@ -221,7 +257,7 @@ export class Scenario {
     const most = Math.min(...this.#options.map(({ maxDeliveries }) => maxDeliveries ?? Infinity));
     const ackWait = Math.max(...this.#options.map((options) => options.ackWait ?? ACK_WAIT));
     let failures = 0;
-    for (const value of this.expected) failures += Math.min(most, this.#fate(value).fails);
+    for (const value of this.expected) failures += Math.min(most, failuresOf(this.#fate(value), ackWait));
     return (10 + 3 * failures) * ackWait;
   }
 
@@ -235,6 +271,7 @@ export class Scenario {
         break;
       case 'kill':
         this.disconnect();
+        this.#resuming();
         this.publish(step.published);
         await this.clock.advance(step.downtime);
         await this.connect();
@@ -258,6 +295,7 @@ export class Scenario {
         this.server.failover();
         break;
       case 'suspicion':
+        this.#resuming();
         this.subscriptions.remake();
         break;
       case 'truncate': {
@@ -318,6 +356,20 @@ export class Scenario {
     }
   }
 
+  /** Nothing is handed over any more once it is through. */
+  assertNotAgain(): void {
+    const handings = new Map<string, number>();
+    this.started.forEach(({ value }, i) => handings.set(value, i));
+    for (const { value, sequence, after } of this.completed) {
+      assert.ok(handings.get(value)! < after, `message ${sequence} (${value}) was handed over when it was through`);
+    }
+  }
+
+  /** A resume brings what is new, and next to nothing that is through. */
+  assertNoHistory(most: number): void {
+    for (const repeats of this.repeats) assert.ok(repeats <= most, `a resume brought ${repeats} messages again`);
+  }
+
   assertInOrder(): void {
     let last = -1;
     for (const { value } of this.started) {
@@ -367,9 +419,9 @@ export class Scenario {
   /** What fails for ever is given up, at the `maxDeliveries`th time at the latest; what does not is not. */
   assertBuried(maxDeliveries: number): void {
     for (const [value, handings] of this.handings) {
-      const { fails } = this.#fate(value);
       assert.ok(handings <= maxDeliveries, `${value} was handed over ${handings} times`);
-      if (this.dead.has(value)) assert.ok(fails > 0, `${value} never failed and was given up`);
+      const failures = failuresOf(this.#fate(value), ACK_WAIT);
+      if (this.dead.has(value)) assert.ok(failures > 0, `${value} never failed and was given up`);
     }
   }
 }
