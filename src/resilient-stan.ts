@@ -104,7 +104,6 @@ export interface StanHealth {
   lastError: { error: Error; at: Date } | undefined;
 }
 
-const now = (): number => performance.now();
 /** For the server's answer to the close request at the end of close(), in ms. */
 const CLOSE_REQUEST_TIMEOUT = 2000;
 /** Channel names known to be valid: validating one costs more than looking it up. */
@@ -187,7 +186,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#subscriptions = new Subscriptions({
       // Where a subscription resumes follows real time; what is waited for, time in which something can come.
-      clock: { ...systemClock, now, after: (delay, callback) => this.#clock.after(delay, callback, { unref: true }) },
+      clock: {
+        ...systemClock,
+        awake: () => this.#clock.now(),
+        after: (delay, callback) => this.#clock.after(delay, callback, { unref: true }),
+      },
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
@@ -423,7 +426,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     const publisher = this.#publisher;
     const subscriptions = this.#subscriptions;
     /** How far real time, which is that of the subscriptions, is ahead of waking time. */
-    const stood = (): number => now() - this.#clock.now();
+    const stood = (): number => systemClock.now() - this.#clock.now();
     /** That, when the session came up or a question was answered last: since then it may have grown, and is never less. */
     let stoodBefore = stood();
     return {

@@ -1,7 +1,11 @@
+import { sleepClock } from '../sleep-clock.js';
+
 /** Time as subscribing sees it; the tests have one of their own. */
 export interface Clock {
-  /** Monotonic, milliseconds. */
+  /** Milliseconds. Never decreases, and goes on while the host sleeps: by it a start is found again. */
   now(): number;
+  /** Milliseconds in which this process could act: what {@link after} counts. */
+  awake(): number;
   /** Milliseconds since the epoch. */
   wallClock(): number;
   /** Calls back once, later. Returns what cancels it. Never keeps the process alive. */
@@ -11,7 +15,8 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
-  now: () => performance.now(),
+  now: sleepClock(),
+  awake: () => performance.now(),
   wallClock: () => Date.now(),
   after(milliseconds, callback) {
     const timer = setTimeout(callback, milliseconds);

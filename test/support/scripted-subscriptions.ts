@@ -17,6 +17,7 @@ import type { ResolvedSubscribeOptions } from '../../src/options.js';
 /** Time stands still until told to advance; promises settle at every stop. */
 export class SimulatedClock implements Clock {
   #now = 1000;
+  #slept = 0;
   #order = 0;
   #soon: (() => void)[] = [];
   readonly #timers: { at: number; order: number; callback: () => void; cancelled: boolean }[] = [];
@@ -25,8 +26,19 @@ export class SimulatedClock implements Clock {
     return this.#now;
   }
 
+  awake(): number {
+    return this.#now - this.#slept;
+  }
+
   wallClock(): number {
     return 1_700_000_000_000 + this.#now;
+  }
+
+  /** The host sleeps: time goes by, and nothing runs. What is waited for is put off by as much. */
+  sleep(milliseconds: number): void {
+    this.#now += milliseconds;
+    this.#slept += milliseconds;
+    for (const timer of this.#timers) timer.at += milliseconds;
   }
 
   after(milliseconds: number, callback: () => void): () => void {
