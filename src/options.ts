@@ -198,11 +198,19 @@ export type StartAt =
   | 'last'
   /** With the oldest stored message. */
   | 'first'
-  /** With this sequence, or the oldest stored one above it. */
+  /**
+   * With this sequence, or the oldest stored one above it: what is missing below that is a `gap`. If there is none yet, with what is
+   * published next, of any number. Of a durable the server does not say whether it is new, so messages in such a `gap` may have been
+   * handled before.
+   */
   | { sequence: number }
-  /** With the first message stored at or after this time. */
+  /**
+   * With the first message stored at or after this time, by the server's clock. It may be yet to come; then what is stored before is
+   * acknowledged and not handed over. Not for a durable or a queue group: there a time more than a minute ahead is refused
+   * with an `InvalidArgumentError`, and a nearer one is `'new'`.
+   */
   | { time: Date }
-  /** With the first message stored at most this many milliseconds ago. */
+  /** With the first message stored at most this many milliseconds ago. More than 292 years is `'first'`. */
   | { ago: number };
 
 /** Takes a message that was delivered `maxDeliveries` times in vain. It is acknowledged when the promise resolves. */

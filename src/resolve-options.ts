@@ -436,10 +436,12 @@ function readSubscribeOptions(options: unknown, { clientIdGenerated }: Subscribe
     reader.refuse('deadLetter', "would never be called without 'maxDeliveries': set it beside");
   }
   const signal = reader.signal();
+  const startAt = resolveStartAt(reader);
+  if (durableName !== undefined || queueGroup !== undefined) refuseFuture(reader, startAt);
   return {
     ...(durableName !== undefined && { durableName }),
     ...(queueGroup !== undefined && { queueGroup }),
-    startAt: resolveStartAt(reader),
+    startAt,
     maxInFlight,
     ackWait: Math.ceil(ackWait / 1000) * 1000,
     manualAck: reader.boolean('manualAck', false),
@@ -448,6 +450,20 @@ function readSubscribeOptions(options: unknown, { clientIdGenerated }: Subscribe
     ...(deadLetter && { deadLetter }),
     ...(signal && { signal }),
   };
+}
+
+/** The clocks of two hosts may be so far apart, ms. */
+const CLOCKS_APART = 60_000;
+
+/** What is before the time cannot be dropped where the server may know a position, which goes before any start. */
+function refuseFuture(reader: OptionReader, startAt: StartAt): void {
+  if (typeof startAt !== 'object' || !('time' in startAt) || startAt.time.getTime() <= Date.now() + CLOCKS_APART)
+    return;
+  reader.refuse(
+    'startAt',
+    `must not be a time to come for a durable or a queue group, and ${startAt.time.toISOString()} is one: the server would ` +
+      "deliver what is stored before it. Use 'new', or subscribe at that time",
+  );
 }
 
 const START_POSITIONS = ['new', 'last', 'first'] as const;

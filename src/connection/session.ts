@@ -78,6 +78,8 @@ interface Request extends Owed {
 
 /** How long a request is waited for that was probably lost, ms, from when that is known. A leader takes a few. */
 const PROBABLY_LOST = 500;
+/** The protocol counts an age in nanoseconds, in a signed number of 64 bits: 292 years, in ms. No message is older. */
+const LONGEST_AGE = Math.floor(2 ** 63 / 1e6);
 
 export class StanSession implements Session {
   readonly ordinal: number;
@@ -387,7 +389,7 @@ export class StanSession implements Session {
     if (request.durableName !== undefined) options.setDurableName(request.durableName);
     const { start } = request;
     if ('sequence' in start) options.setStartAtSequence(start.sequence);
-    else if ('ago' in start) options.setStartAtTimeDelta(Math.ceil(start.ago));
+    else if ('ago' in start) options.setStartAtTimeDelta(Math.min(Math.ceil(start.ago), LONGEST_AGE));
     else {
       options.setStartAt(
         start.at === 'first' ? StartAt.FIRST : start.at === 'last' ? StartAt.LAST_RECEIVED : StartAt.NEW_ONLY,

@@ -16,14 +16,14 @@ import type { ResolvedSubscribeOptions } from '../options.js';
 import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
-import type { Cursor, Position } from './cursor.js';
+import type { Cursor, Gap, Position } from './cursor.js';
 import { fetchRange, type FetchEnd } from './fetch.js';
 import { Handling } from './handling.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
 import { lookAt } from './look.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
 import { Placement, type Remaking } from './placement.js';
-import { beginning, type Beginning } from './resume.js';
+import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
 import { rangesOf, runsOf, type Range, type Unfinished } from './unfinished.js';
@@ -44,6 +44,8 @@ const GIVE_UP = 5;
 const INSIST = 3;
 /** By so much longer than the first one a request may take, if it asks by age, ms. */
 const SLOWER = 50;
+/** From this long on, ms, time in which we could not act is a sleep. */
+const SLEEP = 1000;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
 /** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
@@ -109,8 +111,11 @@ export class Consumer {
   readonly #rhythm = new Rhythm();
   readonly #settleReady: { resolve: () => void; reject: (error: Error) => void };
   #begun: Beginning;
-  /** When the last request went out. */
+  /** What is stored before this is not wanted, ns. */
+  readonly #notBefore: number;
+  /** When the last request went out, and when that was in waking time. */
   #requestedAt = 0;
+  #requestedAwake = 0;
   /** How long the first one took, ms. */
   #usual: number | undefined;
   #everMade = false;
@@ -124,6 +129,10 @@ export class Consumer {
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
   #resetting = false;
+  /** It has received nothing, and where it began is being looked for. */
+  #seeking: object | undefined;
+  /** Below the first message, and not known yet whether it is gone. */
+  #below: Gap | undefined;
   /** Messages on the current server-side subscription. */
   #received = 0;
   #stallSeen = false;
@@ -157,7 +166,9 @@ export class Consumer {
     this.#knowledge = knowledge;
     this.#cursor = knowledge.cursor;
     knowledge.members.add(this);
-    this.#begun = beginning(options.startAt, this.#clock.now(), this.#clock.wallClock());
+    this.#notBefore = notBefore(options);
+    const early = this.#notBefore === -Infinity ? 0 : EARLY_TIME;
+    this.#begun = beginning(options.startAt, this.#clock.now(), this.#clock.wallClock(), early);
     this.#handling = new Handling(
       this,
       options.manualAck ? (m) => this.#handle(m, handler) : handler,
@@ -273,6 +284,7 @@ export class Consumer {
     const now = this.#clock.now();
     const plan = this.#knowledge.plan(this.#begun, now);
     this.#requestedAt = now;
+    this.#requestedAwake = this.#clock.awake();
     if (this.#begun.requestedAt === undefined) this.#begun = { ...this.#begun, requestedAt: now };
     const { durableName, queueGroup, maxInFlight, ackWait } = this.options;
     const request: SubscribeRequest = {
@@ -293,23 +305,29 @@ export class Consumer {
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
     this.#received = 0;
+    this.#seeking = undefined;
     this.#unread = undefined;
     const now = this.#clock.now();
     const took = now - this.#requestedAt;
-    const usual = (this.#usual ??= took);
+    const tookAwake = this.#clock.awake() - this.#requestedAwake;
+    // A sleep is not the way's; a loop that is slow each time is.
+    const way = took - tookAwake > SLEEP ? tookAwake : took;
+    const usual = (this.#usual ??= way);
     if (plan.tight && this.#everMade && took > Math.max(usual + SLOWER, this.#begun.transit)) {
       // What was stored in between was ours already. Half as much again, for one that takes longer than this one.
-      this.#begun = { ...this.#begun, transit: 1.5 * took };
+      this.#begun = { ...this.#begun, transit: Math.max(this.#begun.transit, 1.5 * way) };
       // Of a durable the server knows.
       if (this.options.durableName === undefined) return 'again';
     }
+    if (this.#knowledge.overtaken(plan)) return 'again';
     const unsure = this.#knowledge.mustLookBack(this.#begun, plan, now);
     this.#knowledge.noteMade(plan, now, took);
     this.#cursor.begin(plan.at);
     this.#resumed(now);
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
-    if (unsure) void this.#lookBack();
+    if (unsure) void this.#findBeginning();
+    if (this.#below !== undefined) void this.#tellIfGone();
     if (!this.#everMade) {
       this.#everMade = true;
       this.#settleReady.resolve();
@@ -350,6 +368,11 @@ export class Consumer {
 
   /** For the placement: a message of the current server-side subscription. */
   received(raw: RawMessage): void {
+    if (this.#seeking !== undefined) {
+      // There may be some before it.
+      this.#placement.mute();
+      return;
+    }
     this.#receive(raw, false);
   }
 
@@ -368,9 +391,8 @@ export class Consumer {
       case 'gap':
         for (const gap of this.#cursor.takeGaps()) {
           this.#knowledge.noteGone(gap);
-          // Asked for the first there is, what was before it is not missed.
-          const unwanted = gap.from === 1 && this.options.startAt === 'first' && this.#knowledge.epoch === 0;
-          if (!unwanted) this.#emit('gap', gap);
+          const missed = time < this.#notBefore ? undefined : this.#knowledge.missed(gap);
+          if (missed !== undefined) this.#emit('gap', missed);
         }
         break;
       case 'leap':
@@ -392,6 +414,7 @@ export class Consumer {
         if (redelivered) this.#noteUnread(sequence);
         return;
       case 'hole':
+        this.#knowledge.noteHole(sequence);
         this.#placement.mute();
         void this.#bridge();
         return;
@@ -405,6 +428,16 @@ export class Consumer {
     }
     if (!redelivered && !fetched) this.#knowledge.noteNew();
     this.#knowledge.noteReceived(sequence, now);
+    if (this.#knowledge.below !== undefined) {
+      this.#below = this.#knowledge.below;
+      this.#knowledge.below = undefined;
+      void this.#tellIfGone();
+    }
+    if (time < this.#notBefore) {
+      this.#cursor.finish(sequence, time);
+      this.#placement.ack(sequence);
+      return;
+    }
     this.#take(raw, sequence, time, redelivered, now);
   }
 
@@ -412,6 +445,22 @@ export class Consumer {
     const { epoch, sessions, unfinished } = this.#knowledge;
     if (unfinished.size > 0) unfinished.delete(sequence);
     this.#handling.push(new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions));
+  }
+
+  /** Of what lies below the first message: if that is the first there is, the server does not have it. */
+  async #tellIfGone(): Promise<void> {
+    const below = this.#below;
+    const { session } = this.#placement;
+    if (below === undefined || session === undefined) return;
+    const { epoch } = this.#knowledge;
+    let first: Position | undefined;
+    for (let attempt = 0; attempt < INSIST && first === undefined && session.alive; attempt++) {
+      first = await this.#look(session, { at: 'first' });
+    }
+    // Told meanwhile; or not learned, and the next session may be asked.
+    if (this.#below !== below || (first === undefined && !session.alive)) return;
+    this.#below = undefined;
+    if (first !== undefined && first.sequence > below.to && this.#knowledge.epoch === epoch) this.#emit('gap', below);
   }
 
   /** Fetches what is missing; or learns that the server does not have it any more. */
@@ -816,9 +865,19 @@ export class Consumer {
     return this.options.durableName === undefined && this.options.queueGroup === undefined;
   }
 
-  /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
-  async #lookBack(): Promise<void> {
+  /** Looks back. What comes meanwhile comes again, if it would be the first one received: there may be some before it. */
+  async #findBeginning(): Promise<void> {
+    const seeking = {};
+    this.#seeking = this.#cursor.highest === undefined ? seeking : undefined;
     const { session } = this.#placement;
+    await this.#lookBack(session);
+    if (this.#seeking !== seeking) return;
+    this.#seeking = undefined;
+    if (this.#placement.session === session && !this.#placement.live) this.#remakeBecause('its beginning is known');
+  }
+
+  /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
+  async #lookBack(session: Session | undefined): Promise<void> {
     const stale = this.#staleness(session);
     const look = (start: StartPosition): Promise<Position | undefined> => this.#look(session!, start);
     const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());

@@ -6,7 +6,7 @@ import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { ContiguousCursor, SparseCursor, type Cursor, type Gap, type Leap, type Position } from './cursor.js';
 import { Receipts } from './receipts.js';
-import { NOTICE, planContiguous, planFirst, planGroup, type Beginning, type Plan } from './resume.js';
+import { NOTICE, planContiguous, planFirst, planGroup, planSince, type Beginning, type Plan } from './resume.js';
 import { UnfinishedMessages, type Unfinished } from './unfinished.js';
 
 /** A plan, and the channel it is for. */
@@ -64,6 +64,8 @@ export abstract class Knowledge<Member = unknown> {
   readonly unfinished = new UnfinishedMessages();
   /** Counts up with every session. */
   sessions = 0;
+  /** What is missed below the first message received, if the server has nothing there; until somebody takes it on. */
+  below: Gap | undefined;
   /** When the session was last known to be alive; undefined: it is. */
   protected aliveAt: number | undefined;
 
@@ -164,6 +166,11 @@ export abstract class Knowledge<Member = unknown> {
     return -Infinity;
   }
 
+  /** What has come since it was planned shows that it does not begin where it should: it is to be made again. */
+  overtaken(_plan: DatedPlan): boolean {
+    return false;
+  }
+
   /** Whether the beginning is unsure, and has to be looked at. Call it before `noteMade`. */
   mustLookBack(_begun: Beginning, _plan: DatedPlan, _now: number): boolean {
     return false;
@@ -183,6 +190,14 @@ export abstract class Knowledge<Member = unknown> {
     return false;
   }
 
+  /** A message came, and was not taken because those before it are missing. */
+  noteHole(_sequence: number): void {}
+
+  /** What is missed of what the server does not have any more. */
+  missed(gap: Gap): Gap | undefined {
+    return gap;
+  }
+
   /** Where a subscription starts that was begun like this. */
   plan(begun: Beginning, now: number): DatedPlan {
     // A channel that started over is wanted whole, whatever was asked for of the old one.
@@ -199,6 +214,7 @@ export abstract class Knowledge<Member = unknown> {
     this.cursor.reset();
     this.failures.clear();
     this.unfinished.clear();
+    this.below = undefined;
     this.known = undefined;
     this.verified = true;
   }
@@ -207,9 +223,12 @@ export abstract class Knowledge<Member = unknown> {
 export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor: ContiguousCursor;
   readonly #durable: boolean;
+  readonly #startAt: ResolvedSubscribeOptions['startAt'];
+  /** The sequence it was to begin with. */
+  readonly #asked: number | undefined;
   readonly #ackWait: number;
-  /** It began with what was published from then on. */
-  readonly #live: boolean;
+  /** How often it was made. */
+  #lives = 0;
   /** When it was made first, and how long that request took. */
   #madeAt: number | undefined;
   #took = 0;
@@ -225,35 +244,66 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #foreignBefore = 0;
   /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
   #oursUntil = Infinity;
+  /** The first message that there was, as its first life saw it. */
+  #foundFirst = 1;
 
   constructor(options: ResolvedSubscribeOptions) {
     super();
     const { startAt, durableName, ackWait, maxInFlight } = options;
-    const durable = durableName !== undefined;
-    this.#durable = durable;
+    this.#durable = durableName !== undefined;
+    this.#startAt = startAt;
+    this.#asked = typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
     this.#ackWait = ackWait;
-    this.#live = startAt === 'new';
-    const from =
-      startAt === 'first' ? 1 : typeof startAt === 'object' && 'sequence' in startAt ? startAt.sequence : undefined;
-    this.cursor = new ContiguousCursor({ durable, from, window: maxInFlight });
-    // A durable is the server's, and where a sequence was asked for the cursor sees what is missing.
-    this.#beginningSure = durable || from !== undefined;
+    this.cursor = new ContiguousCursor({
+      durable: this.#durable,
+      from: startAt === 'first' ? 1 : this.#asked,
+      window: maxInFlight,
+    });
+    // A durable is the server's; of the first there is, the cursor sees what is missing.
+    this.#beginningSure = this.#durable || startAt === 'first';
   }
 
-  override noteReceived(_sequence: number, now: number): void {
-    this.#firstReceipt ??= now;
+  override noteReceived(sequence: number, now: number): void {
     this.#lastReceipt = now;
+    if (this.#firstReceipt === undefined) {
+      this.#firstReceipt = now;
+      this.#noteFirst(sequence);
+    }
     if (this.#baseReceipt === undefined && !Number.isNaN(this.cursor.baseTime)) this.#baseReceipt = now;
+  }
+
+  /**
+   * Of a durable whose first message is not flagged, so that nothing before it waits: was it new, and began above the sequence
+   * asked for? The server does not say, so an earlier process may have handled them.
+   */
+  #noteFirst(sequence: number): void {
+    if (!this.#durable || this.#asked === undefined || this.epoch > 0) return;
+    if (sequence > this.#asked && this.cursor.base === sequence) this.below = { from: this.#asked, to: sequence - 1 };
+  }
+
+  /** The server goes upward, so what the first life brought first is the first there was when it was asked for. */
+  override noteHole(sequence: number): void {
+    if (this.#lives === 1 && this.cursor.highest === undefined) this.#foundFirst = sequence;
+  }
+
+  /** Who asked for the first there is does not miss what was gone before; all that was there since he does. */
+  override missed(gap: Gap): Gap | undefined {
+    if (this.#startAt !== 'first' || this.epoch > 0) return gap;
+    const from = Math.max(gap.from, this.#foundFirst);
+    return from > gap.to ? undefined : { from, to: gap.to };
   }
 
   /**
    * The first message received need not be the first there was: those before it may have been lost on their way. The
    * server would have sent them again after ackWait; if there was no time for that, look at the first message since the
-   * beginning, and report it to `began`. With 'last' what is wanted is the one before that, which no age leads to.
+   * beginning, and report it to `began`. With 'last' what is wanted is the one before that, which no age leads to. With a
+   * sequence that was not there yet it began with what was published next, of any number.
    */
   override mustLookBack(begun: Beginning, plan: DatedPlan, now: number): boolean {
     if (this.#beginningSure) return false;
-    if (this.#firstReceipt === undefined) return begun.startAt === 'last' && !('at' in plan.start);
+    if (this.#firstReceipt === undefined) {
+      return this.#asked === undefined ? begun.startAt === 'last' && !('at' in plan.start) : this.#lives > 0;
+    }
     this.#beginningSure = (this.aliveAt ?? now) - this.#firstReceipt >= this.#ackWait + NOTICE;
     return !this.#beginningSure;
   }
@@ -263,13 +313,17 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
    * server began at some time between the first request and its answer.
    */
   override beginning(begun: Beginning, now: number): StartPosition {
-    const { start } = planFirst({ ...begun, transit: 0 }, now);
+    const { start } =
+      this.#asked === undefined
+        ? planFirst({ ...begun, transit: 0 }, now)
+        : planSince(begun.requestedAt ?? now, 0, now);
     if (!('ago' in start) || this.#firstReceipt === undefined) return start;
     return { ago: Math.max(0, start.ago - this.#took) };
   }
 
   override noteMade(plan: DatedPlan, now: number, took: number): void {
     super.noteMade(plan, now, took);
+    this.#lives++;
     if (this.#madeAt !== undefined) return;
     this.#madeAt = now;
     this.#took = took;
@@ -283,6 +337,8 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#beginningSure = true;
     const { base, baseTime, highest } = this.cursor;
     if (highest === undefined) {
+      // If it is not below the sequence asked for, that was there.
+      if (this.#asked !== undefined && sequence >= this.#asked) return false;
       this.#beginning = sequence;
       this.cursor.expect(sequence);
       return true;
@@ -290,7 +346,9 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     // All that came so far was flagged, and says nothing of what is between.
     const known = base ?? highest.sequence + 1;
     if (sequence >= known) return false;
-    if (this.#live && this.#madeAt !== undefined && this.#baseReceipt !== undefined) {
+    // With what was published from then on.
+    const live = this.#startAt === 'new' || this.#asked !== undefined;
+    if (live && this.#madeAt !== undefined && this.#baseReceipt !== undefined) {
       // By the clock of a leader that is behind, the look went further back than the subscription. By the clock of the
       // leader who stored the first new message received, it did not.
       const since = baseTime - (this.#baseReceipt - this.#madeAt) * 1e6;
@@ -329,7 +387,18 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     if (resumePoint === undefined && this.#beginning !== undefined) {
       return { start: { sequence: this.#beginning }, at: { sequence: this.#beginning, time: NaN } };
     }
+    if (resumePoint === undefined && this.#durable && this.#asked !== undefined && this.#lives > 0) {
+      // The server has it by now. If it has lost that, the channel is another one, and the sequence says nothing.
+      return planSince(begun.requestedAt ?? now, begun.transit, now);
+    }
     return planContiguous(begun, resumePoint, now);
+  }
+
+  /** It was planned at a sequence that was not there yet, and it is known by now that there are some below. */
+  override overtaken({ at }: DatedPlan): boolean {
+    const { highest } = this.cursor;
+    const next = highest === undefined ? this.#beginning : highest.sequence + 1;
+    return !this.#durable && at !== undefined && next !== undefined && at.sequence > next;
   }
 
   override startOver(): void {

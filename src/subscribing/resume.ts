@@ -5,7 +5,7 @@
  * matter; then it must be the right one.
  */
 import type { StartPosition } from '../connection/protocol.js';
-import type { StartAt } from '../options.js';
+import type { ResolvedSubscribeOptions, StartAt } from '../options.js';
 import type { Position } from './cursor.js';
 
 export interface Plan {
@@ -16,7 +16,7 @@ export interface Plan {
   tight?: true;
 }
 
-/** What the user asked for, and when, by our monotonic clock. */
+/** What the user asked for, and when, by our clock. */
 export interface Beginning {
   readonly startAt: Exclude<StartAt, { time: Date }>;
   /** When `subscribe()` was called. */
@@ -27,13 +27,31 @@ export interface Beginning {
   readonly transit: number;
 }
 
-/** A time is turned into an age once, at the call: from then on only our own monotonic clock counts. */
-export function beginning(startAt: StartAt, now: number, wallClock: number): Beginning {
+/**
+ * A time is turned into an age once, at the call: from then on only our own clock counts.
+ * @param early how much too old that age is to be, ms: what is from before the time is dropped
+ */
+export function beginning(startAt: StartAt, now: number, wallClock: number, early = 0): Beginning {
   const start =
     typeof startAt === 'object' && 'time' in startAt
-      ? { ago: Math.max(0, wallClock - startAt.time.getTime()) }
+      ? { ago: Math.max(0, wallClock - startAt.time.getTime() + early) }
       : startAt;
   return { startAt: start, askedAt: now, requestedAt: undefined, transit: 0 };
+}
+
+/**
+ * By so much the way to the server, and the server's clock, may make a time later than it is, ms, and nothing is missed. A second
+ * of messages that are dropped is not much.
+ */
+export const EARLY_TIME = 1000;
+
+/**
+ * What is stored before this is dropped, in nanoseconds since the epoch by the leader's clock. A time is an age to the server, and of
+ * one that is yet to come it would give all that is stored before. What a durable or a queue group gets is up to the server.
+ */
+export function notBefore({ startAt, durableName, queueGroup }: ResolvedSubscribeOptions): number {
+  const seesAll = durableName === undefined && queueGroup === undefined;
+  return seesAll && typeof startAt === 'object' && 'time' in startAt ? startAt.time.getTime() * 1e6 : -Infinity;
 }
 
 /**
@@ -50,6 +68,11 @@ export function planFirst({ startAt, askedAt, requestedAt, transit }: Beginning,
     return { start: startAt, at: { sequence: startAt.sequence, time: NaN } };
   }
   if (startAt === 'first' || requestedAt === undefined) return { start: { at: startAt }, at: undefined };
+  return planSince(requestedAt, transit, now);
+}
+
+/** With what was stored since the first request. */
+export function planSince(requestedAt: number, transit: number, now: number): Plan {
   return tight(now - requestedAt + transit);
 }
 

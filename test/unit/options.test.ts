@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { runInNewContext } from 'node:vm';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -536,6 +537,21 @@ describe('resolveSubscribeOptions', () => {
   ]) {
     it(`starts at ${label(startAt)}`, () => assert.deepEqual(subscribe({ startAt }).startAt, startAt));
   }
+
+  it('takes a Date of another realm', () => {
+    const time = runInNewContext('new Date(5)') as Date;
+    assert.deepEqual(subscribe({ startAt: { time } }).startAt, { time: new Date(5) });
+  });
+
+  it('takes a time to come, for a durable or a queue group up to a minute ahead', () => {
+    const later = { time: new Date(Date.now() + 3_600_000) };
+    assert.deepEqual(subscribe({ startAt: later }).startAt, later);
+    for (const kind of [{ durableName: 'd' }, { queueGroup: 'q' }]) {
+      refused(() => subscribe({ startAt: later, ...kind }), 'startAt', later.time.toISOString(), "Use 'new'");
+      const soon = { time: new Date(Date.now() + 30_000) };
+      assert.deepEqual(subscribe({ startAt: soon, ...kind }).startAt, soon);
+    }
+  });
 
   it('keeps the time it was given, whatever becomes of that Date', () => {
     const time = new Date(5);

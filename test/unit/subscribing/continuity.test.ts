@@ -35,6 +35,8 @@ const startAt = fc.constantFrom<ResolvedSubscribeOptions['startAt'][]>(
   'new',
   'last',
   { sequence: 1 },
+  // Not there yet.
+  { sequence: 9 },
   { ago: 100_000 },
 );
 
@@ -87,6 +89,32 @@ function property(
     RUNS,
   );
 }
+
+describe('what a plain subscription missed from the first message on', () => {
+  for (const [startAt, ...kinds] of [
+    // What its first life brings first counts as the first there was, although one before it may have been lost on its way.
+    ['first', 'kill', 'suspicion', 'truncate'],
+    [{ sequence: 1 }, 'kill', 'suspicion', 'truncate', 'lose-messages'],
+  ] as [ResolvedSubscribeOptions['startAt'], ...Step['do'][]][]) {
+    it(`is told as a gap, started at ${JSON.stringify(startAt)}`, async () => {
+      await fc.assert(
+        fc.asyncProperty(steps(...kinds), succeeding, async (script, kind) => {
+          const scenario = new Scenario(kind);
+          await scenario.connect();
+          await scenario.subscribe({ startAt });
+          await scenario.run(script);
+          const known = new Set(scenario.completed.map(({ sequence }) => sequence));
+          for (const { from, to } of scenario.gaps) for (let n = from; n <= to; n++) known.add(n);
+          const { last } = scenario.server.channel();
+          const silent = Array.from({ length: last }, (_, i) => i + 1).filter((n) => !known.has(n));
+          assert.deepEqual(silent, [], 'neither handled nor told');
+          scenario.assertGapsTrue();
+        }),
+        { numRuns: RUNS },
+      );
+    });
+  }
+});
 
 describe('continuity of subscriptions (properties)', () => {
   const network: Step['do'][] = ['kill', 'lose-messages', 'lose-acks', 'replicate', 'failover', 'suspicion'];

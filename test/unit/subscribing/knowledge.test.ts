@@ -221,6 +221,140 @@ describe('what a plain subscription knows', () => {
       assert.equal(knowledge.cursor.base, 5);
     });
   });
+
+  describe('of a sequence that was not there yet', () => {
+    const startAt = { sequence: 100 };
+    /** Made once, and nothing came. */
+    function asked(): OwnKnowledge {
+      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+      const plan = knowledge.plan({ ...begun(startAt), requestedAt: undefined }, 0);
+      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 0), false);
+      knowledge.noteMade(plan, 10, 10);
+      knowledge.noteLost(1000);
+      return knowledge;
+    }
+
+    it('looks, in a later life, for the first message since the first request', () => {
+      const knowledge = asked();
+      const plan = knowledge.plan(begun(startAt), 5000);
+      assert.deepEqual(plan.start, startAt);
+      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 5000), true);
+      assert.deepEqual(knowledge.beginning(begun(startAt), 5000), { ago: 5000 });
+      assert.equal(knowledge.began(6, 1e9), true);
+      assert.deepEqual(knowledge.plan(begun(startAt), 6000).start, { sequence: 6 });
+      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 6000), false);
+    });
+
+    it('begins with the smaller of the two', () => {
+      for (const [first, starts] of [
+        [99, 99],
+        [100, 100],
+        [150, 100],
+      ] as const) {
+        const knowledge = asked();
+        knowledge.noteMade(knowledge.plan(begun(startAt), 5000), 5000, 10);
+        assert.equal(knowledge.began(first, 1e9), first < 100);
+        assert.deepEqual(knowledge.plan(begun(startAt), 6000).start, { sequence: starts });
+      }
+    });
+
+    it('looks again while nothing was published', () => {
+      const knowledge = asked();
+      for (const now of [5000, 6000]) {
+        const plan = knowledge.plan(begun(startAt), now);
+        assert.equal(knowledge.mustLookBack(begun(startAt), plan, now), true);
+        knowledge.noteMade(plan, now, 10);
+      }
+    });
+
+    it('looks for those below when only that sequence has come', () => {
+      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+      const plan = knowledge.plan(begun(startAt), 0);
+      knowledge.noteMade(plan, 0, 10);
+      knowledge.cursor.receive(100, 1e9, false);
+      knowledge.noteReceived(100, 50);
+      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 100), true);
+      assert.equal(knowledge.began(101, 1e9 + 5e6), false, 'it was there');
+      assert.equal(knowledge.began(98, 1e9 - 10e6), true, 'it was not, and these were lost on their way');
+    });
+
+    it('and when another one has', () => {
+      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+      const plan = knowledge.plan(begun(startAt), 0);
+      knowledge.noteMade(plan, 0, 10);
+      knowledge.cursor.receive(7, 1e9, false);
+      knowledge.noteReceived(7, 50);
+      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 100), true);
+      assert.deepEqual(knowledge.beginning(begun(startAt), 5000), { ago: 4990 }, 'no earlier than it began');
+      assert.equal(knowledge.began(6, 1e9 - 10e6), true);
+    });
+  });
+
+  describe("of what is gone, when it asked for 'first'", () => {
+    const first = (): OwnKnowledge => {
+      const knowledge = new OwnKnowledge(subscribeOptions({ startAt: 'first' }));
+      knowledge.noteMade(knowledge.plan(begun('first'), 0), 0, 10);
+      return knowledge;
+    };
+
+    it('misses nothing that was gone when it began', () => {
+      const knowledge = first();
+      knowledge.noteHole(6);
+      knowledge.noteMade(knowledge.plan(begun('first'), 100), 100, 10);
+      assert.equal(knowledge.missed({ from: 1, to: 5 }), undefined);
+      assert.deepEqual(knowledge.missed({ from: 9, to: 10 }), { from: 9, to: 10 });
+    });
+
+    it('misses what was there, and is gone since', () => {
+      const knowledge = first();
+      knowledge.noteHole(6);
+      knowledge.noteMade(knowledge.plan(begun('first'), 100), 100, 10);
+      knowledge.noteHole(16);
+      assert.deepEqual(knowledge.missed({ from: 1, to: 15 }), { from: 6, to: 15 });
+    });
+
+    it('misses all if its first life has brought nothing', () => {
+      const knowledge = first();
+      knowledge.noteMade(knowledge.plan(begun('first'), 100), 100, 10);
+      knowledge.noteHole(16);
+      assert.deepEqual(knowledge.missed({ from: 1, to: 15 }), { from: 1, to: 15 });
+    });
+
+    it('misses all of a channel that started over', () => {
+      const knowledge = first();
+      knowledge.noteHole(6);
+      knowledge.startOver();
+      assert.deepEqual(knowledge.missed({ from: 1, to: 5 }), { from: 1, to: 5 });
+    });
+  });
+});
+
+describe('what a durable may have missed below its first message', () => {
+  const startAt = { sequence: 3 };
+  function received(sequence: number, redelivered: boolean): OwnKnowledge {
+    const knowledge = new OwnKnowledge(subscribeOptions({ startAt, durableName: 'd' }));
+    knowledge.noteMade(knowledge.plan(begun(startAt), 0), 0, 10);
+    knowledge.cursor.receive(sequence, 1e9, redelivered);
+    knowledge.noteReceived(sequence, 50);
+    return knowledge;
+  }
+
+  it('is what it asked for', () => assert.deepEqual(received(6, false).below, { from: 3, to: 5 }));
+
+  it('is nothing when it got that', () => assert.equal(received(3, false).below, undefined));
+
+  it('is nothing when the server knew it', () => {
+    const knowledge = received(6, true);
+    knowledge.cursor.receive(9, 2e9, false);
+    knowledge.noteReceived(9, 60);
+    assert.equal(knowledge.below, undefined);
+  });
+
+  it('is nothing of a channel that is gone', () => {
+    const knowledge = received(6, false);
+    knowledge.startOver();
+    assert.equal(knowledge.below, undefined);
+  });
 });
 
 describe('what a durable knows', () => {

@@ -3,12 +3,15 @@ import fc from 'fast-check';
 import { Receipts } from '../../../src/subscribing/receipts.js';
 import {
   beginning,
+  NOTICE,
+  notBefore,
   planContiguous,
   planFirst,
   planGroup,
   type GroupKnowledge,
 } from '../../../src/subscribing/resume.js';
 import { Rhythm } from '../../../src/subscribing/rhythm.js';
+import { subscribeOptions } from '../../support/scripted-subscriptions.js';
 
 describe('where a subscription starts', () => {
   const first = (startAt: Parameters<typeof beginning>[0], requestedAt?: number) =>
@@ -33,6 +36,22 @@ describe('where a subscription starts', () => {
     assert.deepEqual(first({ ago: 500 }, 1500), { ago: 3500 });
     assert.deepEqual(first({ time: new Date(5_000_000 - 60_000) }), { ago: 63_000 });
     assert.deepEqual(first({ time: new Date(9_000_000) }), { ago: 3000 }, 'not in the future');
+  });
+
+  it('by time is earlier where what is before that time is dropped', () => {
+    const time = new Date(5_000_000 - 60_000);
+    assert.deepEqual(beginning({ time }, 0, 5_000_000, 1000).startAt, { ago: 61_000 });
+    assert.deepEqual(beginning({ time: new Date(5_000_400) }, 0, 5_000_000, 1000).startAt, { ago: 600 });
+    assert.deepEqual(beginning({ ago: 7 }, 0, 5_000_000, 1000).startAt, { ago: 7 }, 'an age is what it is');
+  });
+
+  it('drops what is before a time, unless the server may know better', () => {
+    const startAt = { time: new Date(5) };
+    assert.equal(notBefore(subscribeOptions({ startAt })), 5e6);
+    assert.equal(notBefore(subscribeOptions({ startAt, durableName: 'd' })), -Infinity);
+    assert.equal(notBefore(subscribeOptions({ startAt, queueGroup: 'q' })), -Infinity);
+    for (const other of ['new', { ago: 5 }, { sequence: 5 }] as const)
+      assert.equal(notBefore(subscribeOptions({ startAt: other })), -Infinity);
   });
 
   it('is then at the cursor', () => {
