@@ -473,9 +473,13 @@ export class Consumer {
       const first = await this.#look(session, { at: 'first' });
       // Made again meanwhile, or on another session.
       if (this.#placement.session !== session || this.#placement.live) return;
-      if (first !== undefined && first.sequence > from) this.#cursor.goneBelow(first.sequence);
-      else if (first !== undefined && this.options.durableName !== undefined) {
-        if (await this.#fetch(session, from, to)) return;
+      if (first !== undefined) {
+        if (first.sequence > from) this.#cursor.goneBelow(first.sequence);
+        const next = Math.max(from, first.sequence);
+        // A durable may have forgotten them.
+        if (next < to && times >= 2 && this.options.durableName !== undefined) {
+          if (await this.#fetch(session, next, to)) return;
+        }
       }
       if (times >= GIVE_UP && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
     }
@@ -539,9 +543,10 @@ export class Consumer {
     if (forgotten && next < to)
       this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
     const first = await this.#look(session, { at: 'first' });
-    if (!stale() && first !== undefined && first.sequence > from) {
-      this.#emit('gap', { from, to: Math.min(first.sequence, to) - 1 });
-    }
+    if (stale()) return;
+    if (first === undefined || first.sequence <= from) return;
+    this.#cursor.goneBelow(first.sequence);
+    this.#emit('gap', { from, to: Math.min(first.sequence, to) - 1 });
   }
 
   /**
@@ -723,7 +728,11 @@ export class Consumer {
   }
 
   /** An unfinished message has come, asked for by its number. */
-  #fetched(raw: RawMessage, { sequence, time, handed }: Unfinished): void {
+  #fetched(raw: RawMessage, message: Unfinished): void {
+    const { sequence, time, handed } = message;
+    const { unfinished } = this.#knowledge;
+    // It has come by itself, or was acknowledged.
+    if (unfinished.get(sequence) !== message) return;
     if (raw.getTimestampRaw() !== time) {
       this.#startOver(sequence);
       return;
@@ -733,7 +742,7 @@ export class Consumer {
     const wanted =
       handed === undefined ? this.#cursor.retake(sequence) : this.#handOverAgain(raw, sequence, time, true, now);
     if (wanted) this.#take(raw, sequence, time, true, now);
-    else this.#knowledge.unfinished.delete(sequence);
+    else unfinished.delete(sequence);
   }
 
   /** Another member may have what this one has left unacknowledged. */

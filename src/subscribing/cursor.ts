@@ -440,6 +440,8 @@ export class ContiguousCursor implements Cursor {
 
 /** So many messages in a row, and a queue group has no members elsewhere that get anything. */
 const ALONE = 100;
+/** So many leaps of which nothing came later, and it has. */
+const SHARED = 16;
 
 /**
  * For members of a queue group: any sequence may be another member's, so what is done has to be remembered, in a bounded
@@ -457,8 +459,10 @@ export class SparseCursor implements Cursor {
   leapt: Leap | undefined;
   /** How many messages came one after the other, up to the highest. */
   #unbroken = 0;
-  /** Some did not. */
-  #everBroken = false;
+  /** What was leapt over, and how much of it has not come. */
+  #leaps: { from: number; to: number; lacking: number; unbroken: number }[] = [];
+  /** Others get messages, too. */
+  #shared = false;
   /** Nothing above the highest has come since a server-side subscription was made. */
   #fresh = false;
 
@@ -478,18 +482,38 @@ export class SparseCursor implements Cursor {
     const fresh = this.#fresh;
     this.#fresh = false;
     if (sequence === before + 1 || before === 0) {
-      this.#unbroken++;
+      if (++this.#unbroken === ALONE) this.#aloneAgain();
       return 'deliver';
     }
-    const { alone } = this;
-    const forgotten = fresh && this.#unbroken >= ALONE;
-    if (!forgotten) {
-      this.#unbroken = 1;
-      this.#everBroken = true;
+    return this.#leapOver(before + 1, sequence, latest, fresh);
+  }
+
+  #leapOver(from: number, to: number, after: number, fresh: boolean): Verdict {
+    const unbroken = this.#unbroken;
+    this.leapt = { from, to, after, forgotten: fresh && unbroken >= ALONE };
+    this.#unbroken = 1;
+    if (this.#shared) return 'deliver';
+    this.#leaps.push({ from, to, lacking: to - from, unbroken });
+    if (this.#leaps.length < SHARED) return 'leap';
+    this.#shared = true;
+    this.#leaps = [];
+    return 'deliver';
+  }
+
+  #aloneAgain(): void {
+    this.#shared = false;
+    this.#leaps = [];
+  }
+
+  /** What was leapt over has come after all, or it is gone; so that nobody else has it. */
+  #fill(from: number, to: number): void {
+    for (const leap of this.#leaps) {
+      const count = Math.min(to, leap.to) - Math.max(from, leap.from);
+      if (count <= 0) continue;
+      leap.lacking -= count;
+      if (leap.lacking <= 0) this.#unbroken += leap.unbroken;
     }
-    if (!alone) return 'deliver';
-    this.leapt = { from: before + 1, to: sequence, after: latest, forgotten };
-    return 'leap';
+    this.#leaps = this.#leaps.filter(({ lacking }) => lacking > 0);
   }
 
   #receiveOlder(sequence: number, time: number): Verdict {
@@ -502,6 +526,7 @@ export class SparseCursor implements Cursor {
     if (held) return 'held';
     if (done) return 'done';
     this.#outstanding.add(sequence);
+    if (this.#leaps.length > 0) this.#fill(sequence, sequence + 1);
     return 'deliver';
   }
 
@@ -527,7 +552,7 @@ export class SparseCursor implements Cursor {
 
   /** So far as can be seen, the group has no members elsewhere. */
   get alone(): boolean {
-    return this.#unbroken >= ALONE || !this.#everBroken;
+    return !this.#shared && this.#leaps.length === 0;
   }
 
   takeGaps(): Gap[] {
@@ -543,12 +568,14 @@ export class SparseCursor implements Cursor {
     this.#highestTime = NaN;
     this.#latest = -Infinity;
     this.#unbroken = 0;
-    this.#everBroken = false;
+    this.#aloneAgain();
     this.#outstanding.clear();
     this.#done.clear();
   }
 
-  goneBelow(): void {}
+  goneBelow(sequence: number): void {
+    if (this.#leaps.length > 0) this.#fill(0, sequence);
+  }
 
   othersBelow(): void {}
 

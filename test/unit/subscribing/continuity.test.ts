@@ -40,9 +40,9 @@ const startAt = fc.constantFrom<ResolvedSubscribeOptions['startAt'][]>(
   { ago: 100_000 },
 );
 
-/** It asks for a number, and so knows what should come first. */
+/** It asks for a number that is there, or is the next, and so knows what should come first. */
 function isNumbered(start: ResolvedSubscribeOptions['startAt']): boolean {
-  return start === 'first' || (typeof start === 'object' && 'sequence' in start);
+  return typeof start === 'object' && 'sequence' in start && start.sequence === 1;
 }
 
 const kinds: [string, Partial<ResolvedSubscribeOptions>][] = [

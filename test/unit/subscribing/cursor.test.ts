@@ -428,7 +428,9 @@ describe('sparse cursor', () => {
       assert.equal(cursor.receive(151, at(151)), 'deliver');
       assert.equal(cursor.receive(153, at(153)), 'leap');
       assert.deepEqual(cursor.leapt, { from: 152, to: 153, after: at(151), forgotten: false });
-      assert.equal(cursor.receive(155, at(155)), 'deliver', 'it is not alone any more');
+      assert.equal(cursor.alone, false);
+      assert.equal(cursor.receive(152, at(152)), 'deliver');
+      assert.equal(cursor.alone, true, 'it has come after all');
     });
 
     it('of a group that has not had many, only as something that may be gone', () => {
@@ -437,8 +439,22 @@ describe('sparse cursor', () => {
       assert.equal(cursor.alone, true);
       assert.equal(cursor.receive(5, at(5)), 'leap');
       assert.equal(cursor.leapt?.forgotten, false);
+      cursor.goneBelow(4);
+      assert.equal(cursor.alone, false, 'there is one left');
+      cursor.goneBelow(5);
+      assert.equal(cursor.alone, true);
+    });
+
+    it('until it is sure that others have their share, and again when they have gone', () => {
+      const cursor = member(1, 2);
+      let n = 2;
+      for (let i = 0; i < 15; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap');
+      assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
+      assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
       assert.equal(cursor.alone, false);
-      assert.equal(cursor.receive(9, at(9)), 'deliver');
+      for (let i = 0; i < 100; i++) cursor.receive(++n, at(n));
+      assert.equal(cursor.alone, true);
+      assert.equal(cursor.receive((n += 2), at(n)), 'leap');
     });
 
     it('and takes what is fetched, unless it has it or is done with it', () => {
@@ -454,7 +470,8 @@ describe('sparse cursor', () => {
     it('nor where others have had their share', () => {
       const cursor = member(...upTo(150).map((n) => (n <= 100 ? n : n + 1)));
       cursor.begin();
-      assert.equal(cursor.receive(160, at(160)), 'deliver');
+      assert.equal(cursor.receive(160, at(160)), 'leap');
+      assert.equal(cursor.leapt?.forgotten, false);
     });
 
     it('nor of a new channel', () => {

@@ -156,6 +156,7 @@ describe('what a queue group knows', () => {
     assert.equal(knowledge.fate(unfinished), 'fetch', 'alone, so far as can be seen');
     receive(knowledge, 20, 3300);
     assert.equal(knowledge.fate(unfinished), 'group');
+    assert.equal(knowledge.fate({ ...unfinished, session: 0 }), 'fetch');
     knowledge.noteSession({}, true);
     assert.equal(knowledge.fate(unfinished), 'fetch');
   });

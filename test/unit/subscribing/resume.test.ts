@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { Receipts } from '../../../src/subscribing/receipts.js';
 import {
   beginning,
-  NOTICE,
   notBefore,
   planContiguous,
   planFirst,
