@@ -438,13 +438,15 @@ export class Consumer {
       this.#placement.ack(sequence);
       return;
     }
-    this.#take(raw, sequence, time, redelivered, now);
+    this.#take(raw, sequence, time, redelivered, now, fetched);
   }
 
-  #take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): void {
+  #take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
     const { epoch, sessions, unfinished } = this.#knowledge;
     if (unfinished.size > 0) unfinished.delete(sequence);
-    this.#handling.push(new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions));
+    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
+    message.fetched = fetched;
+    this.#handling.push(message);
   }
 
   /** Of what lies below the first message: if that is the first there is, the server does not have it. */
@@ -526,8 +528,18 @@ export class Consumer {
     const { session } = this.#placement;
     const leap = this.#cursor.leapt;
     if (session === undefined || leap === undefined) return;
-    const { from, to, forgotten } = leap;
+    const { from, to, ours, forgotten } = leap;
+    const { sessions, unfinished } = this.#knowledge;
     this.#knowledge.noteLoss(now, from);
+    if (ours) {
+      // If it does not come by itself.
+      const due = now + this.options.ackWait + LATE;
+      const missing = { time: NaN, session: sessions, fetched: false, handed: undefined, due };
+      for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
+        unfinished.add({ ...missing, sequence });
+      }
+      this.#fetchUnfinishedLater();
+    }
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
     let next = from;
@@ -542,11 +554,19 @@ export class Consumer {
     if (stale()) return;
     if (forgotten && next < to)
       this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
+    await this.#tellWhatIsGone(session);
+  }
+
+  /** Of what was leapt over the server may have some no more. */
+  async #tellWhatIsGone(session: Session): Promise<void> {
+    const stale = this.#staleness(session);
     const first = await this.#look(session, { at: 'first' });
-    if (stale()) return;
-    if (first === undefined || first.sequence <= from) return;
+    if (first === undefined || stale()) return;
     this.#cursor.goneBelow(first.sequence);
-    this.#emit('gap', { from, to: Math.min(first.sequence, to) - 1 });
+    for (const gap of this.#cursor.takeGaps()) {
+      this.#knowledge.noteGone(gap);
+      this.#emit('gap', gap);
+    }
   }
 
   /**
@@ -634,10 +654,10 @@ export class Consumer {
   }
 
   #leaveUnfinished(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
-    const { sequence, time, session } = message;
+    const { sequence, time, session, fetched } = message;
     const from = Math.max(this.#clock.now() - this.options.ackWait, message.receivedAt, message.handedAt);
     const due = from + this.options.ackWait + LATE;
-    this.#knowledge.unfinished.add({ sequence, time, session, handed, due });
+    this.#knowledge.unfinished.add({ sequence, time, session, fetched, handed, due });
     this.#fetchUnfinishedLater();
   }
 
@@ -649,6 +669,8 @@ export class Consumer {
       unfinished.hasten(({ handed, session }) => handed === undefined && session < sessions, now + LATE);
     }
     this.#fetchUnfinishedLater();
+    const { session } = this.#placement;
+    if (this.#knowledge.unsure && session !== undefined) void this.#tellWhatIsGone(session);
   }
 
   #fetchUnfinishedLater(): void {
@@ -685,6 +707,11 @@ export class Consumer {
     const { sequence, time } = message;
     const fate = this.#knowledge.fate(message);
     if (fate === 'fetch') return true;
+    if (fate === 'later') {
+      message.vain++;
+      this.#knowledge.unfinished.postpone(message, this.#clock.now() + this.options.ackWait);
+      return false;
+    }
     this.#knowledge.forget(sequence);
     if (fate === 'others') this.#cursor.finish(sequence, time);
     else this.#cursor.fail(sequence);
@@ -733,15 +760,17 @@ export class Consumer {
     const { unfinished } = this.#knowledge;
     // It has come by itself, or was acknowledged.
     if (unfinished.get(sequence) !== message) return;
-    if (raw.getTimestampRaw() !== time) {
+    const stored = raw.getTimestampRaw();
+    const isFirst = Number.isNaN(time);
+    if (stored !== time && !isFirst) {
       this.#startOver(sequence);
       return;
     }
     const now = this.#clock.now();
     this.#counters.fetched++;
     const wanted =
-      handed === undefined ? this.#cursor.retake(sequence) : this.#handOverAgain(raw, sequence, time, true, now);
-    if (wanted) this.#take(raw, sequence, time, true, now);
+      handed === undefined ? this.#cursor.retake(sequence) : this.#handOverAgain(raw, sequence, stored, true, now);
+    if (wanted) this.#take(raw, sequence, stored, !isFirst, now, true);
     else unfinished.delete(sequence);
   }
 

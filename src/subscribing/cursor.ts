@@ -47,6 +47,8 @@ export interface Leap {
   to: number;
   /** The latest timestamp received before it. */
   after: number;
+  /** All others came to us. */
+  ours: boolean;
   /** It was probably sent to us by an earlier leader, and will not come by itself. */
   forgotten: boolean;
 }
@@ -340,17 +342,27 @@ export class ContiguousCursor implements Cursor {
   /**
    * Where to resume. At the last processed one itself, rather than above it: its timestamp shows whether the channel is
    * still the same, while a start above the end of a new channel would silently skip all of it. Where there is no such
-   * one, at the first that is not processed. Undefined before the first message.
+   * one, at the first that is in hand: it takes room in the window of the server until it is processed. Undefined before the
+   * first message.
    *
-   * No further back than one window: all that came since one old message that is not processed need not come again. What is
-   * older is in hand, or is fetched by its number.
+   * No further back than one window, and not for what has failed: all that came since one old message that is not processed
+   * need not come again. Such a one is fetched by its number.
    */
   get resumePoint(): Position | undefined {
     if (this.#highest === 0 || this.#assumed) return undefined;
-    const run = this.#outstanding.runFrom(Math.min(this.#highest - this.#window, this.#extension?.from ?? Infinity));
-    if (run === undefined) return { sequence: this.#highest, time: this.#highestTime };
-    const { low, below, first } = run;
-    return Number.isNaN(below) ? { sequence: low, time: first } : { sequence: low - 1, time: below };
+    const from = this.#extension?.from ?? this.#highest - this.#window;
+    for (let run = this.#outstanding.runFrom(from); run !== undefined; run = this.#outstanding.runFrom(run.high + 1)) {
+      const { low, high, below, first } = run;
+      if (this.#extension === undefined && this.#allFailed(low, high)) continue;
+      return Number.isNaN(below) ? { sequence: low, time: first } : { sequence: low - 1, time: below };
+    }
+    return { sequence: this.#highest, time: this.#highestTime };
+  }
+
+  #allFailed(low: number, high: number): boolean {
+    if (this.#failed.size < high - low + 1) return false;
+    for (let n = low; n <= high; n++) if (!this.#failed.has(n)) return false;
+    return true;
   }
 
   /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
@@ -463,6 +475,7 @@ export class SparseCursor implements Cursor {
   #leaps: { from: number; to: number; lacking: number; unbroken: number }[] = [];
   /** Others get messages, too. */
   #shared = false;
+  #gaps: Gap[] = [];
   /** Nothing above the highest has come since a server-side subscription was made. */
   #fresh = false;
 
@@ -490,7 +503,8 @@ export class SparseCursor implements Cursor {
 
   #leapOver(from: number, to: number, after: number, fresh: boolean): Verdict {
     const unbroken = this.#unbroken;
-    this.leapt = { from, to, after, forgotten: fresh && unbroken >= ALONE };
+    const ours = unbroken >= ALONE;
+    this.leapt = { from, to, after, ours, forgotten: fresh && ours };
     this.#unbroken = 1;
     if (this.#shared) return 'deliver';
     this.#leaps.push({ from, to, lacking: to - from, unbroken });
@@ -505,15 +519,17 @@ export class SparseCursor implements Cursor {
     this.#leaps = [];
   }
 
-  /** What was leapt over has come after all, or it is gone; so that nobody else has it. */
-  #fill(from: number, to: number): void {
-    for (const leap of this.#leaps) {
-      const count = Math.min(to, leap.to) - Math.max(from, leap.from);
-      if (count <= 0) continue;
-      leap.lacking -= count;
-      if (leap.lacking <= 0) this.#unbroken += leap.unbroken;
-    }
-    this.#leaps = this.#leaps.filter(({ lacking }) => lacking > 0);
+  #came(sequence: number): void {
+    const leap = this.#leaps.find(({ from, to }) => sequence >= from && sequence < to);
+    if (leap !== undefined) this.#fill(leap, 1);
+  }
+
+  /** So many of what was leapt over there have come after all, or are gone, so that nobody else has them. */
+  #fill(leap: { lacking: number; unbroken: number }, count: number): void {
+    leap.lacking -= count;
+    if (leap.lacking > 0) return;
+    this.#unbroken += leap.unbroken;
+    this.#leaps = this.#leaps.filter((open) => open !== leap);
   }
 
   #receiveOlder(sequence: number, time: number): Verdict {
@@ -526,7 +542,7 @@ export class SparseCursor implements Cursor {
     if (held) return 'held';
     if (done) return 'done';
     this.#outstanding.add(sequence);
-    if (this.#leaps.length > 0) this.#fill(sequence, sequence + 1);
+    this.#came(sequence);
     return 'deliver';
   }
 
@@ -543,7 +559,9 @@ export class SparseCursor implements Cursor {
   }
 
   retake(sequence: number): boolean {
-    return !this.#done.has(sequence) && this.#outstanding.add(sequence);
+    if (this.#done.has(sequence) || !this.#outstanding.add(sequence)) return false;
+    this.#came(sequence);
+    return true;
   }
 
   begin(): void {
@@ -552,11 +570,13 @@ export class SparseCursor implements Cursor {
 
   /** So far as can be seen, the group has no members elsewhere. */
   get alone(): boolean {
-    return !this.#shared && this.#leaps.length === 0;
+    return !this.#shared && !this.unsure;
   }
 
   takeGaps(): Gap[] {
-    return [];
+    const gaps = this.#gaps;
+    this.#gaps = [];
+    return gaps;
   }
 
   isOutstanding(sequence: number): boolean {
@@ -573,8 +593,31 @@ export class SparseCursor implements Cursor {
     this.#done.clear();
   }
 
+  /** Of what was leapt over, and has not come, this is told as gaps. */
   goneBelow(sequence: number): void {
-    if (this.#leaps.length > 0) this.#fill(0, sequence);
+    for (const leap of [...this.#leaps]) {
+      const to = Math.min(leap.to, sequence);
+      let count = 0;
+      for (let n = leap.from; n < to; n++) {
+        if (this.#outstanding.has(n) || this.#done.has(n)) continue;
+        count++;
+        const last = this.#gaps.at(-1);
+        if (last?.to === n - 1) last.to = n;
+        else this.#gaps.push({ from: n, to: n });
+      }
+      leap.from = Math.max(leap.from, to);
+      if (count > 0) this.#fill(leap, count);
+    }
+  }
+
+  /** Others get messages, too. */
+  get shared(): boolean {
+    return this.#shared;
+  }
+
+  /** Something was leapt over, has not come, and may be gone. */
+  get unsure(): boolean {
+    return this.#leaps.length > 0;
   }
 
   othersBelow(): void {}

@@ -29,6 +29,8 @@ const FAILED_LIMIT = 10_000;
 const OVERTAKING = 250;
 /** A leader that answers so long after a group was made, in ms, has begun to send what there is. */
 const BEGUN = 1000;
+/** So often it is waited to see whether a group has members elsewhere. */
+const PATIENCE = 3;
 /** While messages come, the whole way is proven so often, in ms. */
 const PROVE_EVERY = 400;
 /** For so long, in ms, receipts are told apart well. */
@@ -41,7 +43,9 @@ export type Fate =
   /** Another process had the durable meanwhile: it is that one's. */
   | 'others'
   /** The server has it, and may give it to another member of the group: it is the group's. */
-  | 'group';
+  | 'group'
+  /** It is not known yet whether the group has other members. */
+  | 'later';
 
 export abstract class Knowledge<Member = unknown> {
   abstract readonly cursor: Cursor;
@@ -113,13 +117,20 @@ export abstract class Knowledge<Member = unknown> {
   /** The server has sent it again although it is not finished: it has it pending. */
   noteHeld(sequence: number): void {
     const message = this.unfinished.size === 0 ? undefined : this.unfinished.get(sequence);
-    if (message !== undefined) message.session = this.sessions;
+    if (message === undefined) return;
+    message.session = this.sessions;
+    message.fetched = false;
   }
 
   /** The server does not have these any more. */
   noteGone({ from, to }: Gap): void {
     if (this.unfinished.size === 0 && this.failures.size === 0) return;
     for (const { sequence } of [...this.unfinished]) if (sequence >= from && sequence <= to) this.forget(sequence);
+  }
+
+  /** Something may be gone that was to come, and nobody knows yet. */
+  get unsure(): boolean {
+    return false;
   }
 
   /** What is to be done with it when its time has come. */
@@ -515,9 +526,18 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     return count;
   }
 
+  override get unsure(): boolean {
+    return this.cursor.unsure;
+  }
+
   /** While the session lives that brought it, the server gives it to one of the members, wherever they are. */
-  override fate({ session }: Unfinished): Fate {
-    return session === this.sessions && !this.cursor.alone ? 'group' : 'fetch';
+  override fate({ time, session, fetched, vain }: Unfinished): Fate {
+    const { alone, shared } = this.cursor;
+    // It never came to us.
+    if (Number.isNaN(time)) return shared ? 'group' : 'fetch';
+    if (fetched || session !== this.sessions || alone) return 'fetch';
+    if (shared) return 'group';
+    return vain < PATIENCE ? 'later' : 'fetch';
   }
 
   protected planHere(begun: Beginning, now: number): Plan {

@@ -55,6 +55,8 @@ export class ReceivedMessage implements StanMessage {
   readonly receivedAt: number;
   /** In which session, counted up. */
   readonly session: number;
+  /** It was asked for by its number: the server does not wait for its acknowledgement. */
+  fetched = false;
   /** It counts as processed. */
   settled = false;
   /** Our monotonic clock when it was handed to the handler (`manualAck` only). */

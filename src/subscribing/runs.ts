@@ -37,12 +37,12 @@ export class Runs {
   }
 
   /** The lowest run that begins at n or above, with its marks. */
-  runFrom(n: number): { low: number; below: number; first: number } | undefined {
+  runFrom(n: number): { low: number; high: number; below: number; first: number } | undefined {
     if (this.#size === 0 || n > this.#high[this.#end - 1]!) return undefined;
     let i = this.#find(n);
     if (this.#low[i]! < n) i++;
     if (i === this.#end) return undefined;
-    return { low: this.#low[i]!, below: this.#below[i]!, first: this.#first[i]! };
+    return { low: this.#low[i]!, high: this.#high[i]!, below: this.#below[i]!, first: this.#first[i]! };
   }
 
   has(n: number): boolean {

@@ -1,18 +1,20 @@
 /**
- * Messages that are not processed and that no handler has: their handler failed, or left them unacknowledged. The server
- * sends them again after `ackWait`; but it may have forgotten them, or have them no more. So each has a deadline of its
- * own, after which it is fetched by its number. Pure.
+ * Messages that are not processed and that no handler has: their handler failed, or left them unacknowledged, or they were
+ * lost on their way. The server sends them again after `ackWait`; but it may have forgotten them, or have them no more. So each
+ * has a deadline of its own, after which it is fetched by its number. Pure.
  */
 import type { ReceivedMessage } from './message.js';
 
 export interface Unfinished {
   readonly sequence: number;
-  /** Its timestamp, by which it is told from a message of a new channel. */
+  /** Its timestamp, by which it is told from a message of a new channel; NaN: it never came. */
   readonly time: number;
   /** When it is fetched, by our clock; Infinity while it is being fetched. */
   due: number;
   /** In which session, counted up, the server sent it to us last. */
   session: number;
+  /** It was fetched by its number, so that the server does not know that we have it. */
+  fetched: boolean;
   /** With `manualAck`: the handler had it, is through, and may still acknowledge it. */
   readonly handed: ReceivedMessage | undefined;
   /** Fetches in a row that brought neither it nor the knowledge that it is gone. */

@@ -70,11 +70,10 @@ describe('contiguous cursor', () => {
   it('misses nothing when one fails again while the rest is repeated', () => {
     const cursor = read(1, 3);
     for (const n of [4, 5, 6]) cursor.receive(n, at(n), false);
-    cursor.fail(4);
     for (const n of [5, 6]) cursor.finish(n, at(n));
     resume(cursor);
     assert.equal(cursor.receive(3, at(3), false), 'anchor');
-    assert.equal(cursor.receive(4, at(4), false), 'deliver');
+    assert.equal(cursor.receive(4, at(4), false), 'held');
     cursor.fail(4);
     assert.equal(cursor.receive(5, at(5), false), 'done');
     assert.equal(cursor.receive(6, at(6), false), 'done');
@@ -91,7 +90,7 @@ describe('contiguous cursor', () => {
     }
     assert.ok(cursor.cost <= 3, `cost ${cursor.cost}`);
     assert.equal(cursor.lastSequence, 4);
-    assert.deepEqual(cursor.resumePoint, { sequence: 4, time: at(4) });
+    assert.deepEqual(cursor.resumePoint, { sequence: 49_999, time: at(49_999) }, 'and costs no history');
   });
 
   it('does not take what is beyond a hole', () => {
@@ -138,7 +137,7 @@ describe('contiguous cursor', () => {
   it('tells which failed ones are gone, and forgets them', () => {
     const cursor = read(1, 3);
     for (let n = 4; n <= 8; n++) cursor.receive(n, at(n), false);
-    for (const n of [4, 6, 7]) cursor.fail(n);
+    for (const n of [6, 7]) cursor.fail(n);
     for (const n of [5, 8]) cursor.finish(n, at(n));
     resume(cursor);
     assert.equal(cursor.receive(20, at(20), false), 'hole');
@@ -146,11 +145,10 @@ describe('contiguous cursor', () => {
     resume(cursor);
     assert.equal(cursor.receive(20, at(20), false), 'gap');
     assert.deepEqual(cursor.takeGaps(), [
-      { from: 4, to: 4 },
       { from: 6, to: 7 },
       { from: 9, to: 19 },
     ]);
-    assert.equal(cursor.outstanding, 1);
+    assert.equal(cursor.outstanding, 2, 'what is in hand is in hand');
   });
 
   describe('resumes', () => {
@@ -329,12 +327,14 @@ describe('contiguous cursor', () => {
       assert.equal(cursor.lastSequence, 101);
     });
 
-    it('goes back to what is within', () => {
+    it('goes back to what is within, but not for what has failed', () => {
       const cursor = windowed();
       for (let n = 101; n <= 105; n++) cursor.receive(n, at(n), false);
       assert.deepEqual(cursor.resumePoint, { sequence: 100, time: at(100) });
       cursor.finish(101, at(101));
       assert.deepEqual(cursor.resumePoint, { sequence: 101, time: at(101) });
+      for (let n = 102; n <= 105; n++) cursor.fail(n);
+      assert.deepEqual(cursor.resumePoint, { sequence: 105, time: at(105) });
     });
 
     it('goes back to what was found to be missing below the first message, once', () => {
@@ -416,7 +416,7 @@ describe('sparse cursor', () => {
       const cursor = member(...upTo(150));
       cursor.begin();
       assert.equal(cursor.receive(154, at(154)), 'leap');
-      assert.deepEqual(cursor.leapt, { from: 151, to: 154, after: at(150), forgotten: true });
+      assert.deepEqual(cursor.leapt, { from: 151, to: 154, after: at(150), ours: true, forgotten: true });
       // What is read past the group is taken like any other.
       assert.equal(cursor.receive(151, at(151)), 'deliver');
       assert.equal(cursor.receive(151, at(151)), 'held');
@@ -427,7 +427,7 @@ describe('sparse cursor', () => {
       cursor.begin();
       assert.equal(cursor.receive(151, at(151)), 'deliver');
       assert.equal(cursor.receive(153, at(153)), 'leap');
-      assert.deepEqual(cursor.leapt, { from: 152, to: 153, after: at(151), forgotten: false });
+      assert.deepEqual(cursor.leapt, { from: 152, to: 153, after: at(151), ours: true, forgotten: false });
       assert.equal(cursor.alone, false);
       assert.equal(cursor.receive(152, at(152)), 'deliver');
       assert.equal(cursor.alone, true, 'it has come after all');

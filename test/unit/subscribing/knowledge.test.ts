@@ -152,11 +152,14 @@ describe('what a queue group knows', () => {
 
   it('leaves what failed to the group while the session lives, unless it is alone', () => {
     const knowledge = group();
-    const unfinished = { sequence: 7, time: 70, due: 0, session: 1, handed: undefined, vain: 0 };
+    const unfinished = { sequence: 7, time: 70, due: 0, session: 1, fetched: false, handed: undefined, vain: 0 };
     assert.equal(knowledge.fate(unfinished), 'fetch', 'alone, so far as can be seen');
     receive(knowledge, 20, 3300);
-    assert.equal(knowledge.fate(unfinished), 'group');
-    assert.equal(knowledge.fate({ ...unfinished, session: 0 }), 'fetch');
+    assert.equal(knowledge.fate(unfinished), 'later', 'what was leapt over may have been lost');
+    assert.equal(knowledge.fate({ ...unfinished, vain: 3 }), 'fetch', 'but not for ever');
+    for (let n = 22; n < 60; n += 2) receive(knowledge, n, 3300);
+    assert.equal(knowledge.fate(unfinished), 'group', 'others have their share');
+    assert.equal(knowledge.fate({ ...unfinished, fetched: true }), 'fetch', 'the server does not have it pending');
     knowledge.noteSession({}, true);
     assert.equal(knowledge.fate(unfinished), 'fetch');
   });
@@ -367,7 +370,7 @@ describe('what a durable knows', () => {
     knowledge.noteReceived(1, 1000);
     return knowledge;
   };
-  const unfinished = { sequence: 1, time: 5e9, due: 0, session: 1, handed: undefined, vain: 0 };
+  const unfinished = { sequence: 1, time: 5e9, due: 0, session: 1, fetched: false, handed: undefined, vain: 0 };
 
   it('is ours while our registration is', () => {
     const knowledge = durable();

@@ -60,16 +60,16 @@ describe('runs', () => {
   it('remember the marks of what is below the smallest, and of the smallest', () => {
     const runs = new Runs();
     runs.append(5, 40, 50);
-    assert.deepEqual(runs.runFrom(0), { low: runs.min, below: 40, first: 50 });
+    assert.deepEqual(runs.runFrom(0), { low: 5, high: 5, below: 40, first: 50 });
     runs.append(6, 50, 60);
     runs.append(7, 60, 70);
     runs.append(9, 80, 90);
     runs.remove(5, 50);
-    assert.deepEqual(runs.runFrom(0), { low: 6, below: 50, first: NaN });
+    assert.deepEqual(runs.runFrom(0), { low: 6, high: 7, below: 50, first: NaN });
     runs.append(10, 90, 100);
     runs.remove(6, 60);
     runs.remove(7, 70);
-    assert.deepEqual(runs.runFrom(0), { low: 9, below: 80, first: 90 });
+    assert.deepEqual(runs.runFrom(0), { low: 9, high: 10, below: 80, first: 90 });
   });
 
   it('split where one in the middle is removed', () => {

@@ -7,6 +7,7 @@ const message = (sequence: number, due = 0): Omit<Unfinished, 'vain'> => ({
   time: sequence * 10,
   due,
   session: 1,
+  fetched: false,
   handed: undefined,
 });
 
