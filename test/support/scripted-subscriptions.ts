@@ -258,8 +258,9 @@ export class ModelServer {
     return channel;
   }
 
-  connect(): ScriptedSession {
-    return new ScriptedSession(this, ++this.#sessions);
+  /** @param continued nobody else was registered under the client ID since the session before */
+  connect(continued = true): ScriptedSession {
+    return new ScriptedSession(this, ++this.#sessions, continued);
   }
 
   /** (`processMsg`.) */
@@ -642,6 +643,7 @@ function clearTimer(sub: Sub): void {
 export class ScriptedSession implements Session {
   readonly continued: boolean = true;
   readonly ordinal: number;
+  readonly continued: boolean;
   readonly server = 'nats://scripted:4222';
   readonly maxPayload = 1_048_576;
   alive = true;
@@ -653,14 +655,17 @@ export class ScriptedSession implements Session {
   loseAcks = 0;
   /** Requests get no answer. */
   mute = false;
+  /** Nothing passes any more, in either direction, and the client has not noticed yet. */
+  cut = false;
   /** Acks sent. */
   readonly acks: number[] = [];
   readonly #model: ModelServer;
   readonly #abandon = new Set<() => void>();
 
-  constructor(model: ModelServer, ordinal: number) {
+  constructor(model: ModelServer, ordinal: number, continued: boolean) {
     this.#model = model;
     this.ordinal = ordinal;
+    this.continued = continued;
   }
 
   publish(): void {
@@ -680,12 +685,24 @@ export class ScriptedSession implements Session {
     this.kill();
   }
 
-  /** The session dies, and the server knows it: at the latest, the next one takes over. */
+  /**
+   * The session dies, and the server knows it: at the latest, the next one takes over, and asks it to close this one
+   * (`processCloseRequest`).
+   */
   kill(): void {
     if (!this.alive) return;
     this.alive = false;
     this.#model.endAll(this);
     for (const abandon of [...this.#abandon]) abandon();
+  }
+
+  /**
+   * Another process connects with the same client ID, and this session does not answer: it is replaced, and the followers
+   * are not told first (`processConnect`, `closeClient`).
+   */
+  replace(): void {
+    this.cut = true;
+    this.#model.endAll(this, false);
   }
 
   subscribe(
@@ -762,13 +779,13 @@ export class ScriptedSession implements Session {
 
   #up(act: () => void): void {
     this.#model.clock.after(this.#model.latency, () => {
-      if (this.alive) act();
+      if (this.alive && !this.cut) act();
     });
   }
 
   #down(act: () => void): void {
     this.#model.clock.after(this.#model.latency, () => {
-      if (this.alive) act();
+      if (this.alive && !this.cut) act();
     });
   }
 }

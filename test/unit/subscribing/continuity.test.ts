@@ -324,6 +324,7 @@ describe('continuity of what fails (properties)', () => {
           assert.equal(scenario.resets, 0);
           scenario.assertFinished();
           scenario.assertGapsTrue();
+          scenario.assertNoTrespass();
           check(scenario, subscription);
         },
       ),
@@ -381,6 +382,15 @@ describe('continuity of what fails (properties)', () => {
         acked(s, sub);
         s.assertBuried(3);
       });
+
+      if (options.durableName !== undefined && !grouped) {
+        property('is through when others have had the durable', options, ['take-over'], failing, complete);
+        const all: Step['do'][] = [...network, 'take-over'];
+        property('is through when others have had it, whatever is lost', options, all, failing, complete);
+        // What was lost on its way to us and forgotten before they came, nobody tells from what they have done.
+        property('and when a leader forgets, too', options, [...all, 'forget'], failing, finished);
+        property('is acknowledged by hand when others have had it', manual, ['take-over'], acknowledged, acked);
+      }
 
       if (grouped) property('and by a group that was alone', options, [...network, 'forget'], failing, complete, 120);
     });

@@ -1,7 +1,7 @@
 /** A client under a script of faults, against the model of a server, and what has to be true of it afterwards. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { SessionEnded } from '../../../src/connection/protocol.js';
+import { SessionEnded, type SessionSubscription } from '../../../src/connection/protocol.js';
 import type { ResolvedSubscribeOptions } from '../../../src/options.js';
 import type { StanMessage } from '../../../src/subscribing/message.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
@@ -36,6 +36,21 @@ export type Step =
   | { do: 'deaf' }
   /** The next leader's clock is this much off, ms. */
   | { do: 'skew'; ms: number }
+  /**
+   * Another process with the same client ID takes the durable over, handles and acknowledges so many, and leaves. Our
+   * session is cut off; it is noticed before that one comes, or when it has left.
+   */
+  | {
+      do: 'take-over';
+      noticed: boolean;
+      downtime: number;
+      before: number;
+      handled: number;
+      during: number;
+      after: number;
+      /** Of that one, ms. What it leaves unacknowledged expires by that, even when it is ours again (`sendMsgToSub`). */
+      ackWait: number;
+    }
   /** The process dies, and another one does the same. */
   | { do: 'restart'; downtime: number; published: number };
 
@@ -57,6 +72,16 @@ const step: Record<Step['do'], fc.Arbitrary<Step>> = {
   reset: fc.record({ do: fc.constant('reset'), published: fc.integer({ min: 0, max: 6 }) }),
   deaf: fc.record({ do: fc.constant('deaf') }),
   skew: fc.record({ do: fc.constant('skew'), ms: fc.constantFrom(0, 3000, -3000, -10) }),
+  'take-over': fc.record({
+    do: fc.constant('take-over'),
+    noticed: fc.boolean(),
+    downtime: fc.constantFrom(0, 3, 50, 2500),
+    before: fc.integer({ min: 0, max: 6 }),
+    handled: fc.integer({ min: 0, max: 20 }),
+    during: fc.integer({ min: 0, max: 6 }),
+    after: fc.integer({ min: 0, max: 2 }),
+    ackWait: fc.constantFrom(1000, 30_000),
+  }),
   restart: fc.record({
     do: fc.constant('restart'),
     downtime: fc.constantFrom(0, 3, 50, 2500),
@@ -122,6 +147,12 @@ export class Scenario {
   /** With the first message that was stored at the time. */
   readonly gaps: { from: number; to: number; retained: number }[] = [];
   readonly dead = new Set<string>();
+  /** What another process has handled and acknowledged. */
+  readonly elsewhere = new Set<string>();
+  /** Of that, what was stored when the registration was not ours: no business of ours. */
+  readonly #others = new Set<string>();
+  /** And yet handed over. */
+  readonly trespasses: Handled[] = [];
   /** How often each value was handed over. */
   readonly handings = new Map<string, number>();
   resets = 0;
@@ -157,8 +188,8 @@ export class Scenario {
     }
   }
 
-  async connect(): Promise<void> {
-    this.session = this.server.connect();
+  async connect(continued = true): Promise<void> {
+    this.session = this.server.connect(continued);
     const { session } = this;
     this.subscriptions.attach(session).catch((error: unknown) => assert.ok(error instanceof SessionEnded));
     await this.clock.settle();
@@ -197,6 +228,7 @@ export class Scenario {
   handle(message: StanMessage, manualAck: boolean): void | Promise<void> {
     const handled = { value: message.string(), sequence: message.sequence };
     const { value } = handled;
+    if (this.#others.has(value)) this.trespasses.push(handled);
     this.started.push(handled);
     const handings = (this.handings.get(value) ?? 0) + 1;
     this.handings.set(value, handings);
@@ -323,6 +355,14 @@ export class Scenario {
         this.server.skew = step.ms;
         this.server.failover();
         break;
+      case 'take-over':
+        this.session?.replace();
+        if (step.noticed) this.disconnect();
+        await this.#takenOver(step);
+        if (!step.noticed) this.disconnect();
+        this.publish(step.after);
+        await this.connect(false);
+        break;
       case 'restart':
         this.disconnect();
         this.publish(step.published);
@@ -333,6 +373,36 @@ export class Scenario {
         break;
     }
     await this.clock.settle();
+  }
+
+  async #takenOver({ downtime, before, handled, during, ackWait }: Step & { do: 'take-over' }): Promise<void> {
+    const from = this.server.channel().last + 1;
+    this.publish(before);
+    await this.clock.advance(downtime);
+    const durableName = this.#options[0]!.durableName!;
+    const session = this.server.connect();
+    const acknowledged = new Set<number>();
+    let subscription: SessionSubscription;
+    const subscribing = session.subscribe(
+      { channel: 'foo', durableName, maxInFlight: 10, ackWait, start: { at: 'first' } },
+      (message) => {
+        if (acknowledged.size >= handled) return;
+        acknowledged.add(message.getSequence());
+        subscription.ack(message.getSequence());
+      },
+      (made) => (subscription = made),
+    );
+    subscribing.catch(() => undefined);
+    await this.clock.advance(5);
+    this.publish(during);
+    await this.clock.advance(20);
+    session.kill();
+    const { pending } = this.server.durables.get(`foo/${durableName}`)!.progress;
+    for (const { sequence, value } of this.server.channel().messages) {
+      if (!acknowledged.has(sequence) || pending.has(sequence)) continue;
+      this.elsewhere.add(value);
+      if (sequence >= from) this.#others.add(value);
+    }
   }
 
   /** Until nothing happens any more. */
@@ -356,6 +426,11 @@ export class Scenario {
       assert.ok(!seen.has(value), `message ${sequence} (${value}) was handled twice`);
       seen.add(value);
     }
+  }
+
+  /** What another process has done while the registration was not ours is not done again. */
+  assertNoTrespass(): void {
+    assert.deepEqual(this.trespasses, [], 'handed over, and another process had acknowledged it');
   }
 
   /** Nothing is handed over any more once it is through. */
@@ -407,7 +482,7 @@ export class Scenario {
   }
 
   #assertThrough(values: ReadonlySet<string>, what: string): void {
-    const completed = new Set(this.completed.map(({ value }) => value));
+    const completed = new Set([...this.completed.map(({ value }) => value), ...this.elsewhere]);
     const told = ({ sequence }: { sequence: number }): boolean =>
       this.gaps.some(({ from, to }) => sequence >= from && sequence <= to);
     const missing = this.server
