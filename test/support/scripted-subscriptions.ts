@@ -443,8 +443,8 @@ export class ModelServer {
     const { memory, group } = sub;
     const { durableName, channel } = sub.request;
     if (tell && !drop) {
-      if (group === undefined || !this.groupsAreTold) this.#tell(memory, group);
-      else for (const member of group.members) this.#tell(member.memory, group);
+      if (group !== undefined) this.#tellAll(group);
+      this.#tell(memory, group);
     }
     this.#remove(sub);
     memory.online = false;
@@ -461,9 +461,9 @@ export class ModelServer {
         heir.progress.pending.set(sequence, this.clock.now() - 1000);
         heir.progress.lastSent = Math.max(heir.progress.lastSent, sequence);
         noteSent(heir, sequence, true);
-        if (this.groupsAreTold) heir.told.pending.set(sequence, 0);
       }
       for (const heir of heirs.slice(0, pending.length)) this.#setTimer(heir, HEIRS_LOOK);
+      this.#tellAll(group);
     } else if (group.durable && !drop) group.shadow = memory;
     else this.groups.delete(group.key);
   }
@@ -562,8 +562,8 @@ export class ModelServer {
       const to = group === undefined || promotion ? sub : bestOf(group);
       this.#send(to, message, true);
       if (to === sub) continue;
-      if (this.groupsAreTold) to.memory.told.pending.set(sequence, 0);
       this.#acknowledge(sub, sequence, false);
+      this.#tellAll(group!);
     }
     if (sub.gone) return;
     if (pending.size === 0) clearTimer(sub);
@@ -575,6 +575,11 @@ export class ModelServer {
     const message = sub.channel.lookup(sequence);
     if (message === undefined) this.#acknowledge(sub, sequence, false);
     return message;
+  }
+
+  /** See `groupsAreTold`. */
+  #tellAll(group: Group): void {
+    if (this.groupsAreTold) for (const { memory } of group.members) this.#tell(memory, group);
   }
 
   /** (`replicateSubSentAndAck`, `processReplicatedSendAndAck`.) */

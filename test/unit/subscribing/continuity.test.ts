@@ -397,6 +397,103 @@ describe('continuity of what fails (properties)', () => {
   }
 });
 
+/** Several members in one client know together what is unfinished, each with an `ackWait` of its own. */
+describe('continuity of the members of a group', () => {
+  const fates = fc.array(
+    fc.record({
+      fails: fc.constantFrom(0, 0, 0, 1),
+      takes: fc.constantFrom(0, 0, 30),
+      acks: fc.constantFrom([0], [0], [40], [1500], [Infinity, 0]),
+    }),
+    { minLength: 1, maxLength: 8 },
+  );
+  const network: Step['do'][] = ['kill', 'lose-messages', 'lose-acks', 'replicate', 'failover', 'suspicion'];
+
+  for (const [kind, options] of kinds) {
+    if (options.queueGroup === undefined) continue;
+
+    const property = (
+      name: string,
+      members: Partial<ResolvedSubscribeOptions>[],
+      steps: fc.Arbitrary<Step[]>,
+    ): void => {
+      holds(
+        `${kind}: ${name}`,
+        fc.asyncProperty(steps, fates, fc.constantFrom(2, 1024), async (script, fates, maxInFlight) => {
+          const scenario = new Scenario({ fates });
+          await scenario.connect();
+          for (const own of members) await scenario.subscribe({ startAt: 'first', maxInFlight, ...options, ...own });
+          scenario.publish(members.length);
+          await scenario.clock.advance(50);
+          await scenario.run(script);
+          assert.deepEqual(scenario.errors, []);
+          scenario.assertFinished();
+          scenario.assertHandledOrTold();
+        }),
+        LONG_RUNS,
+      );
+    };
+    const [brief, long] = [{ ackWait: 1000 }, { ackWait: 60_000 }];
+
+    property('each has its own ackWait', [brief, long], steps(...network, 'pause'));
+    property('whoever was the first', [long, brief], steps(...network, 'pause'));
+    property('one leaves with what it has in hand', [brief, brief, brief], steps(...network, 'leave'));
+    property(
+      'one leaves with what it has not acknowledged',
+      [brief, long, brief].map((own) => ({ ...own, manualAck: true })),
+      steps(...network, 'leave', 'pause'),
+    );
+
+    it(`${kind}: what was on its way to the one that waits long is not given up by the ackWait of the other`, async () => {
+      const scenario = new Scenario({ fates: [{ fails: 0, takes: 0 }] });
+      await scenario.connect();
+      await scenario.subscribe({ ...options, ...brief, startAt: 'first' });
+      scenario.publish(1);
+      await scenario.clock.advance(5000);
+      await scenario.subscribe({ ...options, ...long });
+      scenario.session!.loseMessages = 2;
+      scenario.publish(2);
+      // One of them comes again after a second, because it was on its way to the other one.
+      scenario.publish(4);
+      for (let i = 0; i < 6; i++) await scenario.step({ do: 'pause', ms: 5000 });
+      scenario.publish(4);
+      await scenario.clock.advance(50);
+      await scenario.run([{ do: 'kill', published: 0, downtime: 0 }]);
+      scenario.assertHandledOrTold();
+    });
+
+    it(`${kind}: what one leaves unacknowledged comes to the other at once`, async () => {
+      const scenario = new Scenario({ fates: [{ fails: 0, takes: 0, acks: [Infinity, 0] }] });
+      await scenario.connect();
+      const two = { ...options, startAt: 'first', ackWait: 5000, manualAck: true } as const;
+      await scenario.subscribe(two);
+      const leaver = await scenario.subscribe(two);
+      scenario.publish(6);
+      await scenario.clock.advance(100);
+      assert.equal(scenario.started.length, 6);
+      leaver.close().catch(() => undefined);
+      // The server gives it to the other one after a tenth of a second.
+      await scenario.clock.advance(300);
+      assert.equal(scenario.completed.length, 3);
+    });
+  }
+
+  for (const [kind, options] of kinds) {
+    it(`${kind}: a full window that fails comes again after ackWait, each time`, async () => {
+      const scenario = new Scenario({ fates: [{ fails: 3, takes: 0 }] });
+      await scenario.connect();
+      await scenario.subscribe({ ...options, startAt: 'first', maxInFlight: 1, ackWait: 4000 });
+      scenario.publish(1);
+      const at: number[] = [];
+      for (let seconds = 0; seconds <= 14; seconds++) {
+        await scenario.clock.advance(seconds === 0 ? 10 : 1000);
+        while (at.length < scenario.started.length) at.push(seconds);
+      }
+      assert.deepEqual(at, [0, 4, 8, 12]);
+    });
+  }
+});
+
 /** Recovery costs what is unfinished, not what came since. */
 describe('continuity without history (properties)', () => {
   holds(

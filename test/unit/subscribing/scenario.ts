@@ -16,6 +16,8 @@ import {
 export type Step =
   | { do: 'publish'; count: number }
   | { do: 'wait'; ms: number }
+  /** Longer than `ackWait`. */
+  | { do: 'pause'; ms: number }
   /** The session dies; another one comes after a while. */
   | { do: 'kill'; downtime: number; published: number }
   | { do: 'lose-messages'; count: number }
@@ -51,12 +53,16 @@ export type Step =
       /** Of that one, ms. What it leaves unacknowledged expires by that, even when it is ours again (`sendMsgToSub`). */
       ackWait: number;
     }
+  /** A subscription is closed, if it is not the first one. */
+  | { do: 'leave'; member: number }
   /** The process dies, and another one does the same. */
   | { do: 'restart'; downtime: number; published: number };
 
 const step: Record<Step['do'], fc.Arbitrary<Step>> = {
   publish: fc.record({ do: fc.constant('publish'), count: fc.integer({ min: 1, max: 12 }) }),
   wait: fc.record({ do: fc.constant('wait'), ms: fc.constantFrom(1, 2, 3, 5, 20, 150, 1100) }),
+  pause: fc.record({ do: fc.constant('pause'), ms: fc.constantFrom(3000, 30_000) }),
+  leave: fc.record({ do: fc.constant('leave'), member: fc.integer({ min: 1, max: 2 }) }),
   kill: fc.record({
     do: fc.constant('kill'),
     downtime: fc.constantFrom(0, 3, 50, 2500),
@@ -136,6 +142,7 @@ export class Scenario {
   readonly errors: Error[] = [];
   subscriptions = this.#client();
   session: ScriptedSession | undefined;
+  readonly members: ResilientSubscription[] = [];
   /** Values of the current channel, and whether a subscription must see them; earlier channels are in `expected` only. */
   expected: string[] = [];
   /** Values that retention or a reset may have taken before they were seen. */
@@ -205,7 +212,9 @@ export class Scenario {
     this.#options.push(options);
     const subscribing = this.#subscribe(options);
     await this.clock.advance(10);
-    return subscribing;
+    const subscription = await subscribing;
+    this.members.push(subscription);
+    return subscription;
   }
 
   async #subscribe(options: Partial<ResolvedSubscribeOptions>): Promise<ResilientSubscription> {
@@ -301,6 +310,7 @@ export class Scenario {
         this.publish(step.count);
         break;
       case 'wait':
+      case 'pause':
         await this.clock.advance(step.ms);
         break;
       case 'kill':
@@ -354,6 +364,9 @@ export class Scenario {
       case 'skew':
         this.server.skew = step.ms;
         this.server.failover();
+        break;
+      case 'leave':
+        this.members[step.member]?.close().catch(() => undefined);
         break;
       case 'take-over':
         this.session?.replace();
