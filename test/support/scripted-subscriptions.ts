@@ -646,7 +646,6 @@ function clearTimer(sub: Sub): void {
 }
 
 export class ScriptedSession implements Session {
-  readonly continued: boolean = true;
   readonly ordinal: number;
   readonly continued: boolean;
   readonly server = 'nats://scripted:4222';
