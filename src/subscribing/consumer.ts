@@ -130,7 +130,7 @@ export class Consumer {
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
   #resetting = false;
   /** It has received nothing, and where it began is being looked for. */
-  #seeking: object | undefined;
+  #seeking: { caught?: Position } | undefined;
   /** Below the first message, and not known yet whether it is gone. */
   #below: Gap | undefined;
   /** Messages on the current server-side subscription. */
@@ -370,6 +370,7 @@ export class Consumer {
   received(raw: RawMessage): void {
     if (this.#seeking !== undefined) {
       // There may be some before it.
+      this.#seeking.caught ??= { sequence: raw.getSequence(), time: raw.getTimestampRaw() };
       this.#placement.mute();
       return;
     }
@@ -905,17 +906,17 @@ export class Consumer {
 
   /** Looks back. What comes meanwhile comes again, if it would be the first one received: there may be some before it. */
   async #findBeginning(): Promise<void> {
-    const seeking = {};
-    this.#seeking = this.#cursor.highest === undefined ? seeking : undefined;
+    const seeking: { caught?: Position } = {};
+    this.#seeking = this.#knowledge.unseen ? seeking : undefined;
     const { session } = this.#placement;
-    await this.#lookBack(session);
+    await this.#lookBack(session, seeking);
     if (this.#seeking !== seeking) return;
     this.#seeking = undefined;
     if (this.#placement.session === session && !this.#placement.live) this.#remakeBecause('its beginning is known');
   }
 
   /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
-  async #lookBack(session: Session | undefined): Promise<void> {
+  async #lookBack(session: Session | undefined, seeking: { readonly caught?: Position }): Promise<void> {
     const stale = this.#staleness(session);
     const look = (start: StartPosition): Promise<Position | undefined> => this.#look(session!, start);
     const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());
@@ -927,6 +928,8 @@ export class Consumer {
       if (first === undefined && this.options.startAt === 'last') last = await look({ at: 'last' });
     }
     if (stale()) return;
+    // No others are before what came meanwhile.
+    first ??= seeking.caught;
     // What came before the messages we know cannot be later than they.
     if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session!))) return;
     let sequence = first?.sequence;

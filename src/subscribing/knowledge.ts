@@ -201,6 +201,11 @@ export abstract class Knowledge<Member = unknown> {
     return false;
   }
 
+  /** No message has come yet. */
+  get unseen(): boolean {
+    return this.cursor.highest === undefined;
+  }
+
   /** A message came, and was not taken because those before it are missing. */
   noteHole(_sequence: number): void {}
 
@@ -256,7 +261,7 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
   #oursUntil = Infinity;
   /** The first message that there was, as its first life saw it. */
-  #foundFirst = 1;
+  #foundFirst: number | undefined;
 
   constructor(options: ResolvedSubscribeOptions) {
     super();
@@ -297,10 +302,14 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     if (this.#lives === 1 && this.cursor.highest === undefined) this.#foundFirst = sequence;
   }
 
+  override get unseen(): boolean {
+    return super.unseen && this.#foundFirst === undefined;
+  }
+
   /** Who asked for the first there is does not miss what was gone before; all that was there since he does. */
   override missed(gap: Gap): Gap | undefined {
     if (this.#startAt !== 'first' || this.epoch > 0) return gap;
-    const from = Math.max(gap.from, this.#foundFirst);
+    const from = Math.max(gap.from, this.#foundFirst ?? 1);
     return from > gap.to ? undefined : { from, to: gap.to };
   }
 

@@ -720,6 +720,19 @@ describe('subscriptions', () => {
       });
     }
 
+    it('begins at a sequence that was there although nothing was published since', async () => {
+      const client = await connected();
+      for (const value of ['a', 'b', 'c']) client.server.publish(value);
+      await client.clock.advance(1000);
+      client.session.loseMessages = 3;
+      const seen: string[] = [];
+      await client.subscribe((message) => void seen.push(message.string()), { startAt: { sequence: 2 } });
+      client.kill();
+      await client.connect();
+      await client.clock.advance(10_000);
+      assert.deepEqual(seen, ['b', 'c']);
+    });
+
     it("continues a 'last' that had received nothing with the last of then", async () => {
       const client = await connected();
       client.server.publish('older');
