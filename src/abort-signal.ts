@@ -27,7 +27,7 @@ export function expectManyListeners(signal: AbortSignal): void {
  */
 export function signalFault(value: unknown): string | undefined {
   try {
-    if (value instanceof AbortController) {
+    if (Object.prototype.toString.call(value) === '[object AbortController]') {
       return 'must be an AbortSignal, not the AbortController: use controller.signal';
     }
     const { aborted, addEventListener, removeEventListener } = Object(value) as Partial<AbortSignal>;

@@ -2,6 +2,7 @@
  * Every error of this library is a {@link ResilientStanError} with a stable `code`. There is one class for each thing
  * a caller would handle differently; messages say what failed, with what, and what to do now.
  */
+import { types } from 'node:util';
 
 /** What is known of the message of a rejected publish. */
 export type Delivery =
@@ -242,7 +243,8 @@ export class InternalError extends ResilientStanError {
 /** The message of anything that was thrown: the wrapped clients throw strings, and users whatever they like. */
 export function describe(thrown: unknown): string {
   try {
-    if (thrown instanceof Error) return String(thrown.message || thrown.name);
+    // One of another realm (a vm context, some test runners) as well.
+    if (types.isNativeError(thrown) || thrown instanceof Error) return String(thrown.message || thrown.name);
     return typeof thrown === 'string' ? thrown : String(thrown);
   } catch {
     return 'something that cannot be shown';

@@ -76,7 +76,7 @@ function listOf(servers: unknown): unknown[] | undefined {
 }
 
 function isUrl(value: unknown): boolean {
-  return readForeign('servers', 'a server of the list', () => value instanceof URL);
+  return readForeign('servers', 'a server of the list', () => Object.prototype.toString.call(value) === '[object URL]');
 }
 
 function splitEntry(entry: unknown): Entry[] {

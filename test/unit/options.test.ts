@@ -543,6 +543,19 @@ describe('resolveSubscribeOptions', () => {
     assert.deepEqual(subscribe({ startAt: { time } }).startAt, { time: new Date(5) });
   });
 
+  it('reads the error of another realm', () => {
+    const foreign = {
+      get() {
+        throw runInNewContext("new TypeError('not today')");
+      },
+    };
+    refused(
+      () => subscribe(Object.defineProperty({}, 'startAt', { enumerable: true, ...foreign })),
+      'startAt',
+      'threw: not today',
+    );
+  });
+
   it('takes a time to come, for a durable or a queue group up to a minute ahead', () => {
     const later = { time: new Date(Date.now() + 3_600_000) };
     assert.deepEqual(subscribe({ startAt: later }).startAt, later);
