@@ -34,6 +34,8 @@ export abstract class Knowledge<Member = unknown> {
    * that has been looked at.
    */
   known: Position | undefined;
+  /** The session on which that was sure last. */
+  knownOn: object | undefined;
   /** The channel of this session is the one we know. */
   verified = true;
   #session: object | undefined;
@@ -52,8 +54,11 @@ export abstract class Knowledge<Member = unknown> {
   /** A new session begins. True for the first member who says so. */
   noteSession(session: object): boolean {
     if (this.#session === session) return false;
+    if (this.verified) {
+      this.known = this.cursor.highest;
+      this.knownOn = this.#session;
+    }
     this.#session = session;
-    if (this.verified) this.known = this.cursor.highest;
     this.verified = this.known === undefined;
     return true;
   }
