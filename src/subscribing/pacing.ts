@@ -93,7 +93,7 @@ export class Pacing<Request> {
   answered(request: Request, now: number): void {
     const askedAt = this.#asked.get(request);
     if (!this.#asked.delete(request) || askedAt === undefined) return;
-    this.#restUntil = now + Math.min(LONGEST_REST, REST * (now - askedAt));
+    this.#restUntil = Math.max(this.#restUntil, now + Math.min(LONGEST_REST, REST * (now - askedAt)));
   }
 
   /** Forgets all that was asked, and takes away all that waits. */
