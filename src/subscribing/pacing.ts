@@ -3,15 +3,15 @@
  *
  * All that is asked costs a server work that others wait behind: to give up a subscription takes a sync of its disk. So
  * there is one such request at a time, none while requests of the user wait for their answer, and a rest after each. Only
- * what a subscription stands still for does not wait for that.
+ * what a subscription stands still for does not wait for that, nor does the end of what was begun.
  */
 
 /** How urgent it is, the most urgent first. */
 export const URGENCIES = [
+  /** Ends what was begun, and takes room at the server: the channel may have no more for a subscription of the user. */
+  'closing',
   /** A subscription stands still until it is known. */
   'held',
-  /** The server keeps a subscription that is of no use any more. */
-  'closing',
   /** Messages may be missing. */
   'missing',
   /** It is asked to be sure. */
@@ -28,11 +28,11 @@ export function moreUrgent(a: Urgency, b: Urgency): boolean {
 export interface Hindrances {
   /** A request of the user waits for its answer. */
   busy: boolean;
-  /** Too much that was asked for has not come: only what ends that is let through. */
+  /** Too much that was asked for has not come. */
   full: boolean;
 }
 
-/** So many may wait for their answer at a time; only one of them need not be urgent. */
+/** So many of the urgent ones may wait for their answer at a time. */
 const AT_A_TIME = 2;
 /** The rest after a request is so many times as long as its answer took: most of the time the server is for others. */
 const REST = 2;
@@ -73,8 +73,9 @@ export class Pacing<Request> {
 
   /** What may be asked now, if anything; it counts as asked then. */
   next(now: number, hindrances: Hindrances): Request | undefined {
-    if (this.#asked.size >= AT_A_TIME) return undefined;
-    const request = first(this.#queues.held) ?? this.#paced(now, hindrances);
+    const { closing, held } = this.#queues;
+    const urgent = this.#asked.size < AT_A_TIME ? first(held) : undefined;
+    const request = first(closing) ?? urgent ?? this.#paced(now, hindrances);
     if (request === undefined) return undefined;
     for (const urgency of URGENCIES) this.#queues[urgency].delete(request);
     this.#asked.set(request, now);
@@ -93,7 +94,8 @@ export class Pacing<Request> {
   answered(request: Request, now: number): void {
     const askedAt = this.#asked.get(request);
     if (!this.#asked.delete(request) || askedAt === undefined) return;
-    this.#restUntil = Math.max(this.#restUntil, now + Math.min(LONGEST_REST, REST * (now - askedAt)));
+    const rest = Math.max(0, this.#restUntil - now) + REST * (now - askedAt);
+    this.#restUntil = now + Math.min(LONGEST_REST, rest);
   }
 
   /** Forgets all that was asked, and takes away all that waits. */
@@ -107,9 +109,8 @@ export class Pacing<Request> {
   }
 
   #paced(now: number, { busy, full }: Hindrances): Request | undefined {
-    const { closing, missing, routine } = this.#queues;
-    const request = first(closing) ?? (full ? undefined : (first(missing) ?? first(routine)));
-    if (request === undefined || this.#asked.size > 0 || now < this.#restUntil) return undefined;
+    const request = first(this.#queues.missing) ?? first(this.#queues.routine);
+    if (request === undefined || full || this.#asked.size > 0 || now < this.#restUntil) return undefined;
     if (busy && now - (this.#heldUpSince ??= now) < HELD_UP) return undefined;
     this.#heldUpSince = undefined;
     return request;
