@@ -7,8 +7,8 @@ import type { Clock } from './clock.js';
 /** Enough for the server always to have one in hand on a short way. */
 const LEAST = 16;
 const MOST = 1024;
-/** By so much longer than the quickest answer, ms, one may take that has not waited behind many of ours. */
-const SLACK = 5;
+/** So long, ms, an answer may wait behind others of ours: what another client asks would wait as long. */
+const WAIT = 20;
 
 export class Window {
   readonly #clock: Clock;
@@ -52,7 +52,7 @@ export class Window {
    */
   #answered(took: number): void {
     this.#quickest = Math.min(this.#quickest, took);
-    if (took > 2 * this.#quickest + SLACK) this.#size = Math.max(LEAST, this.#size - 1);
+    if (took > 2 * this.#quickest + WAIT) this.#size = Math.max(LEAST, this.#size - 1);
     else this.#size = Math.min(MOST, this.#size + 1);
   }
 }
