@@ -5,7 +5,7 @@
 import type { Clock } from './clock.js';
 
 /** Enough for the server always to have one in hand on a short way. */
-const LEAST = 16;
+const LEAST = 32;
 const MOST = 1024;
 /** So long, ms, an answer may wait behind others of ours: what another client asks would wait as long. */
 const WAIT = 20;
@@ -39,10 +39,15 @@ export class Window {
       return answer;
     } finally {
       this.#asked--;
-      while (this.#asked < this.#size && this.#waiting.length > 0) {
-        this.#asked++;
-        this.#waiting.shift()!();
-      }
+      // By halves, so that many leave in one piece: otherwise each answer wakes up everybody on the way for one request.
+      if (this.#asked <= this.#size / 2) this.#refill();
+    }
+  }
+
+  #refill(): void {
+    while (this.#asked < this.#size && this.#waiting.length > 0) {
+      this.#asked++;
+      this.#waiting.shift()!();
     }
   }
 

@@ -598,7 +598,7 @@ describe('subscriptions', () => {
       const first = client.server.requests.map(({ channel }) => channel);
       assert.deepEqual(
         first,
-        Array.from({ length: 16 }, (_, i) => `c${i}`),
+        Array.from({ length: 32 }, (_, i) => `c${i}`),
       );
       await Promise.all([made[98]!.close(), client.clock.advance(2000)]);
       await attaching;
