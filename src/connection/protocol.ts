@@ -89,6 +89,8 @@ export interface Session {
   readonly maxPayload: number;
   /** False from the instant of the loss on; then nothing below does anything but reject. */
   readonly alive: boolean;
+  /** How many requests about subscriptions have no answer yet. */
+  readonly pendingRequests: number;
 
   /** Hands one message over, at once. Never throws. Call it only while the session is alive. */
   publish(channel: string, data: Uint8Array, sending: Receipt): void;

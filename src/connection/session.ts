@@ -162,6 +162,10 @@ export class StanSession implements Session {
     return this.#alive;
   }
 
+  get pendingRequests(): number {
+    return this.#requests.size;
+  }
+
   get suspect(): boolean {
     return this.#watch.suspect;
   }

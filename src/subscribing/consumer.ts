@@ -17,16 +17,17 @@ import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
 import type { Cursor, Gap, Position } from './cursor.js';
-import { fetchRange, type FetchEnd } from './fetch.js';
 import { Handling } from './handling.js';
+import type { FetchEnd, Inquiries } from './inquiries.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
-import { lookAt } from './look.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
+import type { Urgency } from './pacing.js';
 import { Placement, type Remaking } from './placement.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
 import { rangesOf, runsOf, type Range, type Unfinished } from './unfinished.js';
+import type { Window } from './window.js';
 
 /** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
 export const unprocessed = Symbol('unprocessed');
@@ -78,6 +79,10 @@ export interface ConsumerOwner {
   /** There is room for no more subscriptions than there are. */
   crowded: boolean;
   readonly clock: Clock;
+  /** For the requests by which they are made. */
+  readonly window: Window;
+  /** For what is asked beside them. */
+  readonly inquiries: Inquiries;
   readonly counters: Counters;
   /** A listener threw, or a subscription ended that nobody asked to end. */
   onError(error: Error): void;
@@ -174,7 +179,7 @@ export class Consumer {
       options.manualAck ? (m) => this.#handle(m, handler) : handler,
       options.concurrency,
     );
-    this.#placement = new Placement(this, this.#clock);
+    this.#placement = new Placement(this, this.#clock, owner.window);
     let settle!: { resolve: () => void; reject: (error: Error) => void };
     this.ready = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -458,7 +463,7 @@ export class Consumer {
     const { epoch } = this.#knowledge;
     let first: Position | undefined;
     for (let attempt = 0; attempt < INSIST && first === undefined && session.alive; attempt++) {
-      first = await this.#look(session, { at: 'first' });
+      first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'missing');
     }
     // Told meanwhile; or not learned, and the next session may be asked.
     if (this.#below !== below || (first === undefined && !session.alive)) return;
@@ -473,7 +478,7 @@ export class Consumer {
     if (session === undefined) return;
     if (times >= 2 || this.#cursor.missing.likelyGone) {
       // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
-      const first = await this.#look(session, { at: 'first' });
+      const first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'held');
       // Made again meanwhile, or on another session.
       if (this.#placement.session !== session || this.#placement.live) return;
       if (first !== undefined) {
@@ -501,17 +506,16 @@ export class Consumer {
     let others = false;
     const current = (): boolean =>
       this.#placement.session === session && !this.#placement.live && !this.#ended && !this.#draining;
-    if (!this.#owner.crowded)
-      await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
-        // Only what is missing, in order: all else is for the subscription that follows.
-        if (!current() || message.getSequence() !== next) return false;
-        others = message.getTimestampRaw() > until;
-        if (others) return false;
-        next += 1;
-        this.#counters.fetched++;
-        this.#receive(message, true);
-        return true;
-      });
+    await this.#owner.inquiries.fetch(this.channel, from, to, (message) => {
+      // Only what is missing, in order: all else is for the subscription that follows.
+      if (!current() || message.getSequence() !== next) return false;
+      others = message.getTimestampRaw() > until;
+      if (others) return false;
+      next += 1;
+      this.#counters.fetched++;
+      this.#receive(message, true);
+      return true;
+    });
     if (!current()) return true;
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
@@ -544,14 +548,15 @@ export class Consumer {
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
     let next = from;
-    if (forgotten && !this.#owner.crowded)
-      await fetchRange(session, this.channel, from, to, this.#clock, LOOK_AFTER, (message) => {
+    if (forgotten) {
+      await this.#owner.inquiries.fetch(this.channel, from, to, (message) => {
         if (stale() || message.getTimestampRaw() > until) return false;
         next = next === from ? message.getSequence() : next;
         this.#counters.fetched++;
         this.#receive(message, true);
         return true;
       });
+    }
     if (stale()) return;
     if (forgotten && next < to)
       this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
@@ -561,7 +566,7 @@ export class Consumer {
   /** Of what was leapt over the server may have some no more. */
   async #tellWhatIsGone(session: Session): Promise<void> {
     const stale = this.#staleness(session);
-    const first = await this.#look(session, { at: 'first' });
+    const first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'missing');
     if (first === undefined || stale()) return;
     this.#cursor.goneBelow(first.sequence);
     for (const gap of this.#cursor.takeGaps()) {
@@ -723,20 +728,23 @@ export class Consumer {
     const { unfinished, epoch } = this.#knowledge;
     const stale = this.#staleness(session);
     let end: FetchEnd = 'failed';
-    if (!stale() && !this.#owner.crowded) {
-      end = await fetchRange(session, this.channel, from, to + 1, this.#clock, LOOK_AFTER, (raw) => {
+    const { inquiries } = this.#owner;
+    if (!stale()) {
+      const take = (raw: RawMessage): boolean => {
         if (stale()) return false;
         const message = wanted.get(raw.getSequence());
         if (message !== undefined) this.#fetched(raw, message);
         return true;
-      });
+      };
+      end = await inquiries.fetch(this.channel, from, to + 1, take, 'missing');
     }
     if (epoch !== this.#knowledge.epoch) return;
     // It may have come by itself, or been acknowledged.
     const left = [...wanted.values()].filter((message) => unfinished.get(message.sequence) === message);
     if (left.length === 0) return;
-    const first = end === 'failed' || stale() ? undefined : await this.#look(session, { at: 'first' });
-    if (end === 'silent' && !stale() && (await this.#startedOver(session))) return;
+    const first =
+      end === 'failed' || stale() ? undefined : await inquiries.look(this.channel, () => ({ at: 'first' }), 'missing');
+    if (end === 'silent' && !stale() && (await this.#startedOver(session, 'missing'))) return;
     const gone: number[] = [];
     for (const message of left) {
       const { sequence, time } = message;
@@ -837,20 +845,20 @@ export class Consumer {
   #lookLater(session: Session): void {
     if (this.#ended || this.#knowledge.known === undefined) return;
     if (!this.#seesAll) {
-      void this.#startedOver(session);
+      void this.#startedOver(session, 'routine');
       return;
     }
     if (this.#received > 0) return;
     this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
       this.#cancelLook = undefined;
-      if (this.#received === 0) void this.#startedOver(session);
+      if (this.#received === 0) void this.#startedOver(session, 'missing');
     });
   }
 
   /** A message says neither that the channel is the one we know nor that it is not. */
   async #resolveDoubt(sequence: number, time: number): Promise<void> {
     const { session } = this.#placement;
-    if (session === undefined || (await this.#startedOver(session))) return;
+    if (session === undefined || (await this.#startedOver(session, 'held'))) return;
     this.#cursor.trust(time);
     if (this.#placement.live) return;
     this.#remakeBecause(`message ${sequence} is dated later than those after it`);
@@ -860,36 +868,23 @@ export class Consumer {
    * Whether the channel is still the one we know; if not, starts over. True: it is not, or something else has happened
    * that makes it no matter. A channel starts over between sessions, so what this one has brought proves nothing.
    */
-  async #startedOver(session: Session): Promise<boolean> {
+  async #startedOver(session: Session, urgency: Urgency): Promise<boolean> {
     const knowledge = this.#knowledge;
-    const { known } = knowledge;
+    const { known, knownOn } = knowledge;
     if (known === undefined) return false;
     // Asked anew after every wait: there may be two of us.
     const stale = this.#staleness(session);
-    const look = (start: StartPosition): Promise<Position | undefined> => this.#look(session, start);
-    let seen: Position | undefined;
-    for (let attempt = 0; attempt < INSIST && seen === undefined && !stale(); attempt++) {
-      seen = await look({ sequence: known.sequence });
-      if (seen !== undefined || stale()) break;
-      // It may end below that.
-      const last = await look({ at: 'last' });
-      if (last !== undefined && last.sequence < known.sequence) seen = last;
-    }
+    const judgement = await this.#owner.inquiries.identify(this.channel, known, knownOn, urgency);
     if (stale()) return true;
-    if (seen === undefined) return false;
-    if (seen.sequence < known.sequence || (seen.sequence === known.sequence && seen.time !== known.time)) {
-      this.#startOver(seen.sequence);
+    if (judgement === undefined) return false;
+    if (!judgement.same) {
+      this.#startOver(judgement.shown);
       return true;
     }
     knowledge.verified = true;
     if (this.#received === 0 && this.#seesAll)
-      this.#remakeBecause(`message ${seen.sequence} is stored and nothing comes`);
+      this.#remakeBecause(`message ${judgement.shown} is stored and nothing comes`);
     return false;
-  }
-
-  /** One message of the channel, if it can be learned. */
-  async #look(session: Session, start: StartPosition): Promise<Position | undefined> {
-    return this.#owner.crowded ? undefined : await lookAt(session, this.channel, start, this.#clock, LOOK_AFTER);
   }
 
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
@@ -918,20 +913,22 @@ export class Consumer {
   /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
   async #lookBack(session: Session | undefined, seeking: { readonly caught?: Position }): Promise<void> {
     const stale = this.#staleness(session);
-    const look = (start: StartPosition): Promise<Position | undefined> => this.#look(session!, start);
+    const look = (start: () => StartPosition): Promise<Position | undefined> =>
+      this.#owner.inquiries.look(this.channel, start, 'missing');
     const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());
 
     let first: Position | undefined;
     let last: Position | undefined;
     for (let attempt = 0; attempt < INSIST && first === undefined && !stale(); attempt++) {
-      first = await look(since());
-      if (first === undefined && this.options.startAt === 'last') last = await look({ at: 'last' });
+      first = await look(since);
+      if (first === undefined && this.options.startAt === 'last') last = await look(() => ({ at: 'last' }));
     }
     if (stale()) return;
     // No others are before what came meanwhile.
     first ??= seeking.caught;
     // What came before the messages we know cannot be later than they.
-    if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session!))) return;
+    if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session!, 'missing')))
+      return;
     let sequence = first?.sequence;
     if (this.options.startAt === 'last') {
       // The newest of that time is the one before the first since; if there is none since, it is still the newest.

@@ -56,6 +56,8 @@ export abstract class Knowledge<Member = unknown> {
    * that has been looked at.
    */
   known: Position | undefined;
+  /** The session on which that was sure last. */
+  knownOn: object | undefined;
   /** The channel of this session is the one we know. */
   verified = true;
   #session: object | undefined;
@@ -82,11 +84,14 @@ export abstract class Knowledge<Member = unknown> {
    */
   noteSession(session: object, continued: boolean): void {
     if (this.#session === session) return;
+    if (this.verified) {
+      this.known = this.cursor.highest;
+      this.knownOn = this.#session;
+    }
     this.#session = session;
     this.#looked = false;
     this.sessions++;
     this.beginSession(continued);
-    if (this.verified) this.known = this.cursor.highest;
     this.verified = this.known === undefined;
   }
 

@@ -15,6 +15,7 @@ import { describe, PermissionError, type ResilientStanError, SubscribeError } fr
 import type { Party } from './barrier.js';
 import type { Clock } from './clock.js';
 import type { DatedPlan } from './knowledge.js';
+import type { Window } from './window.js';
 
 /** What does not pass on so many sessions in a row does not pass: others must not lose theirs over it for ever. */
 const MOST_PUT_OFF = 8;
@@ -72,6 +73,7 @@ class Life {
 export class Placement {
   readonly #host: PlacementHost;
   readonly #clock: Clock;
+  readonly #window: Window;
   #session: Session | undefined;
   /** The current one: acks go to it, and only its messages count. */
   #life: Life | undefined;
@@ -89,9 +91,10 @@ export class Placement {
   /** How often in a row it was put off while the session lived. */
   #later = 0;
 
-  constructor(host: PlacementHost, clock: Clock) {
+  constructor(host: PlacementHost, clock: Clock, window: Window) {
     this.#host = host;
     this.#clock = clock;
+    this.#window = window;
   }
 
   get session(): Session | undefined {
@@ -230,12 +233,12 @@ export class Placement {
       this.#life = undefined;
       old?.mute();
       if (remaking === 'drop-first') {
-        await old?.subscription?.unsubscribe().catch((error: unknown) => {
+        await this.#end(old, 'unsubscribe').catch((error: unknown) => {
           this.#host.undropped();
           throw error;
         });
       } else {
-        await old?.subscription?.close().catch((error: unknown) => this.#unclosed(session, error));
+        await this.#end(old, 'close').catch((error: unknown) => this.#unclosed(session, error));
       }
       party?.arrive();
       await party?.passed;
@@ -251,28 +254,39 @@ export class Placement {
     }
   }
 
+  async #end(life: Life | undefined, how: 'close' | 'unsubscribe'): Promise<void> {
+    const subscription = life?.subscription;
+    if (subscription !== undefined) await this.#window.pass(() => subscription[how]());
+  }
+
   async #make(session: Session, turn: number): Promise<void> {
     for (let refusals = 0; ;) {
-      const { request, plan } = this.#host.request();
-      // With one that still lives, a second is for a moment only.
-      if (this.live) request.optional = true;
-      const life = new Life(session);
+      let request!: SubscribeRequest;
       let again = false;
       try {
-        const subscription = await session.subscribe(
-          request,
-          (message) => {
-            if (!life.muted) this.#host.received(message);
-          },
-          (made) => {
-            again = this.#made(life, turn, plan, made);
-          },
-          (error) => {
-            // The session is about to end over it, so this is the last chance to tell.
-            if (turn === this.#turn && !this.#ended) this.#host.impossible(error);
-          },
-        );
-        if (!again) return;
+        const subscription = await this.#window.pass(async () => {
+          if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
+          if (this.#ended) return undefined;
+          const asked = this.#host.request();
+          request = asked.request;
+          // With one that still lives, a second is for a moment only.
+          if (this.live) request.optional = true;
+          const life = new Life(session);
+          return await session.subscribe(
+            request,
+            (message) => {
+              if (!life.muted) this.#host.received(message);
+            },
+            (made) => {
+              again = this.#made(life, turn, asked.plan, made);
+            },
+            (error) => {
+              // The session is about to end over it, so this is the last chance to tell.
+              if (turn === this.#turn && !this.#ended) this.#host.impossible(error);
+            },
+          );
+        });
+        if (subscription === undefined || !again) return;
         // Before the next one, because the last member of a queue group takes the position of the group with it.
         await subscription.close().catch((error: unknown) => {
           // Where that is forbidden, it stays, and nobody listens to it.

@@ -6,9 +6,11 @@ import type { ResolvedSubscribeOptions } from '../options.js';
 import { systemClock, type Clock } from './clock.js';
 import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from './consumer.js';
 import { Drops } from './drops.js';
+import { Inquiries } from './inquiries.js';
 import { GroupsKnowledge, OwnKnowledge, type Knowledge } from './knowledge.js';
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
+import { Window } from './window.js';
 
 export interface SubscriptionsOptions {
   /** A listener threw, or a subscription ended that nobody asked to end. */
@@ -36,9 +38,12 @@ export class Subscriptions {
   #draining = false;
 
   constructor({ onError, onResubscribe, log, now, clock }: SubscriptionsOptions) {
+    const time = clock ?? (now === undefined ? systemClock : { ...systemClock, now });
     this.#owner = {
       crowded: false,
-      clock: clock ?? (now === undefined ? systemClock : { ...systemClock, now }),
+      clock: time,
+      window: new Window(time),
+      inquiries: new Inquiries(time),
       counters: this.#counters,
       onError,
       rhythmic: (consumer) => this.#rhythmic.add(consumer),
@@ -87,7 +92,8 @@ export class Subscriptions {
   }
 
   /**
-   * Makes all subscriptions on a new session, all requests at once. Resolves when each is made or has failed for good.
+   * Makes all subscriptions on a new session, as many at a time as the {@link Window} lets through. Resolves when each is
+   * made or has failed for good.
    * @param careful one at a time: a server ends sessions over one of them
    * @throws SessionEnded
    */
@@ -96,6 +102,8 @@ export class Subscriptions {
     this.#session = session;
     // At once: this session may end before any of them is made on it.
     for (const consumer of this.#consumers) consumer.announce(session);
+    this.#owner.window.renew();
+    this.#owner.inquiries.attach(session);
     // First, or a new durable of the same name would be refused.
     await this.#drops.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
@@ -107,12 +115,13 @@ export class Subscriptions {
   /** The session is gone. */
   detach(): void {
     this.#session = undefined;
+    this.#owner.inquiries.detach();
     for (const consumer of this.#consumers) consumer.detach();
   }
 
   /** The server has room for no more subscriptions than there are: none is made for a look, or before another one is closed. */
   crowd(): void {
-    this.#owner.crowded = true;
+    this.#owner.crowded = this.#owner.inquiries.crowded = true;
   }
 
   /** The leader has answered a question that was asked then, by our clock. */
@@ -154,6 +163,7 @@ export class Subscriptions {
   /** No message is handed over any more; resolves when the running handlers are done, and acknowledged. */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.#owner.inquiries.detach();
     await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
   }
 
@@ -162,6 +172,7 @@ export class Subscriptions {
     if (this.#closed !== undefined) return;
     this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
     this.#session = undefined;
+    this.#owner.inquiries.detach();
     this.#drops.close(
       new ClosedError('the client was closed before the durable could be dropped: the server still keeps it'),
     );

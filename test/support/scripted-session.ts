@@ -20,6 +20,7 @@ export interface Sending {
 export class ScriptedSession implements Session {
   alive = true;
   readonly continued: boolean = true;
+  readonly pendingRequests = 0;
   readonly server = 'nats://127.0.0.1:4222';
   /** Everything that was handed over, in order. */
   readonly sendings: Sending[] = [];

@@ -672,6 +672,10 @@ export class ScriptedSession implements Session {
     this.continued = continued;
   }
 
+  get pendingRequests(): number {
+    return this.#abandon.size;
+  }
+
   publish(): void {
     throw new Error('not of subscribing');
   }
@@ -777,7 +781,19 @@ export class ScriptedSession implements Session {
       const abandon = (): void => reject(new SessionEnded('the session has ended'));
       this.#abandon.add(abandon);
       if (this.mute) return;
-      this.#up(() => act(resolve, reject));
+      const answered = (): boolean => this.#abandon.delete(abandon);
+      this.#up(() =>
+        act(
+          (value) => {
+            answered();
+            resolve(value);
+          },
+          (error) => {
+            answered();
+            reject(error);
+          },
+        ),
+      );
     });
   }
 

@@ -582,6 +582,35 @@ describe('subscriptions', () => {
       assert.equal(client.subscriptions.stats.duplicatesDropped, 0, 'the message it resumes at is no duplicate');
     });
 
+    it('asks for many in their order, a window at a time, and not for one that was closed meanwhile', async () => {
+      const client = await connected();
+      const made: ResilientSubscription[] = [];
+      for (let i = 0; i < 100; i++) {
+        const options = subscribeOptions({ durableName: 'd', startAt: 'first' });
+        void client.subscriptions.subscribe(`c${i}`, () => undefined, options).then((one) => made.push(one));
+      }
+      await client.clock.advance(200);
+      client.kill();
+      client.server.requests.length = 0;
+      client.server.latency = 20;
+      client.session = client.server.connect();
+      const attaching = client.subscriptions.attach(client.session);
+      await client.clock.advance(1);
+      const first = client.server.requests.map(({ channel }) => channel);
+      assert.deepEqual(
+        first,
+        Array.from({ length: 32 }, (_, i) => `c${i}`),
+      );
+      await Promise.all([made[98]!.close(), client.clock.advance(2000)]);
+      await attaching;
+      assert.deepEqual(
+        client.server.requests.filter(({ durableName }) => durableName !== undefined).map(({ channel }) => channel),
+        [...Array(100).keys()].filter((i) => i !== 98).map((i) => `c${i}`),
+      );
+      assert.equal(client.session.alive, true);
+      assert.equal(client.subscriptions.stats.subscriptions, 99);
+    });
+
     it('is up only when all are made', async () => {
       const client = await connected();
       await client.subscribe();
