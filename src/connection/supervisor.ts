@@ -295,7 +295,7 @@ export class Supervisor {
     try {
       return await retry(
         async () => {
-          reach ??= this.#reach(previous, () => {});
+          reach ??= this.#reach(previous, () => {}, undefined, first);
           reach.askAlone();
           const found = await reach.round().catch(hopeless);
           reach.cancel(true);
@@ -384,6 +384,7 @@ export class Supervisor {
     previous: Registration | undefined,
     onAccepted: () => void,
     servers: () => readonly ServerAddress[] = () => this.#servers.inOrder,
+    first = false,
   ): Reach {
     const { clusterId, connectTimeout, initialConnect, reconnect } = this.#options;
     return new Reach({
@@ -394,6 +395,7 @@ export class Supervisor {
       connectTimeout,
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
+      idle: first ? () => performance.eventLoopUtilization().idle : undefined,
       onAccepted,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,

@@ -152,6 +152,7 @@ export class Simulation {
   #stopped = false;
   readonly #deniedAt = new Map<string, number>();
   #lastErrorAt = -Infinity;
+  #leaderlessAt = -Infinity;
   readonly #refusedAt = new Map<string, number>();
   readonly #over = new Set<string>();
   /** When a channel was acknowledged last, unless it was given up since. */
@@ -559,6 +560,10 @@ export class Simulation {
       }
     }
     this.#session.answer(index, text);
+    if (kind === 'leaderless') this.#leaderlessAt = this.time.now();
+    // With nothing in the window there is nothing to probe, and it is not made up for later.
+    const held = this.time.now() <= this.#leaderlessAt + 1002;
+    if (this.#probeAgain && !held && !this.#paused && this.#inWindow().length === 0) this.#probeAgain = false;
   }
 
   #store(message: Message, index: number): void {
@@ -632,6 +637,7 @@ export class Simulation {
     this.#stuck = [];
     this.#refusedAt.clear();
     this.#lastErrorAt = -Infinity;
+    this.#leaderlessAt = -Infinity;
     for (const message of this.messages) message.inFlight = false;
   }
 
