@@ -53,6 +53,26 @@ export function awakeClock<Timer = NodeJS.Timeout>(sources?: ClockSources<Timer>
   return sources === undefined ? new Clock(REAL_SOURCES) : new Clock(sources);
 }
 
+/** Steps in which {@link patience} waits, in ms. */
+const STEP = 200;
+
+/**
+ * As `clock.after`, for the answer of somebody else: in steps, so that a standstill shorter than `delay` is noticed as well. Between
+ * two steps the loop turns several times and takes in what has arrived.
+ * @returns what cancels it
+ */
+export function patience(clock: AwakeClock, delay: number, callback: () => void): () => void {
+  const end = clock.now() + delay;
+  let cancel: () => void;
+  const step = (): void => {
+    const left = end - clock.now();
+    if (left <= 0) callback();
+    else cancel = clock.after(Math.min(left, STEP), step);
+  };
+  cancel = clock.after(Math.min(delay, STEP), step);
+  return () => cancel();
+}
+
 interface Deadline {
   /** In waking time. */
   readonly at: number;

@@ -6,7 +6,7 @@
  * outage; a ping registers nothing and may be asked again and again.
  */
 import { expectManyListeners } from '../abort-signal.js';
-import type { AwakeClock } from '../awake-clock.js';
+import { patience, type AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
 import type { ResolvedRetryOptions } from '../options.js';
 import { retryDelay } from './backoff.js';
@@ -133,7 +133,7 @@ export class Reach {
       resolve = yes;
       reject = no;
     });
-    const cancel = this.#options.clock.after(this.#options.connectTimeout, () => this.#fail());
+    const cancel = patience(this.#options.clock, this.#options.connectTimeout, () => this.#fail());
     this.#round = { promise, resolve, reject, cancel };
     this.#lanes = this.#lanesInOrder();
     this.#waiting = this.#lanes.filter((lane) => !lane.link && !lane.dialling && !lane.redial);

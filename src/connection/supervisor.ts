@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
-import type { AwakeClock } from '../awake-clock.js';
+import { patience, type AwakeClock } from '../awake-clock.js';
 import {
   AuthorizationError,
   ClientIdConflictError,
@@ -473,7 +473,7 @@ function within<T>(clock: AwakeClock, timeout: number, signal: AbortSignal, prom
       reject(error);
     };
     const onAbort = (): void => end(toError(signal.reason));
-    const cancel = clock.after(timeout, () => end(new Error(`no answer within ${timeout} ms`)));
+    const cancel = patience(clock, timeout, () => end(new Error(`no answer within ${timeout} ms`)));
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(
       (value) => {
