@@ -62,14 +62,21 @@ const STEP = 200;
  * @returns what cancels it
  */
 export function patience(clock: AwakeClock, delay: number, callback: () => void): () => void {
-  const end = clock.now() + delay;
+  let left = delay;
   let cancel: () => void;
+  // Not by the clock: without a deadline it sees no standstill, as between the end of one step and the beginning of the next.
   const step = (): void => {
-    const left = end - clock.now();
-    if (left <= 0) callback();
-    else cancel = clock.after(Math.min(left, STEP), step);
+    if (left <= 0) {
+      callback();
+      return;
+    }
+    const duration = Math.min(left, STEP);
+    left -= duration;
+    cancel = clock.after(duration, step);
   };
-  cancel = clock.after(Math.min(delay, STEP), step);
+  const first = Math.min(left, STEP);
+  left -= first;
+  cancel = clock.after(first, step);
   return () => cancel();
 }
 

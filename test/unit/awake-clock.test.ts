@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import net, { type AddressInfo } from 'node:net';
 import fc from 'fast-check';
-import { awakeClock, type AwakeClock, type ClockSources } from '../../src/awake-clock.js';
+import { awakeClock, patience, type AwakeClock, type ClockSources } from '../../src/awake-clock.js';
 
 /** An event loop of which the test says when it turns. */
 class Loop implements ClockSources<number> {
@@ -182,6 +182,27 @@ describe('AwakeClock', () => {
     assert.deepEqual(calls, []);
     loop.pass(2);
     assert.deepEqual(calls, ['due']);
+    assert.equal(loop.timers.size, 0);
+  });
+
+  it('patience is as long as it says on a loop that turns, and does not count standstills shorter than it', () => {
+    const { loop, clock, calls } = setup();
+    patience(clock, 2000, () => calls.push('due'));
+    loop.pass(1999);
+    assert.equal(calls.join(), '');
+    loop.pass(2);
+    assert.equal(calls.join(), 'due');
+    patience(clock, 2000, () => calls.push('again'));
+    let turns = 0;
+    for (; turns < 100 && calls.length === 1; turns++) {
+      loop.time += 500;
+      loop.turn();
+    }
+    assert.ok(turns >= 20, `${turns} turns`);
+    assert.equal(calls.join(), 'due,again');
+    const cancel = patience(clock, 2000, () => calls.push('never'));
+    loop.pass(1000);
+    cancel();
     assert.equal(loop.timers.size, 0);
   });
 
