@@ -29,6 +29,11 @@ export interface ClockSources<Timer = unknown> {
 const STALL = 25;
 /** From this lateness on, in ms, it is unknown for how long the loop had stood before the timer was due. */
 const LONG_STALL = 75;
+/**
+ * So much counts for each turn of a loop that is late for long every time, in ms. A deadline then takes a number of turns, in
+ * which what arrives can be taken in, however long each of them is.
+ */
+const SLOW_TURN = 100;
 /** No timer of Node can be set for longer, in ms. */
 const LONGEST = 2 ** 31 - 1;
 
@@ -46,6 +51,33 @@ const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
 /** @param sources default: the real ones */
 export function awakeClock<Timer = NodeJS.Timeout>(sources?: ClockSources<Timer>): AwakeClock {
   return sources === undefined ? new Clock(REAL_SOURCES) : new Clock(sources);
+}
+
+/** Steps in which {@link patience} waits, in ms. */
+const STEP = 200;
+
+/**
+ * As `clock.after`, for the answer of somebody else: in steps, so that a standstill shorter than `delay` is noticed as well. Between
+ * two steps the loop turns several times and takes in what has arrived.
+ * @returns what cancels it
+ */
+export function patience(clock: AwakeClock, delay: number, callback: () => void): () => void {
+  let left = delay;
+  let cancel: () => void;
+  // Not by the clock: without a deadline it sees no standstill, as between the end of one step and the beginning of the next.
+  const step = (): void => {
+    if (left <= 0) {
+      callback();
+      return;
+    }
+    const duration = Math.min(left, STEP);
+    left -= duration;
+    cancel = clock.after(duration, step);
+  };
+  const first = Math.min(left, STEP);
+  left -= first;
+  cancel = clock.after(first, step);
+  return () => cancel();
 }
 
 interface Deadline {
@@ -118,7 +150,7 @@ class Clock<Timer> implements AwakeClock {
     let from = this.#seen;
     if (!this.#standing) {
       // A short lateness counts from when the timer was due. Of a long one it is unknown for how long we had stood before. But
-      // a loop that is late every time is slow and does not stand still: it must not put a deadline off for ever.
+      // a loop that is late every time must not put a deadline off for ever: then the timer was set for a SLOW_TURN at most.
       const long = real - this.#timerDue > LONG_STALL;
       if (!long || this.#lateBefore) from = Math.max(from, this.#timerDue);
       this.#lateBefore = long;
@@ -134,15 +166,17 @@ class Clock<Timer> implements AwakeClock {
     const due = next === undefined ? Infinity : next.at + this.#stood;
     const keepAlive = this.#keptAlive > 0;
     if (this.#timer !== undefined) {
-      if (due === this.#timerDue && keepAlive === this.#timerKeepsAlive) return;
+      const set = this.#lateBefore ? Math.min(due, this.#timerDue) : due;
+      if (set === this.#timerDue && keepAlive === this.#timerKeepsAlive) return;
       this.#sources.clearTimeout(this.#timer);
       this.#timer = undefined;
     }
     this.#standing = false;
     this.#timerDue = Infinity;
     if (next === undefined) return;
-    const delay = Math.min(Math.max(1, Math.ceil(due - this.#seen)), LONGEST);
-    this.#timerDue = Math.min(due, this.#seen + LONGEST);
+    const longest = this.#lateBefore ? SLOW_TURN : LONGEST;
+    const delay = Math.min(Math.max(1, Math.ceil(due - this.#seen)), longest);
+    this.#timerDue = Math.min(due, this.#seen + longest);
     this.#timerKeepsAlive = keepAlive;
     this.#timer = this.#sources.setTimeout(this.#fired, delay, keepAlive);
   }

@@ -2,7 +2,7 @@
  * One NATS connection to one server, never repaired: dialled, asked, used by at most one session, destroyed.
  */
 import type { ConnectionOptions } from 'node:tls';
-import { awakeClock, type AwakeClock } from '../awake-clock.js';
+import { awakeClock, patience, type AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
 import { printable } from '../printable.js';
 import { readGreeting } from './greeting.js';
@@ -135,7 +135,7 @@ export class Link {
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
-    const cancel = clock.after(timeout, () => stop.abort(new Unreached(noGreeting(timeout))));
+    const cancel = patience(clock, timeout, () => stop.abort(new Unreached(noGreeting(timeout))));
     try {
       const stream = await openStream(address, tls, stop.signal);
       const link = new Link(address, adoptStream(stream, identity), stream, clock);
@@ -271,7 +271,7 @@ export class Link {
           reject(toError(error));
         }
       });
-      const cancel = this.#clock.after(timeout, () => {
+      const cancel = patience(this.#clock, timeout, () => {
         settle();
         reject(new Error(`no answer to the ${what} within ${timeout} ms`));
       });

@@ -6,7 +6,7 @@
  * outage; a ping registers nothing and may be asked again and again.
  */
 import { expectManyListeners } from '../abort-signal.js';
-import type { AwakeClock } from '../awake-clock.js';
+import { patience, type AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
 import type { ResolvedRetryOptions } from '../options.js';
 import { retryDelay } from './backoff.js';
@@ -16,6 +16,8 @@ import { Unreached } from './stream.js';
 
 /** How long a server may take before the next one of the list is dialled beside it, in ms (RFC 8305 takes 250 for addresses). */
 export const HEAD_START = 100;
+/** At a first connect, time in which our own loop was busy is not held against a server; but not for longer than this, in ms. */
+export const BUSY_HEAD_START = 1000;
 /** How often an accepted connection asks for the leader, in ms. */
 export const ASK_EVERY = 50;
 /** How often an accepted connection has to prove that it lives, by the answer to a NATS PING, in ms. */
@@ -44,6 +46,12 @@ export interface ReachOptions {
   redial: ResolvedRetryOptions;
   /** @param awaits is told what has not come, if the dial takes too long */
   dial: (address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void) => Promise<Link>;
+  /**
+   * Nothing is lost yet: then a server that accepts us has another head start for the leader's answer, and a head start counts
+   * only time in which our own event loop waited. A process that makes hundreds of clients at once is slow itself, and must
+   * not dial every server for each of them. What counts that time, in ms; absent after a loss, when all time counts.
+   */
+  idle?: (() => number) | undefined;
   /** A server accepted us and can be asked now. */
   onAccepted?: () => void;
   /** A server was of no use. */
@@ -125,7 +133,7 @@ export class Reach {
       resolve = yes;
       reject = no;
     });
-    const cancel = this.#options.clock.after(this.#options.connectTimeout, () => this.#fail());
+    const cancel = patience(this.#options.clock, this.#options.connectTimeout, () => this.#fail());
     this.#round = { promise, resolve, reject, cancel };
     this.#lanes = this.#lanesInOrder();
     this.#waiting = this.#lanes.filter((lane) => !lane.link && !lane.dialling && !lane.redial);
@@ -236,7 +244,23 @@ export class Reach {
     const lane = this.#waiting.shift();
     if (!lane || this.over) return;
     void this.#dial(lane);
-    if (this.#waiting.length > 0) this.#cancelHeadStart = this.#options.clock.after(HEAD_START, () => this.#dialNext());
+    this.#giveHeadStart();
+  }
+
+  #giveHeadStart(): void {
+    if (this.#waiting.length === 0) return;
+    const { clock, idle = () => clock.now() } = this.#options;
+    const latest = clock.now() + BUSY_HEAD_START;
+    const end = idle() + HEAD_START;
+    const wait = (duration: number): void => {
+      this.#cancelHeadStart = clock.after(duration, () => {
+        const left = Math.min(end - idle(), latest - clock.now());
+        // Timers have whole milliseconds.
+        if (left >= 1) wait(left);
+        else this.#dialNext();
+      });
+    };
+    wait(HEAD_START);
   }
 
   async #dial(lane: Lane): Promise<void> {
@@ -260,6 +284,10 @@ export class Reach {
         this.#lost(lane, error);
       };
       if (this.#asking) this.#askOn(link, this.#instant);
+      if (this.#options.idle !== undefined) {
+        this.#cancelHeadStart?.();
+        this.#giveHeadStart();
+      }
       this.#options.onAccepted?.();
     } catch (error) {
       lane.dialling = false;

@@ -1,7 +1,7 @@
 /**
  * *Take over, then register*: makes a STAN connection on a link whose other end knows a leader.
  */
-import type { AwakeClock } from '../awake-clock.js';
+import { patience, type AwakeClock } from '../awake-clock.js';
 import { ClientIdConflictError, ConnectError, describe, ResilientStanError, toError } from '../errors.js';
 import { printable } from '../printable.js';
 import type { Claims } from './claims.js';
@@ -133,7 +133,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
     // The watch pings, so that every pong is seen as evidence. What interval the server wants is of no account, and a timer
     // of Node takes no absurd one.
     Object.defineProperty(stan, 'stanPingInterval', { get: () => NEVER, set: () => {} });
-    const cancel = clock.after(connectTimeout, () =>
+    const cancel = patience(clock, connectTimeout, () =>
       fail(new Error(`no answer to the connect request within ${connectTimeout} ms`)),
     );
     const settle = (): void => {

@@ -108,6 +108,18 @@ export function refusalReason(text: string): 'too-many-channels' | 'other-case' 
   return text === UNREGISTERED_PUBLISH ? 'unregistered' : undefined;
 }
 
+/**
+ * Which channel a refused publish speaks of; undefined when it does not say. A cluster answers so to all messages of a batch,
+ * whatever their channels are.
+ */
+export function refusalIsAbout(text: string, channel: string): 'this' | 'another' | undefined {
+  const prefix = 'rejecting channel ';
+  if (!text.startsWith(`${prefix}"`)) return undefined;
+  // Names have no blanks. Quotation marks and backslashes in them are escaped.
+  const quoted = `${prefix}"${channel.replace(/["\\]/g, '\\$&')}" `;
+  return `${text} `.startsWith(quoted) ? 'this' : 'another';
+}
+
 /** What an error in the answer to a subscribe request means. */
 export type SubscribeRefusal =
   /** The server does not know this session (any more). */

@@ -2,6 +2,7 @@
  * One STAN connection on one NATS connection of its own, from its registration to its death. It is never repaired: the
  * first sign of death ends it, once, for good, and its connection, buffers, timers and listeners go with it.
  */
+import { patience } from '../awake-clock.js';
 import {
   ConnectionLostError,
   describe,
@@ -331,7 +332,7 @@ export class StanSession implements Session {
     const due = hurried ? Math.max(since, this.#missedAt) + soon : since + connectTimeout;
     const left = due - clock.now();
     if (left > 0) {
-      this.#cancelRequestTimer = clock.after(left, () => this.#awaitAnswers());
+      this.#cancelRequestTimer = patience(clock, left, () => this.#awaitAnswers());
       return;
     }
     if (!this.#watch.hasAnsweredSince(at) && clock.now() < this.#watch.queuedUntil(end, since) + connectTimeout) {

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
-import type { AwakeClock } from '../awake-clock.js';
+import { patience, type AwakeClock } from '../awake-clock.js';
 import {
   AuthorizationError,
   ClientIdConflictError,
@@ -295,7 +295,7 @@ export class Supervisor {
     try {
       return await retry(
         async () => {
-          reach ??= this.#reach(previous, () => {});
+          reach ??= this.#reach(previous, () => {}, undefined, first);
           reach.askAlone();
           const found = await reach.round().catch(hopeless);
           reach.cancel(true);
@@ -385,6 +385,7 @@ export class Supervisor {
     previous: Registration | undefined,
     onAccepted: () => void,
     servers: () => readonly ServerAddress[] = () => this.#servers.inOrder,
+    first = false,
   ): Reach {
     const { clusterId, connectTimeout, initialConnect, reconnect } = this.#options;
     return new Reach({
@@ -395,6 +396,7 @@ export class Supervisor {
       connectTimeout,
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
+      idle: first ? () => performance.eventLoopUtilization().idle : undefined,
       onAccepted,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
@@ -472,7 +474,7 @@ function within<T>(clock: AwakeClock, timeout: number, signal: AbortSignal, prom
       reject(error);
     };
     const onAbort = (): void => end(toError(signal.reason));
-    const cancel = clock.after(timeout, () => end(new Error(`no answer within ${timeout} ms`)));
+    const cancel = patience(clock, timeout, () => end(new Error(`no answer within ${timeout} ms`)));
     signal.addEventListener('abort', onAbort, { once: true });
     promise.then(
       (value) => {

@@ -1,8 +1,21 @@
 import { refusalReason } from '../connection/server-texts.js';
 
-/** The message of a PublishRejectedError: the server's text, and what to do about it. */
-export function explainRefusal(channel: string, text: string, attempts: number): string {
-  return `the cluster refused a message on channel '${channel}' (sent ${attempts} time${attempts === 1 ? '' : 's'}): "${text}". ${advice(text)}`;
+/**
+ * The message of a PublishRejectedError: the server's text, and what to do about it.
+ * @param attempts how often it was sent; 0: only a message before it on its channel was
+ * @param shownFor how long the channel has refused everything, in ms, if it had acknowledged messages before
+ */
+export function explainRefusal(channel: string, text: string, attempts: number, shownFor?: number): string {
+  const sent =
+    attempts === 0
+      ? 'never sent: one before it was refused at each of its sendings, while this one waited'
+      : `sent ${attempts} time${attempts === 1 ? '' : 's'}`;
+  const before =
+    shownFor === undefined
+      ? ''
+      : `. The channel has taken messages of this client before, and then refused all for ${Math.round(shownFor / 1000)} s, so it was ` +
+        'most likely deleted meanwhile';
+  return `the cluster refused a message on channel '${channel}' (${sent}): "${text}"${before}. ${advice(text)}`;
 }
 
 function advice(text: string): string {

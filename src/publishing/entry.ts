@@ -18,8 +18,12 @@ export interface PubAck {
 export class Trouble {
   /** Sendings that the cluster answered with an error which says that the message is not stored. */
   refused = 0;
-  /** Refusals that are the message's own (a bad channel, a limit), each of which cost one retry. */
+  /** Refusals that may be the message's own (a bad channel, a limit), each of which cost one retry. */
   retries = 0;
+  /** Refusals that are most likely another one's, beside which it was. */
+  acquitted = 0;
+  /** How many messages were published when it was refused first. */
+  refusedFrom: number | undefined = undefined;
   /** Sessions in a row that this message's sending showed to be unregistered. */
   unregistered = 0;
   /** The last of them. */

@@ -23,6 +23,7 @@ import { muteAt, probeAt } from './overdue.js';
 import { payloadSize, Payloads } from './payload.js';
 import type { PublisherOptions, PublisherStats } from './publisher-options.js';
 import { PubMsgSize } from './pubmsg-size.js';
+import { Refusals } from './refusals.js';
 import {
   aborted,
   closed,
@@ -32,6 +33,7 @@ import {
   intakeEnded,
   neverFits,
   oversize,
+  refusedBefore,
   refusedByCluster,
   SharedErrors,
 } from './rejections.js';
@@ -56,15 +58,12 @@ export interface Unacknowledged {
 
 /** Back-off when nobody can take a message: 50 ms, doubling, at most 1 s. */
 const LEADERLESS_BACKOFF = { first: 50, most: 1000 };
-/** Back-off when a message itself is refused: 100, 200, 400 ms. */
-const REFUSED_BACKOFF = 100;
-const REFUSED_RETRIES = 3;
 /** How long a leader that answers questions may refuse everything for want of a leader, ms. */
 const LEADERLESS_FOR = 2500;
 /** A message that three sessions in a row call unregistered is to blame itself. */
 const UNREGISTERED_SESSIONS = 3;
-/** Channels remembered for having refused their last message, for being forbidden, or for having cost a session. */
-const REFUSING_CHANNELS = 1000;
+/** Channels remembered for being forbidden, or for having cost a session. */
+const BAD_CHANNELS = 1000;
 /** How long a channel that the server's permissions forbid is not tried again, ms: each try ends a session. */
 const FORBIDDEN_FOR = 10_000;
 const NOT_SENT = { delivery: 'not-sent' } as const;
@@ -84,8 +83,7 @@ export class Publisher {
   readonly #generations = new Generations();
   readonly #timeouts = new Deadlines<Limits>();
   readonly #aborts = new Aborts((entries, reason) => this.#aborted(entries, reason));
-  /** Channels whose last answer was a final refusal: they get no retries until they accept a message. */
-  readonly #refusing = new Set<string>();
+  readonly #refusals = new Refusals();
   /** Channels that cost a session by `ackTimeout` and have not been acknowledged since: they cost no other one. */
   readonly #silent = new Set<string>();
   /** Channels that the server does not take, with what to say of it, and since when. */
@@ -202,6 +200,7 @@ export class Publisher {
   detach(): void {
     if (this.#session === undefined) return;
     this.#outbox.recall(this.#session.ordinal);
+    this.#refusals.interrupted();
     this.#session = undefined;
     this.#answers = NOBODY;
     this.#paused = false;
@@ -376,7 +375,7 @@ export class Publisher {
     for (const entry of this.#outbox.all()) {
       if (entry.channel === channel) this.#reject(entry, this.#onlyDenied(entry) ? refused : unknown);
     }
-    if (this.#forbidden.size >= REFUSING_CHANNELS) this.#forbidden.clear();
+    if (this.#forbidden.size >= BAD_CHANNELS) this.#forbidden.clear();
     this.#forbidden.set(channel, { make, since: this.#clock.now() });
     this.#goOn();
   }
@@ -488,7 +487,7 @@ export class Publisher {
         if (this.#probeUnderWay() && this.#probe?.blocking === true) break;
         const entry = this.#outbox.next(now);
         if (entry === undefined) break;
-        if (this.#rejectOversize(entry, session)) continue;
+        if (this.#rejectDoomed(entry) || this.#rejectOversize(entry, session)) continue;
         this.#send(entry, session, now);
         handedOver = true;
       }
@@ -502,6 +501,15 @@ export class Publisher {
       this.#alarm.setBy(now + this.#options.ackTimeout);
       session.owed();
     }
+  }
+
+  /** @returns whether its channel is known to refuse it */
+  #rejectDoomed(entry: Entry): boolean {
+    const text = this.#refusals.dooms(entry);
+    if (text === undefined) return false;
+    this.#reject(entry, refusedBefore(entry.channel, text));
+    this.#outbox.admitWaiting();
+    return true;
   }
 
   /** @returns whether this session's server does not take it */
@@ -638,7 +646,7 @@ export class Publisher {
     if (sending.number > this.#ackedUpTo) this.#ackedUpTo = sending.number;
     this.#leaderless = 0;
     this.#leaderlessSince = undefined;
-    if (this.#refusing.size > 0) this.#refusing.delete(entry.channel);
+    this.#refusals.acknowledged(entry.channel);
     if (this.#silent.size > 0) this.#silent.delete(entry.channel);
     // It may have been given up, or acknowledged for another sending.
     if (entry.list === undefined) return;
@@ -711,14 +719,13 @@ export class Publisher {
   }
 
   #messageRefused(entry: Entry, trouble: Trouble, text: string): void {
-    if (trouble.retries >= REFUSED_RETRIES || this.#refusing.has(entry.channel)) {
-      if (this.#refusing.size >= REFUSING_CHANNELS) this.#refusing.clear();
-      this.#refusing.add(entry.channel);
-      this.#reject(entry, refusedByCluster(entry, trouble, text));
+    const now = this.#clock.now();
+    const { retryIn, shownFor } = this.#refusals.judge(entry, trouble, text, now, this.#order);
+    if (retryIn === undefined) {
+      this.#reject(entry, refusedByCluster(entry, trouble, text, shownFor));
       return;
     }
-    const now = this.#clock.now();
-    this.#outbox.holdChannel(entry, now, REFUSED_BACKOFF * 2 ** trouble.retries++);
+    this.#outbox.holdChannel(entry, now, retryIn);
     this.#alarm.setBy(this.#outbox.nextRelease(now));
   }
 
@@ -822,7 +829,7 @@ export class Publisher {
     for (const sending of this.#oldestSendings()) {
       if (now - sending.at < ackTimeout || this.#provenAt(sending) === undefined) continue;
       const { channel } = sending.entry;
-      if (this.#silent.size >= REFUSING_CHANNELS) this.#silent.clear();
+      if (this.#silent.size >= BAD_CHANNELS) this.#silent.clear();
       this.#silent.add(channel);
       session.lose(
         'ack_timeout',

@@ -55,10 +55,24 @@ export function full({ pending, pendingBytes }: Outbox, options: OutboxOptions):
   return new OutboxFullError(pending, pendingBytes, limit);
 }
 
-/** The cluster's own refusal; an earlier sending may be stored nevertheless. */
-export function refusedByCluster(entry: Entry, trouble: Trouble, text: string): PublishRejectedError {
-  const delivery = trouble.refused === entry.attempts ? 'rejected' : 'unknown';
-  return new PublishRejectedError(entry.channel, explainRefusal(entry.channel, text, entry.attempts), { delivery });
+/**
+ * The cluster's own refusal; an earlier sending may be stored nevertheless.
+ * @param shownFor how long the channel has refused, in ms, if it had acknowledged before
+ */
+export function refusedByCluster(
+  entry: Entry,
+  trouble: Trouble,
+  text: string,
+  shownFor?: number,
+): PublishRejectedError {
+  const { channel, attempts } = entry;
+  const delivery = trouble.refused === attempts ? 'rejected' : 'unknown';
+  return new PublishRejectedError(channel, explainRefusal(channel, text, attempts, shownFor), { delivery });
+}
+
+/** Another message of the channel was refused, with all its retries, while this one waited. */
+export function refusedBefore(channel: string, text: string): PublishRejectedError {
+  return new PublishRejectedError(channel, explainRefusal(channel, text, 0), NOT_SENT);
 }
 
 /** The server ended the session, or several, over it. */

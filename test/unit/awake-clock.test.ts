@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import net, { type AddressInfo } from 'node:net';
 import fc from 'fast-check';
-import { awakeClock, type AwakeClock, type ClockSources } from '../../src/awake-clock.js';
+import { awakeClock, patience, type AwakeClock, type ClockSources } from '../../src/awake-clock.js';
 
 /** An event loop of which the test says when it turns. */
 class Loop implements ClockSources<number> {
@@ -154,16 +154,56 @@ describe('AwakeClock', () => {
     assert.equal(loop.timers.size, 0);
   });
 
-  it('a loop that is late every time is slow and does not stand still: deadlines come', () => {
+  it('a loop that is late every time gets 100 ms for each turn, however long it is, and so deadlines come', () => {
+    for (const late of [80, 200, 2500]) {
+      const { loop, clock, calls } = setup();
+      clock.after(1000, () => calls.push('due'));
+      let turns = 0;
+      for (; turns < 50 && calls.length === 0; turns++) {
+        loop.time = Math.min(...[...loop.timers.values()].map(({ at }) => at), loop.time + 10_000) + late;
+        loop.turn();
+        loop.turn();
+      }
+      assert.deepEqual(calls, ['due']);
+      // Nothing counts the first time.
+      assert.equal(turns, 11, `late by ${late} ms each time`);
+    }
+  });
+
+  it('a loop that is late no more has its whole time again', () => {
     const { loop, clock, calls } = setup();
     clock.after(1000, () => calls.push('due'));
-    for (let turns = 0; turns < 20 && calls.length === 0; turns++) {
-      loop.time = Math.min(...[...loop.timers.values()].map(({ at }) => at), loop.time + 10_000) + 200;
-      loop.turn();
+    for (let turns = 0; turns < 3; turns++) {
+      loop.time += 2500;
       loop.turn();
     }
+    // Of the three turns two counted.
+    loop.pass(799);
+    assert.deepEqual(calls, []);
+    loop.pass(2);
     assert.deepEqual(calls, ['due']);
-    assert.ok(loop.time <= 1000 + 2 * 1000 + 3 * 200 + 2, `it took until ${loop.time}`);
+    assert.equal(loop.timers.size, 0);
+  });
+
+  it('patience is as long as it says on a loop that turns, and does not count standstills shorter than it', () => {
+    const { loop, clock, calls } = setup();
+    patience(clock, 2000, () => calls.push('due'));
+    loop.pass(1999);
+    assert.equal(calls.join(), '');
+    loop.pass(2);
+    assert.equal(calls.join(), 'due');
+    patience(clock, 2000, () => calls.push('again'));
+    let turns = 0;
+    for (; turns < 100 && calls.length === 1; turns++) {
+      loop.time += 500;
+      loop.turn();
+    }
+    assert.ok(turns >= 20, `${turns} turns`);
+    assert.equal(calls.join(), 'due,again');
+    const cancel = patience(clock, 2000, () => calls.push('never'));
+    loop.pass(1000);
+    cancel();
+    assert.equal(loop.timers.size, 0);
   });
 
   it('tells the process of a callback that throws, and calls the others', () => {

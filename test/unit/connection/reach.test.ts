@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { AuthorizationError, ConnectError } from '../../../src/errors.js';
 import type { Answer, Link } from '../../../src/connection/link.js';
-import { ASK_EVERY, HEAD_START, Reach, type Found } from '../../../src/connection/reach.js';
+import { ASK_EVERY, BUSY_HEAD_START, HEAD_START, Reach, type Found } from '../../../src/connection/reach.js';
 import type { ServerAddress } from '../../../src/connection/servers.js';
 import { Unreached } from '../../../src/connection/stream.js';
 import { FakeTimers } from '../../support/fake-timers.js';
@@ -54,7 +54,7 @@ describe('reach', () => {
   let settled: { found?: Found; error?: Error }[];
   let failed: string[];
 
-  const start = (servers: string[]): void => {
+  const start = (servers: string[], idle?: () => number): void => {
     reach = new Reach({
       servers: () => servers.map((name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false })),
       clusterId: 'c',
@@ -85,6 +85,7 @@ describe('reach', () => {
           if (at[server] === 'refuses') dial.refuse();
           if (at[server] === 'denies') dial.refuse(new AuthorizationError(address.url, 'Authorization Violation'));
         }),
+      idle,
       onFailed: ({ host }) => failed.push(host),
       clock: timers.clock(),
     });
@@ -127,6 +128,40 @@ describe('reach', () => {
     assert.deepEqual(dialled(), ['a', 'b']);
     await timers.pass(HEAD_START);
     assert.deepEqual(dialled(), ['a', 'b', 'c']);
+  });
+
+  it('at the first connect, time in which our own loop was busy is no head start, but for a second at most', async () => {
+    let idle = 0;
+    start(['a', 'b', 'c'], () => idle);
+    round();
+    await timers.pass(HEAD_START * 3);
+    assert.deepEqual(dialled(), ['a'], 'it was busy all the time');
+    idle += HEAD_START;
+    await timers.pass(HEAD_START);
+    assert.deepEqual(dialled(), ['a', 'b']);
+    await timers.pass(BUSY_HEAD_START - HEAD_START);
+    assert.deepEqual(dialled(), ['a', 'b'], 'busy again');
+    await timers.pass(HEAD_START + 5);
+    assert.deepEqual(dialled(), ['a', 'b', 'c']);
+  });
+
+  it('at the first connect, who has accepted has a head start for the leader’s answer; after a loss it has none', async () => {
+    for (const first of [true, false]) {
+      dials = [];
+      const since = timers.now;
+      start(['a', 'b'], first ? () => timers.now - since : undefined);
+      reach.askAlone();
+      round();
+      await timers.pass(HEAD_START - 10);
+      const a = await accept('a');
+      await timers.pass(HEAD_START - 10);
+      assert.deepEqual(dialled(), first ? ['a'] : ['a', 'b']);
+      // No leader answers through it.
+      await timers.pass(30);
+      assert.deepEqual(dialled(), ['a', 'b']);
+      a.answer();
+      reach.cancel();
+    }
   });
 
   it('a server that refuses gives its head start to the next one', async () => {

@@ -4,6 +4,7 @@ import {
   isIdTaken,
   maybeStored,
   publishRefusal,
+  refusalIsAbout,
   subscribeRefusal,
 } from '../../../src/connection/server-texts.js';
 
@@ -47,6 +48,16 @@ describe('what servers say', () => {
   });
 
   describe('to a publish', () => {
+    it('a refusal may say which channel is meant', () => {
+      const named = (channel: string): string =>
+        `rejecting channel ${channel} because channel "x" alreay exists (different cases not allowed)`;
+      assert.equal(refusalIsAbout(named('"X"'), 'X'), 'this');
+      assert.equal(refusalIsAbout(named('"X.y"'), 'X'), 'another');
+      assert.equal(refusalIsAbout(named('"X"'), 'X.y'), 'another');
+      assert.equal(refusalIsAbout(named('"a\\"b\\\\c"'), 'a"b\\c'), 'this');
+      assert.equal(refusalIsAbout('too many channels', 'X'), undefined);
+    });
+
     /** And whether a message so answered may be stored. */
     const texts: [string, ReturnType<typeof publishRefusal>, boolean][] = [
       ['stan: invalid publish request', 'unregistered', false],

@@ -11,5 +11,10 @@ describe('Errors of acks', () => {
     assert.match(explainRefusal('foo', otherCase, 4), /sent 4 times.*exact spelling/);
     assert.match(explainRefusal('foo', 'stan: invalid publish request', 1), /client ID/);
     assert.match(explainRefusal('foo', 'other', 4), /server's log/);
+    assert.match(explainRefusal('foo', 'other', 0), /\(never sent: one before it was refused.*\): "other"/);
+    assert.match(
+      explainRefusal('foo', 'too many channels', 30, 10_400),
+      /sent 30 times.*all for 10 s.*deleted.*max_channels/,
+    );
   });
 });

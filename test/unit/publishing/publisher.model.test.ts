@@ -67,6 +67,15 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     }),
   },
   {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant('over' as const),
+      channel: fc.nat(CHANNELS.length - 1),
+      over: fc.boolean(),
+    }),
+  },
+  { weight: 5, arbitrary: fc.record({ op: fc.constant('batch' as const), count: fc.constantFrom(1, 2, 3, 8) }) },
+  {
     weight: 5,
     arbitrary: fc.record({ op: fc.constant('advance' as const), ms: fc.constantFrom(1, 20, 60, 110, 450, 1100, 5100) }),
   },

@@ -13,6 +13,11 @@ import {
 import { ScriptedSession } from '../../support/scripted-session.js';
 import { ackOf, errorOf, ignore, reactions, settled, setup, type Setup } from './setup.js';
 
+/** Answers everything that waits for an answer now. */
+function answerAll(session: ScriptedSession, error?: string): void {
+  for (const sending of session.awaited) session.answer(session.sendings.indexOf(sending), error);
+}
+
 describe('Publisher: handing over', () => {
   it('hands a message over within publish() when a session is there, and resolves with its ack', async () => {
     const { publisher, attach } = setup();
@@ -1291,29 +1296,136 @@ describe('Publisher: answers with an error', () => {
       assert.equal(session.texts.at(-1), 'b4');
     });
 
-    it(`${ordering}: a channel that refused a message for good gets no retries until it accepts one`, async () => {
+    it(`${ordering}: every message gets its three retries, also after one of its channel was given up`, async () => {
       const { publisher, attach, time } = setup({ ordering });
       const session = attach();
-      const refuse = async (publish: Promise<unknown>): Promise<boolean> => {
-        let over = false;
-        publish.catch(() => (over = true));
-        session.answer(session.sendings.length - 1, 'too many channels');
-        await reactions();
-        return over;
-      };
-      const first = publisher.publish('bad', '1');
-      for (let tries = 0; tries < 3; tries++) {
-        assert.equal(await refuse(first), false);
-        time.advance(500);
+      for (let n = 0; n < 3; n++) {
+        const publish = publisher.publish('bad', `${n}`);
+        for (let tries = 0; tries < 4; tries++) {
+          assert.equal(await settled(publish), 'pending');
+          session.answer(session.sendings.length - 1, 'too many channels');
+          time.advance(500);
+        }
+        assert.match((await errorOf(publish)).message, /sent 4 times/);
       }
-      assert.equal(await refuse(first), true);
-      assert.equal(await refuse(publisher.publish('bad', '2')), true);
-      const third = publisher.publish('bad', '3');
+      const last = publisher.publish('bad', 'last');
       session.answer(session.sendings.length - 1);
-      await ackOf(third);
-      assert.equal(await refuse(publisher.publish('bad', '4')), false);
+      assert.equal((await ackOf(last)).attempts, 1);
+    });
+
+    it(`${ordering}: what waited behind the second one that is given up is given up with it, and nothing else`, async () => {
+      const { publisher, attach, time } = setup({ ordering, maxInFlight: 1 });
+      const session = attach();
+      const waiting = ['1', '2', '3', '4', 'good'].map((text) =>
+        publisher.publish(text === 'good' ? text : 'bad', text),
+      );
+      ignore(...waiting);
+      const refuseLast = (): void => session.answer(session.sendings.length - 1, 'too many channels');
+      for (let answers = 0; answers < 20 && publisher.stats.pending > 0; answers++) {
+        if (session.texts.at(-1) === 'good') session.answer(session.sendings.length - 1);
+        else refuseLast();
+        if (publisher.stats.pending === 2) ignore(publisher.publish('bad', 'later'));
+        time.advance(1500);
+      }
+      const times = (text: string): number => session.texts.filter((other) => other === text).length;
+      assert.deepEqual(['1', '2', '3', '4'].map(times), [4, 4, 0, 0]);
+      for (const publish of waiting.slice(2, 4)) {
+        const error = await errorOf(publish);
+        assert.ok(error instanceof PublishRejectedError);
+        assert.equal(error.delivery, 'not-sent');
+        assert.match(error.message, /never sent: one before it was refused at each of its sendings/);
+      }
+      assert.equal(times('good'), 1);
+    });
+
+    it(`${ordering}: a channel that has acknowledged is not to blame, until it has refused everything for 10 s`, async () => {
+      const { publisher, attach, time } = setup({ ordering });
+      const session = attach();
+      const refuse = (ms: number): void => {
+        for (const end = time.now() + ms; time.now() < end; time.advance(20)) {
+          answerAll(session, 'too many channels');
+        }
+      };
+      const acknowledge = async (publish: ReturnType<Setup['publisher']['publish']>): Promise<unknown> => {
+        while (session.awaited.length === 0) time.advance(20);
+        answerAll(session);
+        return await ackOf(publish);
+      };
+      await acknowledge(publisher.publish('a', 'first'));
+      const second = publisher.publish('a', 'second');
+      refuse(9000);
+      await acknowledge(second);
+      assert.ok((await second).attempts > 4);
+      const third = publisher.publish('a', 'third');
+      refuse(9000);
+      assert.equal(await settled(third), 'pending', 'the acknowledgement was a break');
+      refuse(3000);
+      const error = await errorOf(third);
+      assert.ok(error instanceof PublishRejectedError);
+      assert.match(error.message, /has taken messages of this client before, and then refused all for 1\d s.*deleted/);
+      const fourth = publisher.publish('a', 'fourth');
+      refuse(1000);
+      assert.match((await errorOf(fourth)).message, /sent 4 times/);
+    });
+
+    it(`${ordering}: time without a session does not count for the ten seconds`, async () => {
+      const { publisher, attach, time } = setup({ ordering });
+      let session = attach();
+      const first = publisher.publish('a', 'first');
+      session.answer(0);
+      await ackOf(first);
+      const second = publisher.publish('a', 'second');
+      const life = (ms: number): void => {
+        for (const end = time.now() + ms; time.now() < end; time.advance(20)) answerAll(session, 'too many channels');
+        session.lose('disconnect', 'test');
+      };
+      for (let lives = 0; lives < 2; lives++) {
+        life(4500);
+        time.advance(60_000);
+        session = attach();
+      }
+      assert.equal(await settled(second), 'pending');
+      life(5000);
+      assert.match((await errorOf(second)).message, /refused all for 1\d s/);
     });
   }
+
+  it('a refusal that names another channel is never held against this one, and one that names it always', async () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    const about = (channel: string): string =>
+      `rejecting channel "${channel}" because channel "x" alreay exists (different cases not allowed)`;
+    const refuse = (text: string, ms: number): void => {
+      for (const end = time.now() + ms; time.now() < end; time.advance(20)) {
+        answerAll(session, text);
+      }
+    };
+    const publish = publisher.publish('a', '1');
+    refuse(about('X'), 60_000);
+    assert.equal(await settled(publish), 'pending');
+    while (session.awaited.length === 0) time.advance(20);
+    answerAll(session);
+    await ackOf(publish);
+    const second = publisher.publish('a', '2');
+    refuse(about('a'), 1000);
+    assert.match((await errorOf(second)).message, /sent 4 times/);
+  });
+
+  it('channels that were refused together are tried one after the other, so that only one of them spoils the batch', () => {
+    const { publisher, attach, time } = setup();
+    const session = attach();
+    const channels = ['a', 'b', 'c', 'd'];
+    for (const channel of channels) ignore(publisher.publish(channel, channel));
+    let refused = 0;
+    for (let ms = 0; ms < 3000; ms += 5, time.advance(5)) {
+      const { awaited } = session;
+      if (ms > 0) assert.ok(awaited.length <= 1, `${awaited.length} at a time`);
+      answerAll(session, 'too many channels');
+      refused += awaited.length;
+    }
+    assert.equal(refused, 4 * channels.length);
+    assert.equal(publisher.stats.rejected, channels.length);
+  });
 
   it('an error of a probe tells nothing, so the next one in flight is probed', () => {
     const { publisher, attach, time } = setup();

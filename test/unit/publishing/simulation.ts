@@ -27,6 +27,7 @@ export const ERRORS = [
   { text: 'raft is already shutdown', kind: 'leaderless', maybeStored: true },
   { text: 'too many channels', kind: 'refused', maybeStored: false },
   { text: 'rejecting channel "B" because channel "b" exists', kind: 'refused', maybeStored: false },
+  { text: 'rejecting channel "b" because channel "B" exists', kind: 'refused', maybeStored: false },
 ] as const;
 
 export type Command =
@@ -47,6 +48,10 @@ export type Command =
   | { op: 'calm'; ms: number }
   /** The server that has this channel is down, or up again: what is sent to it goes nowhere. */
   | { op: 'down'; channel: number; down: boolean }
+  /** The cluster has no room for this channel, or has again: what is sent to it is refused. */
+  | { op: 'over'; channel: number; over: boolean }
+  /** The leader takes the next messages in one batch: one that it refuses fails them all. */
+  | { op: 'batch'; count: number }
   | { op: 'advance'; ms: number }
   | { op: 'abort'; signal: number }
   | { op: 'deny'; channel: number; ends: boolean; late: boolean }
@@ -81,6 +86,10 @@ interface Message {
   stored: number;
   storedGuids: Set<string>;
   mutedOn: number;
+  /** Refusals that may be true of its channel. */
+  refusals: number;
+  /** At the last of them: for how long its channel, which had acknowledged before, had acknowledged nothing. */
+  unbrokenFor: number | undefined;
   /** The error it must be rejected with at once, if any. */
   expected: (new (...args: never[]) => Error) | undefined;
   outcome: { ack: PubAck } | { error: ResilientStanError } | undefined;
@@ -94,6 +103,11 @@ const FORBIDDEN_FOR = 10_000;
 /** clientId 'sim', a channel of one letter, IDs, data under 128 bytes. */
 const OVERHEAD = 5 + 48 + 3 + 2;
 const SMALL_LIMIT = OVERHEAD + 20;
+const TOO_MANY = ERRORS.findIndex(({ text }) => text === 'too many channels');
+/** How long a message may be held back after a refusal: 400 ms, and a second in which others have their turns. */
+const LONGEST_HOLD = 1402;
+/** A channel that has acknowledged is believed to refuse after this long. */
+const BELIEVED_AFTER = 10_000;
 
 export class Simulation {
   readonly time = new VirtualTime();
@@ -138,7 +152,13 @@ export class Simulation {
   #stopped = false;
   readonly #deniedAt = new Map<string, number>();
   #lastErrorAt = -Infinity;
+  #leaderlessAt = -Infinity;
   readonly #refusedAt = new Map<string, number>();
+  readonly #over = new Set<string>();
+  /** When a channel was acknowledged last, unless it was given up since. */
+  readonly #acknowledgedAt = new Map<string, number>();
+  /** Channels of which a message may have been given up since they acknowledged one. */
+  readonly #givenUp = new Set<string>();
   #instant = 0;
   #suddenDeath = false;
 
@@ -192,6 +212,14 @@ export class Simulation {
       case 'refuse':
         for (let n = 0; n < command.count; n++) this.#refuse(this.#wire.shift(), command.error, command.stored);
         return;
+      case 'over': {
+        const channel = CHANNELS[command.channel] as string;
+        if (command.over) this.#over.add(channel);
+        else this.#over.delete(channel);
+        return;
+      }
+      case 'batch':
+        return this.#batch(command.count);
       case 'pause':
         this.publisher.pause();
         this.#paused = this.#attached;
@@ -265,6 +293,8 @@ export class Simulation {
       stored: 0,
       storedGuids: new Set(),
       mutedOn: 0,
+      refusals: 0,
+      unbrokenFor: undefined,
       expected: undefined,
       outcome: undefined,
     };
@@ -293,6 +323,7 @@ export class Simulation {
       message.outcome = outcome;
       message.done = true;
       message.inFlight = false;
+      if (isRefusal(outcome)) this.#acknowledgedAt.delete(message.channel);
     };
     promise.then(
       (ack) => settle({ ack }),
@@ -414,7 +445,8 @@ export class Simulation {
     }
     if (this.#instant > 0) {
       this.#instant--;
-      this.#take('serve');
+      const [first] = this.#wire;
+      if (first !== undefined && !this.#over.has(this.#onWire.get(first)?.channel ?? '')) this.#take('serve');
     }
     if (this.#suddenDeath) {
       this.#suddenDeath = false;
@@ -426,12 +458,14 @@ export class Simulation {
     for (const earlier of this.messages.slice(0, message.id)) {
       if (earlier.done || earlier.limbo || this.#expiring(earlier)) continue;
       if (earlier.size + OVERHEAD > this.#maxPayload) continue;
+      // It may have been given up with another one of its channel.
+      if (earlier.sends === 0 && this.#givenUp.has(earlier.channel)) continue;
       if (this.#plan.ordering === 'strict') {
         assert.notEqual(earlier.channel, message.channel, `message ${message.id} overtook ${earlier.id}`);
       } else {
         const heldUp =
           earlier.channel !== message.channel &&
-          (now <= (this.#refusedAt.get(earlier.channel) ?? -Infinity) + 402 ||
+          (now <= (this.#refusedAt.get(earlier.channel) ?? -Infinity) + LONGEST_HOLD ||
             this.#muteNow().has(earlier.channel) ||
             this.#muteNow().has(message.channel) ||
             (this.#probing(this.#probe) && this.#probed(earlier.channel)));
@@ -446,12 +480,22 @@ export class Simulation {
     if (index === undefined || this.#session?.alive !== true) return;
     const message = this.#onWire.get(index) as Message;
     if (how === 'drop') return;
+    if (this.#over.has(message.channel)) return this.#refuse(index, TOO_MANY, false);
     this.#store(message, index);
     if (how === 'mute') {
       message.mutedOn = this.#ordinal;
       return;
     }
     this.#acknowledge(message, index);
+  }
+
+  #batch(count: number): void {
+    const batch = this.#wire.splice(0, count);
+    const refused = batch.some((index) => this.#over.has(this.#onWire.get(index)?.channel ?? ''));
+    for (const index of batch) {
+      if (refused) this.#refuse(index, TOO_MANY, false);
+      else this.#serve(index);
+    }
   }
 
   /** One that was stuck is stored and acknowledged after all. */
@@ -466,6 +510,8 @@ export class Simulation {
   #acknowledge(message: Message, index: number): void {
     message.done = true;
     this.#silent.delete(message.channel);
+    this.#givenUp.delete(message.channel);
+    this.#acknowledgedAt.set(message.channel, this.time.now());
     const probe = this.#probeIndices.has(index);
     if (probe || this.#tryIndices.has(index)) {
       // What was sent before is lost, and goes back to its place. Of other channels that are mute, and by a try of one of any
@@ -496,6 +542,15 @@ export class Simulation {
       this.#probeAgain = this.#probing(index);
       this.#probe = undefined;
     }
+    if (
+      kind === 'refused' &&
+      !(text.startsWith('rejecting') && !text.startsWith(`rejecting channel "${message.channel}"`))
+    ) {
+      const acknowledgedAt = this.#acknowledgedAt.get(message.channel);
+      const named = text.startsWith('rejecting');
+      message.unbrokenFor = acknowledgedAt === undefined || named ? undefined : this.time.now() - acknowledgedAt;
+      if (++message.refusals >= 4) this.#givenUp.add(message.channel);
+    }
     if (kind === 'unregistered') message.limbo = true;
     else if (this.#isInFlight(message) && !probed && message.lastSend <= index) {
       message.inFlight = false;
@@ -505,6 +560,10 @@ export class Simulation {
       }
     }
     this.#session.answer(index, text);
+    if (kind === 'leaderless') this.#leaderlessAt = this.time.now();
+    // With nothing in the window there is nothing to probe, and it is not made up for later.
+    const held = this.time.now() <= this.#leaderlessAt + 1002;
+    if (this.#probeAgain && !held && !this.#paused && this.#inWindow().length === 0) this.#probeAgain = false;
   }
 
   #store(message: Message, index: number): void {
@@ -578,6 +637,7 @@ export class Simulation {
     this.#stuck = [];
     this.#refusedAt.clear();
     this.#lastErrorAt = -Infinity;
+    this.#leaderlessAt = -Infinity;
     for (const message of this.messages) message.inFlight = false;
   }
 
@@ -718,8 +778,11 @@ export class Simulation {
     const inFlight = this.#inWindow().length;
     const probing = this.#probing(this.#probe);
     if (this.#session?.alive !== true || this.#paused || (probing && this.#probeBlocks)) return;
-    assert.ok(!this.#probeAgain || inFlight === 0 || this.time.now() <= this.#lastErrorAt + 1002, 'no new probe');
-    if (inFlight >= this.#plan.maxInFlight || this.time.now() <= this.#lastErrorAt + 1002) return;
+    assert.ok(
+      !this.#probeAgain || inFlight === 0 || this.time.now() <= this.#lastErrorAt + LONGEST_HOLD,
+      'no new probe',
+    );
+    if (inFlight >= this.#plan.maxInFlight || this.time.now() <= this.#lastErrorAt + LONGEST_HOLD) return;
     const admitted = this.messages.filter(({ outcome }) => outcome === undefined).slice(0, pending);
     const mute = this.#muteNow();
     for (const message of admitted) {
@@ -771,7 +834,7 @@ export class Simulation {
     }
   }
 
-  #verdict({ id, outcome, sends, stored, storedGuids, timeout, signal, size }: Message): void {
+  #verdict({ id, outcome, sends, refusals, unbrokenFor, stored, storedGuids, timeout, signal, size }: Message): void {
     assert.ok(outcome !== undefined, `message ${id} is not settled`);
     if ('ack' in outcome) {
       assert.ok(storedGuids.has(outcome.ack.guid), `message ${id} was acknowledged and is not stored`);
@@ -788,7 +851,19 @@ export class Simulation {
     if (error instanceof PublishTimeoutError) assert.ok(timeout !== undefined);
     else if (error instanceof AbortedError) assert.ok(signal !== undefined);
     else if (error instanceof PayloadTooLargeError) assert.ok(size > SMALL_LIMIT - OVERHEAD);
-    else if (error instanceof PublishRejectedError) assert.ok(sends > 0);
+    else if (isRefusal(outcome)) {
+      // Or it waited while another one was refused four times.
+      assert.ok(refusals >= 4 || sends === 0, `message ${id} was given up after ${refusals} refusals`);
+      assert.ok(
+        unbrokenFor === undefined || unbrokenFor >= BELIEVED_AFTER,
+        `message ${id}: its channel had acknowledged`,
+      );
+    } else if (error instanceof PublishRejectedError) assert.ok(sends > 0);
     else if (this.#plan.ending !== 'close') assert.ok(!(error instanceof ClosedError) || this.#stopped);
   }
+}
+
+/** Given up for the cluster's refusals. */
+function isRefusal(outcome: Message['outcome']): boolean {
+  return outcome !== undefined && 'error' in outcome && /"(too many channels|rejecting )/.test(outcome.error.message);
 }
