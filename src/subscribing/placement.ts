@@ -3,6 +3,7 @@
  * what it must start at and what comes of its messages is the host's.
  */
 import {
+  EndRefused,
   SessionEnded,
   SubscribeRefused,
   type RawMessage,
@@ -10,7 +11,7 @@ import {
   type SessionSubscription,
   type SubscribeRequest,
 } from '../connection/protocol.js';
-import { subscribeRefusal } from '../connection/server-texts.js';
+import { endRefusal, subscribeRefusal } from '../connection/server-texts.js';
 import { describe, PermissionError, type ResilientStanError, SubscribeError } from '../errors.js';
 import type { Party } from './barrier.js';
 import type { Clock } from './clock.js';
@@ -45,6 +46,11 @@ export interface PlacementHost {
    * 'again': nor is it, and it is asked for once more, as `request` says by then.
    */
   made(plan: DatedPlan, again: boolean): boolean | 'again';
+  /**
+   * Resolves when the server has let go of what else has the durable on this session; undefined: at once.
+   * @throws SessionEnded
+   */
+  passed(session: Session): Promise<void> | undefined;
   /** It has left, and so have all others that had to: what is made now starts afresh. */
   left(): void;
   /** The session ended before the server had forgotten it. */
@@ -81,6 +87,8 @@ export class Placement {
   #work: Promise<void> | undefined;
   #next: { remaking: Remaking; party: Party | undefined } | undefined;
   #ended = false;
+  /** Called when the session is gone, by whoever waits for something before the end. */
+  #onDetached: (() => void) | undefined;
   #everMade = false;
   /** Sessions in a row that were given up because the server took our own durable for another's. */
   #ghosts = 0;
@@ -128,6 +136,7 @@ export class Placement {
     this.#life?.mute();
     this.#life = undefined;
     this.#work = undefined;
+    this.#onDetached?.();
     const next = this.#next;
     this.#next = undefined;
     next?.party?.arrive();
@@ -164,13 +173,18 @@ export class Placement {
   }
 
   /**
-   * Gives it up for good: at the server too, if there is a session. True when the server has confirmed it.
+   * Gives it up for good: at the server too, if there is a session.
    * @param ready resolves when the last ack has been given
-   * @throws PermissionError when it is to be dropped, and the server forbids that
+   * @returns whether the server has confirmed it; false also as soon as the session is gone
+   * @throws PermissionError or EndRefused when the server still has it
    */
   async end(drop: boolean, ready: Promise<void>): Promise<boolean> {
     this.stop();
-    await ready;
+    if (this.#session === undefined) return false;
+    const detached = new Promise<void>((resolve) => {
+      this.#onDetached = resolve;
+    });
+    await Promise.race([ready, detached]);
     // A request on its way cannot be taken back; what it makes is given up below.
     await this.#work;
     const life = this.#life;
@@ -180,7 +194,8 @@ export class Placement {
       await (drop ? life.subscription.unsubscribe() : life.subscription.close());
       return true;
     } catch (error) {
-      if (drop && error instanceof PermissionError) throw error;
+      if (error instanceof PermissionError) throw error;
+      if (error instanceof EndRefused && endRefusal(error.message) !== 'unknown-subscription') throw error;
       return false;
     }
   }
@@ -232,7 +247,7 @@ export class Placement {
       if (remaking === 'drop-first') {
         await old?.subscription?.unsubscribe().catch((error: unknown) => {
           this.#host.undropped();
-          throw error;
+          this.#unclosed(session, error);
         });
       } else {
         await old?.subscription?.close().catch((error: unknown) => this.#unclosed(session, error));
@@ -252,6 +267,12 @@ export class Placement {
   }
 
   async #make(session: Session, turn: number): Promise<void> {
+    const passed = this.#host.passed(session);
+    if (passed !== undefined) {
+      await passed;
+      if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
+      if (this.#ended) return;
+    }
     for (let refusals = 0; ;) {
       const { request, plan } = this.#host.request();
       // With one that still lives, a second is for a moment only.
@@ -275,8 +296,8 @@ export class Placement {
         if (!again) return;
         // Before the next one, because the last member of a queue group takes the position of the group with it.
         await subscription.close().catch((error: unknown) => {
-          // Where that is forbidden, it stays, and nobody listens to it.
-          if (!(error instanceof PermissionError)) throw error;
+          // Where that is forbidden or refused, it stays, and nobody listens to it.
+          if (error instanceof SessionEnded) throw error;
         });
       } catch (error) {
         if (error instanceof SessionEnded) throw error;
@@ -299,8 +320,9 @@ export class Placement {
 
   /** The server has it still, and would refuse another of its name: only the end of the session ends it. */
   #unclosed(session: Session, error: unknown): never {
-    if (error instanceof PermissionError) {
-      session.lose('permission', `the durable on '${this.#host.channel}' cannot be closed: ${error.message}`);
+    if (error instanceof PermissionError || error instanceof EndRefused) {
+      const reason = error instanceof PermissionError ? 'permission' : 'request_timeout';
+      session.lose(reason, `the durable on '${this.#host.channel}' cannot be closed: ${error.message}`);
       throw new SessionEnded(error.message);
     }
     throw error;

@@ -1021,6 +1021,7 @@ describe('subscriptions', () => {
       let ended = false;
       const subscription: ResilientSubscription = await client.subscribe(
         async () => {
+          await Promise.resolve();
           await subscription.close();
           ended = true;
         },
@@ -1030,6 +1031,47 @@ describe('subscriptions', () => {
       assert.equal(ended, false);
       await client.clock.advance(2100);
       assert.equal(ended, true);
+    });
+
+    it('at once for a handler that waits for it from its beginning on, whose message is acknowledged all the same', async () => {
+      const client = await connected();
+      const other = new Gate();
+      const log: string[] = [];
+      const subscription: ResilientSubscription = await client.subscribe(
+        async (message) => {
+          if (message.sequence === 1) return other.handler(message);
+          const closed = subscription.close();
+          void closed.then(() => log.push('closed'));
+          await closed;
+        },
+        { durableName: 'd', concurrency: 2 },
+      );
+      void subscription.once('closed', () => log.push('over'));
+      await client.publish('a', 'b');
+      assert.deepEqual(log, [], 'it waits for the other one');
+      other.next().resolve();
+      await client.clock.settle();
+      assert.deepEqual(log, ['closed']);
+      await client.clock.advance(20);
+      assert.deepEqual(log, ['closed', 'over']);
+      assert.deepEqual(client.session.acks, [1, 2]);
+      assert.equal(client.server.durables.get('foo/d')!.progress.pending.size, 0);
+    });
+
+    it('and with unsubscribe(), after a grace', async () => {
+      const client = await connected();
+      let ended = false;
+      const subscription: ResilientSubscription = await client.subscribe(
+        async () => {
+          await subscription.unsubscribe();
+          ended = true;
+        },
+        { durableName: 'd' },
+      );
+      await client.publish('a');
+      await client.clock.advance(600);
+      assert.equal(ended, true);
+      assert.equal(client.server.durables.size, 0);
     });
 
     it('at its signal', async () => {
