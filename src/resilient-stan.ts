@@ -257,7 +257,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
   /**
    * The messages of a channel as an async iterator; each is acknowledged when the next one is asked for. Leaving the
-   * loop closes the subscription and keeps a durable.
+   * loop closes the subscription, keeps a durable, and waits for nobody. {@link close} ends the loop; an end that has a reason
+   * is thrown in it, once.
    */
   messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
     return messages((handler, begun) => {
