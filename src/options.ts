@@ -256,7 +256,10 @@ export interface FlushOptions {
 
 /** Options of `close`. */
 export interface CloseOptions {
-  /** Milliseconds for the drain: running handlers and pending publishes. Then it closes all the same. Default 10000. */
+  /**
+   * Milliseconds for the drain: running handlers, pending publishes, durables that are to be dropped. Then it closes all the
+   * same. Default 10000; 0: at once. It also hurries a `close()` that is under way.
+   */
   timeout?: number | undefined;
 }
 

@@ -36,6 +36,7 @@ import {
 } from './options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import { systemClock } from './subscribing/clock.js';
+import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
@@ -106,6 +107,8 @@ export interface StanHealth {
 
 /** For the server's answer to the close request at the end of close(), in ms. */
 const CLOSE_REQUEST_TIMEOUT = 2000;
+/** The same, when there is no time left: a living server has a chance to free the client ID. */
+const CLOSE_REQUEST_LEAST = 250;
 /** Channel names known to be valid: validating one costs more than looking it up. */
 const MAX_KNOWN_CHANNELS = 1024;
 
@@ -121,9 +124,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #knownChannels = new Set<string>();
   readonly #closed: Promise<Error | undefined>;
   #resolveClosed!: (reason: Error | undefined) => void;
-  /** Resolves when the supervisor will not come back: a drain need not wait any longer. */
+  /** Resolves when a drain need not wait any longer: its time is over, or the supervisor will not come back. */
   readonly #gaveUp: Promise<void>;
   #resolveGaveUp!: () => void;
+  /** When that will be, at the latest. */
+  #closeBy = Infinity;
+  #cancelPatience: (() => void) | undefined;
   /** Called when it begins to close. */
   readonly #onClosing = new Set<() => void>();
   #closing: Promise<void> | undefined;
@@ -166,7 +172,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     super();
     SafeEmitter.reportTo(this, (error, event) => {
       // One of 'error' would be told of its own failure, for ever.
-      if (event === 'error') options.logger.error(error.message, { error });
+      if (event === 'error' && !this.#over) options.logger.error(error.message, { error });
       else this.#error(error);
     });
     this.#options = options;
@@ -259,7 +265,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
   /**
    * The messages of a channel as an async iterator; each is acknowledged when the next one is asked for. Leaving the
-   * loop closes the subscription and keeps a durable.
+   * loop closes the subscription, keeps a durable, and waits for nobody. {@link close} ends the loop; an end that has a reason
+   * is thrown in it, once.
    */
   messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
     return messages((handler, begun) => {
@@ -328,10 +335,18 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
-   * Drains, then closes: nothing new is taken in, running handlers finish and are acknowledged, publishes are flushed.
-   * Durables keep their position, and the client ID is free afterwards. What is not done within the timeout is given
-   * up: publishes reject with a ClosedError. Idempotent. A message handler must not await it, for it would wait for itself
-   * until the timeout.
+   * Drains, then closes. No message is handed to a handler any more; running handlers finish, with `publish()` and `flush()`
+   * open to them, and are acknowledged; what is pending is sent, and durables that are to be dropped are. Once no handler runs,
+   * `publish()` rejects. Durables keep their position, and the client ID is free afterwards. What is not done within the timeout is
+   * given up: publishes reject with a ClosedError.
+   *
+   * The body of a `for await` loop is a handler that may be waiting for this very promise, which cannot be told. So when all
+   * else is done it has 500 ms to ask for the next message, counted anew from each publish of its own. The same holds for
+   * a handler that calls this before it has awaited anything. A handler that awaits this later waits for itself, until the
+   * timeout.
+   *
+   * Calls share one end: of several timeouts the one counts that is over first, so `close({ timeout: 0 })` hurries a `close()`
+   * that is under way.
    */
   close(options?: CloseOptions): Promise<void> {
     let timeout: number | undefined;
@@ -376,50 +391,82 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   #closeOnce(timeout: number | undefined, reason: Error | undefined): Promise<void> {
-    if (!this.#closing) {
-      let follow!: (end: Promise<void>) => void;
-      // Set before anything is done: a listener of 'state' may call close(), too.
-      this.#closing = new Promise<void>((resolve) => {
-        follow = resolve;
-      });
-      // Many a caller of ours does not wait for it.
-      this.#closing.catch(() => undefined);
-      for (const call of this.#onClosing) call();
-      this.#onClosing.clear();
-      follow(
-        this.#close(timeout, reason).catch((error: unknown) => {
-          throw toOurs(error, 'close()');
-        }),
-      );
+    if (this.#closing) {
+      this.#hurry(timeout);
+      return this.#closing;
     }
+    let follow!: (end: Promise<void>) => void;
+    // Set before anything is done: a listener of 'state' may call close(), too.
+    this.#closing = new Promise<void>((resolve) => {
+      follow = resolve;
+    });
+    // Many a caller of ours does not wait for it.
+    this.#closing.catch(() => undefined);
+    for (const call of this.#onClosing) call();
+    this.#onClosing.clear();
+    this.#hurry(timeout);
+    follow(
+      this.#close(reason).catch((error: unknown) => {
+        throw toOurs(error, 'close()');
+      }),
+    );
     return this.#closing;
   }
 
-  async #close(timeout: number | undefined, reason: Error | undefined): Promise<void> {
+  /** It takes no longer than this, in ms, from now on. */
+  #hurry(timeout = Infinity): void {
+    const by = this.#clock.now() + timeout;
+    if (this.#over || by >= this.#closeBy) return;
+    this.#closeBy = by;
+    this.#cancelPatience?.();
+    if (timeout > 0) this.#cancelPatience = this.#clock.after(timeout, this.#resolveGaveUp);
+    else this.#resolveGaveUp();
+    this.#supervisor.hurry(Math.max(timeout, CLOSE_REQUEST_LEAST));
+  }
+
+  async #close(reason: Error | undefined): Promise<void> {
+    const atOnce = this.#closeBy <= this.#clock.now();
     this.#supervisor.closing();
-    const startedAt = this.#clock.now();
-    this.#publisher.stopIntake();
-    if (timeout !== 0) {
-      const drained = Promise.all([this.#subscriptions.drain(), this.#publisher.flush()]);
-      const over = Promise.race([drained, this.#gaveUp]);
-      await this.#within(timeout, (done) => {
-        void over.then(done);
-        return () => {};
-      });
-    }
+    if (!atOnce) await Promise.race([this.#drain(), this.#gaveUp]);
     this.#ended = true;
     this.#abort?.stop();
     const closedError = (): ClosedError =>
       new ClosedError('the client was closed before the message was acknowledged', { cause: reason });
     this.#publisher.rejectAll(closedError);
     // The rest of the time, but never so little that a living server has no chance to free the client ID.
-    const left = timeout === undefined ? Infinity : timeout - (this.#clock.now() - startedAt);
-    const abrupt = timeout === 0 && reason !== undefined;
-    await this.#supervisor.close(abrupt ? 0 : Math.min(CLOSE_REQUEST_TIMEOUT, Math.max(left, 250)));
+    const left = Math.max(this.#closeBy - this.#clock.now(), CLOSE_REQUEST_LEAST);
+    await this.#supervisor.close(atOnce && reason !== undefined ? 0 : Math.min(CLOSE_REQUEST_TIMEOUT, left));
+    this.#cancelPatience?.();
     this.#subscriptions.close(reason);
-    this.#emit('close', reason ? { error: reason } : {});
+    // A subscription that was made a moment ago has still to tell of its end.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const close = reason ? { error: reason } : {};
     this.#over = true;
+    (this as EventEmitter<string>).emit('close', close);
     this.#resolveClosed(reason);
+  }
+
+  /** Intake of messages stops, handlers finish, publishing stops, what is pending is sent. */
+  async #drain(): Promise<void> {
+    const subscriptions = this.#subscriptions;
+    const publisher = this.#publisher;
+    const drained = subscriptions.drain();
+    if (!subscriptions.busy) publisher.stopIntake();
+    await drained;
+    // Who runs now may be waiting for us. Who publishes is not.
+    while (subscriptions.busy && !this.#ended) {
+      const { published } = publisher.stats;
+      await publisher.flush();
+      const idle = (done: () => void): (() => void) => {
+        void subscriptions.idle().then(done);
+        return () => {};
+      };
+      // It may go on after the time for close() is over, and must not keep the process alive then.
+      await this.#within(GRACE, idle, true);
+      if (publisher.stats.published === published) break;
+    }
+    publisher.stopIntake();
+    await Promise.all([publisher.flush(), subscriptions.dropped()]);
   }
 
   #cargo(): Cargo {
@@ -507,6 +554,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       error: (error) => this.#error(error),
       gaveUp: (error) => {
+        this.#note(error);
         this.#resolveGaveUp();
         void this.#closeOnce(0, error);
       },
@@ -547,34 +595,44 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   #error(error: Error): void {
+    if (this.#over) {
+      // A listener of 'close' has thrown, or an asynchronous one has rejected long afterwards.
+      this.#options.logger.debug(`after the client was closed: ${error.message}`);
+      return;
+    }
     this.#note(error);
     this.#options.logger.error(error.message, { error });
-    // An asynchronous listener may reject long afterwards.
-    if (!this.#over) this.#emit('error', { error });
+    this.#emit('error', { error });
   }
 
   #note(error: Error): void {
-    this.#lastError = { error, at: new Date() };
+    if (!this.#over) this.#lastError = { error, at: new Date() };
   }
 
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
+    if (this.#over) return;
     // eventemitter3's types cannot follow a generic event name.
     (this as EventEmitter<string>).emit(event, payload);
   }
 
   /**
    * Whether it was done in time, in ms in which we could act; without a timeout it always is.
+   * @param unref the wait alone does not keep the process alive
    * @param begin calls back when it is done; returns what takes the callback away
    */
-  #within(timeout: number | undefined, begin: (done: () => void) => () => void): Promise<boolean> {
+  #within(timeout: number | undefined, begin: (done: () => void) => () => void, unref = false): Promise<boolean> {
     return new Promise((resolve) => {
       const cancel =
         timeout === undefined || timeout === Infinity
           ? undefined
-          : this.#clock.after(timeout, () => {
-              forget();
-              resolve(false);
-            });
+          : this.#clock.after(
+              timeout,
+              () => {
+                forget();
+                resolve(false);
+              },
+              { unref },
+            );
       const forget = begin(() => {
         cancel?.();
         resolve(true);

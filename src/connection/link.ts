@@ -12,6 +12,7 @@ import { openStream, Unreached, type Stream } from './stream.js';
 import {
   adoptStream,
   createInbox,
+  decodeCloseError,
   decodePingError,
   encodeCloseRequest,
   encodePing,
@@ -88,7 +89,7 @@ export class Link {
   /** The frame of a question about a connection ID, but for its number. */
   #question: { of: Uint8Array; head: string; tail: string } | undefined;
   /** Requests of our own that wait for an answer: subject -> what to do when it is forbidden. */
-  readonly #requests = new Map<string, (error: PermissionError) => void>();
+  readonly #requests = new Map<string, (error: Error) => void>();
 
   private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream, clock: AwakeClock) {
     this.#clock = clock;
@@ -250,10 +251,17 @@ export class Link {
    * on its way is either stored by then, or never will be.
    *
    * The request names the client ID only, so it ends whoever has it: first make sure that it is still ours.
+   * @returns the server's text when it has not closed it; else empty
    */
-  closeRegistration(subject: string, clientId: string, timeout: number): Promise<void> {
-    // An error, "unknown client" and the like, says that there is nothing left to close, which is what was wanted.
-    return this.#request('close request', subject, encodeCloseRequest(clientId), timeout, () => {});
+  closeRegistration(subject: string, clientId: string, timeout: number): Promise<string> {
+    return this.#request('close request', subject, encodeCloseRequest(clientId), timeout, (answer) =>
+      printable(decodeCloseError(answer)),
+    );
+  }
+
+  /** Whoever waits for an answer to one of these waits no longer. */
+  abandonRequests(error: Error): void {
+    for (const abandon of [...this.#requests.values()]) abandon(error);
   }
 
   #request<T>(what: string, subject: string, data: Buffer, timeout: number, read: (answer: string) => T): Promise<T> {

@@ -41,9 +41,15 @@ export interface SessionSubscription {
   ack(sequence: number): void;
   /** Stops the delivery to us at once, locally. Idempotent, never throws. */
   mute(): void;
-  /** Mutes, then gives the subscription up at the server, keeping a durable. Rejects only when the session dies. */
+  /**
+   * Mutes, then gives the subscription up at the server, keeping a durable. Resolves when the server has it no more.
+   * @throws SessionEnded; PermissionError; EndRefused when the server has refused it for some seconds, and still has it
+   */
   close(): Promise<void>;
-  /** Mutes, then gives the subscription up at the server, dropping a durable. Rejects only when the session dies. */
+  /**
+   * Mutes, then gives the subscription up at the server, dropping a durable.
+   * @throws as `close`; EndRefused as well when the server does not know the subscription, but may still keep the durable
+   */
   unsubscribe(): Promise<void>;
 }
 
@@ -59,6 +65,9 @@ export interface InHand {
 
 /** The server answered a subscribe request with an error. `message` is the server's own text. */
 export class SubscribeRefused extends Error {}
+
+/** The server did not end a subscription, or cannot tell whether it has. `message` is the server's own text. */
+export class EndRefused extends Error {}
 
 /** The session died before the request was answered. */
 export class SessionEnded extends Error {}

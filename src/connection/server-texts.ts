@@ -147,11 +147,38 @@ const FINAL = new Set([
   // Of NATS, for one that can be done without.
   'maximum subscriptions exceeded',
 ]);
-const PASSING_SUBSCRIBE = /not the leader|leadership|already shutdown|shut down|enqueuing|being deleted/i;
+/** Of a server that does not lead now, or not yet, or stops. */
+const PASSING_REQUEST =
+  /not the leader|leadership|already shutdown|shut down|enqueuing|snapshot restored|being deleted/i;
 
 export function subscribeRefusal(text: string): SubscribeRefusal {
   if (UNKNOWN_CLIENT.has(text)) return 'unregistered';
   if (text === 'stan: duplicate durable registration') return 'duplicate';
   if (FINAL.has(text) || text.startsWith('rejecting channel "')) return 'final';
-  return PASSING_SUBSCRIBE.test(text) ? 'passing' : 'unknown';
+  return PASSING_REQUEST.test(text) ? 'passing' : 'unknown';
+}
+
+/** What an error in the answer to an unsubscribe request, or to a request to close a subscription, means. */
+export type EndRefusal =
+  /** Its channel is gone, and with it all that was subscribed to it. */
+  | 'gone'
+  /** The server has no such subscription. It may still keep a durable of that name. */
+  | 'unknown-subscription'
+  /** The server does not know this session (any more). It may still keep a durable. */
+  | 'unregistered'
+  /** It is not done, for want of a leader: it will be, later or on another session. */
+  | 'passing'
+  /** It is not done: a few more tries, then whoever has asked is told. */
+  | 'unknown';
+
+export function endRefusal(text: string): EndRefusal {
+  if (text === 'stan: unknown channel') return 'gone';
+  if (text === 'stan: invalid subscription') return 'unknown-subscription';
+  if (UNKNOWN_CLIENT.has(text)) return 'unregistered';
+  return PASSING_REQUEST.test(text) ? 'passing' : 'unknown';
+}
+
+/** Whether an error in the answer to a client's own close request says that there is nothing left to close. */
+export function isUnknownClient(text: string): boolean {
+  return UNKNOWN_CLIENT.has(text);
 }

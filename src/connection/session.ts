@@ -15,6 +15,7 @@ import { printable } from '../printable.js';
 import { AckFrames, MessageFrame } from './codec.js';
 import { ServerComplaint, type Link } from './link.js';
 import {
+  EndRefused,
   SessionEnded,
   SubscribeRefused,
   type InHand,
@@ -28,7 +29,7 @@ import { Publishes } from './publishes.js';
 import { ASK_EVERY, type Reach } from './reach.js';
 import type { Registration } from './registration.js';
 import { Watch, type Owed, type WatchOptions } from './watch.js';
-import type { LastWords } from './server-texts.js';
+import { endRefusal, isUnknownClient, type LastWords } from './server-texts.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
 /** The end of a session that nobody asked for. */
@@ -81,6 +82,10 @@ interface Request extends Owed {
 const PROBABLY_LOST = 500;
 /** The protocol counts an age in nanoseconds, in a signed number of 64 bits: 292 years, in ms. No message is older. */
 const LONGEST_AGE = Math.floor(2 ** 63 / 1e6);
+/** Delays in ms before a request to end a subscription is sent again that the server has not done. An election takes seconds. */
+const END_RETRIES = [100, 200, 400, 800, 1600, 1600, 1600];
+/** Between two close requests of the client, ms, for want of a leader. Doubled each time. */
+const CLOSE_RETRY = 50;
 
 export class StanSession implements Session {
   readonly ordinal: number;
@@ -101,9 +106,14 @@ export class StanSession implements Session {
   readonly #requests = new Map<object, Request>();
   /** When the oldest of them was answered last. */
   #answeredAt = -Infinity;
+  /** Requests that wait to be sent again: what to do if it ends. */
+  readonly #pauses = new Set<() => void>();
   /** When it was noticed last that some of what we sent had been lost on its way to the leader. */
   #missedAt = -Infinity;
   #cancelRequestTimer: (() => void) | undefined;
+  /** When a `close` has to be over. */
+  #closeBy = Infinity;
+  #cancelHurry: (() => void) | undefined;
   /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
   readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
   #alive = true;
@@ -216,7 +226,7 @@ export class StanSession implements Session {
         reject(error instanceof Error ? error : new Error(describe(error)));
         return;
       }
-      const made = new Made(this, this.#link, stan, request.channel);
+      const made = new Made(this, this.#link, stan, request);
       /** What arrives before the subscribe response has no ack inbox yet. */
       let held: RawMessage[] | undefined = [];
       takeFrames(this.#link.nats, stan.inboxSub, (frame) => {
@@ -272,15 +282,37 @@ export class StanSession implements Session {
     this.#watch.stop()?.cancel();
     this.#abandonRequests();
     try {
-      const { connectionId, closeSubject } = this.registration;
-      if (closeSubject === '') return;
-      const { clusterId, clientId, clock } = this.#options;
-      const deadline = clock.now() + timeout;
-      // The close request names the client ID only: by now another client may have it, and must keep it.
-      if (!(await this.#link.isRegistered(clusterId, connectionId, timeout))) return;
-      await this.#link.closeRegistration(closeSubject, clientId, Math.max(1, deadline - clock.now()));
+      this.#closeBy = this.#options.clock.now() + timeout;
+      await this.#unregister();
     } finally {
       this.#dispose();
+    }
+  }
+
+  /** A `close` that is under way takes no longer than this, in ms, from now on. */
+  hurry(timeout: number): void {
+    const { clock } = this.#options;
+    const by = clock.now() + timeout;
+    if (by >= this.#closeBy) return;
+    this.#closeBy = by;
+    this.#cancelHurry?.();
+    this.#cancelHurry = clock.after(timeout, () => this.#link.abandonRequests(new Error('there is no time left')));
+  }
+
+  /** @throws when it was not done in time */
+  async #unregister(): Promise<void> {
+    const { connectionId, closeSubject } = this.registration;
+    if (closeSubject === '') return;
+    const { clusterId, clientId, clock } = this.#options;
+    const left = (): number => Math.max(1, this.#closeBy - clock.now());
+    for (let delay = CLOSE_RETRY; ; delay *= 2) {
+      // The close request names the client ID only: by now another client may have it, and must keep it.
+      if (!(await this.#link.isRegistered(clusterId, connectionId, left()))) return;
+      const text = await this.#link.closeRegistration(closeSubject, clientId, left());
+      if (text === '' || isUnknownClient(text)) return;
+      // A server that has just lost the lead, say. What it did not close would stay: members of queue groups above all.
+      if (delay >= left()) throw new Error(text);
+      await new Promise<void>((resolve) => clock.after(delay, resolve));
     }
   }
 
@@ -349,9 +381,43 @@ export class StanSession implements Session {
     );
   }
 
-  /** For the subscriptions: a request about one of them. */
-  ask(channel: string, send: () => StanSubscription, answer: 'closed' | 'unsubscribed'): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
+  /**
+   * For the subscriptions: a request to end one of them. An answer that it is not done is no end: it is asked for again.
+   * @param durable what the server does not know may be kept all the same
+   * @throws SessionEnded; PermissionError; EndRefused
+   */
+  async ask(
+    channel: string,
+    send: () => StanSubscription,
+    answer: 'closed' | 'unsubscribed',
+    durable: boolean,
+  ): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const text = await this.#askOnce(channel, send, answer);
+      if (text === undefined) return;
+      const refusal = endRefusal(text);
+      if (refusal === 'gone') return;
+      if (refusal === 'unregistered') {
+        this.lose('replaced', `the cluster does not know this session any more (ending '${channel}': ${text})`);
+        throw new SessionEnded(text);
+      }
+      if (refusal === 'unknown-subscription') {
+        if (answer === 'closed' || !durable) return;
+        throw new EndRefused(text);
+      }
+      const delay = END_RETRIES[attempt];
+      if (delay === undefined) throw new EndRefused(text);
+      await this.#pause(delay);
+    }
+  }
+
+  /** @returns the server's text, if it answered with an error */
+  #askOnce(
+    channel: string,
+    send: () => StanSubscription,
+    answer: 'closed' | 'unsubscribed',
+  ): Promise<string | undefined> {
+    return new Promise((resolve, reject) => {
       if (!this.#alive) {
         reject(new SessionEnded('the session has ended'));
         return;
@@ -366,10 +432,6 @@ export class StanSession implements Session {
           return false;
         },
       );
-      const done = (): void => {
-        settle();
-        resolve();
-      };
       let stan: StanSubscription;
       try {
         stan = send();
@@ -378,9 +440,35 @@ export class StanSession implements Session {
         reject(error instanceof Error ? error : new Error(describe(error)));
         return;
       }
-      stan.once(answer, done);
-      // An error of the server means that it does not know the subscription: it is gone, as was wanted.
-      stan.once('error', done);
+      stan.once(answer, () => {
+        settle();
+        resolve(undefined);
+      });
+      stan.once('error', (error: unknown) => {
+        if (!settle() || !this.#alive) return;
+        const text = printable(describe(error));
+        if (error instanceof NatsError) this.#lose('disconnect', text, undefined, error);
+        else resolve(text);
+      });
+    });
+  }
+
+  /** @throws SessionEnded, as soon as it has */
+  #pause(delay: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.#alive) {
+        reject(new SessionEnded('the session has ended'));
+        return;
+      }
+      const cancel = this.#options.clock.after(delay, () => {
+        this.#pauses.delete(abandon);
+        resolve();
+      });
+      const abandon = (): void => {
+        cancel();
+        reject(new SessionEnded('the session has ended'));
+      };
+      this.#pauses.add(abandon);
     });
   }
 
@@ -501,15 +589,17 @@ export class StanSession implements Session {
   }
 
   #abandonRequests(): void {
-    const abandoned = [...this.#requests.values()];
+    const abandoned = [...[...this.#requests.values()].map(({ abandon }) => abandon), ...this.#pauses];
     this.#requests.clear();
-    for (const { abandon } of abandoned) abandon();
+    this.#pauses.clear();
+    for (const abandon of abandoned) abandon();
   }
 
   #dispose(): void {
     const stan = this.#stan;
     clearTimeout(stan.pingTimer);
     this.#cancelRequestTimer?.();
+    this.#cancelHurry?.();
     this.#publishes.stop();
     stan.cleanupOnClose();
     // A dead session sends no close request: it would unregister its successor.
@@ -538,14 +628,21 @@ class Made implements SessionSubscription {
   readonly #link: Link;
   readonly #subscription: StanSubscription;
   readonly #channel: string;
+  readonly #durable: boolean;
   #ended: Promise<void> | undefined;
   #acks: AckFrames | undefined;
 
-  constructor(session: StanSession, link: Link, subscription: StanSubscription, channel: string) {
+  constructor(
+    session: StanSession,
+    link: Link,
+    subscription: StanSubscription,
+    { channel, durableName }: SubscribeRequest,
+  ) {
     this.#session = session;
     this.#link = link;
     this.#subscription = subscription;
     this.#channel = channel;
+    this.#durable = durableName !== undefined;
   }
 
   ack(sequence: number): void {
@@ -574,9 +671,11 @@ class Made implements SessionSubscription {
   #end(answer: 'closed' | 'unsubscribed'): Promise<void> {
     this.mute();
     if (this.#subscription.ackInbox !== undefined) this.#session.forgetAcks(this.#subscription.ackInbox);
+    const { stanConnection } = this.#subscription;
     return this.#session.ask(
       this.#channel,
       () => {
+        this.#subscription.stanConnection = stanConnection;
         this.#subscription.removeAllListeners();
         this.#subscription.on('error', () => {});
         if (answer === 'closed') this.#subscription.close();
@@ -584,6 +683,7 @@ class Made implements SessionSubscription {
         return this.#subscription;
       },
       answer,
+      this.#durable,
     );
   }
 }

@@ -83,6 +83,8 @@ export class Supervisor {
   readonly #line = new Line();
   readonly #servers: ServerList;
   #session: StanSession | undefined;
+  /** It is being closed. */
+  #leaving: StanSession | undefined;
   #sessions = 0;
   /** Since the last session that lasted. */
   #spent: Spent;
@@ -140,9 +142,16 @@ export class Supervisor {
     this.#stop.abort(new ClosedError());
     const session = this.#session;
     this.#session = undefined;
+    this.#leaving = session;
     if (session?.alive && timeout > 0) await session.close(timeout).catch(() => {});
     else session?.destroy();
+    this.#leaving = undefined;
     this.#states.to('closed');
+  }
+
+  /** A `close` that is under way takes no longer than this, in ms, from now on. */
+  hurry(timeout: number): void {
+    this.#leaving?.hurry(timeout);
   }
 
   async #run(first: StanSession): Promise<void> {

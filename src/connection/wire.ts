@@ -33,6 +33,8 @@ export interface StanSubscription extends EventEmitter {
   ackInbox: string | undefined;
   /** The NATS subscription that brings its messages. */
   inboxSub: number;
+  /** Taken away by the first request to end it; without it, there is no second one. */
+  stanConnection?: StanConnection | undefined;
   close(): void;
   unsubscribe(): void;
 }
@@ -100,6 +102,7 @@ const { pb } = require('node-nats-streaming/lib/pb') as {
   pb: {
     Ping: new () => ProtobufMessage & { setConnId(id: Uint8Array): void };
     PingResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };
+    CloseResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };
     CloseRequest: new () => ProtobufMessage & { setClientId(id: string): void };
   };
 };
@@ -312,4 +315,9 @@ export function encodeCloseRequest(clientId: string): Buffer {
   const request = new pb.CloseRequest();
   request.setClientId(clientId);
   return Buffer.from(request.serializeBinary());
+}
+
+/** The error text of the answer to a close request; empty when the client is not registered any more. */
+export function decodeCloseError(binary: string): string {
+  return pb.CloseResponse.deserializeBinary(Buffer.from(binary, 'binary')).getError();
 }

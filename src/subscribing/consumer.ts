@@ -5,19 +5,30 @@
 import type { EventEmitter } from 'eventemitter3';
 import type { AbortWatch } from '../abort-signal.js';
 import {
+  EndRefused,
   SessionEnded,
   type RawMessage,
   type Session,
   type StartPosition,
   type SubscribeRequest,
 } from '../connection/protocol.js';
-import { AbortedError, ClosedError, ResilientStanError, toOurs } from '../errors.js';
+import { endRefusal } from '../connection/server-texts.js';
+import {
+  AbortedError,
+  ClosedError,
+  describe,
+  PermissionError,
+  ResilientStanError,
+  SubscribeError,
+  toOurs,
+} from '../errors.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
 import type { Cursor, Gap, Position } from './cursor.js';
-import { Handling } from './handling.js';
+import type { Departures } from './departures.js';
+import { GRACE, Handling } from './handling.js';
 import type { FetchEnd, Inquiries } from './inquiries.js';
 import type { DatedPlan, Knowledge } from './knowledge.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
@@ -53,6 +64,8 @@ const EARLY = 100;
 const LATE = 1000;
 /** The longest range that is fetched at a time. */
 const LONGEST_FETCH = 10_000;
+/** How long the end of a subscription waits for the server's word that it has it no more, ms. */
+const ANSWER_PATIENCE = 1000;
 /** How many sequences are watched for acknowledgements that nobody reads. */
 const UNREAD_LIMIT = 1000;
 
@@ -92,9 +105,25 @@ export interface ConsumerOwner {
   remade(consumer: Consumer): void;
   /** It is over. */
   ended(consumer: Consumer): void;
+  /** Durables on their way out. */
+  readonly departures: Departures;
+  /** Another subscription of this client has its durable. */
+  inUse(consumer: Consumer): boolean;
   /** Drops a durable that is not online. Resolves when the server has. */
   drop(request: SubscribeRequest): Promise<void>;
+  /** It wants its durable dropped: to be waited for before the client closes. */
+  dropping(outcome: Promise<void>): void;
   log(message: string): void;
+}
+
+/** An iterator, which takes its messages one after the other. Its loop body is the handler. */
+export interface Follower {
+  /** The body of its loop has a message in hand. */
+  readonly busy: boolean;
+  /** No message is handed over any more; with the reason if nobody asked for it. */
+  stopping(reason: Error | undefined): void;
+  /** It is over: what is not processed will not be. */
+  over(): void;
 }
 
 export class Consumer {
@@ -104,8 +133,8 @@ export class Consumer {
   readonly ready: Promise<void>;
   /** What the user has in hand. Set right after construction. */
   subscription!: ResilientSubscription;
-  /** Called when the intake stops: nobody need begin anything any more. */
-  onStop: (() => void) | undefined;
+  /** Set right after construction, if at all. */
+  follower: Follower | undefined;
   readonly #owner: ConsumerOwner;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -129,7 +158,11 @@ export class Consumer {
   #early: (() => void)[] = [];
   #ended = false;
   #draining = false;
-  #ending: Promise<void> | undefined;
+  /** Its end, here. Never rejects. */
+  #left: Promise<void> | undefined;
+  /** What has come of that at the server: whether it has confirmed it; rejects when the server keeps it. */
+  #given: Promise<boolean> | undefined;
+  #unsubscribing: Promise<void> | undefined;
   readonly #abort: AbortWatch | undefined;
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
@@ -188,7 +221,7 @@ export class Consumer {
     this.ready.catch(() => undefined);
     this.#abort = abort;
     if (abort !== undefined) {
-      abort.onAbort = () => void this.close(abortedSubscription(channel, abort)).catch(() => undefined);
+      abort.onAbort = () => void this.close(abortedSubscription(channel, abort));
     }
   }
 
@@ -348,6 +381,11 @@ export class Consumer {
     this.#early = [];
     for (const emit of early) emit();
     this.#handling.open();
+  }
+
+  /** For the placement: when the durable is free. */
+  passed(session: Session): Promise<void> | undefined {
+    return this.#owner.departures.passed(session, this.#durable);
   }
 
   /** For the placement: what is made from now on starts afresh. */
@@ -966,66 +1004,137 @@ export class Consumer {
 
   // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Ends it and keeps a durable. */
+  /** Ends it and keeps a durable. Never rejects. Within its own handler it waits for the others only. */
   close(error?: Error): Promise<void> {
-    return (this.#ending ??= this.#leave(false, error).catch(outOf('close()')));
+    const { calling } = this.#handling;
+    if (this.#over) return Promise.resolve();
+    const left = (this.#left ??= this.#leave(false, error));
+    return calling === undefined ? left : this.#handling.idle(calling);
   }
 
-  /** Ends it and drops a durable. */
+  /**
+   * Ends it and drops a durable. Once it has ended, only drops the durable.
+   * @throws ClosedError, PermissionError, SubscribeError: the server keeps the durable
+   */
   unsubscribe(): Promise<void> {
-    if (this.#ending === undefined) {
-      this.#ending = this.#leave(true, undefined).catch(outOf('unsubscribe()'));
-      // Whoever does not care for the outcome shall not be killed by it.
-      this.#ending.catch(() => undefined);
+    if (this.#unsubscribing === undefined) {
+      const unsubscribing = this.#unsubscribe().catch(outOf('unsubscribe()'));
+      this.#unsubscribing = unsubscribing;
+      this.#owner.dropping(unsubscribing);
+      // Whoever does not care for the outcome shall not be killed by it. Who does may try again.
+      unsubscribing.catch(() => {
+        this.#unsubscribing = undefined;
+      });
     }
-    return this.#ending;
+    return this.#unsubscribing;
   }
 
-  async #leave(drop: boolean, error: Error | undefined): Promise<void> {
-    if (this.#ended) return;
-    this.#stop();
+  async #unsubscribe(): Promise<void> {
+    const { durableName } = this.options;
+    const { request } = this.request();
+    const first = this.#left === undefined && !this.#ended;
+    if (first) {
+      // Without a session, asked for at once: a new durable of that name may be waiting for the next one.
+      const dropping =
+        durableName !== undefined && this.#placement.session === undefined ? this.#owner.drop(request) : undefined;
+      this.#left = this.#leave(true, undefined);
+      if (dropping !== undefined) return await dropping;
+    }
+    if (durableName === undefined) {
+      await this.#left;
+      if (first) await this.#given?.catch(onlyIfForbidden);
+      return;
+    }
+    if (!first && this.#owner.inUse(this)) throw inUseAgain(this.channel, durableName);
+    let told = false;
+    try {
+      told = (await this.#given) === true && first;
+    } catch (error) {
+      if (first && error instanceof PermissionError) throw error;
+      // Only the end of the session ends it now, and on the next one it can be dropped. Who is told may ask for that.
+      if (first && endRefusal((error as Error).message) === 'unknown')
+        throw stillKept(this.channel, durableName, error);
+    }
+    if (!told) await this.#owner.drop(request);
+  }
+
+  /** @returns its end, here, which waits for what the server says, but not for ever. Never rejects. */
+  #leave(drop: boolean, error: Error | undefined): Promise<void> {
+    const { calling } = this.#handling;
+    const { session } = this.#placement;
+    this.#stop(error);
     if (!this.#everMade) {
       this.#settleReady.reject(error ?? new ClosedError(`the subscription to channel '${this.channel}' was closed`));
     }
-    const { durableName, ackWait } = this.options;
-    const { request } = this.request();
-    const lasting = drop && durableName !== undefined;
-    // Without a session, asked for at once: a new durable of that name may be waiting for the next one.
-    const dropping = lasting && this.#placement.session === undefined ? this.#owner.drop(request) : undefined;
-    dropping?.catch(() => undefined);
-    let cancel: (() => void) | undefined;
-    // No longer than ackWait: by then the server has given their messages to somebody else anyhow, and a handler that
-    // waits for this very promise must not wait for ever.
-    const patience = new Promise<void>((resolve) => {
-      cancel = this.#clock.after(ackWait, resolve);
-    });
-    let told: boolean;
-    try {
-      const idle = Promise.race([this.#handling.idle(), patience]);
-      told = await this.#placement.end(
-        drop,
-        idle.then(() => this.#giveBack()),
-      );
-    } finally {
-      cancel?.();
+    // A handler that waits for this very drop would be waited for in vain. One that waits for close() does not wait long.
+    const idle = drop && calling !== undefined ? this.#idleBut(calling) : this.#handling.idle();
+    // No longer than ackWait: by then the server has given their messages to somebody else anyhow.
+    const ready = atMost(this.#clock, this.options.ackWait, idle);
+    const given = this.#placement.end(
+      drop,
+      ready.then(() => this.#giveBack()),
+    );
+    this.#given = given;
+    const answered = given.then(
+      () => true,
+      (error: unknown) => {
+        // As a member that listens to nothing it would keep messages from the others.
+        if (this.options.queueGroup !== undefined) this.#loseOver(session, error);
+        return false;
+      },
+    );
+    if (session !== undefined) this.#owner.departures.add(session, this.#durable, answered);
+    return (async () => {
+      await ready;
+      await atMost(this.#clock, ANSWER_PATIENCE, answered);
       this.#finish(error);
-    }
-    if (lasting && !told) await (dropping ?? this.#owner.drop(request));
+    })();
   }
 
-  /** Intake stops; resolves when no handler runs, and what they processed is acknowledged. */
+  /** The server refuses to end it. On the next session, it has ended. */
+  #loseOver(session: Session | undefined, error: unknown): void {
+    if (error instanceof EndRefused)
+      session?.lose('request_timeout', `the subscription to '${this.channel}' cannot be ended: ${error.message}`);
+  }
+
+  /** No handler runs but this one, which gets some time all the same. */
+  async #idleBut(calling: ReceivedMessage): Promise<void> {
+    await this.#handling.idle(calling);
+    await atMost(this.#clock, GRACE, this.#handling.idle());
+  }
+
+  get #durable(): { channel: string; durableName: string | undefined; queueGroup: string | undefined } {
+    const { durableName, queueGroup } = this.options;
+    return { channel: this.channel, durableName, queueGroup };
+  }
+
+  /**
+   * Intake stops. Resolves when no handler runs, but for those that may be waiting for whoever calls this: the one that has
+   * called it, if one has, and the body of a loop, of which that cannot be told.
+   */
   async drain(): Promise<void> {
+    const { calling } = this.#handling;
     this.#draining = true;
     this.#cancelTimers();
     this.#placement.stop();
-    this.#release();
-    await this.#handling.idle();
+    this.#release(undefined);
+    if (this.follower === undefined) await this.#handling.idle(calling);
+  }
+
+  /** A handler runs, or the body of a loop. */
+  get busy(): boolean {
+    return this.follower?.busy ?? this.#handling.running > 0;
+  }
+
+  /** Resolves when none does. */
+  idle(): Promise<void> {
+    return this.#handling.idle();
   }
 
   /** It is over at once, here; the server is not told. */
   abandon(error: Error | undefined): void {
     if (this.#over) return;
-    this.#stop();
+    this.#stop(error);
     this.#placement.detach();
     if (!this.#everMade) this.#settleReady.reject(error ?? new ClosedError());
     this.#finish(error);
@@ -1033,23 +1142,24 @@ export class Consumer {
 
   #over = false;
 
-  #stop(): void {
+  #stop(reason: Error | undefined): void {
     this.#ended = true;
     this.#cancelTimers();
     this.#placement.stop();
-    this.#release();
+    this.#release(reason);
     this.#abort?.stop();
   }
 
   /** What is queued will not run: another member of the group may have it. */
-  #release(): void {
-    this.onStop?.();
+  #release(reason: Error | undefined): void {
+    this.follower?.stopping(reason);
     for (const message of this.#handling.stop()) this.#letGo(message);
   }
 
   #finish(error: Error | undefined): void {
     if (this.#over) return;
     this.#over = true;
+    this.follower?.over();
     this.#knowledge.members.delete(this);
     this.#giveBack();
     for (const member of this.#knowledge.members) member.#fetchUnfinishedLater();
@@ -1066,6 +1176,8 @@ export class Consumer {
   }
 
   #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {
+    // A handler may fail long after its subscription has ended.
+    if (this.#over && event !== 'closed') return;
     if (!this.#open) {
       this.#early.push(() => this.#emit(event, payload));
       return;
@@ -1073,4 +1185,35 @@ export class Consumer {
     // eventemitter3's types cannot follow a generic event name.
     (this.subscription as EventEmitter<string>).emit(event, payload);
   }
+}
+
+/** Resolves with the promise, which must not reject, or after so many ms. */
+async function atMost(clock: Clock, milliseconds: number, promise: Promise<unknown>): Promise<void> {
+  let cancel: (() => void) | undefined;
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.after(milliseconds, resolve);
+  });
+  await Promise.race([promise, late]);
+  cancel?.();
+}
+
+function onlyIfForbidden(error: unknown): void {
+  if (error instanceof PermissionError) throw error;
+}
+
+function inUseAgain(channel: string, durableName: string): SubscribeError {
+  return new SubscribeError(
+    channel,
+    `the durable '${durableName}' on channel '${channel}' was not dropped, for this client is subscribed to it again: ` +
+      `unsubscribe that subscription`,
+  );
+}
+
+function stillKept(channel: string, durableName: string, cause: unknown): SubscribeError {
+  return new SubscribeError(
+    channel,
+    `the durable '${durableName}' on channel '${channel}' could not be dropped: the server still keeps it ` +
+      `(${describe(cause)}). Call unsubscribe() again when the cluster is well`,
+    { cause },
+  );
 }

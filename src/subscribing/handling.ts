@@ -3,6 +3,9 @@ import { mayBePromise, whenSettled } from '../user-code.js';
 import type { ReceivedMessage } from './message.js';
 import { Ring } from './ring.js';
 
+/** How long a handler or a loop body is waited for that may itself be waiting for who waits, ms. */
+export const GRACE = 500;
+
 export interface HandlingHost {
   /** The handler is about to get it. */
   starting(message: ReceivedMessage): void;
@@ -18,10 +21,11 @@ export class Handling {
   readonly #concurrency: number;
   readonly #queue = new Ring<ReceivedMessage>();
   #running = 0;
-  #pumping = false;
+  /** The message whose handler is being called: it has not come to its first `await` yet. */
+  #calling: ReceivedMessage | undefined;
   #open = false;
   #stopped = false;
-  #onIdle: (() => void)[] = [];
+  #waiting: Waiting[] = [];
 
   constructor(host: HandlingHost, handler: (message: ReceivedMessage) => void | Promise<void>, concurrency: number) {
     this.#host = host;
@@ -37,13 +41,14 @@ export class Handling {
 
   push(message: ReceivedMessage): void {
     if (this.#stopped) return;
-    if (this.#queue.length > 0 || this.#running >= this.#concurrency || this.#pumping || !this.#open) {
+    const busy = this.#running >= this.#concurrency || this.#calling !== undefined;
+    if (this.#queue.length > 0 || busy || !this.#open) {
       this.#queue.push(message);
       return;
     }
-    this.#pumping = true;
+    this.#calling = message;
     this.#run(message);
-    this.#pumping = false;
+    this.#calling = undefined;
     // A handler that was given messages while it ran (by a session that delivers within a call of ours).
     if (this.#queue.length > 0) this.#pump();
   }
@@ -60,22 +65,30 @@ export class Handling {
     return this.#running;
   }
 
-  /** Resolves when no handler runs. */
-  idle(): Promise<void> {
-    if (this.#running === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#onIdle.push(resolve));
+  /** Whoever calls us now does so from within the handler of this message, before its first `await`. */
+  get calling(): ReceivedMessage | undefined {
+    return this.#calling;
+  }
+
+  /**
+   * Resolves when no handler runs.
+   * @param but the handler of this one is not waited for: it may be the one who waits
+   */
+  idle(but?: ReceivedMessage): Promise<void> {
+    if (this.#running === (but === undefined ? 0 : 1)) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ but, resolve }));
   }
 
   /** A loop, not a recursion: ten thousand queued messages may be waiting for one slow handler. */
   #pump(): void {
-    if (this.#pumping || !this.#open) return;
-    this.#pumping = true;
+    if (this.#calling !== undefined || !this.#open) return;
     while (this.#running < this.#concurrency) {
       const next = this.#queue.shift();
       if (next === undefined) break;
+      this.#calling = next;
       this.#run(next);
+      this.#calling = undefined;
     }
-    this.#pumping = false;
   }
 
   #run(message: ReceivedMessage): void {
@@ -89,7 +102,7 @@ export class Handling {
           result,
           () => {
             this.#host.processed(message);
-            this.#ended();
+            this.#ended(message);
           },
           (error) => this.#failed(message, error),
         );
@@ -100,26 +113,37 @@ export class Handling {
       return;
     }
     this.#host.processed(message);
-    if (--this.#running === 0 && this.#onIdle.length > 0) this.#becomeIdle();
+    this.#running--;
+    if (this.#waiting.length > 0) this.#tell(message);
   }
 
   #failed(message: ReceivedMessage, error: unknown): void {
     const rest = this.#host.failed(message, error);
-    if (rest === undefined) this.#ended();
-    else void rest.then(() => this.#ended());
+    if (rest === undefined) this.#ended(message);
+    else void rest.then(() => this.#ended(message));
   }
 
-  #ended(): void {
+  #ended(message: ReceivedMessage): void {
     this.#running--;
     this.#pump();
-    if (this.#running === 0) this.#becomeIdle();
+    if (this.#waiting.length > 0) this.#tell(message);
   }
 
-  #becomeIdle(): void {
-    const waiting = this.#onIdle;
-    this.#onIdle = [];
-    for (const resolve of waiting) resolve();
+  /** The handler of this message is through. */
+  #tell(message: ReceivedMessage): void {
+    for (const waiting of this.#waiting) if (waiting.but === message) waiting.but = undefined;
+    const idle = (waiting: Waiting): boolean => this.#running === (waiting.but === undefined ? 0 : 1);
+    const told = this.#waiting.filter(idle);
+    if (told.length === 0) return;
+    this.#waiting = this.#waiting.filter((waiting) => !idle(waiting));
+    for (const { resolve } of told) resolve();
   }
+}
+
+/** Who waits until no handler runs, or only the one of a certain message does. */
+interface Waiting {
+  but: ReceivedMessage | undefined;
+  resolve: () => void;
 }
 
 /** Everything else is an answer at once. @throws what a `then` throws that is a getter */

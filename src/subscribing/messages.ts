@@ -1,6 +1,6 @@
 /** A subscription as an async iterator. */
 import { toOurs } from '../errors.js';
-import { unprocessed } from './consumer.js';
+import { unprocessed, type Follower } from './consumer.js';
 import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
 import { ResilientSubscription } from './subscription.js';
@@ -22,39 +22,36 @@ interface Handed {
  * A message counts as processed, and is acknowledged, when the next one is asked for. Leaving the loop closes the
  * subscription; the last message, which no next one was asked for after, is not acknowledged.
  *
- * It subscribes at once; if that fails, the first `next()` rejects.
+ * It subscribes at once; if that fails, the first `next()` rejects. An end that its client was asked for, by `close()`, is
+ * `done`; one that has a reason is told, once.
  */
 export function messages(subscribe: Subscribe): AsyncIterableIterator<StanMessage> {
   return new Messages(subscribe);
 }
 
-class Messages implements AsyncIterableIterator<StanMessage> {
+class Messages implements AsyncIterableIterator<StanMessage>, Follower {
   /** Handed over, and nobody has asked yet. */
   readonly #waiting = new Ring<Handed>();
   /** Asked, and nothing is there yet. */
   readonly #asking = new Ring<{ resolve: (r: IteratorResult<StanMessage>) => void; reject: (e: Error) => void }>();
   #current: Handed | undefined;
-  readonly #subscription: Promise<ResilientSubscription>;
   /** From when it is asked for on. */
   #begun: ResilientSubscription | undefined;
   #over = false;
   #error: Error | undefined;
 
   constructor(subscribe: Subscribe) {
-    this.#subscription = (async () => {
-      return await subscribe(
+    const subscribing = (async () => {
+      await subscribe(
         (message) => this.#handle(message),
-        (begun) => (this.#begun = begun),
+        (begun) => {
+          this.#begun = begun;
+          ResilientSubscription.follow(begun, this);
+        },
       );
     })();
-    this.#subscription.then(
-      (subscription) => {
-        subscription.once('closed', ({ error }) => this.#end(error));
-        // What nobody has asked for yet need not be waited for.
-        ResilientSubscription.onStop(subscription, () => this.#abandonWaiting());
-      },
-      (error: unknown) => this.#end(toOurs(error, 'messages()')),
-    );
+    // Once it has begun, it has told us of its end before.
+    subscribing.catch((error: unknown) => this.stopping(toOurs(error, 'messages()')));
   }
 
   [Symbol.asyncIterator](): this {
@@ -73,12 +70,13 @@ class Messages implements AsyncIterableIterator<StanMessage> {
     return new Promise((resolve, reject) => this.#asking.push({ resolve, reject }));
   }
 
-  async return(): Promise<IteratorResult<StanMessage>> {
+  /** Waits for nobody: neither the subscription nor its end need the caller any more. */
+  return(): Promise<IteratorResult<StanMessage>> {
     this.#error = undefined;
-    this.#end(undefined);
-    // It need not have been made: in an outage that may take long.
-    await this.#begun?.close();
-    return { done: true, value: undefined };
+    this.stopping(undefined);
+    this.over();
+    void this.#begun?.close();
+    return Promise.resolve({ done: true, value: undefined });
   }
 
   async throw(error?: unknown): Promise<IteratorResult<StanMessage>> {
@@ -101,16 +99,25 @@ class Messages implements AsyncIterableIterator<StanMessage> {
     });
   }
 
-  #end(error: Error | undefined): void {
+  get busy(): boolean {
+    return this.#current !== undefined;
+  }
+
+  /** Nothing comes any more. What the loop has in hand counts as processed if it asks for the next one before it is over. */
+  stopping(error: Error | undefined): void {
     if (this.#over) return;
     this.#over = true;
     this.#error = error;
-    this.#current?.abandoned();
-    this.#current = undefined;
+    // What nobody has asked for yet need not be waited for.
     this.#abandonWaiting();
     for (let asking = this.#asking.shift(); asking !== undefined; asking = this.#asking.shift()) {
       this.#last().then(asking.resolve, asking.reject);
     }
+  }
+
+  over(): void {
+    this.#current?.abandoned();
+    this.#current = undefined;
   }
 
   #abandonWaiting(): void {

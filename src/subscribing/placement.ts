@@ -3,6 +3,7 @@
  * what it must start at and what comes of its messages is the host's.
  */
 import {
+  EndRefused,
   SessionEnded,
   SubscribeRefused,
   type RawMessage,
@@ -10,7 +11,7 @@ import {
   type SessionSubscription,
   type SubscribeRequest,
 } from '../connection/protocol.js';
-import { subscribeRefusal } from '../connection/server-texts.js';
+import { endRefusal, subscribeRefusal } from '../connection/server-texts.js';
 import { describe, PermissionError, type ResilientStanError, SubscribeError } from '../errors.js';
 import type { Party } from './barrier.js';
 import type { Clock } from './clock.js';
@@ -46,6 +47,11 @@ export interface PlacementHost {
    * 'again': nor is it, and it is asked for once more, as `request` says by then.
    */
   made(plan: DatedPlan, again: boolean): boolean | 'again';
+  /**
+   * Resolves when the server has let go of what else has the durable on this session; undefined: at once.
+   * @throws SessionEnded
+   */
+  passed(session: Session): Promise<void> | undefined;
   /** It has left, and so have all others that had to: what is made now starts afresh. */
   left(): void;
   /** The session ended before the server had forgotten it. */
@@ -83,6 +89,8 @@ export class Placement {
   #work: Promise<void> | undefined;
   #next: { remaking: Remaking; party: Party | undefined } | undefined;
   #ended = false;
+  /** Called when the session is gone, by whoever waits for something before the end. */
+  #onDetached: (() => void) | undefined;
   #everMade = false;
   /** Sessions in a row that were given up because the server took our own durable for another's. */
   #ghosts = 0;
@@ -131,6 +139,7 @@ export class Placement {
     this.#life?.mute();
     this.#life = undefined;
     this.#work = undefined;
+    this.#onDetached?.();
     const next = this.#next;
     this.#next = undefined;
     next?.party?.arrive();
@@ -167,13 +176,18 @@ export class Placement {
   }
 
   /**
-   * Gives it up for good: at the server too, if there is a session. True when the server has confirmed it.
+   * Gives it up for good: at the server too, if there is a session.
    * @param ready resolves when the last ack has been given
-   * @throws PermissionError when it is to be dropped, and the server forbids that
+   * @returns whether the server has confirmed it; false also as soon as the session is gone
+   * @throws PermissionError or EndRefused when the server still has it
    */
   async end(drop: boolean, ready: Promise<void>): Promise<boolean> {
     this.stop();
-    await ready;
+    if (this.#session === undefined) return false;
+    const detached = new Promise<void>((resolve) => {
+      this.#onDetached = resolve;
+    });
+    await Promise.race([ready, detached]);
     // A request on its way cannot be taken back; what it makes is given up below.
     await this.#work;
     const life = this.#life;
@@ -183,7 +197,8 @@ export class Placement {
       await (drop ? life.subscription.unsubscribe() : life.subscription.close());
       return true;
     } catch (error) {
-      if (drop && error instanceof PermissionError) throw error;
+      if (error instanceof PermissionError) throw error;
+      if (error instanceof EndRefused && endRefusal(error.message) !== 'unknown-subscription') throw error;
       return false;
     }
   }
@@ -235,7 +250,7 @@ export class Placement {
       if (remaking === 'drop-first') {
         await this.#end(old, 'unsubscribe').catch((error: unknown) => {
           this.#host.undropped();
-          throw error;
+          this.#unclosed(session, error);
         });
       } else {
         await this.#end(old, 'close').catch((error: unknown) => this.#unclosed(session, error));
@@ -260,6 +275,12 @@ export class Placement {
   }
 
   async #make(session: Session, turn: number): Promise<void> {
+    const passed = this.#host.passed(session);
+    if (passed !== undefined) {
+      await passed;
+      if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
+      if (this.#ended) return;
+    }
     for (let refusals = 0; ;) {
       let request!: SubscribeRequest;
       let again = false;
@@ -289,8 +310,8 @@ export class Placement {
         if (subscription === undefined || !again) return;
         // Before the next one, because the last member of a queue group takes the position of the group with it.
         await subscription.close().catch((error: unknown) => {
-          // Where that is forbidden, it stays, and nobody listens to it.
-          if (!(error instanceof PermissionError)) throw error;
+          // Where that is forbidden or refused, it stays, and nobody listens to it.
+          if (error instanceof SessionEnded) throw error;
         });
       } catch (error) {
         if (error instanceof SessionEnded) throw error;
@@ -313,8 +334,9 @@ export class Placement {
 
   /** The server has it still, and would refuse another of its name: only the end of the session ends it. */
   #unclosed(session: Session, error: unknown): never {
-    if (error instanceof PermissionError) {
-      session.lose('permission', `the durable on '${this.#host.channel}' cannot be closed: ${error.message}`);
+    if (error instanceof PermissionError || error instanceof EndRefused) {
+      const reason = error instanceof PermissionError ? 'permission' : 'request_timeout';
+      session.lose(reason, `the durable on '${this.#host.channel}' cannot be closed: ${error.message}`);
       throw new SessionEnded(error.message);
     }
     throw error;

@@ -1,6 +1,6 @@
 import { SafeEmitter } from '../emitter.js';
 import type { CallbackError } from '../errors.js';
-import type { Consumer } from './consumer.js';
+import type { Consumer, Follower } from './consumer.js';
 import type { StanMessage } from './message.js';
 
 /** The events of a subscription. Each carries one object. */
@@ -42,8 +42,8 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   }
 
   /** @internal */
-  static onStop(subscription: ResilientSubscription, callback: () => void): void {
-    subscription.#consumer.onStop = callback;
+  static follow(subscription: ResilientSubscription, follower: Follower): void {
+    subscription.#consumer.follower = follower;
   }
 
   get channel(): string {
@@ -56,10 +56,13 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   }
 
   /**
-   * Ends it, and makes the server forget a durable. Like {@link close} otherwise. During an outage the durable is
-   * dropped on the next session, and only then this resolves.
-   * @throws (as a rejection) ClosedError if the client is closed before a durable could be dropped; PermissionError if the
-   *   server forbids that; SubscribeError if it is in use again
+   * Ends it, and makes the server forget a durable: resolves when it has. Like {@link close} otherwise. Also after `close()`:
+   * then it drops the durable, and there is nothing to drop of what is not durable. During an outage the durable is dropped on the
+   * next session, and only then this resolves. An answer of the server that it was not done, for want of a leader, say, is
+   * followed by another try. May be called again when it has rejected.
+   * @throws (as a rejection) ClosedError if the client is closed, or is before the durable could be dropped; PermissionError if
+   *   the server forbids that; SubscribeError if it is in use again, or if the server refuses it for some seconds. Each time the
+   *   server still keeps the durable.
    */
   unsubscribe(): Promise<void> {
     return this.#consumer.unsubscribe();
@@ -68,8 +71,8 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   /**
    * Ends it, and keeps a durable. Nothing is delivered from now on; running handlers finish and are acknowledged, and
    * what was waiting for one is not. Resolves when that is done and the server has been told; during an outage, as soon as no
-   * handler runs. It waits for handlers no longer than `ackWait`: so do not await it within a handler, which would wait
-   * for itself. Idempotent; never rejects.
+   * handler runs. It waits for handlers no longer than `ackWait`, and for the server no longer than a second. A handler may
+   * await it before it has awaited anything else; later it would wait for itself, for `ackWait`. Idempotent; never rejects.
    */
   close(): Promise<void> {
     return this.#consumer.close();

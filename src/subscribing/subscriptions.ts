@@ -5,6 +5,7 @@ import { ClosedError, SubscribeError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from '../options.js';
 import { systemClock, type Clock } from './clock.js';
 import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from './consumer.js';
+import { Departures } from './departures.js';
 import { Drops } from './drops.js';
 import { Inquiries } from './inquiries.js';
 import { GroupsKnowledge, OwnKnowledge, type Knowledge } from './knowledge.js';
@@ -32,7 +33,9 @@ export class Subscriptions {
   readonly #groups = new Map<string, GroupsKnowledge<Consumer>>();
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
   readonly #owner: ConsumerOwner;
-  readonly #drops = new Drops();
+  readonly #drops: Drops;
+  /** What has been asked for by unsubscribe(), and is not done. */
+  readonly #dropping = new Set<Promise<unknown>>();
   #session: Session | undefined;
   #closed: Error | undefined;
   #draining = false;
@@ -49,13 +52,19 @@ export class Subscriptions {
       rhythmic: (consumer) => this.#rhythmic.add(consumer),
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
+      departures: new Departures(),
+      inUse: ({ channel, options }) => this.#inUse(channel, options),
       drop: (request) => this.#drop(request),
+      dropping: (outcome) => this.#waitFor(outcome),
       log: log ?? (() => undefined),
     };
+    this.#drops = new Drops(this.#owner.clock, this.#owner.departures);
   }
 
   get stats(): Counters & { subscriptions: number } {
-    return { ...this.#counters, subscriptions: this.#consumers.size };
+    // One that has ended may still wait for its handlers, or for the server's word.
+    const subscriptions = [...this.#consumers].filter(({ ended }) => !ended).length;
+    return { ...this.#counters, subscriptions };
   }
 
   /**
@@ -70,13 +79,13 @@ export class Subscriptions {
     session: Session | undefined = this.#session,
     begun?: (subscription: ResilientSubscription) => void,
   ): Promise<ResilientSubscription> {
-    const { signal, durableName, queueGroup } = options;
+    const { signal } = options;
     // Runs code of the user, which may do anything: first of all.
     const abort = signal === undefined ? undefined : new AbortWatch(signal);
     try {
       if (this.#closed !== undefined || this.#draining) throw this.#closed ?? new ClosedError('the client is closing');
       if (abort?.aborted) throw abortedSubscription(channel, abort);
-      if (durableName !== undefined && queueGroup === undefined) this.#refuseDuplicate(channel, durableName);
+      this.#refuseDuplicate(channel, options);
     } catch (error) {
       abort?.stop();
       throw error;
@@ -98,7 +107,7 @@ export class Subscriptions {
    * @throws SessionEnded
    */
   async attach(session: Session, careful = false): Promise<void> {
-    if (this.#draining || this.#closed !== undefined) return;
+    if (this.#closed !== undefined) return;
     this.#session = session;
     // At once: this session may end before any of them is made on it.
     for (const consumer of this.#consumers) consumer.announce(session);
@@ -107,6 +116,7 @@ export class Subscriptions {
     // First, or a new durable of the same name would be refused.
     await this.#drops.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
+    if (this.#draining) return;
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
     if (!session.alive) throw new SessionEnded('the session has ended');
@@ -160,11 +170,30 @@ export class Subscriptions {
     return earliest;
   }
 
-  /** No message is handed over any more; resolves when the running handlers are done, and acknowledged. */
+  /**
+   * No message is handed over any more. Resolves when the running handlers are done, and acknowledged. Those are not waited
+   * for that may be waiting for the caller: see {@link busy}.
+   */
   async drain(): Promise<void> {
     this.#draining = true;
     this.#owner.inquiries.detach();
     await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
+  }
+
+  /** Resolves when everything that was to be dropped is, or cannot be. */
+  async dropped(): Promise<void> {
+    await Promise.allSettled(this.#dropping);
+  }
+
+  /** A handler runs, or the body of a loop. */
+  get busy(): boolean {
+    for (const consumer of this.#consumers) if (consumer.busy) return true;
+    return false;
+  }
+
+  /** Resolves when none does. */
+  async idle(): Promise<void> {
+    await Promise.all([...this.#consumers].map((consumer) => consumer.idle()));
   }
 
   /** Everything ends, here; nothing is sent. */
@@ -174,7 +203,9 @@ export class Subscriptions {
     this.#session = undefined;
     this.#owner.inquiries.detach();
     this.#drops.close(
-      new ClosedError('the client was closed before the durable could be dropped: the server still keeps it'),
+      new ClosedError('the client was closed before the durable could be dropped: the server still keeps it', {
+        cause: error,
+      }),
     );
     for (const consumer of [...this.#consumers]) consumer.abandon(error);
   }
@@ -188,8 +219,20 @@ export class Subscriptions {
   }
 
   async #drop(request: SubscribeRequest): Promise<void> {
-    if (this.#closed !== undefined) throw this.#closed;
+    if (this.#closed !== undefined) {
+      const { durableName, channel } = request;
+      throw new ClosedError(
+        `the durable '${durableName}' on channel '${channel}' was not dropped, for the client is closed: the server still ` +
+          `keeps it. Subscribe to it with a new client, and unsubscribe`,
+      );
+    }
     await this.#drops.add(request, this.#session);
+  }
+
+  #waitFor(outcome: Promise<unknown>): void {
+    this.#dropping.add(outcome);
+    const done = (): void => void this.#dropping.delete(outcome);
+    outcome.then(done, done);
   }
 
   #knowledge(channel: string, options: ResolvedSubscribeOptions): Knowledge<Consumer> {
@@ -204,16 +247,24 @@ export class Subscriptions {
     return knowledge;
   }
 
-  #refuseDuplicate(channel: string, durableName: string): void {
+  /** Whether a subscription of this client has the durable. Several may have that of a queue group. */
+  #inUse(channel: string, { durableName, queueGroup }: ResolvedSubscribeOptions): boolean {
+    if (durableName === undefined || queueGroup !== undefined) return false;
     for (const { channel: other, options, ended } of this.#consumers) {
       if (ended || other !== channel || options.queueGroup !== undefined || options.durableName !== durableName)
         continue;
-      throw new SubscribeError(
-        channel,
-        `this client is already subscribed to channel '${channel}' with the durable '${durableName}': ` +
-          `close that subscription first, or take another durableName`,
-      );
+      return true;
     }
+    return false;
+  }
+
+  #refuseDuplicate(channel: string, options: ResolvedSubscribeOptions): void {
+    if (!this.#inUse(channel, options)) return;
+    throw new SubscribeError(
+      channel,
+      `this client is already subscribed to channel '${channel}' with the durable '${options.durableName}': ` +
+        `close that subscription first, or take another durableName`,
+    );
   }
 }
 

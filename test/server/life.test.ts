@@ -470,7 +470,6 @@ describe('the life of a client', function () {
       const unflushed = Array.from({ length: 200 }, (_, i) => stan.publish(`${channel}.out`, String(i)));
       const closing = stan.close();
       assert.equal(stan.state, 'closing');
-      await rejection(stan.publish(channel, 'x'), ClosedError, 'about to close');
       await rejection(
         stan.subscribe(channel, () => {}),
         ClosedError,
@@ -480,6 +479,7 @@ describe('the life of a client', function () {
       assert.equal(await isSettled(closing), false, 'it waits for the handlers');
       go.resolve();
       await closing;
+      await rejection(stan.publish(channel, 'x'), ClosedError, 'closed');
       assert.deepEqual(done, [1, 2]);
       assert.deepEqual(started, [1, 2], 'what was queued is not started');
       assert.equal((await readBack(cluster.urls, `${channel}.out`)).length, 200);
@@ -512,13 +512,46 @@ describe('the life of a client', function () {
       await stan.subscribe('idempotent', () => go.promise, { startAt: 'new' });
       await stan.publish('idempotent', 'x');
       await until(() => stan.stats().delivered === 1, 'not delivered');
-      const [one, two] = [stan.close(), stan.close({ timeout: 1 })];
+      const [one, two] = [stan.close(), stan.close({ timeout: 60_000 })];
       await sleep(20);
       assert.equal(await isSettled(two), false);
       go.resolve();
       await Promise.all([one, two, stan.close(), stan[Symbol.asyncDispose]()]);
       assert.equal(await stan.closed(), undefined);
       assert.equal(recorder.count('close'), 1);
+    });
+
+    for (const timeout of [0, 1]) {
+      it(`is hurried by close({ timeout: ${timeout} })`, async () => {
+        const stan = await connect();
+        const recorder = new Recorder(stan);
+        await stan.subscribe('hurried', () => new Promise(() => {}));
+        await stan.publish('hurried', 'x');
+        await until(() => stan.stats().delivered === 1, 'not delivered');
+        const closing = stan.close({ timeout: Infinity });
+        assert.equal(await isSettled(closing), false);
+        await stan.close({ timeout });
+        await closing;
+        await stan.close({ timeout: Infinity });
+        assert.equal(recorder.count('close'), 1);
+        assert.equal(await stan.closed(), undefined);
+      });
+    }
+
+    it('is hurried when it only waits for the server any more', async () => {
+      const [hurried, other] = [await connect(), await connect()];
+      await server.pause();
+      try {
+        const slow = other.close({ timeout: 60_000 });
+        const closing = hurried.close({ timeout: 60_000 });
+        await until(() => hurried.server === undefined, 'the session is not being closed');
+        await hurried.close({ timeout: 0 });
+        await closing;
+        assert.equal(await isSettled(slow), false, 'the other one still waits');
+        await slow;
+      } finally {
+        await server.resume();
+      }
     });
 
     it('gives up at its timeout: running handlers, and publishes, which say what is known of them', async () => {

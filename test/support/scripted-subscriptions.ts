@@ -4,6 +4,7 @@
  * that know less than the one before, retention, channels that start over, acks that nobody reads.
  */
 import {
+  EndRefused,
   SessionEnded,
   SubscribeRefused,
   type RawMessage,
@@ -231,6 +232,8 @@ export class ModelServer {
   refuse: (request: SubscribeRequest) => string | undefined = () => undefined;
   /** Sees every message that is sent to a subscription. */
   onSend: (sub: Sub, message: Stored) => void = () => undefined;
+  /** Refuses, after all its tries, to end a subscription with this text. */
+  refuseEnd: (request: SubscribeRequest, drop: boolean) => string | undefined = () => undefined;
   /** Its next subscriptions have their acks read by nobody. */
   deaf = false;
   /** What the next leader's clock differs by, ms. */
@@ -749,9 +752,14 @@ export class ScriptedSession implements Session {
     let ended: Promise<void> | undefined;
     const end = (drop: boolean): Promise<void> => {
       sub.muted = true;
-      return (ended ??= this.#ask<void>((resolve) => {
+      return (ended ??= this.#ask<void>((resolve, reject) => {
         this.#model.clock.after(this.#model.closeDelays.shift() ?? 0, () => {
           if (!this.alive) return;
+          const refusal = this.#model.refuseEnd(sub.request, drop);
+          if (refusal !== undefined) {
+            this.#down(() => reject(new EndRefused(refusal)));
+            return;
+          }
           this.#model.end(sub, drop);
           this.#down(resolve);
         });

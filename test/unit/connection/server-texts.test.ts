@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import {
   complaint,
+  endRefusal,
   isIdTaken,
+  isUnknownClient,
   maybeStored,
   publishRefusal,
   refusalIsAbout,
@@ -95,5 +98,42 @@ describe('what servers say', () => {
     for (const [text, refusal] of texts) {
       it(`'${text}' is ${refusal}`, () => assert.equal(subscribeRefusal(text), refusal));
     }
+  });
+
+  describe('to an unsubscribe request, and to one to close a subscription', () => {
+    /** All that server.go, clustering.go and hashicorp/raft answer with. */
+    const texts: [string, ReturnType<typeof endRefusal>][] = [
+      ['stan: unknown channel', 'gone'],
+      ['stan: invalid subscription', 'unknown-subscription'],
+      ['stan: unknown clientID', 'unregistered'],
+      ['node is not the leader', 'passing'],
+      ['leadership lost while committing log', 'passing'],
+      ['leadership transfer in progress', 'passing'],
+      ['raft is already shutdown', 'passing'],
+      ['timed out enqueuing operation', 'passing'],
+      ['snapshot restored while committing log', 'passing'],
+      ['stan: invalid unsubscribe request', 'unknown'],
+      ['write /data/subs.dat: no space left on device', 'unknown'],
+      ['something nobody has seen yet', 'unknown'],
+    ];
+    for (const [text, refusal] of texts) {
+      it(`'${text}' is ${refusal}`, () => assert.equal(endRefusal(text), refusal));
+    }
+
+    it('only these three say that the subscription is not there', () => {
+      const known = new Set(['stan: unknown channel', 'stan: invalid subscription', 'stan: unknown clientID']);
+      fc.assert(
+        fc.property(fc.oneof(fc.string(), fc.constantFrom(...texts.map(([text]) => text))), (text) => {
+          const refusal = endRefusal(text);
+          assert.equal(refusal === 'passing' || refusal === 'unknown', !known.has(text));
+        }),
+      );
+    });
+  });
+
+  it('to a close request of a client: only an unknown client is none', () => {
+    assert.equal(isUnknownClient('stan: unknown clientID'), true);
+    assert.equal(isUnknownClient('leadership lost while committing log'), false);
+    assert.equal(isUnknownClient('stan: invalid close request'), false);
   });
 });

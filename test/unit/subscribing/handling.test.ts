@@ -90,4 +90,38 @@ describe('handling', () => {
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(host.log, ['start 1', 'start 2', 'done 2', 'start 3']);
   });
+
+  it('knows who calls, before the first await, and lets him wait for the others only', async () => {
+    const host = new Host();
+    const ends = new Map<number, () => void>();
+    const log: string[] = [];
+    const handling: Handling = new Handling(
+      host,
+      async ({ sequence }) => {
+        if (sequence === 2) {
+          const caller = handling.calling;
+          assert.equal(caller?.sequence, 2);
+          void handling.idle(caller).then(() => log.push('the others'));
+          void handling.idle().then(() => log.push('all'));
+        }
+        await new Promise<void>((resolve) => ends.set(sequence, resolve));
+        assert.equal(handling.calling, undefined);
+      },
+      3,
+    );
+    handling.open();
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    for (const sequence of [1, 2, 3]) handling.push(message(sequence));
+    ends.get(1)!();
+    await turn();
+    assert.deepEqual(log, []);
+    // When the one that waits is through before the others, they are waited for all the same.
+    ends.get(2)!();
+    await turn();
+    assert.deepEqual(log, []);
+    ends.get(3)!();
+    await turn();
+    assert.deepEqual(log, ['the others', 'all']);
+    assert.equal(handling.calling, undefined);
+  });
 });

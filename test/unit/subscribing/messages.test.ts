@@ -1,5 +1,6 @@
 /** A channel as an async iterator. */
 import assert from 'node:assert/strict';
+import { AbortedError } from '../../../src/errors.js';
 import type { StanMessage } from '../../../src/subscribing/message.js';
 import { messages } from '../../../src/subscribing/messages.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
@@ -159,5 +160,79 @@ describe('messages()', () => {
     client.subscriptions.close(new Error('the reason'));
     await assert.rejects(next, /the reason/);
     assert.equal(await sequenceOf(iterator.next()), 'done');
+  });
+
+  describe('whose subscription is not made yet', () => {
+    it('is done when its client closes in order, as if it were made', async () => {
+      const client = new Client();
+      const iterator = await client.messages();
+      const asked = [iterator.next(), iterator.next()];
+      await client.subscriptions.drain();
+      client.subscriptions.close();
+      assert.deepEqual(await Promise.all(asked.map(sequenceOf)), ['done', 'done']);
+      assert.equal(await sequenceOf(iterator.next()), 'done');
+    });
+
+    it('tells once for what reason its client closed', async () => {
+      const client = new Client();
+      const iterator = await client.messages();
+      const asked = [iterator.next(), iterator.next()];
+      for (const next of asked) next.catch(() => undefined);
+      client.subscriptions.close(new Error('the reason'));
+      await assert.rejects(asked[0]!, /the reason/);
+      assert.equal(await sequenceOf(asked[1]!), 'done');
+    });
+
+    it('and tells its signal at once, though the server says nothing', async () => {
+      const client = await new Client().connect();
+      client.session.mute = true;
+      const controller = new AbortController();
+      const iterator = await client.messages({ signal: controller.signal });
+      const next = iterator.next();
+      controller.abort();
+      await assert.rejects(next, AbortedError);
+      assert.equal(await sequenceOf(iterator.next()), 'done');
+    });
+
+    for (const [what, connect] of [
+      ['without a session', false],
+      ['with a request under way to a dead cluster', true],
+    ] as const) {
+      it(`is left at once ${what}`, async () => {
+        const client = new Client();
+        if (connect) {
+          await client.connect();
+          client.session.mute = true;
+        }
+        const iterator = await client.messages();
+        const asked = iterator.next();
+        assert.equal(await sequenceOf(iterator.return!()), 'done');
+        assert.equal(await sequenceOf(asked), 'done');
+      });
+    }
+  });
+
+  it('is left at once though the server does not answer', async () => {
+    const client = await new Client().connect();
+    const iterator = await client.messages({ durableName: 'd' });
+    await client.publish('a');
+    assert.equal(await sequenceOf(iterator.next()), 1);
+    client.session.mute = true;
+    assert.equal(await sequenceOf(iterator.return!()), 'done');
+  });
+
+  it('may be asked for the next while its client closes, which acknowledges', async () => {
+    const client = await new Client().connect();
+    const iterator = await client.messages();
+    await client.publish('a', 'b');
+    assert.equal(await sequenceOf(iterator.next()), 1);
+    assert.equal(client.subscriptions.busy, true);
+    await client.subscriptions.drain();
+    assert.equal(client.subscriptions.busy, true, 'its loop body is not waited for by that');
+    const idle = client.subscriptions.idle();
+    assert.equal(await sequenceOf(iterator.next()), 'done');
+    await idle;
+    assert.equal(client.subscriptions.busy, false);
+    assert.deepEqual(client.session.acks, [1]);
   });
 });

@@ -57,6 +57,13 @@ class Client {
     return subscribing;
   }
 
+  /** The outcome of a promise, once time has passed. */
+  async after<T>(promise: Promise<T>, ms = 20): Promise<T> {
+    promise.catch(() => undefined);
+    await this.clock.advance(ms);
+    return promise;
+  }
+
   async publish(...values: string[]): Promise<void> {
     for (const value of values) this.server.publish(value);
     await this.clock.advance(20);
@@ -1078,6 +1085,233 @@ describe('subscriptions', () => {
       assert.deepEqual([...client.server.durables.keys()], ['foo/kept']);
     });
 
+    it('with unsubscribe() after close(): the durable is dropped', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { durableName: 'd' });
+      await client.after(subscription.close());
+      assert.equal(client.server.durables.size, 1);
+      await client.after(Promise.all([subscription.unsubscribe(), subscription.unsubscribe(), subscription.close()]));
+      assert.equal(client.server.durables.size, 0);
+      assert.equal(client.server.subs.length, 0);
+      await client.after(subscription.unsubscribe());
+      await subscription.close();
+    });
+
+    for (const others of [0, 1]) {
+      it(`with unsubscribe() while close() still waits, ${others} handlers running`, async () => {
+        const client = await connected();
+        const gate = new Gate();
+        const subscription = await client.subscribe(gate.handler, { durableName: 'd' });
+        if (others > 0) await client.publish('a');
+        const closing = subscription.close();
+        const dropping = subscription.unsubscribe();
+        await client.clock.advance(20);
+        for (const { resolve } of gate.waiting) resolve();
+        await client.after(Promise.all([closing, dropping]));
+        assert.equal(client.server.durables.size, 0);
+      });
+    }
+
+    it('with close() after unsubscribe(): it waits for nothing, and does not reject', async () => {
+      const client = await connected();
+      const subscription = await client.subscribe(undefined, { durableName: 'd' });
+      client.kill();
+      const dropping = subscription.unsubscribe();
+      await subscription.close();
+      client.subscriptions.close();
+      await assert.rejects(dropping, ClosedError);
+      await subscription.close();
+    });
+
+    it('with unsubscribe() after the client: rejects for a durable, for there is nobody to drop it', async () => {
+      const client = await connected();
+      const durable = await client.subscribe(undefined, { durableName: 'd' });
+      const group = await client.subscribe(undefined, { durableName: 'd', queueGroup: 'q' });
+      const plain = await client.subscribe();
+      await client.subscriptions.drain();
+      client.subscriptions.close();
+      for (const lasting of [durable, group]) {
+        for (let i = 0; i < 2; i++) {
+          await assert.rejects(lasting.unsubscribe(), (error: Error) => {
+            assert.ok(error instanceof ClosedError);
+            assert.match(error.message, /the durable 'd' on channel 'foo' was not dropped.*still keeps it/);
+            return true;
+          });
+        }
+      }
+      await plain.unsubscribe();
+      await durable.close();
+    });
+
+    it('with unsubscribe() of one that is subscribed to again: rejects, and the new one lives', async () => {
+      const client = await connected();
+      const old = await client.subscribe(undefined, { durableName: 'd' });
+      await client.after(old.close());
+      await client.subscribe(undefined, { durableName: 'd' });
+      for (const session of ['living', 'gone']) {
+        await assert.rejects(old.unsubscribe(), /subscribed to it again/, session);
+        client.kill();
+      }
+      await client.connect();
+      assert.equal(client.server.subs.length, 1);
+    });
+
+    it('with unsubscribe() whose session ends while a handler runs: before a new durable of that name', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const old = await client.subscribe(gate.handler, { durableName: 'd', startAt: 'first' });
+      await client.publish('a', 'b');
+      const dropping = old.unsubscribe();
+      const seen: number[] = [];
+      const handler = (message: StanMessage): void => void seen.push(message.sequence);
+      const subscribing = client.subscriptions.subscribe(
+        'foo',
+        handler,
+        subscribeOptions({ durableName: 'd', startAt: 'first' }),
+      );
+      await client.clock.advance(20);
+      client.kill();
+      await client.clock.settle();
+      await client.connect();
+      await client.after(Promise.all([dropping, subscribing]));
+      assert.deepEqual(seen, [1, 2]);
+    });
+
+    it('and lets a durable be subscribed to again at once, as soon as its handler is through', async () => {
+      const client = await connected();
+      const gate = new Gate();
+      const old = await client.subscribe(gate.handler, { durableName: 'd' });
+      await client.publish('a', 'b');
+      void old.close();
+      const seen: number[] = [];
+      const handler = (message: StanMessage): void => void seen.push(message.sequence);
+      const subscribing = client.subscriptions.subscribe('foo', handler, subscribeOptions({ durableName: 'd' }));
+      // Longer than a durable that is in use would be tried for.
+      await client.clock.advance(10_000);
+      assert.equal(client.server.requests.length, 1);
+      gate.next().resolve();
+      await client.after(subscribing);
+      await client.clock.advance(20);
+      assert.deepEqual(seen, [2]);
+      assert.equal(client.session.alive, true);
+    });
+
+    describe('at a server that refuses', () => {
+      it('with close(): resolves; the session ends when the durable is wanted again', async () => {
+        const client = await connected();
+        client.server.refuseEnd = () => 'leadership lost while committing log';
+        const old = await client.subscribe(undefined, { durableName: 'd' });
+        await client.after(old.close());
+        assert.equal(client.session.alive, true);
+        const subscribing = client.subscriptions.subscribe(
+          'foo',
+          () => undefined,
+          subscribeOptions({ durableName: 'd' }),
+        );
+        await client.clock.settle();
+        assert.equal(client.session.lossReason, 'request_timeout');
+        client.kill();
+        await client.connect();
+        await subscribing;
+        assert.equal(client.server.subs.length, 1);
+      });
+
+      it('with close(), a member of a group: the session ends, or it would keep messages from the others', async () => {
+        const client = await connected();
+        client.server.refuseEnd = () => 'leadership lost while committing log';
+        const member = await client.subscribe(undefined, { queueGroup: 'q' });
+        await client.after(member.close());
+        assert.equal(client.session.lossReason, 'request_timeout');
+      });
+
+      for (const [text, ends] of [
+        ['leadership lost while committing log', 'request_timeout'],
+        // Another client has had the ID: the durable may still be there.
+        ['stan: invalid subscription', undefined],
+      ] as const) {
+        for (const queueGroup of [undefined, 'q']) {
+          it(`with unsubscribe(): '${text}' is no drop (${queueGroup ?? 'durable'})`, async () => {
+            const client = await connected();
+            const options = { durableName: 'd', ...(queueGroup !== undefined && { queueGroup }) };
+            const subscription = await client.subscribe(undefined, options);
+            let times = 1;
+            client.server.refuseEnd = (_request, drop) => {
+              if (!drop || times-- === 0) return undefined;
+              // The server knows the subscription no more, and keeps the durable.
+              if (ends === undefined) client.server.end(client.server.subs[0]!, false);
+              return text;
+            };
+            let dropped = false;
+            void subscription.unsubscribe().then(() => (dropped = true));
+            await client.clock.advance(20);
+            assert.equal(client.session.lossReason, ends);
+            if (ends !== undefined) {
+              assert.equal(dropped, false);
+              client.kill();
+              await client.connect();
+            }
+            assert.equal(dropped, true);
+            assert.equal(client.server.durables.size + client.server.groups.size, 0);
+            assert.equal(client.server.subs.length, 0);
+          });
+        }
+      }
+
+      it('with unsubscribe(), for a reason that nobody knows: tells, and may be called again', async () => {
+        const client = await connected();
+        client.server.refuseEnd = () => 'no space left on device';
+        const subscription = await client.subscribe(undefined, { durableName: 'd' });
+        await assert.rejects(client.after(subscription.unsubscribe()), (error: Error) => {
+          assert.ok(error instanceof SubscribeError);
+          assert.match(error.message, /still keeps it \(no space left on device\).*Call unsubscribe\(\) again/);
+          return true;
+        });
+        client.server.refuseEnd = () => undefined;
+        const again = subscription.unsubscribe();
+        await client.clock.settle();
+        assert.equal(client.session.alive, false, 'only on another session can it be asked for again');
+        client.kill();
+        await client.connect();
+        await again;
+        assert.equal(client.server.durables.size, 0);
+      });
+
+      it('a durable to be dropped that is not online: asked for again, and others need not wait for it', async () => {
+        const client = await connected();
+        const other = await client.subscribe();
+        const subscription = await client.subscribe(undefined, { durableName: 'd' });
+        client.kill();
+        const dropping = subscription.unsubscribe();
+        let times = 3;
+        client.server.refuse = ({ durableName }) =>
+          durableName === 'd' && times-- > 0 ? 'leadership lost while committing log' : undefined;
+        const seen = events(other);
+        await client.connect();
+        assert.deepEqual(names(seen), ['ready']);
+        await client.after(dropping, 1000);
+        assert.equal(client.server.durables.size, 0);
+      });
+
+      it('and goes on refusing: is told in the end', async () => {
+        const client = await connected();
+        const subscription = await client.subscribe(undefined, { durableName: 'd' });
+        client.kill();
+        const dropping = subscription.unsubscribe();
+        dropping.catch(() => undefined);
+        client.server.refuse = () => 'node is not the leader';
+        let sessions = 0;
+        while (client.subscriptions.stats.subscriptions === 0 && sessions < 20) {
+          await client.connect();
+          sessions++;
+          await client.clock.advance(5000);
+          if (client.session.alive) break;
+          client.kill();
+        }
+        assert.equal(sessions, 9);
+        await assert.rejects(dropping, /could not be dropped.*still keeps it \(node is not the leader\)/);
+      });
+    });
+
     it('says so when the client closes before the durable could be dropped', async () => {
       const client = await connected();
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
@@ -1105,6 +1339,7 @@ describe('subscriptions', () => {
       let ended = false;
       const subscription: ResilientSubscription = await client.subscribe(
         async () => {
+          await Promise.resolve();
           await subscription.close();
           ended = true;
         },
@@ -1114,6 +1349,47 @@ describe('subscriptions', () => {
       assert.equal(ended, false);
       await client.clock.advance(2100);
       assert.equal(ended, true);
+    });
+
+    it('at once for a handler that waits for it from its beginning on, whose message is acknowledged all the same', async () => {
+      const client = await connected();
+      const other = new Gate();
+      const log: string[] = [];
+      const subscription: ResilientSubscription = await client.subscribe(
+        async (message) => {
+          if (message.sequence === 1) return other.handler(message);
+          const closed = subscription.close();
+          void closed.then(() => log.push('closed'));
+          await closed;
+        },
+        { durableName: 'd', concurrency: 2 },
+      );
+      void subscription.once('closed', () => log.push('over'));
+      await client.publish('a', 'b');
+      assert.deepEqual(log, [], 'it waits for the other one');
+      other.next().resolve();
+      await client.clock.settle();
+      assert.deepEqual(log, ['closed']);
+      await client.clock.advance(20);
+      assert.deepEqual(log, ['closed', 'over']);
+      assert.deepEqual(client.session.acks, [1, 2]);
+      assert.equal(client.server.durables.get('foo/d')!.progress.pending.size, 0);
+    });
+
+    it('and with unsubscribe(), after a grace', async () => {
+      const client = await connected();
+      let ended = false;
+      const subscription: ResilientSubscription = await client.subscribe(
+        async () => {
+          await subscription.unsubscribe();
+          ended = true;
+        },
+        { durableName: 'd' },
+      );
+      await client.publish('a');
+      await client.clock.advance(600);
+      assert.equal(ended, true);
+      assert.equal(client.server.durables.size, 0);
     });
 
     it('at its signal', async () => {
