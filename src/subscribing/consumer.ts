@@ -280,10 +280,11 @@ export class Consumer {
     this.#knowledge.noteSession(session, session.continued);
   }
 
-  detach(): void {
+  /** @param confirmedAt when the leader was asked that answered last that we are registered */
+  detach(confirmedAt: number): void {
     this.#cancelTimers();
     this.#rhythm.stop();
-    this.#knowledge.noteLost(this.#clock.now());
+    this.#knowledge.noteLost(this.#clock.now(), confirmedAt);
     this.#placement.detach();
   }
 
@@ -748,17 +749,16 @@ export class Consumer {
   }
 
   #isWanted(message: Unfinished): boolean {
-    const { sequence, time } = message;
+    const { sequence } = message;
     const fate = this.#knowledge.fate(message);
-    if (fate === 'fetch') return true;
+    if (fate === 'fetch' || fate === 'others') return true;
     if (fate === 'later') {
       message.vain++;
       this.#knowledge.unfinished.postpone(message, this.#clock.now() + this.options.ackWait);
       return false;
     }
     this.#knowledge.forget(sequence);
-    if (fate === 'others') this.#cursor.finish(sequence, time);
-    else this.#cursor.fail(sequence);
+    this.#cursor.fail(sequence);
     return false;
   }
 
@@ -811,6 +811,12 @@ export class Consumer {
     const isFirst = Number.isNaN(time);
     if (stored !== time && !isFirst) {
       this.#startOver(sequence);
+      return;
+    }
+    if (this.#knowledge.fate(message) === 'others') {
+      // It is there, and is not sent to us any more: that one has acknowledged it.
+      this.#knowledge.forget(sequence);
+      this.#cursor.finish(sequence, time);
       return;
     }
     const now = this.#clock.now();

@@ -74,6 +74,8 @@ export abstract class Knowledge<Member = unknown> {
   below: Gap | undefined;
   /** When the session was last known to be alive; undefined: it is. */
   protected aliveAt: number | undefined;
+  /** When the leader was asked last that answered, in a session that has ended, that we are registered. */
+  protected confirmedAt = -Infinity;
 
   /** A message was received, and is wanted. */
   noteReceived(_sequence: number, _now: number): void {}
@@ -170,8 +172,10 @@ export abstract class Knowledge<Member = unknown> {
     this.aliveAt = undefined;
   }
 
-  noteLost(now: number): void {
+  /** @param confirmedAt when the leader was asked that answered last that we are registered */
+  noteLost(now: number, confirmedAt: number): void {
     this.aliveAt ??= now;
+    this.confirmedAt = Math.max(this.confirmedAt, confirmedAt);
   }
 
   /**
@@ -387,8 +391,9 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     if (continued) return;
     this.#foreignBefore = this.sessions;
     if (this.#oursUntil !== Infinity || this.cursor.highest === undefined) return;
-    const lostAt = this.aliveAt ?? this.#lastReceipt;
-    this.#oursUntil = this.cursor.latest + (Math.max(0, lostAt - this.#lastReceipt) + LEADERS_APART) * 1e6;
+    // What the server has sent us after that, it has pending for the durable, and sends it again.
+    const since = Math.max(0, this.confirmedAt - this.#lastReceipt);
+    this.#oursUntil = this.cursor.latest + since * 1e6;
   }
 
   override noteNew(): void {
@@ -477,8 +482,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#receipts.note(sequence, now);
   }
 
-  override noteLost(now: number): void {
-    super.noteLost(now);
+  override noteLost(now: number, confirmedAt: number): void {
+    super.noteLost(now, confirmedAt);
     this.#lostAt = now;
   }
 

@@ -37,6 +37,8 @@ export class Subscriptions {
   /** What has been asked for by unsubscribe(), and is not done. */
   readonly #dropping = new Set<Promise<unknown>>();
   #session: Session | undefined;
+  /** When the leader was asked last that answered that we are registered. */
+  #confirmedAt = -Infinity;
   #closed: Error | undefined;
   #draining = false;
 
@@ -126,7 +128,8 @@ export class Subscriptions {
   detach(): void {
     this.#session = undefined;
     this.#owner.inquiries.detach();
-    for (const consumer of this.#consumers) consumer.detach();
+    for (const consumer of this.#consumers) consumer.detach(this.#confirmedAt);
+    this.#confirmedAt = -Infinity;
   }
 
   /** The server has room for no more subscriptions than there are: none is made for a look, or before another one is closed. */
@@ -136,6 +139,7 @@ export class Subscriptions {
 
   /** The leader has answered a question that was asked then, by our clock. */
   leaderAnswered(askedAt: number): void {
+    this.#confirmedAt = askedAt;
     for (const group of this.#groups.values()) group.noteAnswer(askedAt);
   }
 

@@ -43,14 +43,14 @@ describe('what a queue group knows', () => {
 
   it('repeats only what came after the last proof of the whole way', () => {
     const knowledge = group();
-    knowledge.noteLost(3100);
+    knowledge.noteLost(3100, -Infinity);
     assert.deepEqual(start(knowledge, 9000), { sequence: 7 });
   });
 
   it('repeats nothing when nothing came since, by time', () => {
     const knowledge = group();
     knowledge.noteAnswer(100_000);
-    knowledge.noteLost(100_500);
+    knowledge.noteLost(100_500, -Infinity);
     assert.deepEqual(start(knowledge, 140_000), { ago: 140_000 - (100_000 - OVERTAKING) });
   });
 
@@ -60,7 +60,7 @@ describe('what a queue group knows', () => {
     knowledge.noteAnswer(4000);
     receive(knowledge, 8, 5000);
     knowledge.noteAnswer(6000);
-    knowledge.noteLost(6100);
+    knowledge.noteLost(6100, -Infinity);
     assert.deepEqual(start(knowledge, 9000), { sequence: 7 });
   });
 
@@ -69,7 +69,7 @@ describe('what a queue group knows', () => {
     knowledge.noteLoss(3050);
     receive(knowledge, 8, 5000);
     knowledge.noteAnswer(50_000);
-    knowledge.noteLost(50_100);
+    knowledge.noteLost(50_100, -Infinity);
     assert.deepEqual(start(knowledge, 60_000), { ago: 60_000 - (50_000 - OVERTAKING) });
   });
 
@@ -80,7 +80,7 @@ describe('what a queue group knows', () => {
     knowledge.noteLoss(3050);
     receive(knowledge, 8, 5000);
     knowledge.noteAnswer(50_000);
-    knowledge.noteLost(50_100);
+    knowledge.noteLost(50_100, -Infinity);
     assert.deepEqual(start(knowledge, 60_000), { sequence: 7 });
   });
 
@@ -88,7 +88,7 @@ describe('what a queue group knows', () => {
     const knowledge = group();
     knowledge.noteLoss(3050, 4);
     knowledge.noteAnswer(5000);
-    knowledge.noteLost(5100);
+    knowledge.noteLost(5100, -Infinity);
     assert.deepEqual(start(knowledge, 6000), { sequence: 4 });
   });
 
@@ -97,7 +97,7 @@ describe('what a queue group knows', () => {
     knowledge.cursor.receive(8, 80);
     knowledge.noteReceived(8, 3200);
     knowledge.noteAnswer(5000);
-    knowledge.noteLost(5100);
+    knowledge.noteLost(5100, -Infinity);
     assert.deepEqual(start(knowledge, 6000), { sequence: 8 });
     for (let n = 9; n < 40; n++) receive(knowledge, n, 5100);
     knowledge.noteAnswer(8000);
@@ -108,7 +108,7 @@ describe('what a queue group knows', () => {
     const knowledge = member();
     made(knowledge, 1000, 'new');
     receive(knowledge, 5, 1500);
-    knowledge.noteLost(2000);
+    knowledge.noteLost(2000, -Infinity);
     assert.deepEqual(start(knowledge, 3000, 'new'), { ago: 3000 });
     assert.deepEqual(start(knowledge, 3000), { sequence: 5 });
   });
@@ -116,25 +116,25 @@ describe('what a queue group knows', () => {
   it('reaches back over sessions that brought nothing', () => {
     const knowledge = group();
     knowledge.noteAnswer(100_000);
-    knowledge.noteLost(100_100);
+    knowledge.noteLost(100_100, -Infinity);
     knowledge.noteSession({}, true);
     made(knowledge, 140_000);
     knowledge.noteAnswer(140_100);
-    knowledge.noteLost(150_000);
+    knowledge.noteLost(150_000, -Infinity);
     assert.deepEqual(start(knowledge, 200_000), { ago: 200_000 - (100_000 - OVERTAKING) });
     knowledge.noteSession({}, true);
     made(knowledge, 200_000);
     knowledge.noteAnswer(205_000);
-    knowledge.noteLost(205_100);
+    knowledge.noteLost(205_100, -Infinity);
     assert.deepEqual(start(knowledge, 300_000), { ago: 300_000 - (205_000 - OVERTAKING) }, 'there was nothing');
   });
 
   it('repeats from where the last session began, until that has brought something', () => {
     const knowledge = group();
-    knowledge.noteLost(3100);
+    knowledge.noteLost(3100, -Infinity);
     knowledge.noteSession({}, true);
     made(knowledge, 9000);
-    knowledge.noteLost(9500);
+    knowledge.noteLost(9500, -Infinity);
     assert.deepEqual(start(knowledge, 10_000), { sequence: 7 });
   });
 
@@ -192,7 +192,7 @@ describe('what a plain subscription knows', () => {
     knowledge.noteMade(plan, 0, 10);
     knowledge.cursor.receive(5, 50, false);
     knowledge.noteReceived(5, 1000);
-    knowledge.noteLost(10_000);
+    knowledge.noteLost(10_000, -Infinity);
     assert.equal(knowledge.mustLookBack(begun('new'), plan, 90_000), true, 'it was lost before');
     knowledge.noteMade(plan, 90_000, 10);
     assert.equal(knowledge.mustLookBack(begun('new'), plan, 90_000), false);
@@ -234,7 +234,7 @@ describe('what a plain subscription knows', () => {
       const plan = knowledge.plan({ ...begun(startAt), requestedAt: undefined }, 0);
       assert.equal(knowledge.mustLookBack(begun(startAt), plan, 0), false);
       knowledge.noteMade(plan, 10, 10);
-      knowledge.noteLost(1000);
+      knowledge.noteLost(1000, -Infinity);
       return knowledge;
     }
 
@@ -374,21 +374,21 @@ describe('what a durable knows', () => {
 
   it('is ours while our registration is', () => {
     const knowledge = durable();
-    knowledge.noteLost(2000);
+    knowledge.noteLost(2000, -Infinity);
     knowledge.noteSession({}, true);
     assert.equal(knowledge.oursUntil, Infinity);
     assert.equal(knowledge.fate(unfinished), 'fetch');
   });
 
-  it('is ours up to the loss when another process may have had it', () => {
+  it('is ours up to the last proof when another process may have had it', () => {
     const knowledge = durable();
-    knowledge.noteLost(3000);
+    knowledge.noteLost(9000, 3000);
     knowledge.noteSession({}, false);
-    assert.equal(knowledge.oursUntil, 5e9 + 3000e6, '2 s later, and a second for the clocks of leaders');
+    assert.equal(knowledge.oursUntil, 5e9 + 2000e6, 'the leader knew us 2 s after we had received that');
     assert.equal(knowledge.fate(unfinished), 'others');
     assert.equal(knowledge.fate({ ...unfinished, session: 2 }), 'fetch', 'the server has sent it again');
     knowledge.noteSession({}, true);
-    assert.equal(knowledge.oursUntil, 5e9 + 3000e6, 'on later sessions as well');
+    assert.equal(knowledge.oursUntil, 5e9 + 2000e6, 'on later sessions as well');
     assert.equal(knowledge.fate(unfinished), 'others');
     knowledge.noteNew();
     assert.equal(knowledge.oursUntil, Infinity, 'until the server sends what is new');
