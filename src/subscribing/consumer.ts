@@ -171,6 +171,10 @@ export class Consumer {
   #seeking: { caught?: Position } | undefined;
   /** Below the first message, and not known yet whether it is gone. */
   #below: Gap | undefined;
+  /** What has come since something was found to be missing, while it is being looked for. */
+  #withheld: RawMessage[] | undefined;
+  /** That was done on the current server-side subscription. */
+  #bridged = false;
   /** Messages on the current server-side subscription. */
   #received = 0;
   #stallSeen = false;
@@ -178,6 +182,7 @@ export class Consumer {
   #cancelLook: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
   #cancelFetch: (() => void) | undefined;
+  #cancelTell: (() => void) | undefined;
   #fetchAt = Infinity;
   /** Something is being fetched. */
   #fetching = false;
@@ -282,6 +287,7 @@ export class Consumer {
 
   /** @param confirmedAt when the leader was asked that answered last that we are registered */
   detach(confirmedAt: number): void {
+    this.#withheld = undefined;
     this.#cancelTimers();
     this.#rhythm.stop();
     this.#knowledge.noteLost(this.#clock.now(), confirmedAt);
@@ -344,6 +350,8 @@ export class Consumer {
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
     this.#received = 0;
+    this.#withheld = undefined;
+    this.#bridged = false;
     this.#seeking = undefined;
     this.#unread = undefined;
     const now = this.#clock.now();
@@ -418,7 +426,9 @@ export class Consumer {
       this.#placement.mute();
       return;
     }
-    this.#receive(raw, false);
+    if (this.#withheld === undefined) this.#receive(raw, false);
+    // What is sent again meanwhile comes again.
+    else if (this.#withheld.length < this.options.maxInFlight) this.#withheld.push(raw);
   }
 
   /** @param fetched it does not come from that subscription, but was asked for by its number */
@@ -460,8 +470,7 @@ export class Consumer {
         return;
       case 'hole':
         this.#knowledge.noteHole(sequence);
-        this.#placement.mute();
-        void this.#bridge();
+        void this.#bridge(raw);
         return;
       case 'doubt':
         this.#placement.mute();
@@ -511,25 +520,34 @@ export class Consumer {
   }
 
   /** Fetches what is missing; or learns that the server does not have it any more. */
-  async #bridge(): Promise<void> {
-    const { from, to, times } = this.#cursor.missing;
+  async #bridge(raw: RawMessage): Promise<void> {
+    const { from, to, times, likelyGone } = this.#cursor.missing;
     const { session } = this.#placement;
     if (session === undefined) return;
-    if (times >= 2 || this.#cursor.missing.likelyGone) {
+    if ((times >= 2 || likelyGone) && !this.#bridged) {
+      this.#bridged = true;
       // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
+      const withheld = (this.#withheld = [raw]);
       const first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'held');
       // Made again meanwhile, or on another session.
-      if (this.#placement.session !== session || this.#placement.live) return;
+      if (this.#withheld !== withheld) return;
       if (first !== undefined) {
         if (first.sequence > from) this.#cursor.goneBelow(first.sequence);
         const next = Math.max(from, first.sequence);
         // A durable may have forgotten them.
-        if (next < to && times >= 2 && this.options.durableName !== undefined) {
-          if (await this.#fetch(session, next, to)) return;
-        }
+        if (next < to && times >= 2 && this.options.durableName !== undefined) await this.#fetch(withheld, next, to);
       }
+      if (this.#withheld !== withheld) return;
       if (times >= GIVE_UP && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
+      // If nothing is missing any more, it goes on; if there is, it is made again.
+      this.#withheld = undefined;
+      for (const [i, message] of withheld.entries()) {
+        if (i > 0 && !this.#placement.live) return;
+        this.#receive(message, false);
+      }
+      return;
     }
+    this.#placement.mute();
     this.#remakeBecause(`message ${from} is missing, ${to} came instead`);
   }
 
@@ -537,17 +555,14 @@ export class Consumer {
    * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
    * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
    * another process that had the durable while we were away.
-   * @returns true when something else has happened meanwhile
    */
-  async #fetch(session: Session, from: number, to: number): Promise<boolean> {
+  async #fetch(withheld: RawMessage[], from: number, to: number): Promise<void> {
     let next = from;
     const until = this.#knowledge.oursUntil;
     let others = false;
-    const current = (): boolean =>
-      this.#placement.session === session && !this.#placement.live && !this.#ended && !this.#draining;
     await this.#owner.inquiries.fetch(this.channel, from, to, (message) => {
-      // Only what is missing, in order: all else is for the subscription that follows.
-      if (!current() || message.getSequence() !== next) return false;
+      // Only what is missing, in order: all else is for the subscription.
+      if (this.#withheld !== withheld || message.getSequence() !== next) return false;
       others = message.getTimestampRaw() > until;
       if (others) return false;
       next += 1;
@@ -555,11 +570,10 @@ export class Consumer {
       this.#receive(message, true);
       return true;
     });
-    if (!current()) return true;
+    if (this.#withheld !== withheld) return;
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
     if (others) this.#cursor.othersBelow(to);
-    return false;
   }
 
   /**
@@ -583,7 +597,7 @@ export class Consumer {
         unfinished.add({ ...missing, sequence });
       }
       this.#fetchUnfinishedLater();
-    }
+    } else this.#tellLater();
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
     let next = from;
@@ -600,6 +614,17 @@ export class Consumer {
     if (forgotten && next < to)
       this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
     await this.#tellWhatIsGone(session);
+  }
+
+  /** What does not come by itself may be gone by then. */
+  #tellLater(turn = 1): void {
+    this.#cancelTell?.();
+    this.#cancelTell = this.#clock.after(turn * (this.options.ackWait + LATE), () => {
+      const { session } = this.#placement;
+      if (!this.#knowledge.unsure || session === undefined) return;
+      void this.#tellWhatIsGone(session);
+      if (turn < GIVE_UP) this.#tellLater(turn + 1);
+    });
   }
 
   /** Of what was leapt over the server may have some no more. */
@@ -715,7 +740,9 @@ export class Consumer {
     }
     this.#fetchUnfinishedLater();
     const { session } = this.#placement;
-    if (this.#knowledge.unsure && session !== undefined) void this.#tellWhatIsGone(session);
+    if (!this.#knowledge.unsure || session === undefined) return;
+    void this.#tellWhatIsGone(session);
+    this.#tellLater();
   }
 
   #fetchUnfinishedLater(): void {
@@ -751,7 +778,7 @@ export class Consumer {
   #isWanted(message: Unfinished): boolean {
     const { sequence } = message;
     const fate = this.#knowledge.fate(message);
-    if (fate === 'fetch' || fate === 'others') return true;
+    if (fate === 'fetch') return true;
     if (fate === 'later') {
       message.vain++;
       this.#knowledge.unfinished.postpone(message, this.#clock.now() + this.options.ackWait);
@@ -811,12 +838,6 @@ export class Consumer {
     const isFirst = Number.isNaN(time);
     if (stored !== time && !isFirst) {
       this.#startOver(sequence);
-      return;
-    }
-    if (this.#knowledge.fate(message) === 'others') {
-      // It is there, and is not sent to us any more: that one has acknowledged it.
-      this.#knowledge.forget(sequence);
-      this.#cursor.finish(sequence, time);
       return;
     }
     const now = this.#clock.now();
@@ -1121,6 +1142,7 @@ export class Consumer {
   async drain(): Promise<void> {
     const { calling } = this.#handling;
     this.#draining = true;
+    this.#withheld = undefined;
     this.#cancelTimers();
     this.#placement.stop();
     this.#release(undefined);
@@ -1150,6 +1172,7 @@ export class Consumer {
 
   #stop(reason: Error | undefined): void {
     this.#ended = true;
+    this.#withheld = undefined;
     this.#cancelTimers();
     this.#placement.stop();
     this.#release(reason);
@@ -1178,7 +1201,8 @@ export class Consumer {
     this.#cancelLook?.();
     this.#cancelRemake?.();
     this.#cancelFetch?.();
-    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = undefined;
+    this.#cancelTell?.();
+    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = this.#cancelTell = undefined;
   }
 
   #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {

@@ -186,16 +186,18 @@ export class ContiguousCursor implements Cursor {
     const before = this.#position;
     if (this.#base !== 0 && sequence > before + 1) {
       const lacking = this.#lacking(before, sequence);
-      if (lacking.length > 0 && lacking.at(-1)!.to >= this.#othersBelow) {
-        if (lacking.at(-1)!.to >= this.#goneBelow) {
+      if (lacking.length > 0) {
+        if (lacking.at(-1)!.to >= Math.max(this.#goneBelow, this.#othersBelow)) {
           this.#note(lacking[0]!.from, sequence, this.#assumed);
           return 'hole';
         }
-        this.#giveUp(lacking);
+        const gone = below(lacking, this.#goneBelow);
+        this.#giveUp(gone);
         if (sequence > this.#position) this.#position = sequence;
         const verdict = this.#judge(sequence, time, redelivered);
-        this.#gaps = lacking;
-        return verdict === 'deliver' ? 'gap' : verdict;
+        if (verdict !== 'deliver' || gone.length === 0) return verdict;
+        this.#gaps = gone;
+        return 'gap';
       }
     }
     if (sequence > before) this.#position = sequence;
@@ -448,6 +450,11 @@ export class ContiguousCursor implements Cursor {
     this.#highestTime = NaN;
     this.#assumed = true;
   }
+}
+
+/** What of these lies below a sequence. */
+function below(gaps: readonly Gap[], sequence: number): Gap[] {
+  return gaps.filter(({ from }) => from < sequence).map(({ from, to }) => ({ from, to: Math.min(to, sequence - 1) }));
 }
 
 /** So many messages in a row, and a queue group has no members elsewhere that get anything. */

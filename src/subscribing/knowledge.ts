@@ -40,8 +40,6 @@ const LATELY = 4000;
 export type Fate =
   /** It is fetched by its number. */
   | 'fetch'
-  /** Another process had the durable meanwhile: it is that one's. */
-  | 'others'
   /** The server has it, and may give it to another member of the group: it is the group's. */
   | 'group'
   /** It is not known yet whether the group has other members. */
@@ -265,8 +263,6 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #beginning: number | undefined;
   /** When the last message came. */
   #lastReceipt = -Infinity;
-  /** The first session that another process may have had the durable before. */
-  #foreignBefore = 0;
   /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
   #oursUntil = Infinity;
   /** The first message that there was, as its first life saw it. */
@@ -389,7 +385,6 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
 
   protected override beginSession(continued: boolean): void {
     if (continued) return;
-    this.#foreignBefore = this.sessions;
     if (this.#oursUntil !== Infinity || this.cursor.highest === undefined) return;
     // What the server has sent us after that, it has pending for the durable, and sends it again.
     const since = Math.max(0, this.confirmedAt - this.#lastReceipt);
@@ -402,10 +397,6 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
 
   override get oursUntil(): number {
     return this.#oursUntil;
-  }
-
-  override fate({ session }: Unfinished): Fate {
-    return this.#durable && session < this.#foreignBefore ? 'others' : 'fetch';
   }
 
   override isLater(time: number): boolean {

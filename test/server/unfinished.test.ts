@@ -1,6 +1,5 @@
 /** What is unfinished at a real server: messages whose handler failed, or that wait for `ack()`, are never forgotten. */
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ResilientStan, StanMessage, SubscribeOptions } from '../../src/index.js';
 import { StanCluster, type StanNode } from '../../src/testing/index.js';
 import { Clients, deferred, Recorder, uniqueName, until } from '../support/clients.js';
@@ -167,43 +166,37 @@ describe('what is unfinished', function () {
       for (let i = from; i <= to; i++) await publisher.publish(channel, String(i));
     };
 
-    it('is left to another process that had the durable meanwhile', async () => {
+    it('is not called lost when another process had the durable meanwhile', async () => {
       const clientId = uniqueName('me');
       const options: SubscribeOptions = { durableName: 'd', startAt: 'first', ackWait: 1000 };
       const a = await clients.connect(cluster.urls, { clientId });
       const byA: number[] = [];
       const gaps: unknown[] = [];
-      const subscription = await a.subscribe(
-        channel,
-        ({ sequence }) => {
-          if (sequence === 5 && byA.length < 10) throw new Error('not now');
-          byA.push(sequence);
-        },
-        options,
-      );
+      const subscription = await a.subscribe(channel, ({ sequence }) => void byA.push(sequence), options);
       subscription.on('gap', (gap) => gaps.push(gap));
       await publish(1, 10);
-      await until(() => byA.length === 9, 'byA.length === 9');
+      await until(() => byA.length === 10, 'byA.length === 10');
+      // It notices nothing, as if it were frozen.
+      const hole = server.proxy.add({ type: 'timeout', stream: 'downstream' });
       const recorder = new Recorder(a);
-      await server.proxy.down();
-      await recorder.until('connection_lost');
-      await sleep(1500); // longer than the clocks of two leaders may differ
       const b = await clients.connect(`127.0.0.1:${server.ports.client}`, { clientId });
       const byB: number[] = [];
       await b.subscribe(channel, ({ sequence }) => void byB.push(sequence), options);
       await publish(11, 210);
-      await until(() => byB.length === 201, 'byB.length === 201');
-      assert.equal(byB[0], 5);
+      await until(
+        () => byB.length === 200,
+        () => `${byB.length}`,
+      );
       await b.close();
-      await server.proxy.up();
+      hole.remove();
       await recorder.until('reconnect');
       await publish(211, 220);
       await until(
         () => subscription.lastSequence === 220,
         () => `${byA.length}, at ${subscription.lastSequence}`,
       );
-      const expected = [1, 2, 3, 4, 6, 7, 8, 9, 10, ...Array.from({ length: 10 }, (_, i) => 211 + i)];
-      assert.deepEqual(byA, expected);
+      const own = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+      assert.deepEqual(byA, [...own(1, 10), ...own(211, 220)]);
       assert.deepEqual(gaps, []);
     });
 
