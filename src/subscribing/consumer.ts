@@ -62,6 +62,8 @@ const SLEEP = 1000;
 const EARLY = 100;
 /** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
 const LATE = 1000;
+/** So many messages are kept while something that is missing is looked for. */
+const MOST_WITHHELD = 10_000;
 /** The longest range that is fetched at a time. */
 const LONGEST_FETCH = 10_000;
 /** How long the end of a subscription waits for the server's word that it has it no more, ms. */
@@ -427,8 +429,8 @@ export class Consumer {
       return;
     }
     if (this.#withheld === undefined) this.#receive(raw, false);
-    // What is sent again meanwhile comes again.
-    else if (this.#withheld.length < this.options.maxInFlight) this.#withheld.push(raw);
+    else if (this.#withheld.length < MOST_WITHHELD) this.#withheld.push(raw);
+    else this.#placement.mute();
   }
 
   /** @param fetched it does not come from that subscription, but was asked for by its number */
@@ -541,10 +543,14 @@ export class Consumer {
       if (times >= GIVE_UP && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
       // If nothing is missing any more, it goes on; if there is, it is made again.
       this.#withheld = undefined;
-      for (const [i, message] of withheld.entries()) {
-        if (i > 0 && !this.#placement.live) return;
+      const { epoch } = this.#knowledge;
+      const full = !this.#placement.live;
+      for (const message of withheld) {
         this.#receive(message, false);
+        // Something else is missing, or it is another channel.
+        if (this.#knowledge.epoch !== epoch || this.#placement.live === full) return;
       }
+      if (full) this.#remakeBecause('more came than is kept while something is looked for');
       return;
     }
     this.#placement.mute();
@@ -591,8 +597,9 @@ export class Consumer {
     this.#knowledge.noteLoss(now, from);
     if (ours) {
       // If it does not come by itself.
-      const due = now + this.options.ackWait + LATE;
-      const missing = { time: NaN, session: sessions, fetched: false, handed: undefined, due };
+      const reservedUntil = now + this.options.ackWait;
+      const due = reservedUntil + LATE;
+      const missing = { time: NaN, session: sessions, fetched: false, reservedUntil, handed: undefined, due };
       for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
         unfinished.add({ ...missing, sequence });
       }
@@ -647,7 +654,7 @@ export class Consumer {
     const knowledge = this.#knowledge;
     const unfinished = knowledge.unfinished.get(sequence);
     if (unfinished?.handed === undefined) return false;
-    if (now - unfinished.handed.handedAt < this.options.ackWait - EARLY) return false;
+    if (now < unfinished.reservedUntil - EARLY) return false;
     knowledge.unfinished.delete(sequence);
     const count = knowledge.noteFailure(sequence, now);
     const { maxDeliveries } = this.options;
@@ -726,8 +733,9 @@ export class Consumer {
   #leaveUnfinished(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     const { sequence, time, session, fetched } = message;
     const from = Math.max(this.#clock.now() - this.options.ackWait, message.receivedAt, message.handedAt);
-    const due = from + this.options.ackWait + LATE;
-    this.#knowledge.unfinished.add({ sequence, time, session, fetched, handed, due });
+    const reservedUntil = from + this.options.ackWait;
+    const due = reservedUntil + LATE;
+    this.#knowledge.unfinished.add({ sequence, time, session, fetched, reservedUntil, handed, due });
     this.#fetchUnfinishedLater();
   }
 

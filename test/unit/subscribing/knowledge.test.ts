@@ -152,7 +152,16 @@ describe('what a queue group knows', () => {
 
   it('leaves what failed to the group while the session lives, unless it is alone', () => {
     const knowledge = group();
-    const unfinished = { sequence: 7, time: 70, due: 0, session: 1, fetched: false, handed: undefined, vain: 0 };
+    const unfinished = {
+      sequence: 7,
+      time: 70,
+      due: 0,
+      session: 1,
+      fetched: false,
+      reservedUntil: 0,
+      handed: undefined,
+      vain: 0,
+    };
     assert.equal(knowledge.fate(unfinished), 'fetch', 'alone, so far as can be seen');
     receive(knowledge, 20, 3300);
     assert.equal(knowledge.fate(unfinished), 'later', 'what was leapt over may have been lost');

@@ -8,6 +8,7 @@ const message = (sequence: number, due = 0): Omit<Unfinished, 'vain'> => ({
   due,
   session: 1,
   fetched: false,
+  reservedUntil: 0,
   handed: undefined,
 });
 
