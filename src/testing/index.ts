@@ -17,13 +17,17 @@ export {
 } from './continuity/checker.js';
 export {
   History,
+  type Exposure,
+  type HistoryOptions,
   type Outcome,
   type PublisherHistory,
   type Receipt,
   type SubscriptionHistory,
   type SubscriptionSettings,
 } from './continuity/history.js';
+export type { Gap } from './continuity/told.js';
 export type {
+  ExampleKind,
   FaultVerdict,
   JudgeOptions,
   Lost,
