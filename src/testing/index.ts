@@ -41,7 +41,13 @@ export type {
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
 export { Monitor } from './monitor.js';
 export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
-export { Nemesis, type KillableClient, type NemesisOptions, type TimelineEntry } from './nemesis/nemesis.js';
+export {
+  Nemesis,
+  type HandlerFailures,
+  type KillableClient,
+  type NemesisOptions,
+  type TimelineEntry,
+} from './nemesis/nemesis.js';
 export {
   checkFaultKinds,
   describeFault,
