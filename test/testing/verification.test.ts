@@ -217,6 +217,19 @@ describe('testing: verification', () => {
       ]);
     });
 
+    it('a subscription that had everything, and then nothing for a while, has a stall', () => {
+      const recorder = story(
+        ['s', 1, ['ready', 0, 'some client', null]],
+        ['p', 1, ['attempt', 10, 0]],
+        ['p', 1, ['acknowledged', 11, 0]],
+        ['s', 1, ['delivered', 12, 'durable', 1, 'p-0']],
+        ['p', 1, ['attempt', 100, 1]],
+        ['p', 1, ['acknowledged', 101, 1]],
+        ['s', 1, ['delivered', 900, 'durable', 2, 'p-1']],
+      );
+      assert.deepEqual(recorder.history.judge(1000).subscriptions[0]?.longestStall, { ms: 800, at: 900 });
+    });
+
     it('a process that ends by itself, and a client that closes by itself, are incidents', () => {
       const recorder = story(['s', 1, ['news', 1, 'closed', 'connection_lost']]);
       recorder.apply({ at: 2, process: 'p', end: 'died', text: 'exit code 3' });

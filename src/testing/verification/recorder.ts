@@ -164,7 +164,10 @@ export class Recorder {
         this.client = { name: client, ...(version !== null && { version }) };
         process.lives = life;
         process.connected = true;
-        for (const subscription of this.#subscriptionsOf(process)) subscription.began(lifeOf(process, life), at);
+        for (const subscription of this.#subscriptionsOf(process)) {
+          subscription.began(lifeOf(process, life), at);
+          subscription.ready(at);
+        }
         this.#exposures.cameBack(name, at);
         return this.#mark(name, 'connected', at, life > 1 ? `life ${life}` : undefined);
       }
