@@ -145,9 +145,9 @@ describe('resilient-stan verify', function () {
       for (const words of ['⚡ full-outage of all', '✓ wipe is over', ' acknowledged (']) {
         assert.ok(stderr.includes(words), `'${words}' is not in ${stderr}`);
       }
-      assert.match(stdout, /^✓ Clean {2}[\d\u202f]+ messages acknowledged through 11 faults: none lost/);
+      assert.match(stdout, /^✓ Clean {2}[\d\u202f]+ messages acknowledged through 16 faults: none lost/);
       assert.ok(stdout.includes(`again:  ${data.replay}`));
-      assert.match(data.replay, new RegExp(`verify --seed 7 --count 11 --ordering ${ordering} --fault-seconds 1.2$`));
+      assert.match(data.replay, new RegExp(`verify --seed 7 --count 16 --ordering ${ordering} --fault-seconds 1.2$`));
       assert.match(await readFile(join(out, 'report.html'), 'utf8'), /✓ Clean/);
       assert.match(await readFile(svg, 'utf8'), /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
       assert.deepEqual(await readdir(join(out, 'logs')), [], 'nobody needs the logs of a clean run');
