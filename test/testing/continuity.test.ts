@@ -662,13 +662,19 @@ describe('testing: the continuity checker', () => {
       fc.record({ do: fc.constant('deliver' as const), p: fc.nat(1), which: fc.nat() }),
       fc.record({ do: fc.constant('ready' as const) }),
       fc.record({ do: fc.constant('fault' as const) }),
+      fc.record({ do: fc.constant('threw' as const), p: fc.nat(1), which: fc.nat() }),
+      fc.record({ do: fc.constant('gap' as const), from: fc.nat(40), length: fc.nat(5), life: fc.nat(1) }),
+      fc.record({ do: fc.constant('seen' as const), which: fc.nat(), sequence: fc.nat(40) }),
     );
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 60 }),
         fc.constantFrom<'all' | 'ready'>('all', 'ready'),
-        (steps, from) => {
-          const history = new History();
+        fc.constantFrom(undefined, 3),
+        (steps, from, retention) => {
+          const history = new History({ retention });
+          const other = history.subscription('other', { kind: 'queue' });
+          let told = false;
           const subscription = history.subscription('s', { kind: 'plain', from });
           const pending: number[][] = [[], []];
           let now = 0;
@@ -687,10 +693,24 @@ describe('testing: the continuity checker', () => {
               subscription.ready(now);
             } else if (act.do === 'fault') {
               history.fault('f', now);
+            } else if (act.do === 'threw' && history.publisher(`p${act.p}`).next > 0) {
+              const counter = act.which % history.publisher(`p${act.p}`).next;
+              subscription.threw({ data: Buffer.from(`p${act.p}-${counter}`), sequence: sequence + 1 }, now);
+            } else if (act.do === 'gap') {
+              told = true;
+              subscription.gap({ from: act.from + 1, to: act.from + 1 + act.length, life: act.life }, now);
+            } else if (act.do === 'seen' && history.publisher('p0').next > 0) {
+              const counter = act.which % history.publisher('p0').next;
+              other.receive({ data: Buffer.from(`p0-${counter}`), sequence: act.sequence + 1 }, now);
             }
             const verdict = history.judge(now);
             // One that is to see only what comes after its being ready is owed nothing before, and may lose it.
-            assert.equal(history.owed, verdict.subscriptions[0]!.lost.total);
+            const s = verdict.subscriptions.find(({ name }) => name === 's')!;
+            const owed = subscription.owed;
+            if (told && retention !== undefined) assert.ok(owed <= s.lost.total, `${owed} > ${s.lost.total}`);
+            else assert.equal(owed, s.lost.total);
+            assert.equal(other.owed, verdict.subscriptions.find(({ name }) => name === 'other')!.lost.total);
+            assert.ok(s.gone <= s.told || s.resets > 0);
             assert.equal(history.pending, pending[0]!.length + pending[1]!.length);
             for (const fault of verdict.faults) {
               assert.ok((fault.toNextAck ?? 0) >= 0 && (fault.toNextDelivery['s'] ?? 0) >= 0);

@@ -215,7 +215,7 @@ class Run {
     const startedAt = new Date().toISOString();
     this.#phase = 'running';
     this.#doing = '';
-    const ticks = setInterval(() => this.#tick(), TICK);
+    const turns = this.#turns();
     const leaders = this.#watchLeader();
     try {
       this.#all({ do: 'publish' });
@@ -228,9 +228,8 @@ class Run {
       if (end !== 'interrupted') await this.#leave(data);
       return data;
     } finally {
-      clearInterval(ticks);
       this.#watching = false;
-      await leaders;
+      await Promise.all([leaders, turns]);
     }
   }
 
@@ -441,6 +440,18 @@ class Run {
       this.#push({ at, fault: { id, kind, whom, text: words, everybody } });
     } else if (event === 'mended') {
       this.#push({ at, mended: id });
+    }
+  }
+
+  /**
+   * An interval would not do: after a turn that took long it is due again at once, and has its next turn before anything
+   * was read.
+   */
+  async #turns(): Promise<void> {
+    while (this.#watching) {
+      this.#tick();
+      await sleep(TICK);
+      await new Promise((resolve) => setImmediate(resolve)); // what there is to be read has been read by then
     }
   }
 
