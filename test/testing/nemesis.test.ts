@@ -176,6 +176,7 @@ describe('testing: Nemesis', () => {
     assert.match(done[1]!, /^server/);
     assert.equal(node!.paused, false);
     assert.deepEqual([timeline[0]?.whom, timeline[0]?.target], [['a', 'one'], 'all']);
+    assert.equal(timeline[0]?.text, '#1 host-sleep of all for 5 ms: everybody');
   });
 
   it('kills members of a group with the leader, before or after they came back', async () => {

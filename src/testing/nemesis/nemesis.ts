@@ -151,7 +151,7 @@ export class Nemesis {
     }
     const { whom } = act;
     this.#begun++;
-    this.#tell(fault, 'begin', whom, `${describeFault(fault)}: ${whom.join(', ')}`);
+    this.#tell(fault, 'begin', whom, `${describeFault(fault)}: ${namesOf(fault, whom)}`);
     const told = this.#options.onFault?.(nameOf(fault, whom));
     const ongoing: Ongoing = {
       fault,
@@ -165,7 +165,7 @@ export class Nemesis {
         .finally(() => {
           told?.mended();
           this.#ongoing.delete(ongoing);
-          this.#tell(fault, 'mended', whom, `#${fault.id} ${fault.kind} is over: ${whom.join(', ')}`);
+          this.#tell(fault, 'mended', whom, `#${fault.id} ${fault.kind} is over: ${namesOf(fault, whom)}`);
         }),
     };
     this.#ongoing.add(ongoing);
@@ -176,7 +176,7 @@ export class Nemesis {
       await act.break();
       await this.#pause(fault.duration);
     } finally {
-      this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${act.whom.join(', ')}`);
+      this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${namesOf(fault, act.whom)}`);
       await act.mend();
     }
   }
@@ -475,9 +475,14 @@ interface Sleeper {
   resume(): Promise<void>;
 }
 
-/** In a few words; of everybody, nobody is named. */
-function nameOf({ kind }: PlannedFault, whom: readonly string[]): string {
-  return kind === 'host-sleep' ? kind : `${kind} ${whom.join(', ')}`;
+/** In a few words. */
+function nameOf(fault: PlannedFault, whom: readonly string[]): string {
+  return `${fault.kind} ${namesOf(fault, whom)}`;
+}
+
+/** Where it is everybody, servers and clients, nobody is named. */
+function namesOf({ kind }: PlannedFault, whom: readonly string[]): string {
+  return kind === 'host-sleep' ? 'everybody' : whom.join(', ');
 }
 
 /** A server may hang in its own shutdown. Whoever operates it kills it then, and so does this. */
