@@ -469,7 +469,7 @@ describe('testing: verification', () => {
 
     it('a gap that is told of what is there is found', async () => {
       const data = await run('invents gaps');
-      assertFound(data.verdict.violations, /plain.*told to be gone and were there/);
+      assertFound(data.verdict.violations, /durable-killed.*told to be gone and were there/);
     });
 
     it('an idle subscription that is forgotten is found', async () => {
