@@ -44,13 +44,19 @@ const adapter = {
 
     return {
       publish: ordering === 'strict' ? publishInOrder : publish,
-      async subscribe(channel, handler, { durableName, queueGroup }) {
+      async subscribe(channel, handler, { durableName, queueGroup, ackWait, maxInFlight }) {
         const options = stan.subscriptionOptions().setDeliverAllAvailable().setManualAckMode(true);
+        if (ackWait !== undefined) options.setAckWait(ackWait);
+        if (maxInFlight !== undefined) options.setMaxInFlight(maxInFlight);
         if (durableName !== undefined) options.setDurableName(durableName);
         const subscription =
           queueGroup === undefined ? stan.subscribe(channel, options) : stan.subscribe(channel, queueGroup, options);
         subscription.on('message', (message) => {
-          handler({ sequence: message.getSequence(), data: message.getRawData() });
+          try {
+            handler({ sequence: message.getSequence(), data: message.getRawData() });
+          } catch {
+            return; // not acknowledged: the server sends it again after ackWait
+          }
           message.ack();
         });
         await new Promise((resolve, reject) => subscription.once('ready', resolve).once('error', reject));

@@ -17,13 +17,17 @@ export {
 } from './continuity/checker.js';
 export {
   History,
+  type Exposure,
+  type HistoryOptions,
   type Outcome,
   type PublisherHistory,
   type Receipt,
   type SubscriptionHistory,
   type SubscriptionSettings,
 } from './continuity/history.js';
+export type { Gap } from './continuity/told.js';
 export type {
+  ExampleKind,
   FaultVerdict,
   JudgeOptions,
   Lost,
@@ -37,7 +41,13 @@ export type {
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
 export { Monitor } from './monitor.js';
 export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
-export { Nemesis, type KillableClient, type NemesisOptions, type TimelineEntry } from './nemesis/nemesis.js';
+export {
+  Nemesis,
+  type HandlerFailures,
+  type KillableClient,
+  type NemesisOptions,
+  type TimelineEntry,
+} from './nemesis/nemesis.js';
 export {
   checkFaultKinds,
   describeFault,

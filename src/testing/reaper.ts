@@ -69,21 +69,32 @@ class Reaper {
   launch(file: string, args: readonly string[], cwd: string): ChildProcess {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', this.#pipe()];
     const child = spawn('/bin/sh', ['-c', LAUNCH_SCRIPT, file, ...args], { cwd, detached: true, stdio });
-    const { pid } = child;
-    if (pid !== undefined) {
-      this.#servers.add(pid);
-      child.once('exit', () => {
-        this.#servers.delete(pid);
-        this.#tell(`gone ${pid}`);
-        this.#endIfIdle();
-      });
-    } else {
-      child.once('error', () => this.#endIfIdle());
-    }
+    this.#watch(child);
     child.unref();
     (child.stdout as Socket | null)?.unref();
     (child.stderr as Socket | null)?.unref();
     return child;
+  }
+
+  /** Kills a process that was started in another way, should we die before it. */
+  adopt(child: ChildProcess): void {
+    this.#pipe();
+    this.#watch(child);
+    if (child.pid !== undefined) this.#tell(`server ${child.pid}`);
+  }
+
+  #watch(child: ChildProcess): void {
+    const { pid } = child;
+    if (pid === undefined) {
+      child.once('error', () => this.#endIfIdle());
+      return;
+    }
+    this.#servers.add(pid);
+    child.once('exit', () => {
+      this.#servers.delete(pid);
+      this.#tell(`gone ${pid}`);
+      this.#endIfIdle();
+    });
   }
 
   /** Removes `dir` should we die before {@link release}. */

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { FAULT_KINDS, StanCluster, type ReportData } from '../../src/testing/index.js';
+import { FAULT_KINDS, StanCluster, waitFor, type ReportData } from '../../src/testing/index.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
@@ -145,9 +145,9 @@ describe('resilient-stan verify', function () {
       for (const words of ['⚡ full-outage of all', '✓ wipe is over', ' acknowledged (']) {
         assert.ok(stderr.includes(words), `'${words}' is not in ${stderr}`);
       }
-      assert.match(stdout, /^✓ Clean {2}[\d\u202f]+ messages acknowledged through 11 faults: none lost/);
+      assert.match(stdout, /^✓ Clean {2}[\d\u202f]+ messages acknowledged through 16 faults: none lost/);
       assert.ok(stdout.includes(`again:  ${data.replay}`));
-      assert.match(data.replay, new RegExp(`verify --seed 7 --count 11 --ordering ${ordering} --fault-seconds 1.2$`));
+      assert.match(data.replay, new RegExp(`verify --seed 7 --count 16 --ordering ${ordering} --fault-seconds 1.2$`));
       assert.match(await readFile(join(out, 'report.html'), 'utf8'), /✓ Clean/);
       assert.match(await readFile(svg, 'utf8'), /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
       assert.deepEqual(await readdir(join(out, 'logs')), [], 'nobody needs the logs of a clean run');
@@ -173,6 +173,36 @@ describe('resilient-stan verify', function () {
     assert.deepEqual([data.faults, data.leaders, data.settings.servers], [[], [], cluster.urls]);
     assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 50));
     assert.deepEqual(cluster.nodes.map(({ lives, running }) => [lives, running]), [[1, true]]); // prettier-ignore
+  });
+
+  it('killed while one of its clients is frozen, it leaves nobody behind', async function () {
+    if (process.platform !== 'linux') this.skip();
+    const args = ['--seed', '1', '--faults', 'client-pause', '--fault-seconds', '60', '--mode', 'single'];
+    const { child, closed } = start([...args, '--out', join(dir, 'killed')]);
+    const lines = createInterface(child.stderr);
+    for await (const line of lines) if (line.includes('⚡')) break;
+    const stat = (pid: string) => readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    /** After the name in parentheses: the state, and whose child it is. */
+    const fieldsOf = async (pid: string) => (await stat(pid)).replace(/^.*\) /, '').split(' ');
+    const clients: string[] = [];
+    for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+      const [, parent] = await fieldsOf(pid);
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+      if (parent === String(child.pid) && command.includes('verification/worker')) clients.push(pid);
+    }
+    assert.equal(clients.length, 5);
+    const states = async () => Promise.all(clients.map(async (pid) => (await fieldsOf(pid))[0] ?? ''));
+    await waitFor(async () => ((await states()).includes('T') ? true : undefined), {
+      timeout: 10_000,
+      what: () => 'no client is frozen',
+    });
+    child.kill('SIGKILL');
+    await closed;
+    // Z: it is dead, and whoever inherited it has not looked yet.
+    await waitFor(async () => ((await states()).every((state) => state === '' || state === 'Z') ? true : undefined), {
+      timeout: 20_000,
+      what: () => `clients are left: ${clients.join(', ')}`,
+    });
   });
 
   it('Ctrl-C in the middle of a fault: the partial report, exit code 130, and nothing is left', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { ResilientStan } from '../../src/index.js';
 import { ContinuityChecker, StanCluster, type CheckedClient, type CheckedMessage } from '../../src/testing/index.js';
 import { waitFor } from '../../src/testing/index.js';
@@ -146,12 +147,64 @@ describe('testing: ContinuityChecker', () => {
     assert.equal(checker.verdict().subscriptions[0]?.aliens, 1);
   });
 
+  it('takes what a subscription tells to be gone, where the channel keeps only so many', async () => {
+    const client = new MemoryClient();
+    const told = new EventEmitter();
+    client.subscribe = async (_channel, handler) => {
+      client.handlers.push(handler);
+      return told as never;
+    };
+    // The second is stored, and handed to nobody.
+    client.behave = async (data, deliver) => {
+      if (data === 'p-1') client.published.push(data);
+      else deliver();
+    };
+    const checker = new ContinuityChecker({ retention: 3 });
+    await checker.subscribe('s', client);
+    checker.publish('p', client, { rate: 2000 });
+    await published(checker, 20);
+    assert.match(checker.verdict().violations.join(), /1 acknowledged messages lost/);
+    told.emit('gap', { from: 2, to: 2 });
+    const verdict = await checker.finish({ timeout: 50 });
+    assert.deepEqual(verdict.violations, []);
+    assert.equal(verdict.subscriptions[0]?.gone, 1);
+  });
+
+  it('on a real server that keeps ten: what a frozen path has cost is told, and nothing else', async () => {
+    await using cluster = await StanCluster.start({
+      ...{ mode: 'single', proxied: true },
+      config: { streaming: { store_limits: { max_msgs: 10 } } },
+    });
+    const connect = (clientId: string, urls: readonly string[]) =>
+      ResilientStan.connect([...urls], { ...cluster.connectOptions, clientId });
+    const reader = await connect('reader', cluster.urls);
+    const writer = await connect('writer', [`nats://127.0.0.1:${cluster.nodes[0]!.ports.client}`]);
+    try {
+      const checker = new ContinuityChecker({ retention: 10 });
+      await checker.subscribe('plain', reader);
+      await checker.subscribe('durable', reader, { durableName: 'd' });
+      const loop = checker.publish('p', writer, { rate: 200 });
+      await published(checker, 20);
+      const hole = cluster.nodes[0]!.proxy.add({ type: 'timeout' });
+      await published(checker, checker.history.acknowledged + 60);
+      hole.remove();
+      await published(checker, checker.history.acknowledged + 20);
+      loop.stop();
+      const verdict = await checker.finish({ timeout: 10_000 });
+      assert.deepEqual(verdict.violations, []);
+      for (const { name, gone } of verdict.subscriptions) assert.ok(gone >= 30, `${name}: only ${gone} were gone`);
+    } finally {
+      await Promise.all([reader.close({ timeout: 1000 }), writer.close({ timeout: 1000 })]);
+    }
+  });
+
   it('refuses what can never work', () => {
     const checker = new ContinuityChecker();
     const client = new MemoryClient();
     assert.throws(() => checker.publish('a b', client), /a publisher's name is/);
     assert.throws(() => checker.publish('p', client, { rate: 0 }), /rate must be a positive number/);
     assert.throws(() => checker.publish('p', client, { window: 0 }), /window must be 1 or more/);
+    assert.throws(() => new ContinuityChecker({ retention: 0 }), /retention must be 1 message or more/);
   });
 
   it('on a real cluster, its leader killed: nothing lost, and how long it took', async () => {

@@ -278,6 +278,279 @@ describe('testing: the continuity checker', () => {
     assert.deepEqual([verdict.publishers[0]?.abandoned, verdict.publishers[0]?.unsettled], [1, 0]);
   });
 
+  describe('where messages may be gone', () => {
+    interface Limited {
+      /** How many messages there are, at sequences 1, 2, 3 … */
+      count: number;
+      retention: number | undefined;
+      /** What nobody is handed but the one who tells where things are. */
+      missing: readonly number[];
+      gaps: readonly (readonly [from: number, to: number])[];
+      /** Somebody else has seen everything. Default true. */
+      witness?: boolean;
+      kind?: SubscriptionKind;
+    }
+
+    /** All are published and acknowledged; then it is told its gaps, then the rest is delivered, in their order. */
+    function limited({ count, retention, missing, gaps, witness = true, kind = 'plain' }: Limited): History {
+      const history = new History({ retention });
+      const publisher = history.publisher('p');
+      const subscription = history.subscription('s', { kind });
+      for (let i = 0; i < count; i++) publisher.settle(publisher.attempt(i), 'acknowledged', i);
+      const delivery = (sequence: number) => ({ data: Buffer.from(`p-${sequence - 1}`), sequence, life: 1 });
+      const other = witness ? history.subscription('witness', { kind: 'plain' }) : undefined;
+      for (let sequence = 1; sequence <= count; sequence++) other?.receive(delivery(sequence), 1000);
+      for (const [from, to] of gaps) subscription.gap({ from, to, life: 1 }, 1001);
+      for (let sequence = 1; sequence <= count; sequence++) {
+        if (!missing.includes(sequence)) subscription.receive(delivery(sequence), 1002);
+      }
+      return history;
+    }
+
+    const verdictOn = (run: Limited): { s: SubscriptionVerdict; violations: string[]; owed: number } => {
+      const history = limited(run);
+      const { subscriptions, violations } = history.judge(2000);
+      return { s: subscriptions.find(({ name }) => name === 's')!, violations, owed: history.owed };
+    };
+
+    it('what is told to be gone is not lost, if somebody has seen it or not', () => {
+      for (const witness of [true, false]) {
+        const { s, violations, owed } = verdictOn({ count: 9, retention: 3, missing: [3, 4], gaps: [[3, 4]], witness });
+        assert.deepEqual([s.lost.total, s.gone, s.told, s.falseGaps, s.untold], [0, 2, 2, 0, 0]);
+        assert.deepEqual(violations, []);
+        assert.equal(owed, 0);
+      }
+    });
+
+    it('what is gone and not told is lost', () => {
+      for (const witness of [true, false]) {
+        const { s, violations, owed } = verdictOn({ count: 9, retention: 3, missing: [3, 4], gaps: [[3, 3]], witness });
+        assert.deepEqual([s.lost.total, s.gone, s.untold], [1, 1, 0]);
+        assert.equal(violations.length, 1);
+        assert.match(violations[0]!, /^subscription 's': 1 acknowledged messages lost/);
+        assert.equal(owed, 1);
+      }
+    });
+
+    it('a gap beside what is missing excuses nothing', () => {
+      const { s, violations } = verdictOn({ count: 9, retention: 3, missing: [3], gaps: [[4, 4]] });
+      assert.deepEqual([s.lost.total, s.gone, s.falseGaps], [1, 0, 1]);
+      assert.deepEqual(s.examples.lost, ['p-2']);
+      assert.deepEqual(s.examples.falseGaps, ['sequence 4']);
+      assert.equal(violations.length, 2);
+    });
+
+    it('where the channel keeps everything, a gap excuses nothing', () => {
+      const { s, violations } = verdictOn({ count: 9, retention: undefined, missing: [3, 4], gaps: [[3, 4]] });
+      assert.deepEqual([s.lost.total, s.gone, s.told], [2, 0, 2]);
+      assert.equal(violations.length, 1);
+    });
+
+    it('told to be gone, and handed over before or after: a false gap', () => {
+      for (const when of ['before', 'after'] as const) {
+        const history = limited({ count: 3, retention: 1, missing: [1, 2, 3], gaps: [] });
+        const subscription = history.subscription('s');
+        const receive = (life: number) =>
+          [1, 2, 3].forEach((sequence) => subscription.receive({ data: Buffer.from(`p-${sequence - 1}`), sequence, life }, 1)); // prettier-ignore
+        if (when === 'before') receive(1);
+        subscription.gap({ from: 1, to: 2, life: 1 }, 1003);
+        if (when === 'after') receive(1);
+        const { subscriptions, violations } = history.judge(2000);
+        assert.equal(subscriptions[0]?.falseGaps, 2);
+        assert.deepEqual(violations, ["subscription 's': 2 sequences were told to be gone and were there (sequence 1, sequence 2)"]); // prettier-ignore
+        assert.equal(history.owed, 0, 'handed over it is, once');
+      }
+    });
+
+    it('a life that is told what the one before it had handled was told the truth', () => {
+      const history = limited({ count: 3, retention: 1, missing: [], gaps: [] });
+      const subscription = history.subscription('s');
+      subscription.gap({ from: 2, to: 2, life: 2 }, 1003);
+      assert.deepEqual(history.judge(2000).violations, []);
+      // The frozen one before it may have it still in hand. A life after it may not be handed it.
+      subscription.receive({ data: Buffer.from('p-1'), sequence: 2, life: 0 }, 1004);
+      assert.equal(history.judge(2000).subscriptions[0]?.falseGaps, 1);
+    });
+
+    it('told to be gone before it can be: a false gap, though nobody is handed it', () => {
+      const history = new History({ retention: 3 });
+      const publisher = history.publisher('p');
+      const subscription = history.subscription('s', { kind: 'plain' });
+      const publish = (at: number) => publisher.settle(publisher.attempt(at), 'acknowledged', at);
+      for (let at = 1; at <= 5; at++) publish(at);
+      subscription.receive({ data: Buffer.from('p-0'), sequence: 1 }, 6);
+      subscription.gap({ from: 2, to: 3 }, 6); // of 5 messages the last three are kept: 3 was there
+      publish(7);
+      for (const sequence of [4, 5, 6]) {
+        subscription.receive({ data: Buffer.from(`p-${sequence - 1}`), sequence }, 8);
+      }
+      const { subscriptions, violations } = history.judge(9);
+      assert.deepEqual([subscriptions[0]?.falseGaps, subscriptions[0]?.examples.falseGaps], [1, ['sequence 3']]);
+      assert.equal(violations.length, 1);
+    });
+
+    it('told twice, by the same life', () => {
+      const { s, violations } = verdictOn({ count: 9, retention: 3, missing: [3, 4, 5], gaps: [[3, 4], [4, 5]] }); // prettier-ignore
+      assert.deepEqual([s.gone, s.told, s.toldTwice], [3, 3, 1]);
+      assert.deepEqual(violations, ["subscription 's': 1 sequences were told twice to be gone"]);
+      const history = limited({ count: 9, retention: 3, missing: [3], gaps: [[3, 3]] });
+      history.subscription('s').gap({ from: 3, to: 3, life: 2 }, 1003);
+      assert.deepEqual(history.judge(2000).violations, [], 'another life cannot know');
+    });
+
+    it('a copy that is neither handed over nor told', () => {
+      const history = limited({ count: 3, retention: 2, missing: [], gaps: [] });
+      history.subscription('witness').receive({ data: Buffer.from('p-2'), sequence: 4 }, 1003);
+      history.subscription('witness').receive({ data: Buffer.from('p-2'), sequence: 5 }, 1003);
+      history.subscription('s').receive({ data: Buffer.from('p-2'), sequence: 5 }, 1003);
+      assert.deepEqual(history.judge(2000).violations, [
+        "subscription 's': 1 sequences neither arrived nor were told to be gone (sequence 4)",
+      ]);
+    });
+
+    it('any cut, told exactly, is clean; told one short or one too many, it is not', () => {
+      const cut = fc.record({
+        count: fc.integer({ min: 2, max: 30 }),
+        from: fc.integer({ min: 1, max: 30 }),
+        length: fc.integer({ min: 1, max: 10 }),
+        witness: fc.boolean(),
+        kind: fc.constantFrom<SubscriptionKind>('plain', 'durable', 'queue', 'durable-queue'),
+      });
+      fc.assert(
+        fc.property(cut, ({ count, from, length, witness, kind }) => {
+          const to = from + length - 1;
+          fc.pre(to < count);
+          const missing = Array.from({ length }, (_, i) => from + i);
+          const run = { count, retention: 1, missing, witness, kind };
+          const right = verdictOn({ ...run, gaps: [[from, to]] });
+          assert.deepEqual([right.violations, right.s.gone, right.owed], [[], length, 0]);
+          const short = verdictOn({ ...run, gaps: [[from, to - 1]] });
+          assert.deepEqual([short.s.lost.total, short.owed], [1, 1]);
+          const long = verdictOn({ ...run, gaps: [[from, to + 1]] });
+          assert.deepEqual([long.s.lost.total, long.s.falseGaps], [0, 1]);
+        }),
+      );
+    });
+
+    it('is not to be with less than one message', () => {
+      assert.throws(() => new History({ retention: 0 }), { code: 'ERR_STAN_INVALID_ARGUMENT' });
+    });
+  });
+
+  describe('of handlers that fail', () => {
+    const messages = (count: number) => {
+      const history = new History();
+      const publisher = history.publisher('p');
+      const subscription = history.subscription('s', { kind: 'durable' });
+      for (let i = 0; i < count; i++) publisher.settle(publisher.attempt(i), 'acknowledged', i);
+      const of = (counter: number, life = 1) => ({ data: Buffer.from(`p-${counter}`), sequence: counter + 1, life });
+      return { history, subscription, of };
+    };
+    const judged = (history: History) => history.judge(100, { ordering: 'strict' });
+
+    it('demands that they are called again, until they are through, at whatever place', () => {
+      const { history, subscription, of } = messages(3);
+      subscription.threw(of(0), 1);
+      subscription.receive(of(1), 2);
+      subscription.receive(of(2), 3);
+      assert.deepEqual(judged(history).violations, [
+        "subscription 's': 1 acknowledged messages lost: 0 at the start, 1 in the middle, 0 at the end (p-0)",
+      ]);
+      subscription.threw(of(0), 4);
+      subscription.receive(of(0), 5);
+      assert.deepEqual(judged(history).violations, []);
+      assert.equal(only(judged(history)).threw, 2);
+    });
+
+    it('demands the first call at its place', () => {
+      const { history, subscription, of } = messages(2);
+      subscription.receive(of(1), 1);
+      subscription.threw(of(0), 2);
+      subscription.receive(of(0), 3);
+      assert.deepEqual([only(judged(history)).outOfSequence, only(judged(history)).reordered], [1, 1]);
+    });
+
+    it('demands no call after the one that was through', () => {
+      const { history, subscription, of } = messages(1);
+      subscription.threw(of(0), 1);
+      subscription.receive(of(0), 2);
+      subscription.threw(of(0), 3);
+      assert.equal(only(judged(history)).handledTwice, 1);
+      subscription.threw(of(0, 2), 4);
+      assert.equal(only(judged(history)).handledTwice, 1, 'of a later life it may be');
+      subscription.threw({ data: Buffer.from('zzz'), sequence: 9, life: 1 }, 5);
+      assert.equal(only(judged(history)).aliens, 1);
+    });
+  });
+
+  describe('of lives that take over', () => {
+    /** 1 is frozen; 2 takes over at 10, handles what comes at 11, and leaves, or not; 1 goes on. */
+    const takeover = ({
+      published,
+      leaves,
+      kind = 'durable',
+    }: {
+      published: number;
+      leaves: boolean;
+      kind?: SubscriptionKind;
+    }) => {
+      // prettier-ignore
+      const history = new History();
+      const publisher = history.publisher('p');
+      const subscription = history.subscription('s', { kind });
+      subscription.began(1, 0);
+      subscription.began(1, 50);
+      if (published > 10) subscription.began(2, 10);
+      publisher.settle(publisher.attempt(published), 'acknowledged', published);
+      if (published <= 10) subscription.began(2, 10);
+      const data = Buffer.from('p-0');
+      subscription.receive({ data, sequence: 1, life: 2 }, 12);
+      if (leaves) subscription.left(2);
+      subscription.receive({ data, sequence: 1, life: 1 }, 20);
+      return history.judge(30);
+    };
+
+    it('finds what was published after a takeover, and handled by both', () => {
+      const verdict = takeover({ published: 11, leaves: true });
+      assert.deepEqual(verdict.violations, ["subscription 's': 1 messages handled again after a takeover (p-0 at sequence 1)"]); // prettier-ignore
+      assert.equal(only(verdict).repeated, 1);
+    });
+
+    it('allows what may have been on its way to both, what was not acknowledged, and groups', () => {
+      for (const verdict of [
+        takeover({ published: 9, leaves: true }),
+        takeover({ published: 11, leaves: false }),
+        takeover({ published: 11, leaves: true, kind: 'durable-queue' }),
+      ]) {
+        assert.deepEqual(verdict.violations, []);
+        assert.equal(only(verdict).repeated, 1);
+      }
+    });
+  });
+
+  it('counts by itself what the server may lose of a group, and no more than that', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const group = history.subscription('s', { kind: 'durable-queue' });
+    for (let at = 0; at < 10; at++) publisher.settle(publisher.attempt(at), 'acknowledged', at);
+    group.exposed({ from: 4, to: 6, most: 2 });
+    for (const counter of [0, 1, 2, 6, 7, 8, 9]) {
+      group.receive({ data: Buffer.from(`p-${counter}`), sequence: counter + 1 }, 20);
+    }
+    const [s] = history.judge(30).subscriptions;
+    assert.deepEqual([s?.serverLost, s?.lost.total], [2, 1]); // 4 and 5; 3 was published before
+    assert.deepEqual([s?.examples.serverLost, s?.examples.lost], [['p-4', 'p-5'], ['p-3']]);
+    assert.equal(history.owed, 3, 'it may come yet');
+    group.receive({ data: Buffer.from('p-3'), sequence: 4 }, 31);
+    assert.deepEqual(history.judge(32).violations, []);
+    // Three in the time of it are one too many.
+    const more = new History();
+    const other = more.publisher('p');
+    more.subscription('s', { kind: 'durable-queue' }).exposed({ from: 0, to: 9, most: 2 });
+    for (let at = 0; at < 3; at++) other.settle(other.attempt(at), 'acknowledged', at);
+    assert.match(more.judge(30).violations.join(), /: 1 acknowledged messages lost: .* \(p-2\)$/);
+  });
+
   it('knows a channel that began again', () => {
     const verdict = verdictOf({
       outcomes: { p: Array<Outcome>(4).fill('acknowledged') },
@@ -389,13 +662,19 @@ describe('testing: the continuity checker', () => {
       fc.record({ do: fc.constant('deliver' as const), p: fc.nat(1), which: fc.nat() }),
       fc.record({ do: fc.constant('ready' as const) }),
       fc.record({ do: fc.constant('fault' as const) }),
+      fc.record({ do: fc.constant('threw' as const), p: fc.nat(1), which: fc.nat() }),
+      fc.record({ do: fc.constant('gap' as const), from: fc.nat(40), length: fc.nat(5), life: fc.nat(1) }),
+      fc.record({ do: fc.constant('seen' as const), which: fc.nat(), sequence: fc.nat(40) }),
     );
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 60 }),
         fc.constantFrom<'all' | 'ready'>('all', 'ready'),
-        (steps, from) => {
-          const history = new History();
+        fc.constantFrom(undefined, 3),
+        (steps, from, retention) => {
+          const history = new History({ retention });
+          const other = history.subscription('other', { kind: 'queue' });
+          let told = false;
           const subscription = history.subscription('s', { kind: 'plain', from });
           const pending: number[][] = [[], []];
           let now = 0;
@@ -414,10 +693,24 @@ describe('testing: the continuity checker', () => {
               subscription.ready(now);
             } else if (act.do === 'fault') {
               history.fault('f', now);
+            } else if (act.do === 'threw' && history.publisher(`p${act.p}`).next > 0) {
+              const counter = act.which % history.publisher(`p${act.p}`).next;
+              subscription.threw({ data: Buffer.from(`p${act.p}-${counter}`), sequence: sequence + 1 }, now);
+            } else if (act.do === 'gap') {
+              told = true;
+              subscription.gap({ from: act.from + 1, to: act.from + 1 + act.length, life: act.life }, now);
+            } else if (act.do === 'seen' && history.publisher('p0').next > 0) {
+              const counter = act.which % history.publisher('p0').next;
+              other.receive({ data: Buffer.from(`p0-${counter}`), sequence: act.sequence + 1 }, now);
             }
             const verdict = history.judge(now);
             // One that is to see only what comes after its being ready is owed nothing before, and may lose it.
-            assert.equal(history.owed, verdict.subscriptions[0]!.lost.total);
+            const s = verdict.subscriptions.find(({ name }) => name === 's')!;
+            const owed = subscription.owed;
+            if (told && retention !== undefined) assert.ok(owed <= s.lost.total, `${owed} > ${s.lost.total}`);
+            else assert.equal(owed, s.lost.total);
+            assert.equal(other.owed, verdict.subscriptions.find(({ name }) => name === 'other')!.lost.total);
+            assert.ok(s.gone <= s.told || s.resets > 0);
             assert.equal(history.pending, pending[0]!.length + pending[1]!.length);
             for (const fault of verdict.faults) {
               assert.ok((fault.toNextAck ?? 0) >= 0 && (fault.toNextDelivery['s'] ?? 0) >= 0);

@@ -9,6 +9,7 @@ import {
   waitFor,
   type ClusterOptions,
   type FaultKind,
+  type KillableClient,
   type Ordering,
   type PlannedFault,
   type TimelineEntry,
@@ -102,8 +103,99 @@ describe('testing: Nemesis', () => {
     await idle.run(first(1, planFaults({ seed: 1, faults: ['client-kill'], gap: [1, 2] })));
     assert.deepEqual(
       idle.timeline.map(({ event, text }) => [event, text.replace(/ for \d+ ms/, '')]),
-      [['skipped', '#1 client-kill of a client is skipped: there is no client left to kill']],
+      [['skipped', '#1 client-kill of a client is skipped: there is no client left for a client-kill']],
     );
+  });
+
+  /** Clients that write down what is done to them. */
+  function cast(done: string[], faults: readonly FaultKind[], names = ['one', 'two']): Required<KillableClient>[] {
+    return names.map((name) => {
+      const note = async (what: string) => void done.push(`${what} ${name}`);
+      return {
+        ...{ name, faults },
+        kill: () => note('kill'),
+        start: () => note('start'),
+        pause: () => note('pause'),
+        resume: () => note('resume'),
+        replace: async () => {
+          await note('replace');
+          return () => note('leave');
+        },
+        failHandlers: ({ share, times }) => void done.push(`fail ${name} ${share} ${times}`),
+      };
+    });
+  }
+
+  const one = async (
+    cluster: StanCluster,
+    fault: Partial<PlannedFault>,
+    clients: KillableClient[],
+  ): Promise<Nemesis> => {
+    const nemesis = new Nemesis(cluster, { clients });
+    const base = { id: 1, target: 'client', duration: 5, gap: 0, overlaps: false, choice: 0.9 };
+    await nemesis.run([{ ...base, ...fault } as PlannedFault]);
+    return nemesis;
+  };
+
+  it('freezes clients, has them replaced, and lets their handlers fail', async () => {
+    await using cluster = await StanCluster.start({ mode: 'single', store: 'memory' });
+    const done: string[] = [];
+    const clients = cast(done, ['client-pause', 'client-replace', 'handler-fail']);
+    await one(cluster, { kind: 'client-pause' }, clients);
+    assert.deepEqual(done.splice(0), ['pause two', 'resume two']);
+    await one(cluster, { kind: 'client-replace', choice: 0 }, clients);
+    assert.deepEqual(done.splice(0), ['pause one', 'replace one', 'leave one', 'resume one']);
+    await one(cluster, { kind: 'handler-fail', share: 0.2, times: 2 }, clients);
+    assert.deepEqual(done.splice(0), ['fail two 0.2 2', 'fail two 0 2']);
+    // Not to those that it may not befall, and not to those that cannot.
+    const plain = { name: 'plain', kill: async () => {}, start: async () => {}, faults: ['client-pause'] as const };
+    for (const client of [plain, ...cast(done, ['handler-fail'], ['other'])]) {
+      const { timeline } = await one(cluster, { kind: 'client-pause' }, [client]);
+      assert.deepEqual(timeline.map(({ event }) => event), ['skipped']); // prettier-ignore
+    }
+    assert.deepEqual(done, []);
+  });
+
+  it('thaws a client also when nobody could take over from it', async () => {
+    await using cluster = await StanCluster.start({ mode: 'single', store: 'memory' });
+    const done: string[] = [];
+    const [client] = cast(done, ['client-replace'], ['one']);
+    client!.replace = () => Promise.reject(new Error('nobody is there'));
+    await assert.rejects(one(cluster, { kind: 'client-replace' }, [client!]), /nobody is there/);
+    assert.deepEqual(done, ['pause one', 'resume one']);
+  });
+
+  it('lets a whole host sleep, servers and clients', async () => {
+    await using cluster = await StanCluster.start({ mode: 'single', store: 'memory' });
+    const done: string[] = [];
+    const [client] = cast(done, [], ['one']);
+    const [node] = cluster.nodes;
+    client!.resume = async () => void done.push(node!.paused ? 'server frozen' : 'server thawed');
+    const { timeline } = await one(cluster, { kind: 'host-sleep', target: 'all' }, [client!]);
+    assert.equal(done[0], 'pause one');
+    assert.match(done[1]!, /^server/);
+    assert.equal(node!.paused, false);
+    assert.deepEqual([timeline[0]?.whom, timeline[0]?.target], [['a', 'one'], 'all']);
+    assert.equal(timeline[0]?.text, '#1 host-sleep of all for 5 ms: everybody');
+  });
+
+  it('kills members of a group with the leader, before or after they came back', async () => {
+    await using cluster = await StanCluster.start({ mode: 'single' });
+    const [node] = cluster.nodes;
+    const done: string[] = [];
+    const clients = cast(done, ['group-kill'], ['one', 'two', 'three']);
+    for (const client of clients) {
+      client.start = async () => void done.push(`start ${client.name}, life ${node!.lives}`);
+    }
+    const fault = { kind: 'group-kill', target: 'leader', lag: 1, members: 2 } as const;
+    const { timeline } = await one(cluster, { ...fault, returned: false, choice: 0 }, clients);
+    assert.deepEqual(done.splice(0), ['kill one', 'kill two', 'start one, life 2', 'start two, life 2']);
+    assert.deepEqual(timeline[0]?.whom, ['a', 'one', 'two']);
+    await one(cluster, { ...fault, returned: true }, clients);
+    assert.deepEqual(done.splice(0), ['kill three', 'kill one', 'start three, life 2', 'start one, life 2']);
+    assert.equal(node!.lives, 3);
+    const { begun } = await one(cluster, { ...fault, returned: false }, []);
+    assert.equal(begun, 0);
   });
 
   it('mends what it broke when it is told to end', async () => {

@@ -48,13 +48,32 @@ describe('testing: fault plans', () => {
     );
   });
 
+  it('of the kinds that there were before others came, are what they were', () => {
+    const old = FAULT_KINDS.slice(0, FAULT_KINDS.indexOf('client-kill') + 1);
+    const told = plan({ seed: 42, faults: old }, 33).map(({ kind, target, duration, gap, overlaps }) =>
+      [kind, target, duration, gap, overlaps].join(' '),
+    );
+    assert.deepEqual(
+      [...told.slice(0, 4), ...told.slice(-2)],
+      [
+        'wipe follower 373 668 false',
+        'kill follower 2482 304 false',
+        'full-outage all 679 337 false',
+        'pause leader 3178 936 false',
+        'rolling-restart all 0 767 false',
+        'kill leader 3452 1312 false',
+      ],
+    );
+  });
+
   it('leave alone what nothing may overlap', () => {
     fc.assert(
       fc.property(fc.nat(), (seed) => {
         const planned = plan({ seed, overlap: 1 }, 60);
         planned.forEach((fault, i) => {
           const before = planned[i - 1];
-          const alone = (kind: string) => ['wipe', 'full-outage', 'rolling-restart'].includes(kind);
+          const alone = (kind: string) =>
+            ['wipe', 'full-outage', 'rolling-restart', 'client-replace', 'host-sleep'].includes(kind);
           assert.equal(fault.overlaps, before !== undefined && !alone(fault.kind) && !alone(before.kind));
         });
         assert.ok(plan({ seed, overlap: 0 }, 60).every(({ overlaps }) => !overlaps));
@@ -68,6 +87,7 @@ describe('testing: fault plans', () => {
     assert.deepEqual(possibleFaults({ ...clustered, proxied: false, clients: false }), [
       ...['kill', 'stop', 'pause', 'rolling-restart', 'full-outage', 'wipe'],
     ]);
+    assert.ok(!possibleFaults({ ...clustered, mode: 'single', store: 'memory' }).includes('group-kill'));
     assert.ok(!possibleFaults({ ...clustered, nodes: 2 }).includes('wipe'));
     assert.ok(!possibleFaults({ ...clustered, mode: 'fault-tolerant' }).includes('wipe'));
     assert.deepEqual(possibleFaults({ mode: 'single', store: 'memory', proxied: true, clients: false }), [
@@ -97,5 +117,13 @@ describe('testing: fault plans', () => {
       '#7 slow of all for 5 ms (30 ± 3 ms each way) (60 KB/s)',
     );
     assert.equal(text({ kind: 'reset', target: 'all', duration: 0 }), '#7 reset of all');
+    assert.equal(
+      text({ kind: 'handler-fail', target: 'client', duration: 9, share: 0.07, times: 2 }),
+      '#7 handler-fail of a client for 9 ms (7 % of the messages, 2 times)',
+    );
+    assert.equal(
+      text({ kind: 'group-kill', target: 'leader', duration: 9, members: 2, lag: 30, returned: true }),
+      '#7 group-kill of the leader for 9 ms (and 2 members of a group that came back 30 ms before)',
+    );
   });
 });

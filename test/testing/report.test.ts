@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { renderVerdict } from '../../src/cli/verify/verdict-view.js';
 import fc from 'fast-check';
 import type { ReportData, ReportFault, ReportMark } from '../../src/testing/report/data.js';
 import { isClean } from '../../src/testing/report/data.js';
@@ -9,7 +10,14 @@ import { lifelines } from '../../src/testing/report/lifelines.js';
 import { medians, peaks, sums } from '../../src/testing/report/resample.js';
 import { linear, logarithmic, niceTicks, powerTicks, timeTicks } from '../../src/testing/report/scale.js';
 import { percentile } from '../../src/testing/report/statistics.js';
-import { findings, headline, judgement, recoveries, totalsOf } from '../../src/testing/report/summary.js';
+import {
+  findings,
+  furtherFigures,
+  headline,
+  judgement,
+  recoveries,
+  totalsOf,
+} from '../../src/testing/report/summary.js';
 import { THEME, TIMELINE_STYLE } from '../../src/testing/report/theme.js';
 import { renderTimeline } from '../../src/testing/report/timeline.js';
 import { violationsOf, type PublisherVerdict, type SubscriptionVerdict } from '../../src/testing/continuity/verdict.js';
@@ -32,6 +40,7 @@ function subscription(over: Partial<SubscriptionVerdict> = {}): SubscriptionVerd
       recovered: 0,
     },
     ...{ ghosts: 0, aliens: 0, duplicated: 2, handledTwice: 0, repeated: 0, reordered: 0, outOfSequence: 0, resets: 0 },
+    ...{ afterTakeover: 0, threw: 0, told: 0, gone: 0, falseGaps: 0, toldTwice: 0, untold: 0, serverLost: 0 },
     ...{ longestStall: { ms: 900, at: 4100 }, examples: {} },
     ...over,
   };
@@ -265,6 +274,30 @@ describe('testing: report', () => {
       assert.match(headline(interrupted), /^Interrupted after 20 s\./);
     });
 
+    it('what is gone and told, and what the server itself has lost, is said, and is not lost', () => {
+      const data = report({}, [subscription({ gone: 7, told: 8 }), subscription({ name: 'g', kind: 'queue', serverLost: 2 })]); // prettier-ignore
+      assert.ok(isClean(data));
+      assert.match(headline(data), /none handled twice, 7 gone and told so, 2 of a group lost by the server itself$/);
+    });
+
+    it('every further thing that must not be keeps it from being clean', () => {
+      for (const [over, words] of [
+        [{ falseGaps: 1 }, /1 sequences were told to be gone and were there/],
+        [{ toldTwice: 2 }, /2 sequences were told twice to be gone/],
+        [{ untold: 3 }, /3 sequences neither arrived nor were told to be gone/],
+        [{ afterTakeover: 4 }, /4 messages handled again after a takeover/],
+      ] as [Partial<SubscriptionVerdict>, RegExp][]) {
+        const data = report({}, [subscription(over)]);
+        assert.match(findings(data).join(), words);
+        const html = renderHtml(data);
+        const [figure] = furtherFigures(data.verdict.subscriptions);
+        assert.ok(html.includes(`<th>${figure?.head}</th>`) && html.includes('td class="bad"'), figure?.head);
+        assert.ok(renderVerdict(data, (_, text) => text).some((line) => line.includes(figure!.head)));
+      }
+      assert.deepEqual(furtherFigures([subscription()]), []);
+      assert.deepEqual(furtherFigures([subscription({ kind: 'queue', afterTakeover: 4 })]), [], 'a group may');
+    });
+
     it('overtaking is disorder in strict ordering only; groups promise no order', () => {
       const settings = { ...report().settings, ordering: 'pipelined' as const };
       const overtaken = [
@@ -338,6 +371,12 @@ describe('testing: report', () => {
       }
     });
 
+    it('says of clients that they were disturbed where they were not only killed', () => {
+      const faults = (['client-kill', 'handler-fail'] as const).map((kind) => fault({ kind }));
+      assert.match(renderTimeline(report({ faults })), />client disturbed</);
+      assert.match(renderTimeline(report({ faults: [fault({ kind: 'host-sleep' })] })), />server frozen</);
+    });
+
     it('numbers the faults when there are too many to name', () => {
       const faults = Array.from({ length: 200 }, (_, i) =>
         fault({ label: 'rolling-restart', at: i * 90, until: i * 90 + 80 }),
@@ -374,6 +413,12 @@ describe('testing: report', () => {
       const html = renderHtml(report()).replaceAll('http://www.w3.org/2000/svg', '');
       assert.doesNotMatch(html, /https?:|\bsrc=|\bhref=|@import|url\(|<link|<img|fetch\(/);
       assert.match(html, /Content-Security-Policy" content="default-src 'none'/);
+    });
+
+    it('says what there was besides', () => {
+      const settings = { ...report().settings, maxMessages: 500, subscriptions: 2000 };
+      const html = renderHtml(report({ settings }));
+      assert.match(html, /the channel keeps 500 messages · 2.000 idle subscriptions/);
     });
 
     it('says what is wrong, and what is right, and how to do it again', () => {

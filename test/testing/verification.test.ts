@@ -6,8 +6,18 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { readArguments } from '../../src/cli/verify/arguments.js';
 import { InvalidArgumentError } from '../../src/errors.js';
-import { isClean, StanCluster, verify, type VerifyOptions } from '../../src/testing/index.js';
+import {
+  FAULT_KINDS,
+  isClean,
+  StanCluster,
+  verify,
+  type Exposure,
+  type VerifyOptions,
+} from '../../src/testing/index.js';
 import type { ReportProcess, ResourceSample } from '../../src/testing/report/data.js';
+import { castOf, durablesOf, type CastOptions } from '../../src/testing/verification/cast.js';
+import { ExposureWatch } from '../../src/testing/verification/exposure.js';
+import { Failing } from '../../src/testing/verification/failing.js';
 import { growth } from '../../src/testing/verification/growth.js';
 import { Merge } from '../../src/testing/verification/merge.js';
 import { checkVerifyOptions } from '../../src/testing/verification/options.js';
@@ -72,7 +82,7 @@ describe('testing: verification', () => {
     ];
 
     function story(...events: [process: string, life: number, event: WorkerEvent][]): Recorder {
-      const recorder = new Recorder(PLANS, 100);
+      const recorder = new Recorder(PLANS, { interval: 100 });
       for (const [process, life, event] of events) recorder.apply({ at: event[1], process, life, event });
       return recorder;
     }
@@ -137,6 +147,89 @@ describe('testing: verification', () => {
       assert.equal(recorder.history.judge(8).subscriptions[0]?.handledTwice, 1);
     });
 
+    it('what a handler fails for has to come again, and what is told to be gone is gone, where it may be', () => {
+      const recorder = new Recorder(PLANS, { interval: 100, retention: 1 });
+      const happened: [process: string, event: WorkerEvent][] = [
+        ['p', ['attempt', 1, 0]],
+        ['p', ['acknowledged', 2, 0]],
+        ['p', ['attempt', 3, 1]],
+        ['p', ['acknowledged', 4, 1]],
+        ['s', ['threw', 5, 'durable', 1, 'p-0']],
+      ];
+      for (const [process, event] of happened) recorder.apply({ at: event[1], process, life: 1, event });
+      recorder.apply({ at: 6, process: 's', life: 1, event: ['delivered', 6, 'durable', 2, 'p-1'] });
+      assert.equal(recorder.history.judge(7).subscriptions[0]?.lost.total, 1);
+      recorder.apply({ at: 8, process: 's', life: 1, event: ['gap', 8, 'durable', 1, 1] });
+      const [s] = recorder.history.judge(9).subscriptions;
+      assert.deepEqual([s?.lost.total, s?.gone, s?.threw], [0, 1, 1]);
+      assert.deepEqual(recorder.marks.at(-1), { at: 8, process: 's', kind: 'gap', text: 'durable: sequences 1 to 1' });
+    });
+
+    it('what one that stood in has handled, and left in good order, is not handled again by the one it stood in for', () => {
+      const recorder = new Recorder([...PLANS, { name: 'x', role: 'subscriber', subscriptions: [], standIn: true }], { interval: 100 }); // prettier-ignore
+      const tell = (process: string, event: WorkerEvent) => recorder.apply({ at: event[1], process, life: 1, event });
+      tell('s', ['ready', 0, 'some client', null]);
+      tell('p', ['attempt', 1, 0]);
+      tell('p', ['acknowledged', 2, 0]);
+      tell('x', ['ready', 3, 'some client', null]);
+      tell('x', ['delivered', 4, 'durable', 1, 'p-0']);
+      tell('p', ['attempt', 5, 1]);
+      tell('p', ['acknowledged', 6, 1]);
+      tell('x', ['delivered', 7, 'durable', 2, 'p-1']);
+      assert.equal(recorder.connected, 1, 'who stands in is one too many');
+      tell('x', ['closed', 8]);
+      tell('s', ['delivered', 9, 'durable', 1, 'p-0']); // it was on its way to both
+      assert.deepEqual(recorder.history.judge(10).violations, []);
+      tell('s', ['delivered', 11, 'durable', 2, 'p-1']);
+      assert.match(
+        recorder.history.judge(12).violations.join(),
+        /'durable': 1 messages handled again after a takeover/,
+      );
+    });
+
+    it('what the server itself may lose of a group is what was on its way to a member, when it left and the leader died', () => {
+      const group = [{ name: 'g', kind: 'durable-queue', maxInFlight: 1 }] as const;
+      const run = ({ died, members = 2 }: { died: number; members?: number }) => {
+        const recorder = new Recorder(
+          [PLANS[0]!, ...['m', 'n'].slice(0, members).map((name) => ({ name, role: 'subscriber' as const, subscriptions: group }))], // prettier-ignore
+          { interval: 100 },
+        );
+        const tell = (process: string, event: WorkerEvent) => recorder.apply({ at: event[1], process, life: 1, event });
+        recorder.apply({ at: 0, leader: 'a' });
+        tell('p', ['attempt', 900, 0]);
+        tell('p', ['acknowledged', 901, 0]);
+        recorder.apply({ at: 1000, process: 'm', end: 'killed' });
+        recorder.apply({ at: died, leader: undefined });
+        recorder.apply({ at: died + 500, leader: 'b' });
+        const [s] = recorder.history.judge(20_000).subscriptions;
+        return [s?.serverLost, s?.lost.total];
+      };
+      assert.deepEqual(run({ died: 2500 }), [1, 0]);
+      assert.deepEqual(run({ died: 9000 }), [0, 1], 'by then everybody knew');
+      assert.deepEqual(run({ died: 2500, members: 1 }), [0, 1], 'there was nobody else to give it to');
+    });
+
+    it('the idle ones that do not answer, and those that are handed something twice, are incidents', () => {
+      const recorder = story(['s', 1, ['roll-call', 1, 20, 18, 3]], ['s', 1, ['roll-call', 2, 20, 20, 0]]);
+      assert.deepEqual(recorder.incidents, [
+        "process 's': of 20 idle subscriptions 2 did not get the message at the end",
+        "process 's': of 20 idle subscriptions some were handed messages again that they had handled: 3",
+      ]);
+    });
+
+    it('a subscription that had everything, and then nothing for a while, has a stall', () => {
+      const recorder = story(
+        ['s', 1, ['ready', 0, 'some client', null]],
+        ['p', 1, ['attempt', 10, 0]],
+        ['p', 1, ['acknowledged', 11, 0]],
+        ['s', 1, ['delivered', 12, 'durable', 1, 'p-0']],
+        ['p', 1, ['attempt', 100, 1]],
+        ['p', 1, ['acknowledged', 101, 1]],
+        ['s', 1, ['delivered', 900, 'durable', 2, 'p-1']],
+      );
+      assert.deepEqual(recorder.history.judge(1000).subscriptions[0]?.longestStall, { ms: 800, at: 900 });
+    });
+
     it('a process that ends by itself, and a client that closes by itself, are incidents', () => {
       const recorder = story(['s', 1, ['news', 1, 'closed', 'connection_lost']]);
       recorder.apply({ at: 2, process: 'p', end: 'died', text: 'exit code 3' });
@@ -144,6 +237,93 @@ describe('testing: verification', () => {
         "process 's': its client closed by itself: connection_lost",
         "process 'p': it ended by itself: exit code 3",
       ]);
+    });
+  });
+
+  describe('exposure', () => {
+    const watch = (...happened: [what: 'left' | 'back' | 'lost', at: number][]): Exposure[] => {
+      const exposures: Exposure[] = [];
+      const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
+      const exposure = new ExposureWatch(members, (_group, one) => exposures.push(one));
+      for (const [what, at] of happened) {
+        if (what === 'left') exposure.left('m', at);
+        else if (what === 'back') exposure.cameBack('m', at);
+        else exposure.leaderLost(at);
+      }
+      return exposures;
+    };
+
+    it('is there when the leader is lost soon after a member left, or came back', () => {
+      assert.deepEqual(watch(['left', 10_000], ['lost', 11_000]), [{ from: 8000, to: 11_000, most: 5 }]);
+      assert.deepEqual(watch(['left', 10_000], ['back', 15_000], ['lost', 16_000]), [
+        { from: 8000, to: 16_000, most: 5 },
+      ]);
+    });
+
+    it('is not there when it is lost later, or before', () => {
+      assert.deepEqual(watch(['left', 10_000], ['lost', 12_001]), []);
+      assert.deepEqual(watch(['lost', 9000], ['left', 10_000], ['back', 10_500]), []);
+      assert.deepEqual(watch(['back', 0], ['lost', 1]), [], 'it came for the first time');
+    });
+
+    it('is one for each departure, however often leaders are lost', () => {
+      const lost = watch(['left', 10_000], ['lost', 10_500], ['lost', 11_500]);
+      assert.deepEqual(lost, [{ from: 8000, to: 11_500, most: 5 }]);
+      assert.equal(watch(['left', 10_000], ['lost', 10_500], ['left', 20_000], ['lost', 20_500]).length, 2);
+    });
+  });
+
+  describe('failing handlers', () => {
+    it('fail for a share of the messages, each as often as it is to, and then no more', () => {
+      const options = fc.record({ times: fc.integer({ min: 1, max: 3 }), choice: fc.double({ min: 0, max: 0.999, noNaN: true }) }); // prettier-ignore
+      fc.assert(
+        fc.property(options, ({ times, choice }) => {
+          const failing = new Failing();
+          const other = new Failing();
+          failing.begin({ share: 0.2, times, choice });
+          other.begin({ share: 0.2, times, choice });
+          const chosen = Array.from({ length: 500 }, (_, i) => i + 1).filter((sequence) => failing.next('s', sequence));
+          assert.ok(chosen.length > 50 && chosen.length < 170, `${chosen.length} of 500`);
+          assert.ok(
+            chosen.every((sequence) => other.next('another', sequence)),
+            'the seed decides which',
+          );
+          failing.begin({ share: 0, times, choice });
+          assert.equal(failing.next('s', 1001), false);
+          for (const sequence of chosen) {
+            for (let time = 1; time < times; time++) assert.equal(failing.next('s', sequence), true);
+            assert.equal(failing.next('s', sequence), false);
+          }
+        }),
+        { numRuns: 30 },
+      );
+    });
+  });
+
+  describe('the cast', () => {
+    const castFor = (over: Partial<CastOptions> = {}) => castOf({ groupMembers: 1, faults: FAULT_KINDS, subscriptions: 0, ...over }); // prettier-ignore
+
+    it('has for every fault of clients somebody whom it may befall, and only where there is the fault a group to kill', () => {
+      const cast = castFor({ subscriptions: 10 });
+      for (const kind of ['client-kill', 'client-pause', 'client-replace', 'handler-fail', 'group-kill'] as const) {
+        assert.ok(cast.some(({ faults }) => faults.includes(kind)), kind); // prettier-ignore
+      }
+      assert.equal(cast.filter(({ faults }) => faults.includes('group-kill')).length, 2);
+      assert.deepEqual(
+        castFor({ faults: ['kill'] }).map(({ name }) => name),
+        ['publisher-1', 'publisher-2', 'subscriber-1', 'subscriber-2', 'subscriber-3'],
+      );
+    });
+
+    it('has only durables killed, and only durables taken over', () => {
+      for (const groupMembers of [1, 2]) {
+        for (const cast of castFor({ groupMembers })) {
+          const durables = durablesOf(cast).map(({ name }) => name);
+          assert.ok(durables.every((name) => /durable|killed-group/.test(name)));
+          const killed = cast.faults.some((kind) => kind === 'client-kill' || kind === 'group-kill');
+          if (killed) assert.deepEqual(durables, cast.subscriptions.map(({ name }) => name)); // prettier-ignore
+        }
+      }
     });
   });
 
@@ -190,6 +370,9 @@ describe('testing: verification', () => {
       [{ servers: 'ftp://a:1' }, 'ftp'],
       [{ clusterId: 'x' }, "'clusterId' goes with servers of your own"],
       [{ rate: 0 }, "'rate'"],
+      [{ maxMessages: 0 }, "'maxMessages'"],
+      [{ subscriptions: 1e6 }, "'subscriptions'"],
+      [{ mode: 'single', faults: ['group-kil'] }, "did you mean 'group-kill'?"],
       [{ seed: -1 }, "'seed'"],
     ] as [object, ...string[]][]) {
       it(`refuses ${JSON.stringify(options)}`, () => {
@@ -215,7 +398,16 @@ describe('testing: verification', () => {
           nodes: 5,
           mode: 'clustered',
         },
-        ...{ maxFaultDuration: 1500, raftTimeout: 300, groupMembers: 2, rate: 10, size: 100, client: '/x/y.mjs' },
+        ...{
+          maxFaultDuration: 1500,
+          raftTimeout: 300,
+          groupMembers: 2,
+          rate: 10,
+          size: 100,
+          maxMessages: 500,
+          subscriptions: 2000,
+          client: '/x/y.mjs',
+        },
       };
       const { replay } = checkVerifyOptions(options);
       const words = replay.split(' ').slice(3);
@@ -273,6 +465,20 @@ describe('testing: verification', () => {
         data.verdict.violations,
         ...[/plain.*lost/, /plain.*reported as not stored/, /publisher-1.*never settled/, /publisher-1.*failed/],
       );
+    });
+
+    it('a gap that is told of what is there is found', async () => {
+      const data = await run('invents gaps');
+      assertFound(data.verdict.violations, /durable-killed.*told to be gone and were there/);
+    });
+
+    it('an idle subscription that is forgotten is found', async () => {
+      const over = { subscriptions: 100, settleTimeout: 3000 };
+      const data = await run('forgets subscriptions', over);
+      assert.deepEqual(data.incidents, [
+        "process 'crowd': of 100 idle subscriptions 2 did not get the message at the end",
+      ]);
+      assert.deepEqual((await run('forgets nothing', over)).incidents, []);
     });
 
     it('the logs of what was not clean are kept, and those of what was are not', async () => {

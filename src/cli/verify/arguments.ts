@@ -16,6 +16,8 @@ export const ARGUMENTS = {
   servers: { type: 'string' },
   'cluster-id': { type: 'string' },
   'group-members': { type: 'string' },
+  'max-messages': { type: 'string' },
+  subscriptions: { type: 'string' },
   rate: { type: 'string' },
   size: { type: 'string' },
   client: { type: 'string' },
@@ -30,7 +32,8 @@ export const HELP = `  verify            publish and subscribe, break the cluste
     --seed <n>        what happens follows from it (default: another one each time; it is printed)
     --ordering <o>    strict or pipelined (default pipelined)
     --faults <list>   which kinds, separated by commas, or none (default: all that the mode can have): kill, stop, pause,
-                      partition, black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill
+                      partition, black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill,
+                      client-pause, client-replace, handler-fail, group-kill, host-sleep
     --fault-seconds <n>  the longest that a fault lasts, the cluster's own recovery aside (default 4)
     --nodes <n>, --mode <mode>  as of 'cluster'
     --raft-timeout <ms>  heartbeat and election timeout of the nodes (default 500)
@@ -38,6 +41,8 @@ export const HELP = `  verify            publish and subscribe, break the cluste
     --cluster-id <id> of these servers (default test-cluster)
     --group-members <n>  members of each queue group (default 1: with more, the server itself may lose messages when a
                       member leaves and the leader dies right after)
+    --max-messages <n>  the channel keeps no more: what is gone has to be told (default: it keeps all)
+    --subscriptions <n>  idle subscriptions of one of the clients, half of them durable (default 0)
     --rate <n>        messages a second, all publishers together (default 200)
     --size <n>        bytes of a message (default: no more than needed)
     --client <file>   module with the adapter of another client (default: this library)
@@ -76,6 +81,8 @@ export function readArguments(values: Values): VerifyArguments {
       servers,
       clusterId,
       groupMembers: numberOf('group-members', values['group-members']),
+      maxMessages: numberOf('max-messages', values['max-messages']),
+      subscriptions: numberOf('subscriptions', values.subscriptions),
       rate: numberOf('rate', values.rate),
       size: numberOf('size', values.size),
       client,

@@ -1,7 +1,15 @@
 /** The verdict on a terminal. Pure. */
 import type { ReportData } from '../../testing/index.js';
 import { formatCount, formatDuration, plural } from '../../testing/report/format.js';
-import { findings, headline, isSingle, judgement, recoveries, totalsOf } from '../../testing/report/summary.js';
+import {
+  findings,
+  furtherFigures,
+  headline,
+  isSingle,
+  judgement,
+  recoveries,
+  totalsOf,
+} from '../../testing/report/summary.js';
 import { pad, padLeft, type Paint } from './style.js';
 
 /** More than these are in the report. */
@@ -28,6 +36,7 @@ export function renderVerdict(data: ReportData, paint: Paint): string[] {
 
 function subscriptionTable(data: ReportData, paint: Paint): string[] {
   const strict = data.verdict.ordering === 'strict';
+  const further = furtherFigures(data.verdict.subscriptions);
   const rows = data.verdict.subscriptions.map((s) => {
     const must = (count: number): string => (count === 0 ? '0' : paint('bad', formatCount(count)));
     const promised = (count: number, promise: boolean): string =>
@@ -39,11 +48,12 @@ function subscriptionTable(data: ReportData, paint: Paint): string[] {
       promised(s.handledTwice, isSingle(s)),
       promised(s.reordered + s.outOfSequence, isSingle(s) && (strict || s.outOfSequence > 0)),
       formatCount(s.duplicated),
+      ...further.map((figure) => (figure.must ? must(figure.of(s)) : formatCount(figure.of(s)))),
       formatDuration(s.longestStall.ms),
     ];
   });
-  const heads = ['subscription', 'received', 'lost', 'handled twice', 'out of order', 'stored twice', 'longest stall'];
-  return columns(heads, rows, paint);
+  const heads = ['subscription', 'received', 'lost', 'handled twice', 'out of order', 'stored twice'];
+  return columns([...heads, ...further.map(({ head }) => head), 'longest stall'], rows, paint);
 }
 
 function recoveryTable(data: ReportData, paint: Paint): string[] {

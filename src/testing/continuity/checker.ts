@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
 import type { SubscribeOptions } from '../../options.js';
 import { sleep } from '../wait.js';
-import { History, type Outcome } from './history.js';
+import { History, type HistoryOptions, type Outcome } from './history.js';
+import { onGap } from './gaps.js';
 import { encodeValue } from './value.js';
 import type { JudgeOptions, SubscriptionKind, Verdict } from './verdict.js';
 
@@ -17,7 +18,10 @@ export interface CheckedMessage {
 export interface CheckedClient {
   /** Resolves when the cluster has acknowledged it. A rejection may say in `delivery` what is known of the message. */
   publish(channel: string, data: string): Promise<unknown>;
-  /** Resolves when the subscription is established. A message is acknowledged when its handler is through. */
+  /**
+   * Resolves when the subscription is established, best to an emitter of `gap` with `{ from, to }`: what it tells of is
+   * gone, where messages may be. A message is acknowledged when its handler is through.
+   */
   subscribe(
     channel: string,
     handler: (message: CheckedMessage) => void | Promise<void>,
@@ -25,7 +29,7 @@ export interface CheckedClient {
   ): Promise<unknown>;
 }
 
-export interface CheckerOptions extends JudgeOptions {
+export interface CheckerOptions extends JudgeOptions, HistoryOptions {
   /** Default: one of its own, `continuity.` and something random. */
   channel?: string;
   /** The clock, in ms. Default `performance.now`. */
@@ -75,14 +79,16 @@ export class ContinuityChecker {
   /** Everything goes through this one. */
   readonly channel: string;
   /** The book. May be written to directly, for publishers and subscribers of your own. */
-  readonly history = new History();
+  readonly history: History;
   readonly #options: CheckerOptions;
   readonly #now: () => number;
   readonly #loops: PublisherLoop[] = [];
   readonly #lives = new Map<string, number>();
 
+  /** @throws InvalidArgumentError */
   constructor(options: CheckerOptions = {}) {
     this.#options = options;
+    this.history = new History(options);
     this.#now = options.now ?? (() => performance.now());
     this.channel = options.channel ?? `continuity.${randomBytes(6).toString('hex')}`;
   }
@@ -129,7 +135,7 @@ export class ContinuityChecker {
       from: options.startAt === 'first' ? 'all' : 'ready',
     });
     const { onDelivered } = this.#options;
-    await client.subscribe(
+    const established = await client.subscribe(
       this.channel,
       (message) => {
         const at = this.#now();
@@ -139,6 +145,7 @@ export class ContinuityChecker {
       },
       subscribeOptions,
     );
+    onGap(established, (gap) => subscription.gap({ ...gap, life }, this.#now()));
     subscription.ready(this.#now());
   }
 

@@ -5,9 +5,12 @@
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
 import { Column } from './column.js';
 import { FaultWatch, type FaultRecord } from './fault-watch.js';
+import { Places } from './places.js';
+import { Told, type Gap } from './told.js';
 import { checkPublisherName, decodeValue } from './value.js';
 import {
   violationsOf,
+  type ExampleKind,
   type FaultVerdict,
   type JudgeOptions,
   type PublisherVerdict,
@@ -46,10 +49,51 @@ export interface Receipt {
   life?: number;
 }
 
+export interface HistoryOptions {
+  /**
+   * How many messages the channel keeps, as by the server's limit `max_msgs`. Only then a message may be gone, and every
+   * subscription has to be told of every sequence that is. Default: all, and no gap excuses a loss.
+   */
+  retention?: number | undefined;
+}
+
+/** What the server itself may lose of a group: see {@link SubscriptionHistory.exposed}. */
+export interface Exposure {
+  /** When it was published, on the run's own clock: both ends included. */
+  from: number;
+  to: number;
+  /** How many messages at most. */
+  most: number;
+}
+
+/** What all records of a run share. */
+interface Shared {
+  readonly publishers: ReadonlyMap<string, PublisherHistory>;
+  readonly subscriptions: ReadonlyMap<string, SubscriptionHistory>;
+  readonly faults: readonly FaultRecord[];
+  readonly places: Places;
+  readonly retention: number | undefined;
+}
+
 export class History {
   readonly #publishers = new Map<string, PublisherHistory>();
   readonly #subscriptions = new Map<string, SubscriptionHistory>();
   readonly #faults: FaultRecord[] = [];
+  readonly #shared: Shared;
+
+  /** @throws InvalidArgumentError */
+  constructor({ retention }: HistoryOptions = {}) {
+    if (retention !== undefined && !(retention >= 1)) {
+      throw new InvalidArgumentError('retention', `retention must be 1 message or more, not ${String(retention)}`);
+    }
+    this.#shared = {
+      publishers: this.#publishers,
+      subscriptions: this.#subscriptions,
+      faults: this.#faults,
+      places: new Places(),
+      retention,
+    };
+  }
 
   /** The record of a publisher; made at the first call. */
   publisher(name: string): PublisherHistory {
@@ -66,7 +110,7 @@ export class History {
     const known = this.#subscriptions.get(name);
     if (known) return known;
     if (!settings) throw new InvalidArgumentError('subscription', `there is no subscription '${name}'`);
-    const made = new SubscriptionHistory(name, settings, this.#publishers, this.#faults);
+    const made = new SubscriptionHistory(name, settings, this.#shared);
     this.#subscriptions.set(name, made);
     return made;
   }
@@ -150,6 +194,8 @@ export class PublisherHistory {
   readonly faultWatch: FaultWatch;
   readonly #states = new Column(Uint8Array);
   readonly #attempts = new Column(Float64Array);
+  /** Somebody has seen where it is. */
+  readonly #placed = new Column(Uint8Array);
   readonly #counts: Record<Outcome, number> = {
     acknowledged: 0,
     'not-sent': 0,
@@ -240,6 +286,21 @@ export class PublisherHistory {
     return this.#states.get(counter);
   }
 
+  /** @internal When it was attempted. */
+  attemptedAt(counter: number): number {
+    return this.#attempts.get(counter);
+  }
+
+  /** @internal Somebody has seen where it is. */
+  place(counter: number): void {
+    this.#placed.set(counter, 1);
+  }
+
+  /** @internal */
+  isPlaced(counter: number): boolean {
+    return this.#placed.get(counter) !== 0;
+  }
+
   /** @internal */
   judge(at: number): PublisherVerdict {
     return {
@@ -261,6 +322,8 @@ export class PublisherHistory {
 class Seen {
   /** How many copies of each value, up to 255. */
   readonly copies = new Column(Uint8Array);
+  /** 1: it was told to be gone, before any copy came. */
+  readonly gone = new Column(Uint8Array);
   /** Of its values, the first that has to be seen. */
   readonly from: number;
   first = Number.POSITIVE_INFINITY;
@@ -271,10 +334,20 @@ class Seen {
   }
 }
 
+/** A life of a subscription: one after the other, or beside each other. */
+interface Life {
+  /** 0, 1, 2 … in the order in which they began. */
+  readonly order: number;
+  readonly at: number;
+  /** It has left in good order: what it handled is acknowledged. */
+  left: boolean;
+}
+
 export class SubscriptionHistory {
   readonly name: string;
   readonly kind: SubscriptionKind;
   readonly #fromReady: boolean;
+  readonly #shared: Shared;
   readonly #publishers: ReadonlyMap<string, PublisherHistory>;
   /** @internal */
   readonly faultWatch: FaultWatch;
@@ -285,40 +358,46 @@ export class SubscriptionHistory {
     publisher: new Column(Uint16Array),
     counter: new Column(Float64Array),
     life: new Column(Uint32Array),
+    /** 1: its handler was called for it, and failed. */
+    tried: new Column(Uint8Array),
   };
+  readonly #lives = new Map<number, Life>();
+  readonly #told = new Told();
+  readonly #exposures: Exposure[] = [];
   readonly #examples: SubscriptionVerdict['examples'] = {};
   #ready = false;
   /** Acknowledged, and not yet handed over. */
   #owed = 0;
   /** Published (and not rejected), and not yet handed over. */
   #awaited = 0;
+  /** Sequences it was told to be gone at which nobody has seen anything. */
+  #toldUnseen = 0;
   #received = 0;
   #aliens = 0;
   #duplicated = 0;
   #handledTwice = 0;
   #repeated = 0;
+  #afterTakeover = 0;
+  #threw = 0;
+  #toldTwice = 0;
   #reordered = 0;
   #outOfSequence = 0;
   #resets = 0;
   #highest = 0;
 
   /** @internal */
-  constructor(
-    name: string,
-    settings: SubscriptionSettings,
-    publishers: ReadonlyMap<string, PublisherHistory>,
-    faults: readonly FaultRecord[],
-  ) {
+  constructor(name: string, settings: SubscriptionSettings, shared: Shared) {
     this.name = name;
     this.kind = settings.kind;
     this.#fromReady = settings.from === 'ready';
-    this.#publishers = publishers;
-    this.faultWatch = new FaultWatch(faults);
+    this.#shared = shared;
+    this.#publishers = shared.publishers;
+    this.faultWatch = new FaultWatch(shared.faults);
   }
 
-  /** Acknowledged, and not yet handed to it. */
+  /** Acknowledged, and neither handed to it nor told to be gone. */
   get owed(): number {
-    return this.#owed;
+    return Math.max(this.#owed - this.#unseenExcuses, 0);
   }
 
   /** Different values it got. */
@@ -342,7 +421,9 @@ export class SubscriptionHistory {
 
   /** @internal */
   settled(publisher: PublisherHistory, counter: number, outcome: Outcome, at: number): void {
-    if (!this.#hasToSee(publisher, counter) || this.#of(publisher).copies.get(counter) > 0) return;
+    if (!this.#hasToSee(publisher, counter)) return;
+    const { copies, gone } = this.#of(publisher);
+    if (copies.get(counter) > 0 || gone.get(counter) > 0) return;
     if (outcome === 'acknowledged') {
       this.#owed++;
     } else {
@@ -357,16 +438,51 @@ export class SubscriptionHistory {
     return counter >= this.#of(publisher).from;
   }
 
-  /** A message was handed to its handler. */
-  receive({ data, sequence, life = 0 }: Receipt, at: number): void {
-    const value = decodeValue(data);
-    const publisher = value && this.#publishers.get(value.publisher);
-    if (!value || !publisher || value.counter >= publisher.next) {
-      this.#aliens++;
-      this.#example('aliens', `sequence ${sequence}: '${Buffer.from(data.subarray(0, 40)).toString('latin1')}'`);
-      return;
+  /** A life of it begins: later lives take over from earlier ones. Told before anything that it gets. Only the first call counts. */
+  began(life: number, at: number): void {
+    if (!this.#lives.has(life)) this.#lives.set(life, { order: this.#lives.size, at, left: false });
+  }
+
+  /** A life has left in good order, with everything acknowledged that it had handled. */
+  left(life: number): void {
+    const known = this.#lives.get(life);
+    if (known) known.left = true;
+  }
+
+  /** It was told that these are gone. */
+  gap(gap: Gap, at: number): void {
+    const { from, to, life = 0 } = gap;
+    this.began(life, at);
+    this.#toldTwice += this.#told.again(gap);
+    const there = this.#atSequence;
+    for (let sequence = from; sequence <= to; sequence++) {
+      if (there.publisher.get(sequence) !== 0 && there.life.get(sequence) === life) this.#refute(sequence);
     }
-    const { counter } = value;
+    for (const sequence of this.#told.note(gap, at)) {
+      const place = this.#shared.places.at(sequence);
+      if (!place) this.#toldUnseen++;
+      else this.#isGone(this.#publisherAt(place.publisher), place.counter);
+    }
+    if (this.#awaited - this.#unseenExcuses <= 0) this.#stall.progress(at, false);
+  }
+
+  /**
+   * What was published in this time was on its way to a member that is gone, and the leader that knew of it is gone as
+   * well: the server itself may lose some of it. What is missing of that counts as `serverLost`, up to the most that can
+   * have been on its way; what is missing beyond is lost.
+   */
+  exposed(exposure: Exposure): void {
+    this.#exposures.push(exposure);
+  }
+
+  /** A message was handed to its handler, which is through with it. */
+  receive(receipt: Receipt, at: number): void {
+    const message = this.#read(receipt);
+    if (!message) return;
+    const { publisher, counter } = message;
+    const { sequence, life = 0 } = receipt;
+    this.began(life, at);
+    this.#wasThere(sequence, life);
     const isNew = this.#place(publisher, counter, sequence, life);
     if (!isNew) return;
     const seen = this.#of(publisher);
@@ -377,19 +493,115 @@ export class SubscriptionHistory {
       return;
     }
     this.#received++;
+    if (this.#atSequence.tried.get(sequence) === 0) this.#inOrder(publisher, counter, seen);
+    const state = publisher.stateOf(counter);
+    const gone = seen.gone.get(counter) > 0;
+    seen.gone.set(counter, 0);
+    if (counter >= seen.from && !gone) {
+      if (state === ACKNOWLEDGED) this.#owed--;
+      if (state === ACKNOWLEDGED || state === PENDING) this.#awaited--;
+    }
+    this.faultWatch.came(publisher.index, counter, at, this.#stall.since);
+    this.#stall.progress(at, this.#awaited - this.#unseenExcuses > 0);
+  }
+
+  /** A message was handed to its handler, which failed: it has to come again, at whatever place. */
+  threw(receipt: Receipt, at: number): void {
+    const message = this.#read(receipt);
+    if (!message) return;
+    const { publisher, counter } = message;
+    const { sequence, life = 0 } = receipt;
+    this.began(life, at);
+    this.#wasThere(sequence, life);
+    this.#threw++;
+    const there = this.#atSequence;
+    if (there.publisher.get(sequence) !== 0) {
+      // Through with it before, and called for it once more.
+      if (there.life.get(sequence) === life) this.#twice(publisher, counter, sequence);
+      return;
+    }
+    if (there.tried.get(sequence) !== 0) return;
+    there.tried.set(sequence, 1);
+    this.#inSequence(sequence);
+    const seen = this.#of(publisher);
+    if (seen.copies.get(counter) === 0) this.#inOrder(publisher, counter, seen);
+  }
+
+  /** Whose it is. Undefined: nobody published it. */
+  #read({ data, sequence }: Receipt): { publisher: PublisherHistory; counter: number } | undefined {
+    const value = decodeValue(data);
+    const publisher = value && this.#publishers.get(value.publisher);
+    if (!value || !publisher || value.counter >= publisher.next) {
+      this.#aliens++;
+      this.#example('aliens', `sequence ${sequence}: '${Buffer.from(data.subarray(0, 40)).toString('latin1')}'`);
+      return undefined;
+    }
+    const { counter } = value;
+    if (this.#shared.places.note(sequence, publisher.index, counter)) {
+      publisher.place(counter);
+      for (const subscription of this.#shared.subscriptions.values()) subscription.seenAt(sequence, publisher, counter);
+    }
+    return { publisher, counter };
+  }
+
+  /** @internal Somebody has seen what is at this sequence, for the first time. */
+  seenAt(sequence: number, publisher: PublisherHistory, counter: number): void {
+    if (!this.#told.has(sequence)) return;
+    this.#toldUnseen--;
+    this.#isGone(publisher, counter);
+  }
+
+  /** This message is what it was told to be gone. */
+  #isGone(publisher: PublisherHistory, counter: number): void {
+    if (this.#shared.retention === undefined || !this.#hasToSee(publisher, counter)) return;
+    const { copies, gone } = this.#of(publisher);
+    if (copies.get(counter) > 0 || gone.get(counter) > 0) return;
+    gone.set(counter, 1);
+    const state = publisher.stateOf(counter);
+    if (state === ACKNOWLEDGED) this.#owed--;
+    if (state === ACKNOWLEDGED || state === PENDING) this.#awaited--;
+  }
+
+  /** What is handed over was not gone when this life, or one before it, was told so. */
+  #wasThere(sequence: number, life: number): void {
+    if (!this.#told.has(sequence)) return;
+    const order = (of: number): number => this.#lives.get(of)!.order;
+    if (order(life) >= order(this.#told.lifeOf(sequence))) this.#refute(sequence);
+  }
+
+  #refute(sequence: number): void {
+    if (this.#told.refute(sequence)) this.#example('falseGaps', `sequence ${sequence}`);
+  }
+
+  /** How many of the messages that nobody has seen it was told to be gone, where that excuses anything. */
+  get #unseenExcuses(): number {
+    return this.#shared.retention === undefined ? 0 : this.#toldUnseen;
+  }
+
+  #publisherAt(index: number): PublisherHistory {
+    return [...this.#publishers.values()][index]!;
+  }
+
+  #inSequence(sequence: number): void {
+    if (sequence < this.#highest && !this.#isGroup) {
+      this.#outOfSequence++;
+      this.#example('outOfSequence', `sequence ${sequence} after ${this.#highest}`);
+    }
+    this.#highest = Math.max(this.#highest, sequence);
+  }
+
+  #inOrder(publisher: PublisherHistory, counter: number, seen: Seen): void {
     if (counter < seen.last && !this.#isGroup) {
       this.#reordered++;
       this.#example('reordered', `${publisher.name}-${counter} after ${seen.last}`);
     }
     seen.first = Math.min(seen.first, counter);
     seen.last = Math.max(seen.last, counter);
-    const state = publisher.stateOf(counter);
-    if (counter >= seen.from) {
-      if (state === ACKNOWLEDGED) this.#owed--;
-      if (state === ACKNOWLEDGED || state === PENDING) this.#awaited--;
-    }
-    this.faultWatch.came(publisher.index, counter, at, this.#stall.since);
-    this.#stall.progress(at, this.#awaited > 0);
+  }
+
+  #twice(publisher: PublisherHistory, counter: number, sequence: number): void {
+    this.#handledTwice++;
+    this.#example('handledTwice', `${publisher.name}-${counter} at sequence ${sequence}`);
   }
 
   /** Notes what is at this sequence. False: it is a message that was handed over before. */
@@ -397,12 +609,16 @@ export class SubscriptionHistory {
     const there = this.#atSequence;
     const before = there.publisher.get(sequence);
     if (before === publisher.index + 1 && there.counter.get(sequence) === counter) {
-      if (there.life.get(sequence) === life) {
-        this.#handledTwice++;
-        this.#example('handledTwice', `${publisher.name}-${counter} at sequence ${sequence}`);
+      const other = there.life.get(sequence);
+      if (other === life) {
+        this.#twice(publisher, counter, sequence);
       } else {
         this.#repeated++;
         there.life.set(sequence, life);
+        if (this.#tookOver(other, life, publisher.attemptedAt(counter))) {
+          this.#afterTakeover++;
+          this.#example('afterTakeover', `${publisher.name}-${counter} at sequence ${sequence}`);
+        }
       }
       return false;
     }
@@ -415,12 +631,17 @@ export class SubscriptionHistory {
     there.publisher.set(sequence, publisher.index + 1);
     there.counter.set(sequence, counter);
     there.life.set(sequence, life);
-    if (sequence < this.#highest && !this.#isGroup) {
-      this.#outOfSequence++;
-      this.#example('outOfSequence', `sequence ${sequence} after ${this.#highest}`);
-    }
-    this.#highest = Math.max(this.#highest, sequence);
+    if (there.tried.get(sequence) === 0) this.#inSequence(sequence);
     return true;
+  }
+
+  /**
+   * What `after` is handed is none of its own: `other` had taken over from it when that was published, and has left with
+   * everything acknowledged. What was published before may have been on its way to both.
+   */
+  #tookOver(other: number, after: number, attemptedAt: number): boolean {
+    const [later, earlier] = [this.#lives.get(other)!, this.#lives.get(after)!];
+    return later.left && earlier.order < later.order && attemptedAt > later.at;
   }
 
   /** @internal */
@@ -428,22 +649,40 @@ export class SubscriptionHistory {
     const lost = { total: 0, prefix: 0, middle: 0, tail: 0 };
     let recovered = 0;
     let ghosts = 0;
+    let gone = 0;
+    let serverLost = 0;
+    let unseenLost = 0;
+    /** Of these, nobody has seen where they are: they may be what it was told. */
+    let excuses = this.#unseenExcuses;
     const examples: SubscriptionVerdict['examples'] = { ...this.#examples };
-    const example = (kind: 'lost' | 'ghosts', text: string): void => {
+    const example = (kind: ExampleKind, text: string): void => {
       const list = (examples[kind] ??= []);
       if (list.length < MAX_EXAMPLES) list.push(text);
     };
+    const exposures = new Exposures(this.#exposures);
     for (const publisher of this.#publishers.values()) {
       const seen = this.#seen.get(publisher) ?? new Seen(this.#fromReady && !this.#ready ? publisher.next : 0);
       for (let counter = 0; counter < publisher.next; counter++) {
         const state = publisher.stateOf(counter);
         const there = seen.copies.get(counter) > 0;
         if (state === ACKNOWLEDGED && !there && counter >= seen.from) {
-          lost.total++;
-          if (counter > seen.last) lost.tail++;
-          else if (counter < seen.first) lost.prefix++;
-          else lost.middle++;
-          example('lost', `${publisher.name}-${counter}`);
+          const value = `${publisher.name}-${counter}`;
+          if (seen.gone.get(counter) > 0) {
+            gone++;
+          } else if (!publisher.isPlaced(counter) && excuses > 0) {
+            excuses--;
+            gone++;
+          } else if (exposures.take(publisher.attemptedAt(counter))) {
+            serverLost++;
+            example('serverLost', value);
+          } else {
+            if (!publisher.isPlaced(counter)) unseenLost++;
+            lost.total++;
+            if (counter > seen.last) lost.tail++;
+            else if (counter < seen.first) lost.prefix++;
+            else lost.middle++;
+            example('lost', value);
+          }
         } else if (there && (state === NOT_SENT || state === REJECTED)) {
           ghosts++;
           example('ghosts', `${publisher.name}-${counter}`);
@@ -452,6 +691,8 @@ export class SubscriptionHistory {
         }
       }
     }
+    const tooEarly = this.#tooEarly();
+    for (const sequence of tooEarly) example('falseGaps', `sequence ${sequence}`);
     return {
       name: this.name,
       kind: this.kind,
@@ -463,17 +704,92 @@ export class SubscriptionHistory {
       duplicated: this.#duplicated,
       handledTwice: this.#handledTwice,
       repeated: this.#repeated,
+      afterTakeover: this.#afterTakeover,
+      threw: this.#threw,
+      told: this.#told.total,
+      gone,
+      falseGaps: this.#told.falsehoods + tooEarly.length,
+      toldTwice: this.#toldTwice,
+      untold: this.#untold(unseenLost, (text) => example('untold', text)),
+      serverLost,
       reordered: this.#reordered,
       outOfSequence: this.#outOfSequence,
       resets: this.#resets,
-      longestStall: this.#stall.longest(at, this.#ready && this.#awaited > 0),
+      longestStall: this.#stall.longest(at, this.#ready && this.#awaited - this.#unseenExcuses > 0),
       examples,
     };
   }
 
+  /**
+   * Sequences that it was told to be gone when they cannot have been: a message that was published after it was told has
+   * a sequence above all that were stored by then, and the youngest of those are kept.
+   */
+  #tooEarly(): number[] {
+    const { retention, places } = this.#shared;
+    if (retention === undefined || this.#told.gaps.length === 0) return [];
+    const publishers = [...this.#publishers.values()];
+    const stored: { at: number; sequence: number }[] = [];
+    for (let sequence = 1; sequence <= places.highest; sequence++) {
+      const place = places.at(sequence);
+      if (place) stored.push({ at: publishers[place.publisher]!.attemptedAt(place.counter), sequence });
+    }
+    stored.sort((a, b) => b.at - a.at);
+    const early = new Set<number>();
+    let next = Number.POSITIVE_INFINITY;
+    let i = 0;
+    for (const gap of [...this.#told.gaps].sort((a, b) => b.at - a.at)) {
+      for (; i < stored.length && stored[i]!.at > gap.at; i++) next = Math.min(next, stored[i]!.sequence);
+      if (next === Number.POSITIVE_INFINITY) continue;
+      for (let sequence = Math.max(gap.from, next - retention); sequence <= gap.to; sequence++) {
+        if (!this.#told.isFalse(sequence)) early.add(sequence);
+      }
+    }
+    return [...early];
+  }
+
+  /**
+   * Sequences of which it knows nothing. Those of messages that count as lost are not told twice; of a message that
+   * nobody has seen the sequence is not known, so as many of them are left out as are lost of these.
+   */
+  #untold(unseenLost: number, example: (text: string) => void): number {
+    const { retention, places } = this.#shared;
+    // What was at the sequences of a channel before it began again, nobody remembers.
+    if (retention === undefined || this.#resets > 0) return 0;
+    const publishers = [...this.#publishers.values()];
+    const knows = (sequence: number): boolean =>
+      this.#atSequence.publisher.get(sequence) !== 0 || this.#told.has(sequence);
+    let sequence = 1;
+    if (this.#fromReady) while (sequence <= places.highest && !knows(sequence)) sequence++;
+    let untold = 0;
+    for (; sequence <= places.highest; sequence++) {
+      if (knows(sequence)) continue;
+      const place = places.at(sequence);
+      if (!place && unseenLost > 0) {
+        unseenLost--;
+        continue;
+      }
+      if (place) {
+        const publisher = publishers[place.publisher]!;
+        const isLost = publisher.stateOf(place.counter) === ACKNOWLEDGED && !this.#has(publisher, place.counter);
+        if (isLost || this.#isExposed(publisher.attemptedAt(place.counter))) continue;
+      }
+      untold++;
+      example(`sequence ${sequence}`);
+    }
+    return untold;
+  }
+
+  #has(publisher: PublisherHistory, counter: number): boolean {
+    return (this.#seen.get(publisher)?.copies.get(counter) ?? 0) > 0;
+  }
+
+  #isExposed(attemptedAt: number): boolean {
+    return this.#exposures.some(({ from, to }) => attemptedAt >= from && attemptedAt <= to);
+  }
+
   /** @internal */
   stallIn(fault: number, now: number): number {
-    const waits = this.#ready && this.#awaited > 0;
+    const waits = this.#ready && this.#awaited - this.#unseenExcuses > 0;
     return this.faultWatch.stall(fault, now, waits ? this.#stall.since : Number.POSITIVE_INFINITY);
   }
 
@@ -491,9 +807,26 @@ export class SubscriptionHistory {
     return seen;
   }
 
-  #example(kind: keyof SubscriptionVerdict['examples'], text: string): void {
+  #example(kind: ExampleKind, text: string): void {
     const list = (this.#examples[kind] ??= []);
     if (list.length < MAX_EXAMPLES) list.push(text);
+  }
+}
+
+/** What is left of what the server itself may lose. */
+class Exposures {
+  readonly #left: Exposure[];
+
+  constructor(exposures: readonly Exposure[]) {
+    // The one that is over first is used up first.
+    this.#left = exposures.map((exposure) => ({ ...exposure })).sort((a, b) => a.to - b.to);
+  }
+
+  /** Whether a message published at this time may be one of them. */
+  take(attemptedAt: number): boolean {
+    const found = this.#left.find(({ from, to, most }) => most > 0 && attemptedAt >= from && attemptedAt <= to);
+    if (found) found.most--;
+    return found !== undefined;
   }
 }
 

@@ -42,6 +42,10 @@ export interface Lost {
   tail: number;
 }
 
+export type ExampleKind =
+  | ('lost' | 'ghosts' | 'aliens' | 'handledTwice' | 'afterTakeover' | 'reordered' | 'outOfSequence')
+  | ('falseGaps' | 'untold' | 'serverLost');
+
 export interface SubscriptionVerdict {
   name: string;
   kind: SubscriptionKind;
@@ -61,6 +65,25 @@ export interface SubscriptionVerdict {
   handledTwice: number;
   /** The same sequence handled again by a later life, or another member. */
   repeated: number;
+  /**
+   * Of what is repeated: published and handled after another life had taken over, which then left in good order, and
+   * handled again by the life before it.
+   */
+  afterTakeover: number;
+  /** Calls of its handler that failed on purpose. */
+  threw: number;
+  /** Sequences it was told to be gone, by the event `gap`. */
+  told: number;
+  /** Acknowledged, never handed to it, and told to be gone, where the channel keeps only so many: not lost. */
+  gone: number;
+  /** Sequences it was told to be gone that were there: handed to it, or too young to be gone. */
+  falseGaps: number;
+  /** Sequences that the same life was told twice to be gone. */
+  toldTwice: number;
+  /** Sequences neither handed to it nor told to be gone, beside those of lost messages. Looked at where messages may be gone. */
+  untold: number;
+  /** Of groups: acknowledged and never handed to it, by what the server itself may do to a group. Not lost. */
+  serverLost: number;
   /** First deliveries that came after a later one of their publisher. Of groups: 0, there is no order in them. */
   reordered: number;
   /** Deliveries whose sequence is below one before. Of groups: 0. */
@@ -70,7 +93,7 @@ export interface SubscriptionVerdict {
   /** Longest time without a delivery while something that was published waited to be delivered. */
   longestStall: Stall;
   /** A few values for each thing that went wrong. */
-  examples: Partial<Record<'lost' | 'ghosts' | 'aliens' | 'handledTwice' | 'reordered' | 'outOfSequence', string[]>>;
+  examples: Partial<Record<ExampleKind, string[]>>;
 }
 
 export interface FaultVerdict {
@@ -137,8 +160,12 @@ export function violationsOf(
     );
     check(who, s.ghosts, 'messages arrived that were reported as not stored', examples.ghosts);
     check(who, s.aliens, 'messages arrived that nobody published', examples.aliens);
+    check(who, s.untold, 'sequences neither arrived nor were told to be gone', examples.untold);
+    check(who, s.falseGaps, 'sequences were told to be gone and were there', examples.falseGaps);
+    check(who, s.toldTwice, 'sequences were told twice to be gone');
     if (s.kind === 'queue' || s.kind === 'durable-queue') continue;
     check(who, s.handledTwice, 'messages handled twice', examples.handledTwice);
+    check(who, s.afterTakeover, 'messages handled again after a takeover', examples.afterTakeover);
     check(who, s.outOfSequence, 'messages out of sequence', examples.outOfSequence);
     if (ordering === 'strict')
       check(who, s.reordered, 'messages out of the order they were published in', examples.reordered);

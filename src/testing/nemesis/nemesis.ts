@@ -3,15 +3,45 @@ import { describe, InvalidArgumentError, TimeoutError } from '../../errors.js';
 import type { StanCluster } from '../cluster.js';
 import type { StanNode } from '../node.js';
 import { sleep } from '../wait.js';
-import { describeFault, PROXIED_FAULTS, type PlannedFault } from './plan.js';
+import {
+  CLIENT_FAULTS,
+  describeFault,
+  PROXIED_FAULTS,
+  type FaultKind,
+  type PlannedFault,
+  type Target,
+} from './plan.js';
 
-/** A client in a process of its own. */
+/** How handlers are to fail. */
+export interface HandlerFailures {
+  /** Of how many messages: from 0 to 1. 0: no more, but those that have failed fail as often as they are to. */
+  share: number;
+  /** How often for each of them. */
+  times: number;
+  /** Decides which messages: from 0 to 1. */
+  choice: number;
+}
+
+/** A client in a process of its own. Only faults that it has a method for can befall it. */
 export interface KillableClient {
   name: string;
+  /** Which kinds may befall it. Default `client-kill`. `host-sleep` befalls everybody. */
+  faults?: readonly FaultKind[];
   /** Kills the process. Resolves when it is gone. */
   kill(): Promise<void>;
   /** Starts it again. Resolves when it is at work. */
   start(): Promise<void>;
+  /** Freezes the process. Resolves when it stands still. */
+  pause?(): Promise<void>;
+  /** Lets it go on. */
+  resume?(): Promise<void>;
+  /**
+   * Another process takes over the client ID and the durables of this one, which is frozen. Resolves when that is at
+   * work, to what makes it leave in good order.
+   */
+  replace?(): Promise<() => Promise<void>>;
+  /** Its handlers fail from now on. */
+  failHandlers?(how: HandlerFailures): void;
 }
 
 /** What happened when. */
@@ -22,7 +52,9 @@ export interface TimelineEntry {
   id: number;
   event: 'begin' | 'mend' | 'mended' | 'skipped';
   kind: PlannedFault['kind'];
-  /** Names of the nodes or of the client it befalls. */
+  /** As it was planned. */
+  target: Target;
+  /** Names of the nodes and of the clients it befalls. */
   whom: readonly string[];
   /** For people: one line. */
   text: string;
@@ -35,7 +67,7 @@ export interface NemesisOptions {
   onFault?: (name: string) => { mended(): void };
   /** Is told of everything as it happens. */
   onEvent?: (entry: TimelineEntry) => void;
-  /** For the fault `client-kill`. */
+  /** For the faults that befall clients. */
   clients?: readonly KillableClient[];
   /** Ends the run: what is broken is mended, and {@link Nemesis.run} resolves. */
   signal?: AbortSignal;
@@ -74,7 +106,7 @@ export class Nemesis {
 
   /** What is broken at this moment. */
   get current(): readonly string[] {
-    return [...this.#ongoing].map(({ fault, whom }) => `${fault.kind} ${whom.join(', ')}`);
+    return [...this.#ongoing].map(({ fault, whom }) => nameOf(fault, whom));
   }
 
   /**
@@ -119,8 +151,8 @@ export class Nemesis {
     }
     const { whom } = act;
     this.#begun++;
-    this.#tell(fault, 'begin', whom, `${describeFault(fault)}: ${whom.join(', ')}`);
-    const told = this.#options.onFault?.(`${fault.kind} ${whom.join(', ')}`);
+    this.#tell(fault, 'begin', whom, `${describeFault(fault)}: ${namesOf(fault, whom)}`);
+    const told = this.#options.onFault?.(nameOf(fault, whom));
     const ongoing: Ongoing = {
       fault,
       whom,
@@ -133,7 +165,7 @@ export class Nemesis {
         .finally(() => {
           told?.mended();
           this.#ongoing.delete(ongoing);
-          this.#tell(fault, 'mended', whom, `#${fault.id} ${fault.kind} is over: ${whom.join(', ')}`);
+          this.#tell(fault, 'mended', whom, `#${fault.id} ${fault.kind} is over: ${namesOf(fault, whom)}`);
         }),
     };
     this.#ongoing.add(ongoing);
@@ -144,14 +176,14 @@ export class Nemesis {
       await act.break();
       await this.#pause(fault.duration);
     } finally {
-      this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${act.whom.join(', ')}`);
+      this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${namesOf(fault, act.whom)}`);
       await act.mend();
     }
   }
 
   /** Whom it befalls now, and what is to be done. */
   async #choose(fault: PlannedFault): Promise<Act | { skipped: string }> {
-    if (fault.kind === 'client-kill') return this.#clientAct(fault);
+    if (CLIENT_FAULTS.has(fault.kind)) return this.#clientAct(fault);
     if (PROXIED_FAULTS.has(fault.kind) && !this.#cluster.proxied) {
       throw new InvalidArgumentError('plan', `fault '${fault.kind}' needs a cluster with { proxied: true }`);
     }
@@ -160,7 +192,8 @@ export class Nemesis {
       return { skipped: 'a node can be wiped when two others have everything, and there are not two others' };
     }
     const node = await this.#nodeFor(fault);
-    return node ? this.#nodeAct(fault, node) : { skipped: 'there is no node left to do it to' };
+    if (!node) return { skipped: 'there is no node left to do it to' };
+    return fault.kind === 'group-kill' ? this.#groupAct(fault, node) : this.#nodeAct(fault, node);
   }
 
   /** One that nothing else befalls at the moment. */
@@ -280,6 +313,20 @@ export class Nemesis {
           },
         };
       }
+      case 'host-sleep': {
+        const clients = (this.#options.clients ?? []).filter(
+          (client) => client.pause !== undefined && client.resume !== undefined,
+        );
+        const asleep = [...nodes.filter((node) => node.running), ...clients] as Sleeper[];
+        return {
+          whom: asleep.map(({ name }) => name),
+          break: async () => void (await Promise.all(asleep.map((one) => one.pause()))),
+          mend: async () => {
+            await Promise.all(asleep.map((one) => one.resume()));
+            await this.#whole();
+          },
+        };
+      }
       case 'rolling-restart':
         return {
           whom,
@@ -307,11 +354,82 @@ export class Nemesis {
   }
 
   #clientAct(fault: PlannedFault): Act | { skipped: string } {
+    const [client] = this.#clientsFor(fault);
+    if (!client) return { skipped: `there is no client left for a ${fault.kind}` };
+    const whom = [client.name];
+    switch (fault.kind) {
+      case 'client-kill':
+        return { whom, break: () => client.kill(), mend: () => client.start() };
+      case 'client-pause':
+        return { whom, break: () => client.pause!(), mend: () => client.resume!() };
+      case 'client-replace': {
+        let leave = async (): Promise<void> => {};
+        return {
+          whom,
+          break: async () => {
+            await client.pause!();
+            leave = await client.replace!();
+          },
+          mend: async () => {
+            try {
+              await leave();
+            } finally {
+              await client.resume!();
+            }
+          },
+        };
+      }
+      case 'handler-fail': {
+        const { share, times, choice } = fault;
+        return {
+          whom,
+          break: async () => client.failHandlers!({ share, times, choice }),
+          mend: async () => client.failHandlers!({ share: 0, times, choice }),
+        };
+      }
+      default:
+        throw new InvalidArgumentError('plan', `fault '${fault.kind}' does not befall a client`);
+    }
+  }
+
+  #groupAct(fault: PlannedFault & { kind: 'group-kill' }, node: StanNode): Act | { skipped: string } {
+    const members = this.#clientsFor(fault).slice(0, fault.members);
+    if (members.length === 0) return { skipped: 'there is no member of a group left to kill' };
+    const dead = new Set<KillableClient>();
+    const start = (): Promise<unknown> =>
+      Promise.all(
+        [...dead].map(async (member) => {
+          dead.delete(member);
+          await member.start();
+        }),
+      );
+    return {
+      whom: [node.name, ...members.map(({ name }) => name)],
+      break: async () => {
+        for (const member of members) dead.add(member);
+        await Promise.all(members.map((member) => member.kill()));
+        if (fault.returned) await start();
+        await this.#pause(fault.lag);
+        await node.kill();
+      },
+      mend: async () => {
+        await node.start({ timeout: RECOVERY });
+        await Promise.all([start(), this.#whole()]);
+      },
+    };
+  }
+
+  /** Whom nothing else befalls at the moment, and this kind may: the chosen one first, then the others. */
+  #clientsFor({ kind, choice }: PlannedFault): KillableClient[] {
     const taken = new Set([...this.#ongoing].flatMap(({ whom }) => whom));
-    const free = (this.#options.clients ?? []).filter(({ name }) => !taken.has(name));
-    const client = free[Math.min(Math.floor(fault.choice * free.length), free.length - 1)];
-    if (!client) return { skipped: 'there is no client left to kill' };
-    return { whom: [client.name], break: () => client.kill(), mend: () => client.start() };
+    const free = (this.#options.clients ?? []).filter(
+      (client) =>
+        !taken.has(client.name) &&
+        (client.faults ?? ['client-kill']).includes(kind) &&
+        (NEEDED[kind] ?? []).every((method) => client[method] !== undefined),
+    );
+    const first = Math.min(Math.floor(choice * free.length), free.length - 1);
+    return free.length === 0 ? [] : [...free.slice(first), ...free.slice(0, first)];
   }
 
   async #startAll(): Promise<void> {
@@ -336,10 +454,35 @@ export class Nemesis {
   }
 
   #tell(fault: PlannedFault, event: TimelineEntry['event'], whom: readonly string[], text: string): void {
-    const entry: TimelineEntry = { at: this.#now(), id: fault.id, event, kind: fault.kind, whom, text };
+    const { id, kind, target } = fault;
+    const entry: TimelineEntry = { at: this.#now(), id, event, kind, target, whom, text };
     this.timeline.push(entry);
     this.#options.onEvent?.(entry);
   }
+}
+
+/** What of a client is needed for which kind of fault, besides killing and starting it. */
+const NEEDED: Partial<Record<FaultKind, readonly ('pause' | 'resume' | 'replace' | 'failHandlers')[]>> = {
+  'client-pause': ['pause', 'resume'],
+  'client-replace': ['pause', 'resume', 'replace'],
+  'handler-fail': ['failHandlers'],
+};
+
+/** A node or a client that can be frozen. */
+interface Sleeper {
+  name: string;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+}
+
+/** In a few words. */
+function nameOf(fault: PlannedFault, whom: readonly string[]): string {
+  return `${fault.kind} ${namesOf(fault, whom)}`;
+}
+
+/** Where it is everybody, servers and clients, nobody is named. */
+function namesOf({ kind }: PlannedFault, whom: readonly string[]): string {
+  return kind === 'host-sleep' ? 'everybody' : whom.join(', ');
 }
 
 /** A server may hang in its own shutdown. Whoever operates it kills it then, and so does this. */

@@ -19,6 +19,12 @@ export const FAULT_KINDS = [
   'full-outage',
   'wipe',
   'client-kill',
+  // Appended, so that a plan of the kinds before follows from its seed as ever.
+  'client-pause',
+  'client-replace',
+  'handler-fail',
+  'group-kill',
+  'host-sleep',
 ] as const;
 
 /**
@@ -27,7 +33,11 @@ export const FAULT_KINDS = [
  * - `black-hole`: what clients and a node send each other vanishes; `reset`: all connections of clients are reset;
  *   `slow`: latency with jitter, or little bandwidth, between clients and nodes;
  * - `rolling-restart`: one node after the other; `full-outage`: all of them at once; `wipe`: a node loses its disk;
- * - `client-kill`: a client's process is killed, and started again.
+ * - `client-kill`: a client's process is killed, and started again; `client-pause`: SIGSTOP and SIGCONT of it;
+ *   `client-replace`: the same, and meanwhile another process takes over its client ID, handles for a while, and leaves;
+ * - `handler-fail`: handlers of a client fail for some messages the first time or times;
+ * - `group-kill`: members of a queue group are killed, and the leader with them;
+ * - `host-sleep`: all servers and all clients stand still, as on a host that sleeps.
  */
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -51,7 +61,24 @@ export interface FaultBase {
 
 export type PlannedFault = FaultBase &
   (
-    | { kind: 'kill' | 'stop' | 'pause' | 'black-hole' | 'reset' | 'wipe' | 'client-kill' }
+    | { kind: 'kill' | 'stop' | 'pause' | 'black-hole' | 'reset' | 'wipe' | 'host-sleep' }
+    | { kind: 'client-kill' | 'client-pause' | 'client-replace' }
+    | {
+        kind: 'handler-fail';
+        /** Of how many messages: from 0 to 1. */
+        share: number;
+        /** How often for each of them. */
+        times: number;
+      }
+    | {
+        kind: 'group-kill';
+        /** How many members. */
+        members: number;
+        /** Between their death, or their return, and that of the leader, in ms. */
+        lag: number;
+        /** They are started again before the leader dies: it has given what they had in hand to others. */
+        returned: boolean;
+      }
     | {
         kind: 'partition';
         /** Which words of it do not reach the others, or it. */
@@ -76,7 +103,16 @@ export interface FaultPlanOptions {
 }
 
 /** Nobody else's fault may be under way: two at once could take the only copies of a message, as no cluster survives. */
-const ALONE: ReadonlySet<FaultKind> = new Set(['rolling-restart', 'full-outage', 'wipe']);
+const ALONE: ReadonlySet<FaultKind> = new Set([
+  ...['rolling-restart', 'full-outage', 'wipe', 'host-sleep'],
+  // A leader that dies forgets what was acknowledged in its last second, and then it is right to handle it again.
+  'client-replace',
+] as const);
+
+/** These befall one client. */
+export const CLIENT_FAULTS: ReadonlySet<FaultKind> = new Set([
+  ...(['client-kill', 'client-pause', 'client-replace', 'handler-fail'] as const),
+]);
 
 /** These need proxies. */
 export const PROXIED_FAULTS: ReadonlySet<FaultKind> = new Set(['partition', 'black-hole', 'reset', 'slow']);
@@ -92,7 +128,8 @@ export function possibleFaults(cluster: {
 }): FaultKind[] {
   return FAULT_KINDS.filter((kind) => {
     if (PROXIED_FAULTS.has(kind) && !cluster.proxied) return false;
-    if (kind === 'client-kill') return cluster.clients;
+    if ((CLIENT_FAULTS.has(kind) || kind === 'host-sleep' || kind === 'group-kill') && !cluster.clients) return false;
+    if (kind === 'group-kill') return cluster.store === 'file';
     // Two others must have everything.
     if (kind === 'wipe') return cluster.mode === 'clustered' && (cluster.nodes ?? 3) >= 3;
     if (kind === 'partition') return cluster.mode !== 'single';
@@ -181,6 +218,28 @@ function planOne(kind: FaultKind, random: Random, maxDuration: number): Partial<
       return { kind, target: oneNode(), duration: between(random, 0, 500) };
     case 'client-kill':
       return { kind, target: 'client', duration: between(random, 0, Math.min(2000, maxDuration)) };
+    case 'client-pause':
+    case 'client-replace':
+      return { kind, target: 'client', duration: last(500) };
+    case 'handler-fail':
+      return {
+        kind,
+        target: 'client',
+        duration: last(500),
+        share: between(random, 2, 30) / 100,
+        times: between(random, 1, 2),
+      };
+    case 'group-kill':
+      return {
+        kind,
+        target: 'leader',
+        duration: last(100),
+        members: between(random, 1, 2),
+        lag: between(random, 0, 800),
+        returned: random() < 0.5,
+      };
+    case 'host-sleep':
+      return { kind, target: 'all', duration: last(1000) };
   }
 }
 
@@ -204,6 +263,14 @@ export function describeFault(fault: PlannedFault): string {
     );
   } else if (fault.kind === 'full-outage') {
     details.push(`by ${fault.by}`);
+  } else if (fault.kind === 'handler-fail') {
+    details.push(
+      `${Math.round(fault.share * 100)} % of the messages, ${fault.times === 1 ? 'once' : `${fault.times} times`}`,
+    );
+  } else if (fault.kind === 'group-kill') {
+    const who = fault.members === 1 ? 'a member of a group' : `${fault.members} members of a group`;
+    const what = fault.returned ? 'that came back' : 'that died';
+    details.push(`and ${who} ${what} ${fault.lag} ms before`);
   }
   const parts = [
     `#${fault.id} ${fault.kind} of ${whom[fault.target]}`,

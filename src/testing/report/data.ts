@@ -50,6 +50,10 @@ export interface ReportSettings {
   size: number;
   /** Kinds of faults, by name. */
   faults: string[];
+  /** How many messages the channel keeps. Undefined: all. */
+  maxMessages?: number;
+  /** How many idle subscriptions one of the clients has. */
+  subscriptions?: number;
   /** Servers of our own. */
   cluster?: { mode: string; nodes: number };
   /** Servers of somebody else, without credentials. */

@@ -3,7 +3,16 @@ import type { ReportData, ReportProcess } from './data.js';
 import { formatBytes, formatCount, formatDuration, formatTime, plural } from './format.js';
 import { embeddable, INTERACTION, readings } from './interaction.js';
 import { linear } from './scale.js';
-import { findings, headline, judgement, recoveries, slowestDelivery, totalsOf, type Spread } from './summary.js';
+import {
+  furtherFigures,
+  findings,
+  headline,
+  judgement,
+  recoveries,
+  slowestDelivery,
+  totalsOf,
+  type Spread,
+} from './summary.js';
 import { element, escape, path } from './svg.js';
 import { THEME, TIMELINE_STYLE } from './theme.js';
 import { renderTimeline } from './timeline.js';
@@ -122,6 +131,7 @@ function publisherTable({ verdict }: ReportData): string {
 
 function subscriptionTable({ verdict }: ReportData): string {
   const strict = verdict.ordering === 'strict';
+  const further = furtherFigures(verdict.subscriptions);
   return table(
     'Subscriptions',
     [
@@ -137,6 +147,7 @@ function subscriptionTable({ verdict }: ReportData): string {
       'stored twice',
       'repeated',
       'recovered',
+      ...further.map(({ head }) => head),
       'longest stall',
     ],
     verdict.subscriptions.map((s) => {
@@ -154,13 +165,19 @@ function subscriptionTable({ verdict }: ReportData): string {
         may(s.duplicated),
         may(s.repeated),
         may(s.recovered),
+        ...further.map((figure) => (figure.must ? must(figure.of(s)) : may(figure.of(s)))),
         stall(s.longestStall),
       ];
     }),
     'Lost: acknowledged and never handed over. Ghosts: there although reported as not stored, or published by nobody. ' +
       'Stored twice: sent again because its acknowledgement got lost; the server knows no duplicates. Repeated: handled ' +
       'again after its process was killed, or by another member of the group. Recovered: there although its publisher ' +
-      'did not live to hear it. Grey: not promised to this kind, or in this ordering.',
+      'did not live to hear it. ' +
+      (further.length === 0
+        ? ''
+        : 'Gone and told: the channel keeps only so many. After takeover: handled again by the one it was taken over ' +
+          "from. The server's own: on its way to a member of a group that died with the leader. ") +
+      'Grey: not promised to this kind, or in this ordering.',
   );
 }
 
@@ -242,6 +259,8 @@ function footer(data: ReportData): string {
   const facts = [
     `${formatCount(settings.rate)} messages/s`,
     `faults: ${settings.faults.join(', ') || 'none'}`,
+    ...(settings.maxMessages === undefined ? [] : [`the channel keeps ${formatCount(settings.maxMessages)} messages`]),
+    ...(settings.subscriptions === undefined ? [] : [`${plural(settings.subscriptions, 'idle subscription')}`]),
     `published for ${formatDuration(settings.publishFor)}`,
     `Node ${environment.node}, ${environment.platform}, ${plural(environment.cpus, 'CPU')}`,
   ];

@@ -14,6 +14,10 @@ export interface Totals {
   lost: number;
   ghosts: number;
   duplicated: number;
+  /** Not lost: told to be gone, where the channel keeps only so many. */
+  gone: number;
+  /** Not lost by the client: what the server itself may do to a group. */
+  serverLost: number;
   /** Of plain and durable subscriptions: groups promise neither. */
   handledTwice: number;
   /** In strict ordering: out of the order of their publisher. In any: out of sequence. */
@@ -39,8 +43,10 @@ export function totalsOf(data: ReportData): Totals {
     unsettled: sum(publishers, (p) => p.unsettled),
     lost: sum(subscriptions, (s) => s.lost.total),
     ghosts: sum(subscriptions, (s) => s.ghosts),
+    gone: sum(subscriptions, (s) => s.gone),
+    serverLost: sum(subscriptions, (s) => s.serverLost),
     duplicated: Math.max(...subscriptions.map((s) => s.duplicated), 0),
-    handledTwice: sum(single, (s) => s.handledTwice),
+    handledTwice: sum(single, (s) => s.handledTwice + s.afterTakeover),
     outOfOrder: sum(single, (s) => s.outOfSequence + (strict ? s.reordered : 0)),
     overtaken: strict ? 0 : Math.max(...single.map((s) => s.reordered), 0),
     losses: data.marks.filter((mark) => mark.kind === 'loss').length,
@@ -65,6 +71,8 @@ export function headline(data: ReportData): string {
     count(totals.outOfOrder, data.verdict.ordering === 'strict' ? 'out of order' : 'out of sequence'),
     count(totals.handledTwice, 'handled twice'),
   ];
+  if (totals.gone > 0) how.push(`${formatCount(totals.gone)} gone and told so`);
+  if (totals.serverLost > 0) how.push(`${formatCount(totals.serverLost)} of a group lost by the server itself`);
   if (totals.failed > 0) how.unshift(`${plural(totals.failed, 'publish', 'publishes')} failed`);
   if (totals.unsettled > 0) how.unshift(`${formatCount(totals.unsettled)} never settled`);
   const told = `${messages}: ${how.join(', ')}`;
@@ -76,6 +84,28 @@ export function headline(data: ReportData): string {
     case 'failed':
       return `The run failed after ${formatDuration(data.duration)}. ${told}`;
   }
+}
+
+export interface Figure {
+  head: string;
+  /** It has to be 0. */
+  must: boolean;
+  of: (subscription: SubscriptionVerdict) => number;
+}
+
+const FIGURES: readonly Figure[] = [
+  { head: 'gone and told', must: false, of: (s) => s.gone },
+  { head: 'not told', must: true, of: (s) => s.untold },
+  { head: 'told falsely', must: true, of: (s) => s.falseGaps },
+  { head: 'told twice', must: true, of: (s) => s.toldTwice },
+  { head: 'after takeover', must: true, of: (s) => (isSingle(s) ? s.afterTakeover : 0) },
+  { head: 'failed on purpose', must: false, of: (s) => s.threw },
+  { head: "the server's own", must: false, of: (s) => s.serverLost },
+];
+
+/** Figures of subscriptions that are looked at always, and shown where there is something to them. */
+export function furtherFigures(subscriptions: readonly SubscriptionVerdict[]): Figure[] {
+  return FIGURES.filter(({ of }) => subscriptions.some((subscription) => of(subscription) > 0));
 }
 
 function count(value: number, what: string): string {

@@ -5,8 +5,8 @@ export type FaultFamily = (typeof FAMILIES)[number];
 
 /** What a kind of fault does to whom. */
 export function familyOf(kind: string): FaultFamily {
-  if (/client/.test(kind)) return 'client';
-  if (/pause|freeze/.test(kind)) return 'frozen';
+  if (/client|handler/.test(kind)) return 'client';
+  if (/pause|freeze|sleep/.test(kind)) return 'frozen';
   return /partition|isolat|hole|reset|slow|latency|network/.test(kind) ? 'network' : 'ended';
 }
 

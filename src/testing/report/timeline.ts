@@ -167,7 +167,9 @@ function legend({ data, left, right }: Frame): Panel {
   if (data.marks.some((mark) => TROUBLE.has(mark.kind))) {
     entries.push([element('path', { d: cross(0, 0), class: 'trouble' }), 'gap, reset, error or death']);
   }
-  const words = { ended: 'server ended', frozen: 'server frozen', network: 'network broken', client: 'client killed' };
+  const ofClients = data.faults.filter((fault) => familyOf(fault.kind) === 'client');
+  const client = ofClients.every((fault) => fault.kind === 'client-kill') ? 'client killed' : 'client disturbed';
+  const words = { ended: 'server ended', frozen: 'server frozen', network: 'network broken', client };
   const families = new Set(data.faults.map((fault) => familyOf(fault.kind)));
   for (const family of FAMILIES.filter((candidate) => families.has(candidate))) {
     entries.push([

@@ -6,7 +6,7 @@ import type { Ordering } from '../continuity/verdict.js';
 
 /**
  * What a client tells of itself, for the marks in the report. `closed`: it is over, and will not come back by itself.
- * `error`: something that needs a person.
+ * `error`: something that needs a person. A gap is told by an emitter: see {@link CheckedClient.subscribe}.
  */
 export type ClientNews = 'loss' | 'reconnect' | 'gap' | 'reset' | 'error' | 'closed';
 
@@ -24,6 +24,12 @@ export interface ClientContext {
   log(line: string): void;
 }
 
+/** What handlers fail with on purpose: no news to {@link ClientContext.tell}. */
+export class PlannedFailure extends Error {
+  override readonly name = 'PlannedFailure';
+}
+
+/** A handler may throw: then the message is not to be acknowledged, and has to come again. */
 export interface VerifiedClient extends CheckedClient {
   /** Leaves in good order; durables keep their position. */
   close(): Promise<unknown>;

@@ -39,9 +39,17 @@ export interface VerifyOptions {
   clusterId?: string | undefined;
   /**
    * Members of each queue group, 1 or 2, in as many processes. Default 1: with more, the server itself may lose what was
-   * on its way to a member that leaves, if its leader dies in the second after.
+   * on its way to a member that leaves, if its leader dies in the second after. The verdict counts that by itself. The
+   * fault `group-kill` has a group of its own.
    */
   groupMembers?: number | undefined;
+  /**
+   * How many messages the channel keeps. Then retention is felt: a subscription that is cut off or behind finds messages
+   * gone, and has to tell each of them as a `gap`. Of `servers`: what their `max_msgs` is. Default: all.
+   */
+  maxMessages?: number | undefined;
+  /** How many idle subscriptions one of the clients has, half of them durable, through all faults. Default 0. */
+  subscriptions?: number | undefined;
   /** Messages a second, all publishers together. Default 200. */
   rate?: number | undefined;
   /** Bytes of a message. Default 0: no more than its value. */
@@ -76,6 +84,8 @@ export interface CheckedVerifyOptions {
   servers: string[];
   clusterId: string;
   groupMembers: number;
+  maxMessages: number | undefined;
+  subscriptions: number;
   rate: number;
   size: number;
   client: string | undefined;
@@ -92,7 +102,7 @@ const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
 const NAMES: OptionNames = {
   known: [
     ...['publishFor', 'faultCount', 'seed', 'ordering', 'faults', 'maxFaultDuration', 'nodes', 'mode', 'raftTimeout'],
-    ...['servers', 'clusterId', 'groupMembers', 'rate'],
+    ...['servers', 'clusterId', 'groupMembers', 'maxMessages', 'subscriptions', 'rate'],
     ...['size', 'client', 'server', 'settleTimeout', 'logDir', 'signal', 'onProgress', 'onNote'],
   ],
   hints: { minutes: "it is called 'publishFor', in ms", duration: "it is called 'publishFor', in ms" },
@@ -140,6 +150,8 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
     servers: ownServers ? [options.servers ?? []].flat() : [],
     clusterId,
     groupMembers: reader.number('groupMembers', 1, { min: 1, max: 2, unit: 'members' }),
+    maxMessages: reader.has('maxMessages') ? reader.number('maxMessages', 1, { min: 1, unit: 'messages' }) : undefined,
+    subscriptions: reader.number('subscriptions', 0, { min: 0, max: 20_000, unit: 'subscriptions' }),
     rate: reader.number('rate', 200, { min: 1, max: 20_000, unit: 'messages a second' }),
     size: reader.number('size', 0, { min: 0, max: 900_000, unit: 'bytes' }),
     client: reader.has('client') ? resolve(String(reader.string('client', undefined))) : undefined,
@@ -194,6 +206,8 @@ export function replayOf(options: VerifyOptions, seed: number): string {
         .join(','),
     'cluster-id': options.clusterId,
     'group-members': options.groupMembers,
+    'max-messages': options.maxMessages,
+    subscriptions: options.subscriptions,
     rate: options.rate,
     size: options.size,
     client: options.client,

@@ -5,6 +5,7 @@
  */
 import type { SubscribeOptions } from '../../options.js';
 import type { Ordering } from '../continuity/verdict.js';
+import type { HandlerFailures } from '../nemesis/nemesis.js';
 import type { ClientNews } from './adapter.js';
 
 /** The pipe of the events. */
@@ -27,6 +28,13 @@ export interface SubscriptionOrder {
   options: SubscribeOptions;
 }
 
+/** Subscriptions beside those that are judged, each of which has to answer the roll call at the end. */
+export interface IdleOrder {
+  count: number;
+  /** What their channels begin with. */
+  channel: string;
+}
+
 /** To a process. */
 export type Order =
   | {
@@ -40,8 +48,13 @@ export type Order =
       ordering: Ordering;
       publisher: PublisherOrder | undefined;
       subscriptions: SubscriptionOrder[];
+      idle: IdleOrder | undefined;
     }
   | { do: 'publish' }
+  /** Handlers fail from now on. */
+  | ({ do: 'fail' } & HandlerFailures)
+  /** A message goes to every channel of the idle ones; whoever does not get it within `timeout` ms is missing. */
+  | { do: 'roll-call'; timeout: number }
   | { do: 'stop-publishing' }
   | { do: 'close' };
 
@@ -54,6 +67,12 @@ export type WorkerEvent =
   | readonly ['failed', at: number, counter: number, delivery: string, error: string]
   /** `value`: as published, without its padding; anything else is not what was published. */
   | readonly ['delivered', at: number, subscription: string, sequence: number, value: string]
+  /** Its handler was called for it, and failed on purpose. */
+  | readonly ['threw', at: number, subscription: string, sequence: number, value: string]
+  /** It was told that these are gone. */
+  | readonly ['gap', at: number, subscription: string, from: number, to: number]
+  /** Of so many idle subscriptions so many got the message, and so many were handed it twice. */
+  | readonly ['roll-call', at: number, asked: number, answered: number, twice: number]
   | readonly ['news', at: number, news: ClientNews, text: string | null]
   | readonly ['sample', at: number, heap: number, rss: number, handles: number, listeners: number]
   | readonly ['closed', at: number];

@@ -1,12 +1,12 @@
 /** Keeps the book of a run: told, in the order of the clock, what happened, it knows everything the report says. Pure. */
 import { Column } from '../continuity/column.js';
-import { History, type Outcome, type PublisherHistory } from '../continuity/history.js';
+import { History, type Outcome, type PublisherHistory, type SubscriptionHistory } from '../continuity/history.js';
 import { decodeValue } from '../continuity/value.js';
 import type { SubscriptionKind } from '../continuity/verdict.js';
 import type { MarkKind, ReportFault, ReportMark, ReportProcess, ResourceSample } from '../report/data.js';
-import { familyOf } from '../report/theme.js';
 import type { FaultKind } from '../nemesis/plan.js';
 import type { ClientNews } from './adapter.js';
+import { ExposureWatch } from './exposure.js';
 import type { WorkerEvent } from './protocol.js';
 import { SeriesRecorder } from './series.js';
 
@@ -33,8 +33,25 @@ export interface FaultStart {
 export interface ProcessPlan {
   name: string;
   role: 'publisher' | 'subscriber';
-  subscriptions: readonly { name: string; kind: SubscriptionKind }[];
+  subscriptions: readonly {
+    name: string;
+    kind: SubscriptionKind;
+    /** How many messages the server has on their way to it at most. Default 1024. */
+    maxInFlight?: number;
+  }[];
+  /** Is there only while it stands in for another one. */
+  standIn?: boolean;
 }
+
+export interface RecorderOptions {
+  /** Of the charts, in ms. */
+  interval: number;
+  /** How many messages the channel keeps. Default: all. */
+  retention?: number | undefined;
+}
+
+/** What this library has by default. */
+const MAX_IN_FLIGHT = 1024;
 
 /** Sums, for the live view. */
 export interface Counters {
@@ -48,28 +65,36 @@ export interface Counters {
 
 interface ProcessRecord extends ReportProcess {
   readonly index: number;
+  readonly standIn: boolean;
   connected: boolean;
 }
 
 export class Recorder {
-  readonly history = new History();
+  readonly history: History;
   readonly series: SeriesRecorder;
   readonly marks: ReportMark[] = [];
   readonly leaders: { at: number; node: string | undefined }[] = [];
   readonly counters: Counters = { attempted: 0, acknowledged: 0, failed: 0, delivered: 0, losses: 0, reconnects: 0 };
   /** What broke besides what was promised. */
   readonly incidents: string[] = [];
+  /** What came of the idle subscriptions at the end. */
+  readonly rollCalls: { process: string; asked: number; answered: number }[] = [];
   client: { name: string; version?: string } = { name: '' };
   readonly #processes = new Map<string, ProcessRecord>();
   readonly #publishers = new Map<string, { history: PublisherHistory; attempts: Column }>();
   readonly #faults: { start: FaultStart; at: number; handle: { mended(at: number): void } }[] = [];
   readonly #open = new Map<number, { mended(at: number): void }>();
+  readonly #exposures: ExposureWatch;
 
-  constructor(plans: readonly ProcessPlan[], interval: number) {
+  constructor(plans: readonly ProcessPlan[], { interval, retention }: RecorderOptions) {
     this.series = new SeriesRecorder(interval);
-    for (const [index, { name, role, subscriptions }] of plans.entries()) {
+    this.history = new History({ retention });
+    this.#exposures = new ExposureWatch(membersOf(plans), (group, exposure) =>
+      this.history.subscription(group).exposed(exposure),
+    );
+    for (const [index, { name, role, subscriptions, standIn = false }] of plans.entries()) {
       const parts = role === 'publisher' ? [name] : subscriptions.map((subscription) => subscription.name);
-      this.#processes.set(name, { name, role, parts, lives: 0, samples: [], index, connected: false });
+      this.#processes.set(name, { name, role, parts, lives: 0, samples: [], index, standIn, connected: false });
       if (role === 'publisher') {
         this.#publishers.set(name, { history: this.history.publisher(name), attempts: new Column(Float64Array) });
       }
@@ -89,9 +114,9 @@ export class Recorder {
     }));
   }
 
-  /** Of how many processes the client is connected. */
+  /** Of how many processes the client is connected; who only stands in does not count. */
   get connected(): number {
-    return [...this.#processes.values()].filter(({ connected }) => connected).length;
+    return [...this.#processes.values()].filter(({ connected, standIn }) => connected && !standIn).length;
   }
 
   /** Where a later life of a publisher has to go on. */
@@ -105,7 +130,7 @@ export class Recorder {
     else if ('end' in happened) this.#end(happened.process, happened.end, happened.text, at);
     else if ('fault' in happened) this.#fault(happened.fault, at);
     else if ('mended' in happened) this.#mended(happened.mended, at);
-    else this.leaders.push({ at, node: happened.leader });
+    else this.#leads(happened.leader, at);
   }
 
   /** The faults with what the verdict says of them; it has them in the same order. */
@@ -118,11 +143,11 @@ export class Recorder {
   ): ReportFault[] {
     return this.#faults.map(({ start, at }, i) => {
       const { until, toNextAck, toNextDelivery } = verdicts[i]!;
-      const whom = start.everybody ? '' : ` ${start.whom.join(', ')}`;
+      const whom = start.everybody ? '' : ` ${start.whom.map(shortened).join(', ')}`;
       return {
         kind: start.kind,
         name: start.text,
-        label: `${start.kind}${familyOf(start.kind) === 'client' ? ` ${shortened(start.whom[0] ?? '')}` : whom}`,
+        label: `${start.kind}${whom}`,
         at,
         ...(until !== undefined && { until }),
         ...(toNextAck !== undefined && { toNextAck }),
@@ -139,6 +164,11 @@ export class Recorder {
         this.client = { name: client, ...(version !== null && { version }) };
         process.lives = life;
         process.connected = true;
+        for (const subscription of this.#subscriptionsOf(process)) {
+          subscription.began(lifeOf(process, life), at);
+          subscription.ready(at);
+        }
+        this.#exposures.cameBack(name, at);
         return this.#mark(name, 'connected', at, life > 1 ? `life ${life}` : undefined);
       }
       case 'attempt':
@@ -148,7 +178,19 @@ export class Recorder {
       case 'failed':
         return this.#settled(name, event[2], event[3] as Outcome, at);
       case 'delivered':
-        return this.#delivered(event[2], event[3], event[4], process.index * 1000 + life, at);
+        return this.#delivered(event[2], event[3], event[4], lifeOf(process, life), at);
+      case 'threw': {
+        const [, , subscription, sequence, value] = event;
+        const data = Buffer.from(value, 'latin1');
+        return this.history.subscription(subscription).threw({ data, sequence, life: lifeOf(process, life) }, at);
+      }
+      case 'gap': {
+        const [, , subscription, from, to] = event;
+        this.history.subscription(subscription).gap({ from, to, life: lifeOf(process, life) }, at);
+        return this.#mark(name, 'gap', at, `${subscription}: sequences ${from} to ${to}`);
+      }
+      case 'roll-call':
+        return this.#rollCall(name, event[2], event[3], event[4]);
       case 'news':
         return this.#news(process, event[2], event[3] ?? undefined, at);
       case 'sample': {
@@ -157,8 +199,29 @@ export class Recorder {
         return void process.samples.push(sample);
       }
       case 'closed':
+        // Of whatever it had: one that stands in has what is not its own.
+        for (const plan of this.#processes.values()) {
+          for (const subscription of this.#subscriptionsOf(plan)) subscription.left(lifeOf(process, life));
+        }
         return;
     }
+  }
+
+  #leads(leader: string | undefined, at: number): void {
+    const before = this.leaders.at(-1);
+    if (before?.node !== undefined && before.node !== leader) this.#exposures.leaderLost(at);
+    this.leaders.push({ at, node: leader });
+  }
+
+  #rollCall(process: string, asked: number, answered: number, twice: number): void {
+    const of = `process '${process}': of ${asked} idle subscriptions`;
+    if (answered < asked) this.incidents.push(`${of} ${asked - answered} did not get the message at the end`);
+    if (twice > 0) this.incidents.push(`${of} some were handed messages again that they had handled: ${twice}`);
+    this.rollCalls.push({ process, asked, answered });
+  }
+
+  #subscriptionsOf({ role, parts }: ProcessRecord): SubscriptionHistory[] {
+    return role === 'subscriber' ? parts.map((part) => this.history.subscription(part)) : [];
   }
 
   #attempt(publisher: string, counter: number, at: number): void {
@@ -190,9 +253,11 @@ export class Recorder {
 
   #news(process: ProcessRecord, news: ClientNews, text: string | undefined, at: number): void {
     if (news === 'loss') {
+      this.#exposures.left(process.name, at);
       process.connected = false;
       this.counters.losses++;
     } else if (news === 'reconnect') {
+      this.#exposures.cameBack(process.name, at);
       process.connected = true;
       this.counters.reconnects++;
     } else if (news === 'closed') {
@@ -204,6 +269,7 @@ export class Recorder {
 
   #end(name: string, end: 'killed' | 'died' | 'stopped', text: string | undefined, at: number): void {
     this.#processes.get(name)!.connected = false;
+    this.#exposures.left(name, at);
     this.#publishers.get(name)?.history.abandon(at);
     if (end === 'died') this.#died(name, `it ended by itself${text === undefined ? '' : `: ${text}`}`, at);
     else this.#mark(name, end, at, text);
@@ -228,6 +294,25 @@ export class Recorder {
   #mark(process: string, kind: MarkKind, at: number, text?: string): void {
     this.marks.push({ at, process, kind, ...(text !== undefined && { text }) });
   }
+}
+
+/** Every life of every process by a number of its own. */
+function lifeOf({ index }: ProcessRecord, life: number): number {
+  return index * 1000 + life;
+}
+
+/** By process: the groups that have members in other processes, too. */
+function membersOf(plans: readonly ProcessPlan[]): Map<string, { group: string; most: number }[]> {
+  const holders = (group: string): number =>
+    plans.filter(({ subscriptions }) => subscriptions.some(({ name }) => name === group)).length;
+  return new Map(
+    plans.map(({ name, subscriptions }) => [
+      name,
+      subscriptions
+        .filter((subscription) => /queue/.test(subscription.kind) && holders(subscription.name) > 1)
+        .map(({ name: group, maxInFlight: most = MAX_IN_FLIGHT }) => ({ group, most })),
+    ]),
+  );
 }
 
 /** `publisher-2` as it fits into a picture: `p2`. */

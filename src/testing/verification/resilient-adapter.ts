@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { ResilientStan } from '../../resilient-stan.js';
 import { describe } from '../../errors.js';
-import type { ClientAdapter, ClientContext, VerifiedClient } from './adapter.js';
+import { PlannedFailure, type ClientAdapter, type ClientContext, type VerifiedClient } from './adapter.js';
 
 const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -31,11 +31,13 @@ async function connect(context: ClientContext): Promise<VerifiedClient> {
     publish: (channel, data) => stan.publish(channel, data),
     subscribe: async (channel, handler, options) => {
       const subscription = await stan.subscribe(channel, handler, options);
-      subscription.on('gap', ({ from, to }) => tell('gap', `sequences ${from} to ${to}`));
       subscription.on('reset', ({ expected, got }) => tell('reset', `sequence ${got} instead of ${expected}`));
-      subscription.on('handler_error', ({ error }) => tell('error', describe(error)));
+      subscription.on('handler_error', ({ error }) => {
+        if (!(error instanceof PlannedFailure)) tell('error', describe(error));
+      });
       subscription.on('closed', ({ error }) => closing || tell('closed', error?.message));
       emitters.push(subscription);
+      return subscription;
     },
     listeners: () =>
       emitters.reduce(

@@ -6,19 +6,21 @@ import { join } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
 import { AbortedError, describe } from '../../errors.js';
 import { StanCluster } from '../cluster.js';
+import type { ConfigValue } from '../config.js';
 import { Nemesis, type KillableClient, type TimelineEntry } from '../nemesis/nemesis.js';
 import { planFaults, type PlannedFault } from '../nemesis/plan.js';
 import { TEMPORARY_PREFIX } from '../reaper.js';
 import { isClean, type ReportData, type RunEnd } from '../report/data.js';
 import { sleep } from '../wait.js';
 import { loadAdapter } from './adapter.js';
-import { castOf, subscribeOptionsOf, type Cast } from './cast.js';
+import { castOf, durablesOf, STAND_IN, subscribeOptionsOf, type Cast } from './cast.js';
 import { growth } from './growth.js';
+import { channelsOf } from './idle-crowd.js';
 import { Merge } from './merge.js';
 import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } from './options.js';
 import type { Progress, RunNote } from './progress.js';
 import { machineClock, type Order } from './protocol.js';
-import { Recorder, type RunEvent } from './recorder.js';
+import { Recorder, type ProcessPlan, type RunEvent } from './recorder.js';
 import { WorkerProcess } from './worker-process.js';
 
 /** Turns of the book-keeping, in ms. What happened before the turn before has been read by now. */
@@ -33,6 +35,10 @@ const CLOSE_TIMEOUT = 6000;
 const QUIET = 1000;
 /** Who interrupts a run waits no longer than this for things to settle, in ms. */
 const INTERRUPTED_SETTLE = 2000;
+/** What the server itself may have lost may come yet: a member waits for what another one had for `ackWait`. In ms. */
+const EXPOSED_SETTLE = 15_000;
+/** For the idle subscriptions to get a message, in ms. */
+const ROLL_CALL = 30_000;
 const INTERRUPTED_MEND = 15_000;
 /** How many a publisher may have unacknowledged: an outage of some ten seconds does not silence it. */
 const WINDOW = 2000;
@@ -54,6 +60,8 @@ export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
 class Run {
   readonly #options: CheckedVerifyOptions;
   readonly #cast: readonly Cast[];
+  /** There is a process that takes over from others. */
+  readonly #standsIn: boolean;
   readonly #recorder: Recorder;
   readonly #merge = new Merge<RunEvent>();
   readonly #workers = new Map<string, WorkerProcess>();
@@ -79,11 +87,13 @@ class Run {
     this.#options = options;
     this.#servers = options.servers;
     // Minutes are looked at in tenths of a second, hours in seconds.
-    this.#cast = castOf(options.groupMembers);
-    this.#recorder = new Recorder(
-      this.#cast,
-      options.publishFor > 900_000 && options.publishFor !== Infinity ? 1000 : 100,
-    );
+    this.#cast = castOf(options);
+    this.#standsIn = options.faults.includes('client-replace');
+    const standIn: ProcessPlan = { name: STAND_IN, role: 'subscriber', subscriptions: [], standIn: true };
+    this.#recorder = new Recorder(this.#standsIn ? [...this.#cast, standIn] : this.#cast, {
+      interval: options.publishFor > 900_000 && options.publishFor !== Infinity ? 1000 : 100,
+      retention: options.maxMessages,
+    });
     const { signal } = options;
     this.#interrupted = new Promise((resolve) => {
       if (signal?.aborted) resolve();
@@ -116,7 +126,7 @@ class Run {
 
   async #removeLogs(): Promise<void> {
     if (this.#options.logDir === undefined) return rm(this.#logs, { recursive: true, force: true });
-    await Promise.all(this.#cast.map(({ name }) => rm(this.#logFile(name), { force: true })));
+    await Promise.all([...this.#workers.keys()].map((name) => rm(this.#logFile(name), { force: true })));
   }
 
   #logFile(name: string): string {
@@ -133,12 +143,13 @@ class Run {
       this.#cluster = await StanCluster.start({
         ...{ nodes, mode, proxied, raft, seed },
         ...(server !== undefined && { server }),
+        config: this.#serverConfig(),
       });
       this.#servers = this.#cluster.urls;
     }
     this.#assertNotInterrupted();
     this.#doing = 'connecting the clients';
-    for (const { name } of this.#cast) {
+    for (const name of [...this.#cast.map((cast) => cast.name), ...(this.#standsIn ? [STAND_IN] : [])]) {
       const worker = new WorkerProcess({
         name,
         logFile: this.#logFile(name),
@@ -147,6 +158,7 @@ class Run {
       });
       this.#workers.set(name, worker);
     }
+    if (this.#standsIn) this.#workers.get(STAND_IN)!.prepare();
     const connected = Promise.all(this.#cast.map((cast) => this.#start(cast)));
     await Promise.race([connected, this.#interrupted]);
     connected.catch(() => {});
@@ -163,7 +175,22 @@ class Run {
     await worker.start(this.#order(cast), CONNECT_TIMEOUT);
   }
 
-  #order({ name, role, subscriptions }: Cast): Extract<Order, { do: 'start' }> {
+  /** Limits, where there are to be some, or more than usual. */
+  #serverConfig(): { [key: string]: ConfigValue } {
+    const { maxMessages, subscriptions } = this.#options;
+    // The one that is judged, and the usual hundred.
+    const channels = channelsOf(subscriptions) + 100;
+    return {
+      streaming: {
+        store_limits: {
+          ...(maxMessages !== undefined && { max_msgs: maxMessages }),
+          ...(subscriptions > 0 && { max_channels: channels, max_subs: subscriptions + 1000 }),
+        },
+      },
+    };
+  }
+
+  #order({ name, role, subscriptions, idle }: Cast): Extract<Order, { do: 'start' }> {
     const { client, clusterId, ordering, rate, size } = this.#options;
     const publishers = this.#cast.filter((cast) => cast.role === 'publisher').length;
     return {
@@ -179,6 +206,7 @@ class Run {
           ? { name, from: this.#recorder.next(name), rate: rate / publishers, size, window: WINDOW }
           : undefined,
       subscriptions: subscriptions.map((member) => ({ name: member.name, options: subscribeOptionsOf(member) })),
+      idle: idle > 0 ? { count: idle, channel: `idle.${this.#id}` } : undefined,
     };
   }
 
@@ -187,7 +215,7 @@ class Run {
     const startedAt = new Date().toISOString();
     this.#phase = 'running';
     this.#doing = '';
-    const ticks = setInterval(() => this.#tick(), TICK);
+    const turns = this.#turns();
     const leaders = this.#watchLeader();
     try {
       this.#all({ do: 'publish' });
@@ -200,9 +228,8 @@ class Run {
       if (end !== 'interrupted') await this.#leave(data);
       return data;
     } finally {
-      clearInterval(ticks);
       this.#watching = false;
-      await leaders;
+      await Promise.all([leaders, turns]);
     }
   }
 
@@ -218,7 +245,7 @@ class Run {
       const nemesis = new Nemesis(this.#cluster, {
         now: machineClock,
         onEvent: (entry) => this.#onNemesis(entry),
-        clients: this.#cast.filter(({ killable }) => killable).map((cast) => this.#killable(cast)),
+        clients: this.#cast.map((cast) => this.#killable(cast)),
         signal: this.#enough.signal,
       });
       this.#nemesis = nemesis;
@@ -246,10 +273,27 @@ class Run {
     const worker = this.#workers.get(cast.name)!;
     return {
       name: cast.name,
+      faults: cast.faults,
       kill: async () => {
-        if (cast.role === 'subscriber') await this.#calm();
+        // What the server itself may lose of a group has a verdict of its own.
+        if (cast.role === 'subscriber' && !cast.faults.includes('group-kill')) await this.#calm();
         await worker.kill();
       },
+      pause: () => worker.pause(),
+      resume: () => worker.resume(),
+      replace: async () => {
+        await this.#calm();
+        const standIn = this.#workers.get(STAND_IN)!;
+        await standIn.start(
+          { ...this.#order({ ...cast, subscriptions: durablesOf(cast) }), idle: undefined },
+          CONNECT_TIMEOUT,
+        );
+        return async () => {
+          await standIn.close(CLOSE_TIMEOUT);
+          standIn.prepare();
+        };
+      },
+      failHandlers: (how) => worker.order({ do: 'fail', ...how }),
       start: async () => {
         // Where it has to go on is known when everything the one before told is in the book.
         await this.#caughtUp();
@@ -287,14 +331,38 @@ class Run {
     this.#doing = 'waiting for publishes to settle';
     await until(() => history.pending === 0);
     this.#doing = 'waiting for deliveries';
-    await until(() => history.owed === 0);
+    const begin = performance.now();
+    await until(() => {
+      if (history.owed > 0 && performance.now() - begin < EXPOSED_SETTLE) return false;
+      // What the server itself may have lost is still owed; what nobody has seen is not known to be.
+      return history.judge(0).subscriptions.every(({ lost, untold }) => lost.total === 0 && untold === 0);
+    });
+    if (!signal?.aborted) await this.#rollCall();
     // What comes now should not come.
     await this.#within(sleep(500), Infinity);
     await this.#caughtUp();
   }
 
+  /** The idle ones say whether they are there. */
+  async #rollCall(): Promise<void> {
+    const { rollCalls, incidents } = this.#recorder;
+    const crowds = this.#cast.filter(({ idle }) => idle > 0);
+    if (crowds.length === 0) return;
+    this.#doing = 'calling the roll of the idle subscriptions';
+    const timeout = Math.min(this.#options.settleTimeout, ROLL_CALL);
+    for (const { name } of crowds) this.#workers.get(name)!.order({ do: 'roll-call', timeout });
+    // It keeps to its deadline by itself; what it says then has yet to be read.
+    const deadline = performance.now() + timeout + CLOSE_TIMEOUT;
+    while (rollCalls.length < crowds.length && performance.now() < deadline) await sleep(TICK);
+    for (const { name } of crowds) {
+      if (rollCalls.some(({ process }) => process === name)) continue;
+      incidents.push(`process '${name}': it did not say which of its idle subscriptions are there`);
+    }
+  }
+
   async #report(startedAt: string, end: RunEnd, failure: string | undefined): Promise<ReportData> {
     const { seed, ordering, rate, size, faults, publishFor, cluster, servers, replay } = this.#options;
+    const { maxMessages, subscriptions } = this.#options;
     const recorder = this.#recorder;
     const duration = machineClock() - this.#begin;
     const verdict = recorder.history.judge(duration, { ordering });
@@ -314,6 +382,8 @@ class Run {
         rate,
         size,
         faults,
+        ...(maxMessages !== undefined && { maxMessages }),
+        ...(subscriptions > 0 && { subscriptions }),
         ...(cluster ? { cluster: { mode: cluster.mode, nodes: cluster.nodes } } : {}),
         ...(cluster ? {} : { servers: parseServers(servers).map(({ url }) => url) }),
       },
@@ -356,20 +426,32 @@ class Run {
   /** Into the book, at its time. */
   #push(event: RunEvent): void {
     this.#merge.push(event);
-    const note = noteOf(event);
+    const note = noteOf(event, this.#options.maxMessages !== undefined);
     if (note && this.#begin > 0) this.#options.onNote({ at: Math.max(event.at - this.#begin, 0), ...note });
   }
 
-  #onNemesis({ at, event, id, kind, whom, text }: TimelineEntry): void {
+  #onNemesis({ at, event, id, kind, target, whom, text }: TimelineEntry): void {
     const words = text.replace(/^#\d+ /, '');
     const notes = { begin: 'fault', mended: 'mended', skipped: 'fault', mend: undefined } as const;
     const note = notes[event];
     if (note) this.#options.onNote({ at: at - this.#begin, kind: note, text: words });
     if (event === 'begin') {
-      const everybody = whom.length > 1 && whom.length === this.#cluster?.nodes.length;
+      const everybody = whom.length > 1 && target === 'all';
       this.#push({ at, fault: { id, kind, whom, text: words, everybody } });
     } else if (event === 'mended') {
       this.#push({ at, mended: id });
+    }
+  }
+
+  /**
+   * An interval would not do: after a turn that took long it is due again at once, and has its next turn before anything
+   * was read.
+   */
+  async #turns(): Promise<void> {
+    while (this.#watching) {
+      this.#tick();
+      await sleep(TICK);
+      await new Promise((resolve) => setImmediate(resolve)); // what there is to be read has been read by then
     }
   }
 
@@ -437,8 +519,8 @@ class Run {
   }
 }
 
-/** What of it people want to see at once. */
-function noteOf(event: RunEvent): Omit<RunNote, 'at'> | undefined {
+/** What of it people want to see at once. `limited`: messages may be gone. */
+function noteOf(event: RunEvent, limited: boolean): Omit<RunNote, 'at'> | undefined {
   if ('leader' in event) {
     return { kind: 'leader', text: event.leader === undefined ? 'nobody leads' : `${event.leader} leads` };
   }
@@ -448,6 +530,10 @@ function noteOf(event: RunEvent): Omit<RunNote, 'at'> | undefined {
   if (!('event' in event)) return undefined;
   const [what] = event.event;
   if (what === 'ready') return { kind: 'client', text: `${event.process} connected` };
+  if (what === 'gap') {
+    const [, , subscription, from, to] = event.event;
+    return { kind: limited ? 'client' : 'trouble', text: `${subscription}: gap, sequences ${from} to ${to}` };
+  }
   if (what !== 'news') return undefined;
   const [, , news, text] = event.event;
   const kind = news === 'loss' || news === 'reconnect' ? 'connection' : 'trouble';

@@ -6,6 +6,9 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { ResilientStanError, TimeoutError } from '../../errors.js';
+import { processState } from '../process-state.js';
+import { reaper } from '../reaper.js';
+import { waitFor } from '../wait.js';
 import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
 
 // Beside this file, and as this file: compiled, or as it is under a loader.
@@ -24,6 +27,8 @@ export class WorkerProcess {
   readonly name: string;
   readonly #settings: WorkerSettings;
   #child: ChildProcess | undefined;
+  /** Waits to be started. */
+  #spare: ChildProcess | undefined;
   #gone: Promise<void> = Promise.resolve();
   #ready: Promise<void> = Promise.resolve();
   #asked: 'killed' | 'stopped' | undefined;
@@ -50,13 +55,9 @@ export class WorkerProcess {
     await this.#gone;
     const life = ++this.#lives;
     this.#asked = undefined;
-    const log = openSync(this.#settings.logFile, 'a');
-    const child = fork(WORKER, [], {
-      execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
-      // Its events have a pipe of their own, which is read to its end also when the process was killed.
-      stdio: ['ignore', log, log, 'pipe', 'ipc'],
-    });
-    closeSync(log);
+    this.prepare();
+    const child = this.#spare!;
+    this.#spare = undefined;
     this.#child = child;
     const lines = createInterface({ input: child.stdio[EVENT_FD] as Readable });
     this.#ready = new Promise((resolve) => {
@@ -82,13 +83,50 @@ export class WorkerProcess {
     await this.#within(this.#ready, timeout);
   }
 
+  /** Has a process ready for the next start, so that it costs no time then. */
+  prepare(): void {
+    if (this.#spare?.connected) return;
+    const log = openSync(this.#settings.logFile, 'a');
+    const child = fork(WORKER, [], {
+      execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
+      // Its events have a pipe of their own, which is read to its end also when the process was killed.
+      stdio: ['ignore', log, log, 'pipe', 'ipc'],
+    });
+    closeSync(log);
+    child.on('error', () => {}); // it was not to be had: 'exit', or the next start, tells
+    // It ends with us by itself, but not while it is frozen.
+    reaper.adopt(child);
+    this.#spare = child;
+  }
+
   order(order: Order): void {
     // What is on its way to the dead is of no interest to anybody.
     if (this.#child?.connected) this.#child.send(order, () => {});
   }
 
+  /**
+   * SIGSTOP: it stands still, its connections stay open. Resolves when it does.
+   * @throws ResilientStanError when there is no process
+   */
+  async pause(): Promise<void> {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' is not running`);
+    this.#child?.kill('SIGSTOP');
+    await waitFor(async () => (['T', undefined].includes(await processState(pid)) ? true : undefined), {
+      ...{ timeout: 5000, interval: 2 },
+      what: () => `process '${this.name}' was not stopped by SIGSTOP`,
+    });
+  }
+
+  /** SIGCONT: it goes on as if nothing had been. */
+  async resume(): Promise<void> {
+    this.#child?.kill('SIGCONT');
+  }
+
   /** SIGKILL. Resolves when it is gone and everything it told has been told. */
   async kill(): Promise<void> {
+    this.#spare?.kill('SIGKILL');
+    this.#spare = undefined;
     this.#asked ??= 'killed';
     this.#child?.kill('SIGKILL');
     await this.#gone;

@@ -1,9 +1,13 @@
 /** A process of a run: one client, that publishes or subscribes. Started by {@link WorkerProcess}. */
 import { writeSync } from 'node:fs';
 import { describe, type Delivery } from '../../errors.js';
+import { onGap } from '../continuity/gaps.js';
 import { decodeValue, encodeValue } from '../continuity/value.js';
+import type { HandlerFailures } from '../nemesis/nemesis.js';
 import { sleep } from '../wait.js';
-import { loadAdapter, type ClientContext, type VerifiedClient } from './adapter.js';
+import { loadAdapter, PlannedFailure, type ClientContext, type VerifiedClient } from './adapter.js';
+import { Failing } from './failing.js';
+import { IdleCrowd } from './idle-crowd.js';
 import { EVENT_FD, machineClock, type Order, type PublisherOrder, type WorkerEvent } from './protocol.js';
 import ownAdapter from './resilient-adapter.js';
 
@@ -29,10 +33,13 @@ const log = (line: string): void => void process.stderr.write(`${Math.round(mach
 class Worker {
   readonly #order: StartOrder;
   readonly #publishing: Publishing | undefined;
+  readonly #failing = new Failing();
+  readonly #crowd: IdleCrowd | undefined;
   #client: VerifiedClient | undefined;
 
   constructor(order: StartOrder) {
     this.#order = order;
+    this.#crowd = order.idle && new IdleCrowd(order.idle);
     this.#publishing = order.publisher && new Publishing(order.channel, order.publisher);
   }
 
@@ -42,15 +49,27 @@ class Worker {
     const client = await this.#connect(adapter.connect.bind(adapter));
     this.#client = client;
     for (const { name, options } of subscriptions) {
-      await client.subscribe(
+      const subscription = await client.subscribe(
         channel,
-        ({ sequence, data }) => tell(['delivered', machineClock(), name, sequence, valueOf(data)]),
+        ({ sequence, data }) => this.#handle(name, sequence, data),
         options,
       );
+      onGap(subscription, ({ from, to }) => tell(['gap', machineClock(), name, from, to]));
     }
+    await this.#crowd?.subscribe(client);
     this.#sample();
     setInterval(() => this.#sample(), SAMPLE_INTERVAL);
     tell(['ready', machineClock(), adapter.name, adapter.version ?? null]);
+  }
+
+  failHandlers(how: HandlerFailures): void {
+    this.#failing.begin(how);
+  }
+
+  async rollCall(timeout: number): Promise<void> {
+    if (!this.#client || !this.#crowd) return;
+    const { asked, answered, twice } = await this.#crowd.rollCall(this.#client, timeout);
+    tell(['roll-call', machineClock(), asked, answered, twice]);
   }
 
   publish(): void {
@@ -65,6 +84,12 @@ class Worker {
     this.stopPublishing();
     await this.#client?.close();
     tell(['closed', machineClock()]);
+  }
+
+  #handle(subscription: string, sequence: number, data: Uint8Array): void {
+    const fails = this.#failing.next(subscription, sequence);
+    tell([fails ? 'threw' : 'delivered', machineClock(), subscription, sequence, valueOf(data)]);
+    if (fails) throw new PlannedFailure(`the handler of '${subscription}' fails for sequence ${sequence}, as planned`);
   }
 
   async #connect(connect: (context: ClientContext) => Promise<VerifiedClient>) {
@@ -196,6 +221,11 @@ process.on('message', (order: Order) => {
       return;
     case 'publish':
       return worker?.publish();
+    case 'fail':
+      return worker?.failHandlers(order);
+    case 'roll-call':
+      void worker?.rollCall(order.timeout);
+      return;
     case 'stop-publishing':
       return worker?.stopPublishing();
     case 'close':
