@@ -399,6 +399,11 @@ export class Consumer {
     return this.#owner.departures.passed(session, this.#durable);
   }
 
+  /** For the placement: the server sends messages to the one before as well. */
+  crossing(until: Promise<void>): void {
+    this.#knowledge.crossing(until);
+  }
+
   /** For the placement: what is made from now on starts afresh. */
   left(): void {
     this.#resetting = false;
@@ -484,6 +489,8 @@ export class Consumer {
     }
     if (!redelivered && !fetched) this.#knowledge.noteNew();
     this.#knowledge.noteReceived(sequence, now);
+    // It was lost on its way.
+    if (this.#below !== undefined && sequence <= this.#below.to) this.#below = undefined;
     if (this.#knowledge.below !== undefined) {
       this.#below = this.#knowledge.below;
       this.#knowledge.below = undefined;

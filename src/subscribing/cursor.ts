@@ -76,6 +76,8 @@ export interface Cursor {
   goneBelow(sequence: number): void;
   /** What is missing below this sequence is no business of ours: another process had the durable meanwhile. */
   othersBelow(sequence: number): void;
+  /** Two of our own subscriptions get messages, and one of them is not listened to any more; or that is over. */
+  cross(crossing: boolean): void;
   /** After the verdict 'gap': what is missing for good. */
   takeGaps(): Gap[];
   /** It was received and is not processed. */
@@ -136,6 +138,8 @@ export class ContiguousCursor implements Cursor {
   #goneBelow = 0;
   /** What is missing below this was another's. */
   #othersBelow = 0;
+  /** What was passed over for that. If it comes all the same, that one has not acknowledged it. */
+  readonly #others = new Runs();
   #gaps: Gap[] = [];
   /** It goes back no further than so many sequences when it is resumed. */
   readonly #window: number;
@@ -193,6 +197,8 @@ export class ContiguousCursor implements Cursor {
         }
         const gone = below(lacking, this.#goneBelow);
         this.#giveUp(gone);
+        // Sent to somebody else, or not at all.
+        this.#others.appendRange(Math.max(this.#goneBelow, this.#highest + 1), sequence - 1);
         if (sequence > this.#position) this.#position = sequence;
         const verdict = this.#judge(sequence, time, redelivered);
         if (verdict !== 'deliver' || gone.length === 0) return verdict;
@@ -218,6 +224,10 @@ export class ContiguousCursor implements Cursor {
     }
     if (this.#outstanding.has(sequence)) {
       if (!this.#failed.delete(sequence)) return 'held';
+      return 'deliver';
+    }
+    if (this.#others.remove(sequence, NaN)) {
+      this.#outstanding.add(sequence, time);
       return 'deliver';
     }
     if (this.#base !== 0 && sequence >= this.#base) {
@@ -249,7 +259,7 @@ export class ContiguousCursor implements Cursor {
   }
 
   #wasTaken(sequence: number): boolean {
-    if (sequence > this.#highest) return false;
+    if (sequence > this.#highest || this.#others.has(sequence)) return false;
     if (this.#base !== 0 && sequence >= this.#base) return true;
     return this.#below.has(sequence) || this.#outstanding.has(sequence);
   }
@@ -291,6 +301,8 @@ export class ContiguousCursor implements Cursor {
   othersBelow(sequence: number): void {
     if (sequence > this.#othersBelow) this.#othersBelow = sequence;
   }
+
+  cross(): void {}
 
   trust(time: number): void {
     if (time > this.#latest) this.#latest = time;
@@ -398,6 +410,7 @@ export class ContiguousCursor implements Cursor {
     this.missing.from = this.missing.to = this.missing.times = 0;
     this.#goneBelow = 0;
     this.#othersBelow = 0;
+    this.#others.clear();
     this.#extension = undefined;
     this.#gaps = [];
     // The new channel is wanted whole.
@@ -440,7 +453,7 @@ export class ContiguousCursor implements Cursor {
 
   /** How many entries it keeps: bounded by what the server may have in flight to us. */
   get cost(): number {
-    return this.#outstanding.runs + this.#failed.size + this.#below.runs;
+    return this.#outstanding.runs + this.#failed.size + this.#below.runs + this.#others.runs;
   }
 
   /** Before the first message: it is to be this one. */
@@ -459,8 +472,19 @@ function below(gaps: readonly Gap[], sequence: number): Gap[] {
 
 /** So many messages in a row, and a queue group has no members elsewhere that get anything. */
 const ALONE = 100;
-/** So many leaps of which nothing came later, and it has. */
+/** So many leaps of which not all came later, and it has. */
 const SHARED = 16;
+/** So many are kept in any case. */
+const MOST_LEAPS = 1000;
+
+interface OpenLeap {
+  /** What has not come. */
+  missing: Gap[];
+  /** How many messages had come one after the other by then. */
+  unbroken: number;
+  /** No other subscription of ours can have got it. */
+  rightful: boolean;
+}
 
 /**
  * For members of a queue group: any sequence may be another member's, so what is done has to be remembered, in a bounded
@@ -478,8 +502,10 @@ export class SparseCursor implements Cursor {
   leapt: Leap | undefined;
   /** How many messages came one after the other, up to the highest. */
   #unbroken = 0;
-  /** What was leapt over, and how much of it has not come. */
-  #leaps: { from: number; to: number; lacking: number; unbroken: number }[] = [];
+  /** Leaps of which not all has come since. */
+  #leaps: OpenLeap[] = [];
+  /** Two of our own subscriptions get messages, and one of them is not listened to any more. */
+  #crossing = false;
   /** Others get messages, too. */
   #shared = false;
   #gaps: Gap[] = [];
@@ -514,8 +540,9 @@ export class SparseCursor implements Cursor {
     this.leapt = { from, to, after, ours, forgotten: fresh && ours };
     this.#unbroken = 1;
     if (this.#shared) return 'deliver';
-    this.#leaps.push({ from, to, lacking: to - from, unbroken });
-    if (this.#leaps.length < SHARED) return 'leap';
+    this.#leaps.push({ missing: [{ from, to: to - 1 }], unbroken, rightful: !this.#crossing });
+    if (this.#leaps.length > MOST_LEAPS) this.#leaps.shift();
+    if (this.#leaps.filter(({ rightful }) => rightful).length < SHARED) return 'leap';
     this.#shared = true;
     this.#leaps = [];
     return 'deliver';
@@ -526,17 +553,29 @@ export class SparseCursor implements Cursor {
     this.#leaps = [];
   }
 
+  /** Something that was leapt over has come after all. */
   #came(sequence: number): void {
-    const leap = this.#leaps.find(({ from, to }) => sequence >= from && sequence < to);
-    if (leap !== undefined) this.#fill(leap, 1);
+    for (const leap of this.#leaps) {
+      const i = leap.missing.findIndex(({ from, to }) => sequence >= from && sequence <= to);
+      if (i < 0) continue;
+      const { from, to } = leap.missing[i]!;
+      const rest = [
+        { from, to: sequence - 1 },
+        { from: sequence + 1, to },
+      ].filter((gap) => gap.from <= gap.to);
+      leap.missing.splice(i, 1, ...rest);
+      this.#closeFilled();
+      return;
+    }
   }
 
-  /** So many of what was leapt over there have come after all, or are gone, so that nobody else has them. */
-  #fill(leap: { lacking: number; unbroken: number }, count: number): void {
-    leap.lacking -= count;
-    if (leap.lacking > 0) return;
-    this.#unbroken += leap.unbroken;
-    this.#leaps = this.#leaps.filter((open) => open !== leap);
+  /** Nobody else has what was leapt over. */
+  #closeFilled(): void {
+    this.#leaps = this.#leaps.filter(({ missing, unbroken }) => {
+      if (missing.length > 0) return true;
+      this.#unbroken += unbroken;
+      return false;
+    });
   }
 
   #receiveOlder(sequence: number, time: number): Verdict {
@@ -602,19 +641,18 @@ export class SparseCursor implements Cursor {
 
   /** Of what was leapt over, and has not come, this is told as gaps. */
   goneBelow(sequence: number): void {
-    for (const leap of [...this.#leaps]) {
-      const to = Math.min(leap.to, sequence);
-      let count = 0;
-      for (let n = leap.from; n < to; n++) {
-        if (this.#outstanding.has(n) || this.#done.has(n)) continue;
-        count++;
-        const last = this.#gaps.at(-1);
-        if (last?.to === n - 1) last.to = n;
-        else this.#gaps.push({ from: n, to: n });
-      }
-      leap.from = Math.max(leap.from, to);
-      if (count > 0) this.#fill(leap, count);
+    for (const leap of this.#leaps) {
+      this.#gaps.push(...below(leap.missing, sequence));
+      leap.missing = leap.missing
+        .filter(({ to }) => to >= sequence)
+        .map(({ from, to }) => ({ from: Math.max(from, sequence), to }));
     }
+    this.#closeFilled();
+  }
+
+  /** From now on, or no more, two of our own subscriptions get messages, and one of them is not listened to. */
+  cross(crossing: boolean): void {
+    this.#crossing = crossing;
   }
 
   /** Others get messages, too. */

@@ -133,6 +133,16 @@ export abstract class Knowledge<Member = unknown> {
     for (const { sequence } of [...this.unfinished]) if (sequence >= from && sequence <= to) this.forget(sequence);
   }
 
+  /** So many members are made again, each of which the server knows twice meanwhile. */
+  #crossings = 0;
+
+  crossing(until: Promise<void>): void {
+    if (++this.#crossings === 1) this.cursor.cross(true);
+    void until.then(() => {
+      if (--this.#crossings === 0) this.cursor.cross(false);
+    });
+  }
+
   /** Something may be gone that was to come, and nobody knows yet. */
   get unsure(): boolean {
     return false;

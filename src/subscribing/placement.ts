@@ -52,6 +52,8 @@ export interface PlacementHost {
    * @throws SessionEnded
    */
   passed(session: Session): Promise<void> | undefined;
+  /** Until then the server sends messages to the one before as well, and nobody listens there. Never rejects. */
+  crossing(until: Promise<void>): void;
   /** It has left, and so have all others that had to: what is made now starts afresh. */
   left(): void;
   /** The session ended before the server had forgotten it. */
@@ -361,7 +363,8 @@ export class Placement {
     if (old !== undefined) {
       old.mute();
       // Whatever comes of it: if the session has died, so has the old one.
-      old.subscription?.close().catch(() => undefined);
+      const closed = old.subscription?.close().catch(() => undefined);
+      this.#host.crossing(closed ?? Promise.resolve());
     }
     return wanted === 'again';
   }

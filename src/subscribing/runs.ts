@@ -62,6 +62,14 @@ export class Runs {
     this.#set(this.#end++, n, n, below, own);
   }
 
+  /** Adds integers above all others, both ends included. */
+  appendRange(from: number, to: number): void {
+    if (from > to) return;
+    this.append(from, NaN, NaN);
+    this.#size += to - from;
+    this.#high[this.#end - 1] = to;
+  }
+
   /** Adds an integer anywhere. False if it was there. */
   add(n: number, own = NaN): boolean {
     if (this.#size === 0 || n > this.#high[this.#end - 1]!) {

@@ -366,9 +366,12 @@ describe('contiguous cursor', () => {
     cursor.begin(undefined);
     assert.equal(cursor.receive(5, at(5), false), 'deliver');
     assert.deepEqual(cursor.takeGaps(), []);
-    assert.equal(cursor.receive(3, at(3), true), 'done');
     cursor.finish(5, at(5));
     assert.equal(cursor.lastSequence, 5);
+    assert.equal(cursor.receive(3, at(3), true), 'deliver', 'that one has not acknowledged it');
+    assert.equal(cursor.lastSequence, 2);
+    cursor.finish(3, at(3));
+    assert.equal(cursor.receive(3, at(3), true), 'done');
   });
 });
 
@@ -442,6 +445,16 @@ describe('sparse cursor', () => {
       cursor.goneBelow(4);
       assert.equal(cursor.alone, false, 'there is one left');
       cursor.goneBelow(5);
+      assert.equal(cursor.alone, true);
+    });
+
+    it('but not over what goes to another subscription of our own', () => {
+      const cursor = member(1, 2);
+      cursor.cross(true);
+      let n = 2;
+      for (let i = 0; i < 30; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap');
+      cursor.cross(false);
+      for (let odd = 3; odd < n; odd += 2) cursor.receive(odd, at(odd));
       assert.equal(cursor.alone, true);
     });
 
