@@ -480,7 +480,7 @@ const MOST_LEAPS = 1000;
 interface OpenLeap {
   /** What has not come. */
   missing: Gap[];
-  /** How many messages had come one after the other by then. */
+  /** How many messages had come one after the other by then, if that counts again when it is filled. */
   unbroken: number;
   /** No other subscription of ours can have got it. */
   rightful: boolean;
@@ -538,12 +538,14 @@ export class SparseCursor implements Cursor {
     const unbroken = this.#unbroken;
     const ours = unbroken >= ALONE;
     this.leapt = { from, to, after, ours, forgotten: fresh && ours };
-    this.#unbroken = 1;
+    // One leap is not enough to doubt it.
+    if (!ours) this.#unbroken = 1;
     if (this.#shared) return 'deliver';
-    this.#leaps.push({ missing: [{ from, to: to - 1 }], unbroken, rightful: !this.#crossing });
+    this.#leaps.push({ missing: [{ from, to: to - 1 }], unbroken: ours ? 0 : unbroken, rightful: !this.#crossing });
     if (this.#leaps.length > MOST_LEAPS) this.#leaps.shift();
     if (this.#leaps.filter(({ rightful }) => rightful).length < SHARED) return 'leap';
     this.#shared = true;
+    this.#unbroken = 1;
     this.#leaps = [];
     return 'deliver';
   }
