@@ -26,7 +26,7 @@ import type { ResolvedSubscribeOptions } from '../options.js';
 import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
-import type { Cursor, Gap, Position } from './cursor.js';
+import type { ContiguousCursor, Cursor, Gap, Position } from './cursor.js';
 import type { Departures } from './departures.js';
 import { GRACE, Handling } from './handling.js';
 import type { FetchEnd, Inquiries } from './inquiries.js';
@@ -64,6 +64,8 @@ const EARLY = 100;
 const LATE = 1000;
 /** So many messages are kept while something that is missing is looked for. */
 const MOST_WITHHELD = 10_000;
+/** After which time what could not be fetched is tried again, ms; ever longer while it is refused. */
+const FETCH_AGAIN = 1000;
 /** The longest range that is fetched at a time. */
 const LONGEST_FETCH = 10_000;
 /** How long the end of a subscription waits for the server's word that it has it no more, ms. */
@@ -184,10 +186,13 @@ export class Consumer {
   #cancelLook: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
   #cancelFetch: (() => void) | undefined;
-  #cancelTell: (() => void) | undefined;
   #fetchAt = Infinity;
   /** Something is being fetched. */
   #fetching = false;
+  /** Fetches in a row that were refused. */
+  #tries = 0;
+  /** On this session it was resumed further back, because a fetch was refused. */
+  #wentBack = false;
   /** Remakes in a row that brought nothing new. */
   #futile = 0;
   #remadeAt = -1;
@@ -271,6 +276,7 @@ export class Consumer {
     this.#rhythm.stop();
     this.#stallSeen = false;
     this.#resetting = false;
+    this.#wentBack = false;
     this.announce(session);
     try {
       await this.#placement.attach(session);
@@ -399,6 +405,11 @@ export class Consumer {
     return this.#owner.departures.passed(session, this.#durable);
   }
 
+  /** For the placement: the server has one of ours that nobody listens to. In a group it keeps messages from the others. */
+  deaf(session: Session, error: unknown): void {
+    if (this.options.queueGroup !== undefined) this.#loseOver(session, error);
+  }
+
   /** For the placement: the server sends messages to the one before as well. */
   crossing(until: Promise<void>): void {
     this.#knowledge.crossing(until);
@@ -427,6 +438,8 @@ export class Consumer {
 
   /** For the placement: a message of the current server-side subscription. */
   received(raw: RawMessage): void {
+    if (raw.isRedelivered()) this.#counters.redelivered++;
+    if (++this.#received === this.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
     if (this.#seeking !== undefined) {
       // There may be some before it.
       this.#seeking.caught ??= { sequence: raw.getSequence(), time: raw.getTimestampRaw() };
@@ -445,8 +458,6 @@ export class Consumer {
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
     const redelivered = raw.isRedelivered();
-    if (redelivered) this.#counters.redelivered++;
-    if (++this.#received === this.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
     switch (this.#cursor.receive(sequence, time, redelivered)) {
       case 'deliver':
         break;
@@ -520,12 +531,12 @@ export class Consumer {
     const { epoch } = this.#knowledge;
     let first: Position | undefined;
     for (let attempt = 0; attempt < INSIST && first === undefined && session.alive; attempt++) {
-      first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'missing');
+      first = await this.#owner.inquiries.oldest(this.channel, 'missing');
     }
     // Told meanwhile; or not learned, and the next session may be asked.
-    if (this.#below !== below || (first === undefined && !session.alive)) return;
+    if (this.#below !== below || first === undefined) return;
     this.#below = undefined;
-    if (first !== undefined && first.sequence > below.to && this.#knowledge.epoch === epoch) this.#emit('gap', below);
+    if (first.sequence > below.to && this.#knowledge.epoch === epoch) this.#emit('gap', below);
   }
 
   /** Fetches what is missing; or learns that the server does not have it any more. */
@@ -600,18 +611,18 @@ export class Consumer {
     const leap = this.#cursor.leapt;
     if (session === undefined || leap === undefined) return;
     const { from, to, ours, forgotten } = leap;
+    // Somebody else has it, as in any group with members elsewhere.
+    if (!ours) return;
     const { sessions, unfinished } = this.#knowledge;
     this.#knowledge.noteLoss(now, from);
-    if (ours) {
-      // If it does not come by itself.
-      const reservedUntil = now + this.options.ackWait;
-      const due = reservedUntil + LATE;
-      const missing = { time: NaN, session: sessions, fetched: false, reservedUntil, handed: undefined, due };
-      for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
-        unfinished.add({ ...missing, sequence });
-      }
-      this.#fetchUnfinishedLater();
-    } else this.#tellLater();
+    // If it does not come by itself.
+    const reservedUntil = now + this.options.ackWait;
+    const due = reservedUntil + LATE;
+    const missing = { time: NaN, session: sessions, fetched: false, reservedUntil, handed: undefined, due };
+    for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
+      unfinished.add({ ...missing, sequence });
+    }
+    this.#fetchUnfinishedLater();
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
     let next = from;
@@ -630,21 +641,10 @@ export class Consumer {
     await this.#tellWhatIsGone(session);
   }
 
-  /** What does not come by itself may be gone by then. */
-  #tellLater(turn = 1): void {
-    this.#cancelTell?.();
-    this.#cancelTell = this.#clock.after(turn * (this.options.ackWait + LATE), () => {
-      const { session } = this.#placement;
-      if (!this.#knowledge.unsure || session === undefined) return;
-      void this.#tellWhatIsGone(session);
-      if (turn < GIVE_UP) this.#tellLater(turn + 1);
-    });
-  }
-
   /** Of what was leapt over the server may have some no more. */
   async #tellWhatIsGone(session: Session): Promise<void> {
     const stale = this.#staleness(session);
-    const first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'missing');
+    const first = await this.#owner.inquiries.oldest(this.channel, 'missing');
     if (first === undefined || stale()) return;
     this.#cursor.goneBelow(first.sequence);
     for (const gap of this.#cursor.takeGaps()) {
@@ -738,7 +738,8 @@ export class Consumer {
   }
 
   #leaveUnfinished(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
-    const { sequence, time, session, fetched } = message;
+    const { sequence, time, fetched } = message;
+    const session = this.#knowledge.sentIn(message);
     const from = Math.max(this.#clock.now() - this.options.ackWait, message.receivedAt, message.handedAt);
     const reservedUntil = from + this.options.ackWait;
     const due = reservedUntil + LATE;
@@ -755,9 +756,8 @@ export class Consumer {
     }
     this.#fetchUnfinishedLater();
     const { session } = this.#placement;
-    if (!this.#knowledge.unsure || session === undefined) return;
+    if (!this.#knowledge.lacking || session === undefined) return;
     void this.#tellWhatIsGone(session);
-    this.#tellLater();
   }
 
   #fetchUnfinishedLater(): void {
@@ -793,9 +793,9 @@ export class Consumer {
   #isWanted(message: Unfinished): boolean {
     const { sequence } = message;
     const fate = this.#knowledge.fate(message);
-    if (fate === 'fetch') return true;
+    if (fate === 'fetch' || fate === 'others') return true;
     if (fate === 'later') {
-      message.vain++;
+      message.waits++;
       this.#knowledge.unfinished.postpone(message, this.#clock.now() + this.options.ackWait);
       return false;
     }
@@ -822,9 +822,15 @@ export class Consumer {
     // It may have come by itself, or been acknowledged.
     const left = [...wanted.values()].filter((message) => unfinished.get(message.sequence) === message);
     if (left.length === 0) return;
-    const first =
-      end === 'failed' || stale() ? undefined : await inquiries.look(this.channel, () => ({ at: 'first' }), 'missing');
-    if (end === 'silent' && !stale() && (await this.#startedOver(session, 'missing'))) return;
+    const first = end === 'failed' || stale() ? undefined : await inquiries.oldest(this.channel, 'missing');
+    if (end === 'silent' && !stale()) await this.#startedOver(session, 'missing');
+    if (epoch !== this.#knowledge.epoch) return;
+    if (end === 'failed' && !stale() && this.#seesAll && !this.#wentBack) {
+      // There is no room for another subscription, so this one has to bring it.
+      this.#wentBack = true;
+      (this.#cursor as ContiguousCursor).goBackTo(from);
+      this.#remakeBecause(`message ${from} is not processed and cannot be fetched`);
+    }
     const gone: number[] = [];
     for (const message of left) {
       const { sequence, time } = message;
@@ -834,11 +840,15 @@ export class Consumer {
         gone.push(sequence);
         this.#knowledge.forget(sequence);
         this.#cursor.finish(sequence, time);
-      } else {
-        // What has been heard of nothing is asked for again.
-        if (!stale() && end !== 'failed') message.vain++;
-        unfinished.postpone(message, this.#clock.now() + LOOK_AFTER);
+        continue;
       }
+      // There is nothing in the channel, or nothing comes. What is there, and was lost on its way, comes another time.
+      if (!stale() && end !== 'failed') message.vain = first === undefined ? message.vain + 1 : 0;
+      this.#tries = end === 'failed' ? this.#tries + 1 : 0;
+      unfinished.postpone(
+        message,
+        this.#clock.now() + Math.min(LONGEST_DELAY, FETCH_AGAIN * 2 ** Math.min(this.#tries, 10)),
+      );
     }
     for (const gap of runsOf(gone)) this.#emit('gap', gap);
   }
@@ -853,6 +863,12 @@ export class Consumer {
     const isFirst = Number.isNaN(time);
     if (stored !== time && !isFirst) {
       this.#startOver(sequence);
+      return;
+    }
+    if (this.#knowledge.fate(message) === 'others') {
+      // It is there, so that it is no gap.
+      this.#knowledge.forget(sequence);
+      this.#cursor.finish(sequence, time);
       return;
     }
     const now = this.#clock.now();
@@ -1032,6 +1048,7 @@ export class Consumer {
   #startOverWith(expected: number, got: number, party: Party): void {
     this.#placement.mute();
     this.#cancelTimers();
+    this.#below = undefined;
     this.#futile = 0;
     this.#remadeAt = -1;
     const { durableName, queueGroup } = this.options;
@@ -1216,8 +1233,7 @@ export class Consumer {
     this.#cancelLook?.();
     this.#cancelRemake?.();
     this.#cancelFetch?.();
-    this.#cancelTell?.();
-    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = this.#cancelTell = undefined;
+    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = undefined;
   }
 
   #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {

@@ -367,7 +367,9 @@ export class ContiguousCursor implements Cursor {
     const from = this.#extension?.from ?? this.#highest - this.#window;
     for (let run = this.#outstanding.runFrom(from); run !== undefined; run = this.#outstanding.runFrom(run.high + 1)) {
       const { low, high, below, first } = run;
-      if (this.#extension === undefined && this.#allFailed(low, high)) continue;
+      const start = Math.max(low, from);
+      if (this.#extension === undefined && this.#allFailed(start, high)) continue;
+      if (start > low) return { sequence: start, time: NaN };
       return Number.isNaN(below) ? { sequence: low, time: first } : { sequence: low - 1, time: below };
     }
     return { sequence: this.#highest, time: this.#highestTime };
@@ -379,10 +381,15 @@ export class ContiguousCursor implements Cursor {
     return true;
   }
 
+  /** What has failed from here on cannot be fetched by its number: it is resumed from there, once. */
+  goBackTo(sequence: number): void {
+    this.#extension = { from: Math.min(sequence, this.#extension?.from ?? Infinity), to: this.#highest };
+  }
+
   /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
   extend(from: number): void {
     if (this.#base === 0) this.#base = this.#highest + 1;
-    this.#extension = { from, to: this.#base };
+    this.#extension = { from, to: this.#base - 1 };
     for (let n = from; n < this.#base; n++) {
       if (this.#below.has(n) || this.#outstanding.has(n)) continue;
       this.#outstanding.add(n);
@@ -474,14 +481,16 @@ function below(gaps: readonly Gap[], sequence: number): Gap[] {
 const ALONE = 100;
 /** So many leaps of which not all came later, and it has. */
 const SHARED = 16;
+/** The same, where all came to us before. */
+const SHARED_WHERE_ALONE = 4;
 /** So many are kept in any case. */
 const MOST_LEAPS = 1000;
 
 interface OpenLeap {
   /** What has not come. */
   missing: Gap[];
-  /** How many messages had come one after the other by then, if that counts again when it is filled. */
-  unbroken: number;
+  /** All before it came to us. */
+  ours: boolean;
   /** No other subscription of ours can have got it. */
   rightful: boolean;
 }
@@ -528,7 +537,7 @@ export class SparseCursor implements Cursor {
     const fresh = this.#fresh;
     this.#fresh = false;
     if (sequence === before + 1 || before === 0) {
-      if (++this.#unbroken === ALONE) this.#aloneAgain();
+      if (++this.#unbroken >= ALONE && this.#shared) this.#aloneAgain();
       return 'deliver';
     }
     return this.#leapOver(before + 1, sequence, latest, fresh);
@@ -541,9 +550,10 @@ export class SparseCursor implements Cursor {
     // One leap is not enough to doubt it.
     if (!ours) this.#unbroken = 1;
     if (this.#shared) return 'deliver';
-    this.#leaps.push({ missing: [{ from, to: to - 1 }], unbroken: ours ? 0 : unbroken, rightful: !this.#crossing });
+    this.#leaps.push({ missing: [{ from, to: to - 1 }], ours, rightful: !this.#crossing });
     if (this.#leaps.length > MOST_LEAPS) this.#leaps.shift();
-    if (this.#leaps.filter(({ rightful }) => rightful).length < SHARED) return 'leap';
+    const rightful = this.#leaps.filter((leap) => leap.rightful);
+    if (rightful.length < SHARED && rightful.filter((leap) => leap.ours).length < SHARED_WHERE_ALONE) return 'leap';
     this.#shared = true;
     this.#unbroken = 1;
     this.#leaps = [];
@@ -573,11 +583,7 @@ export class SparseCursor implements Cursor {
 
   /** Nobody else has what was leapt over. */
   #closeFilled(): void {
-    this.#leaps = this.#leaps.filter(({ missing, unbroken }) => {
-      if (missing.length > 0) return true;
-      this.#unbroken += unbroken;
-      return false;
-    });
+    this.#leaps = this.#leaps.filter(({ missing }) => missing.length > 0);
   }
 
   #receiveOlder(sequence: number, time: number): Verdict {
@@ -606,10 +612,9 @@ export class SparseCursor implements Cursor {
     this.#outstanding.remove(sequence, NaN);
   }
 
+  /** What the server does not send, and has, may be somebody else's: it does not speak for our being alone. */
   retake(sequence: number): boolean {
-    if (this.#done.has(sequence) || !this.#outstanding.add(sequence)) return false;
-    this.#came(sequence);
-    return true;
+    return !this.#done.has(sequence) && this.#outstanding.add(sequence);
   }
 
   begin(): void {
@@ -641,15 +646,28 @@ export class SparseCursor implements Cursor {
     this.#done.clear();
   }
 
-  /** Of what was leapt over, and has not come, this is told as gaps. */
+  /** Of what was leapt over where all others came to us, and has not come, this is told as gaps. */
   goneBelow(sequence: number): void {
     for (const leap of this.#leaps) {
-      this.#gaps.push(...below(leap.missing, sequence));
+      if (!leap.ours) continue;
+      for (const gap of below(leap.missing, sequence)) this.#gaps.push(...this.#without(gap));
       leap.missing = leap.missing
         .filter(({ to }) => to >= sequence)
         .map(({ from, to }) => ({ from: Math.max(from, sequence), to }));
     }
     this.#closeFilled();
+  }
+
+  /** Without what was fetched by its number. */
+  #without({ from, to }: Gap): Gap[] {
+    const gaps: Gap[] = [];
+    for (let n = from; n <= to; n++) {
+      if (this.#outstanding.has(n) || this.#done.has(n)) continue;
+      const last = gaps.at(-1);
+      if (last?.to === n - 1) last.to = n;
+      else gaps.push({ from: n, to: n });
+    }
+    return gaps;
   }
 
   /** From now on, or no more, two of our own subscriptions get messages, and one of them is not listened to. */
@@ -662,9 +680,14 @@ export class SparseCursor implements Cursor {
     return this.#shared;
   }
 
-  /** Something was leapt over, has not come, and may be gone. */
+  /** Something was leapt over, and has not come. */
   get unsure(): boolean {
     return this.#leaps.length > 0;
+  }
+
+  /** Something was leapt over where all others came to us, has not come, and may be gone. */
+  get lacking(): boolean {
+    return this.#leaps.some(({ ours }) => ours);
   }
 
   othersBelow(): void {}

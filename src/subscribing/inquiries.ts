@@ -68,6 +68,8 @@ export class Inquiries {
   readonly #identities = new Map<string, IdentityMatter>();
   /** What wait for their next message: how that is ended. */
   readonly #listening = new Set<() => void>();
+  /** Looks at the oldest message that are under way. */
+  readonly #oldest = new Map<string, Promise<Position | undefined>>();
   #cancelWake: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -85,6 +87,7 @@ export class Inquiries {
     this.#cancelWake?.();
     this.#cancelWake = undefined;
     this.#identities.clear();
+    this.#oldest.clear();
     for (const errand of this.#pacing.clear()) errand.go(undefined);
     for (const stop of [...this.#listening]) stop();
   }
@@ -96,6 +99,20 @@ export class Inquiries {
    */
   look(channel: string, start: () => StartPosition, urgency: Urgency): Promise<Position | undefined> {
     return this.#look(channel, start, { urgency });
+  }
+
+  /** The oldest message of a channel. Asked once for all who want to know at a time. */
+  oldest(channel: string, urgency: Urgency): Promise<Position | undefined> {
+    let asked = this.#oldest.get(channel);
+    if (asked === undefined) {
+      asked = this.look(channel, () => ({ at: 'first' }), urgency);
+      this.#oldest.set(channel, asked);
+      const forget = (): void => {
+        if (this.#oldest.get(channel) === asked) this.#oldest.delete(channel);
+      };
+      asked.then(forget, forget);
+    }
+    return asked;
   }
 
   /**

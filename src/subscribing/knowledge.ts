@@ -40,7 +40,9 @@ const LATELY = 4000;
 export type Fate =
   /** It is fetched by its number. */
   | 'fetch'
-  /** The server has it, and may give it to another member of the group: it is the group's. */
+  /** Another process had the durable meanwhile, and the server has not sent it again since: that one has acknowledged it. */
+  | 'others'
+  /** The server has it, and gives it to a member of the group, which may be anywhere. */
   | 'group'
   /** It is not known yet whether the group has other members. */
   | 'later';
@@ -60,6 +62,8 @@ export abstract class Knowledge<Member = unknown> {
   verified = true;
   #session: object | undefined;
   #looked = false;
+  /** What the server has sent again in this session while it was in hand. */
+  readonly #held = new Set<number>();
   /** Which channel of that name. */
   epoch = 0;
   /** How often the handler has failed on a message, and when last. */
@@ -90,6 +94,7 @@ export abstract class Knowledge<Member = unknown> {
     }
     this.#session = session;
     this.#looked = false;
+    this.#held.clear();
     this.sessions++;
     this.beginSession(continued);
     this.verified = this.known === undefined;
@@ -115,13 +120,20 @@ export abstract class Knowledge<Member = unknown> {
 
   /** A message is processed. */
   forget(sequence: number): void {
+    if (this.#held.size > 0) this.#held.delete(sequence);
     if (this.failures.size > 0) this.failures.delete(sequence);
     if (this.unfinished.size > 0) this.unfinished.delete(sequence);
   }
 
+  /** In which session the server sent last what a handler has had until now. */
+  sentIn({ sequence, session }: { sequence: number; session: number }): number {
+    return this.#held.has(sequence) ? this.sessions : session;
+  }
+
   /** The server has sent it again although it is not finished: it has it pending. */
   noteHeld(sequence: number): void {
-    const message = this.unfinished.size === 0 ? undefined : this.unfinished.get(sequence);
+    this.#held.add(sequence);
+    const message = this.unfinished.get(sequence);
     if (message === undefined) return;
     message.session = this.sessions;
     message.fetched = false;
@@ -143,8 +155,8 @@ export abstract class Knowledge<Member = unknown> {
     });
   }
 
-  /** Something may be gone that was to come, and nobody knows yet. */
-  get unsure(): boolean {
+  /** Something that was to come may be gone, and nobody knows yet. */
+  get lacking(): boolean {
     return false;
   }
 
@@ -247,6 +259,7 @@ export abstract class Knowledge<Member = unknown> {
     this.cursor.reset();
     this.failures.clear();
     this.unfinished.clear();
+    this.#held.clear();
     this.below = undefined;
     this.known = undefined;
     this.verified = true;
@@ -273,6 +286,8 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #beginning: number | undefined;
   /** When the last message came. */
   #lastReceipt = -Infinity;
+  /** The first session before which another process may have had the durable. */
+  #foreignBefore = 0;
   /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
   #oursUntil = Infinity;
   /** The first message that there was, as its first life saw it. */
@@ -395,10 +410,15 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
 
   protected override beginSession(continued: boolean): void {
     if (continued) return;
+    this.#foreignBefore = this.sessions;
     if (this.#oursUntil !== Infinity || this.cursor.highest === undefined) return;
     // What the server has sent us after that, it has pending for the durable, and sends it again.
     const since = Math.max(0, this.confirmedAt - this.#lastReceipt);
     this.#oursUntil = this.cursor.latest + since * 1e6;
+  }
+
+  override fate({ session }: Unfinished): Fate {
+    return this.#durable && session < this.#foreignBefore ? 'others' : 'fetch';
   }
 
   override noteNew(): void {
@@ -442,9 +462,9 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
 
 export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   readonly cursor = new SparseCursor();
-  /** The longest of all members, in ms. */
+  /** The longest of all members there were, in ms. */
   #ackWait = 0;
-  /** The largest maxInFlight of all members. */
+  /** The largest maxInFlight of all members there were. */
   #window = 0;
   /** Of the last seconds, and of the last `ackWait`. */
   readonly #lately = new Receipts(LATELY);
@@ -546,18 +566,18 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     return count;
   }
 
-  override get unsure(): boolean {
-    return this.cursor.unsure;
+  override get lacking(): boolean {
+    return this.cursor.lacking;
   }
 
   /** While the session lives that brought it, the server gives it to one of the members, wherever they are. */
-  override fate({ time, session, fetched, vain }: Unfinished): Fate {
+  override fate({ time, session, fetched, waits }: Unfinished): Fate {
     const { alone, shared } = this.cursor;
     // It never came to us.
     if (Number.isNaN(time)) return shared ? 'group' : 'fetch';
     if (fetched || session !== this.sessions || alone) return 'fetch';
     if (shared) return 'group';
-    return vain < PATIENCE ? 'later' : 'fetch';
+    return waits < PATIENCE ? 'later' : 'fetch';
   }
 
   protected planHere(begun: Beginning, now: number): Plan {

@@ -52,6 +52,8 @@ export interface PlacementHost {
    * @throws SessionEnded
    */
   passed(session: Session): Promise<void> | undefined;
+  /** The server refuses to end the one before. */
+  deaf(session: Session, error: unknown): void;
   /** Until then the server sends messages to the one before as well, and nobody listens there. Never rejects. */
   crossing(until: Promise<void>): void;
   /** It has left, and so have all others that had to: what is made now starts afresh. */
@@ -287,7 +289,7 @@ export class Placement {
       let request!: SubscribeRequest;
       let again = false;
       try {
-        const subscription = await this.#window.pass(async () => {
+        const subscription = await this.#window.pass(() => {
           if (!session.alive || turn !== this.#turn) throw new SessionEnded('the session has ended');
           if (this.#ended) return undefined;
           const asked = this.#host.request();
@@ -295,7 +297,7 @@ export class Placement {
           // With one that still lives, a second is for a moment only.
           if (this.live) request.optional = true;
           const life = new Life(session);
-          return await session.subscribe(
+          return session.subscribe(
             request,
             (message) => {
               if (!life.muted) this.#host.received(message);
@@ -362,8 +364,10 @@ export class Placement {
     if (wanted !== true) life.mute();
     if (old !== undefined) {
       old.mute();
-      // Whatever comes of it: if the session has died, so has the old one.
-      const closed = old.subscription?.close().catch(() => undefined);
+      const closed = old.subscription?.close().catch((error: unknown) => {
+        // If the session has died, so has the old one. One that is refused stays, and nobody listens to it.
+        if (!(error instanceof SessionEnded)) this.#host.deaf(old.session, error);
+      });
       this.#host.crossing(closed ?? Promise.resolve());
     }
     return wanted === 'again';

@@ -36,12 +36,10 @@ export class Runs {
     return this.#size === 0 ? NaN : this.#high[this.#end - 1]!;
   }
 
-  /** The lowest run that begins at n or above, with its marks. */
+  /** The run that n is in, or the lowest one above it, with its marks. */
   runFrom(n: number): { low: number; high: number; below: number; first: number } | undefined {
     if (this.#size === 0 || n > this.#high[this.#end - 1]!) return undefined;
-    let i = this.#find(n);
-    if (this.#low[i]! < n) i++;
-    if (i === this.#end) return undefined;
+    const i = this.#find(n);
     return { low: this.#low[i]!, high: this.#high[i]!, below: this.#below[i]!, first: this.#first[i]! };
   }
 

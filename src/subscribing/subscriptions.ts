@@ -139,7 +139,7 @@ export class Subscriptions {
 
   /** The leader has answered a question that was asked then, by our clock. */
   leaderAnswered(askedAt: number): void {
-    this.#confirmedAt = askedAt;
+    this.#confirmedAt = Math.max(this.#confirmedAt, askedAt);
     for (const group of this.#groups.values()) group.noteAnswer(askedAt);
   }
 

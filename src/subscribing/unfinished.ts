@@ -19,8 +19,10 @@ export interface Unfinished {
   readonly reservedUntil: number;
   /** With `manualAck`: the handler had it, is through, and may still acknowledge it. */
   readonly handed: ReceivedMessage | undefined;
-  /** Fetches in a row that brought neither it nor the knowledge that it is gone. */
+  /** Fetches in a row that brought neither it nor any other message of the channel. */
   vain: number;
+  /** How often it was put off because nobody knew whether the group has members elsewhere. */
+  waits: number;
 }
 
 /** A range of sequences, both ends included, and what is wanted of it. */
@@ -51,8 +53,8 @@ export class UnfinishedMessages {
     return this.#messages.get(sequence);
   }
 
-  add(message: Omit<Unfinished, 'vain'>): void {
-    this.#messages.set(message.sequence, { ...message, vain: 0 });
+  add(message: Omit<Unfinished, 'vain' | 'waits'>): void {
+    this.#messages.set(message.sequence, { ...message, vain: 0, waits: 0 });
     if (message.due < this.#earliest) this.#earliest = message.due;
   }
 

@@ -28,13 +28,18 @@ export class Window {
     this.#quickest = Infinity;
   }
 
-  /** Sends it as soon as there is room, in the order of the calls; at once if there is some. */
-  async pass<T>(request: () => Promise<T>): Promise<T> {
+  /**
+   * Sends it as soon as there is room, in the order of the calls; at once if there is some.
+   * @param request undefined: nothing need be asked any more
+   */
+  async pass<T>(request: () => Promise<T> | undefined): Promise<T | undefined> {
     if (this.#asked < this.#size && this.#waiting.length === 0) this.#asked++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const sentAt = this.#clock.now();
     try {
-      const answer = await request();
+      const asked = request();
+      if (asked === undefined) return undefined;
+      const answer = await asked;
       this.#answered(this.#clock.now() - sentAt);
       return answer;
     } finally {

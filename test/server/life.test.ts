@@ -343,6 +343,7 @@ describe('the life of a client', function () {
         delivered: 0,
         duplicatesDropped: 0,
         redelivered: 0,
+        fetched: 0,
         suspicions: 0,
         losses: 0,
         reconnects: 0,
@@ -379,7 +380,7 @@ describe('the life of a client', function () {
       await subscription.close();
       const stats = stan.stats();
       assert.deepEqual(
-        { ...stats, duplicatesDropped: 0, redelivered: 0, suspicions: 0 },
+        { ...stats, duplicatesDropped: 0, redelivered: 0, fetched: 0, suspicions: 0 },
         { ...zero, published: 4, acknowledged: 3, rejected: 1, delivered: 3, losses: 1, reconnects: 1 },
       );
       const up = stan.health();

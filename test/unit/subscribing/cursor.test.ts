@@ -337,6 +337,25 @@ describe('contiguous cursor', () => {
       assert.deepEqual(cursor.resumePoint, { sequence: 105, time: at(105) });
     });
 
+    it('goes back to what is in hand within it, of a run that begins before', () => {
+      const cursor = new ContiguousCursor({ durable: false, window: 4 });
+      for (let n = 1; n <= 9; n++) cursor.receive(n, at(n), false);
+      for (let n = 1; n <= 3; n++) cursor.fail(n);
+      assert.deepEqual(cursor.resumePoint, { sequence: 5, time: NaN });
+    });
+
+    it('goes back further, once, to what cannot be fetched', () => {
+      const cursor = windowed();
+      cursor.fail(5);
+      cursor.goBackTo(5);
+      assert.deepEqual(cursor.resumePoint, { sequence: 4, time: at(4) });
+      cursor.begin(cursor.resumePoint);
+      assert.equal(cursor.receive(4, at(4), false), 'anchor');
+      assert.equal(cursor.receive(5, at(5), false), 'deliver');
+      for (let n = 6; n <= 100; n++) assert.equal(cursor.receive(n, at(n), false), 'done');
+      assert.equal(cursor.resumePoint?.sequence, 100);
+    });
+
     it('goes back to what was found to be missing below the first message, once', () => {
       const cursor = new ContiguousCursor({ durable: false, window: 10 });
       for (let n = 101; n <= 150; n++) {
@@ -432,20 +451,39 @@ describe('sparse cursor', () => {
       assert.equal(cursor.receive(153, at(153)), 'leap');
       assert.deepEqual(cursor.leapt, { from: 152, to: 153, after: at(151), ours: true, forgotten: false });
       assert.equal(cursor.alone, false);
+      assert.equal(cursor.lacking, true);
       assert.equal(cursor.receive(152, at(152)), 'deliver');
       assert.equal(cursor.alone, true, 'it has come after all');
+      assert.equal(cursor.lacking, false);
     });
 
-    it('of a group that has not had many, only as something that may be gone', () => {
+    it('and says what of it is gone', () => {
+      const cursor = member(...upTo(150));
+      assert.equal(cursor.receive(160, at(160)), 'leap');
+      assert.equal(cursor.receive(153, at(153)), 'deliver');
+      cursor.goneBelow(155);
+      assert.deepEqual(cursor.takeGaps(), [
+        { from: 151, to: 152 },
+        { from: 154, to: 154 },
+      ]);
+      cursor.goneBelow(155);
+      assert.deepEqual(cursor.takeGaps(), []);
+      assert.equal(cursor.alone, false, 'there is some left');
+      cursor.goneBelow(160);
+      assert.deepEqual(cursor.takeGaps(), [{ from: 155, to: 159 }]);
+      assert.equal(cursor.alone, true);
+    });
+
+    it('of a group that has not had many, which says nothing of what is gone: others may have it', () => {
       const cursor = member(1, 2);
       cursor.begin();
       assert.equal(cursor.alone, true);
       assert.equal(cursor.receive(5, at(5)), 'leap');
-      assert.equal(cursor.leapt?.forgotten, false);
-      cursor.goneBelow(4);
-      assert.equal(cursor.alone, false, 'there is one left');
+      assert.equal(cursor.leapt?.ours, false);
+      assert.equal(cursor.lacking, false);
       cursor.goneBelow(5);
-      assert.equal(cursor.alone, true);
+      assert.deepEqual(cursor.takeGaps(), []);
+      assert.equal(cursor.alone, false);
     });
 
     it('but not over what goes to another subscription of our own', () => {
@@ -467,7 +505,22 @@ describe('sparse cursor', () => {
       assert.equal(cursor.alone, false);
       for (let i = 0; i < 100; i++) cursor.receive(++n, at(n));
       assert.equal(cursor.alone, true);
-      assert.equal(cursor.receive((n += 2), at(n)), 'leap');
+      // This time it takes fewer.
+      for (let i = 0; i < 3; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap');
+      assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
+      assert.equal(cursor.alone, false);
+    });
+
+    it('which what it fetches itself does not speak against', () => {
+      const cursor = member(...upTo(150));
+      let n = 150;
+      for (let i = 0; i < 3; i++) {
+        assert.equal(cursor.receive((n += 2), at(n)), 'leap');
+        assert.equal(cursor.retake(n - 1), true);
+        cursor.finish(n - 1);
+      }
+      assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
+      assert.equal(cursor.shared, true);
     });
 
     it('and takes what is fetched, unless it has it or is done with it', () => {

@@ -161,11 +161,12 @@ describe('what a queue group knows', () => {
       reservedUntil: 0,
       handed: undefined,
       vain: 0,
+      waits: 0,
     };
     assert.equal(knowledge.fate(unfinished), 'fetch', 'alone, so far as can be seen');
     receive(knowledge, 20, 3300);
     assert.equal(knowledge.fate(unfinished), 'later', 'what was leapt over may have been lost');
-    assert.equal(knowledge.fate({ ...unfinished, vain: 3 }), 'fetch', 'but not for ever');
+    assert.equal(knowledge.fate({ ...unfinished, waits: 3 }), 'fetch', 'but not for ever');
     for (let n = 22; n < 60; n += 2) receive(knowledge, n, 3300);
     assert.equal(knowledge.fate(unfinished), 'group', 'others have their share');
     assert.equal(knowledge.fate({ ...unfinished, fetched: true }), 'fetch', 'the server does not have it pending');

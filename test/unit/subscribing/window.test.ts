@@ -17,13 +17,13 @@ class Server {
     readonly work: number,
   ) {}
 
-  request(n: number): Promise<number> {
+  request(n: number): Promise<number | undefined> {
     return this.window.pass(() => {
       this.order.push(n);
       this.mostAsked = Math.max(this.mostAsked, ++this.asked);
       const now = this.clock.now();
       this.#freeAt = Math.max(now + this.way, this.#freeAt) + this.work;
-      return new Promise((resolve) => {
+      return new Promise<number>((resolve) => {
         this.clock.after(this.#freeAt + this.way - now, () => {
           this.asked--;
           resolve(n);
@@ -90,5 +90,12 @@ describe('the window of the subscriptions', () => {
     for (const failed of await Promise.allSettled(dead)) assert.equal(failed.status, 'rejected');
     assert.equal(sent, 100);
     assert.equal(await window.pass(() => Promise.resolve('alive')), 'alive');
+  });
+
+  it('is not narrowed by one that need not be asked any more', async () => {
+    const server = new Server(100, 0.1);
+    assert.equal(await server.window.pass(() => undefined), undefined);
+    const long = await server.all(1000);
+    assert.ok(long < 2000, `${long} ms`);
   });
 });
