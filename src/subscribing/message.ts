@@ -33,7 +33,8 @@ export interface StanMessage {
 /**
  * Processes one message. It counts as processed, and is acknowledged, when the returned promise resolves (with
  * `manualAck`: at `ack()`). If it throws or rejects, the message is not acknowledged, the subscription emits
- * `handler_error`, and the server sends it again after `ackWait`.
+ * `handler_error`, and the message is handed over again after `ackWait`: the server sends it, or it is fetched by its number.
+ * If the server does not have it any more, the subscription emits `gap`.
  */
 export type MessageHandler = (message: StanMessage) => void | Promise<void>;
 

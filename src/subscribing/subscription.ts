@@ -9,7 +9,10 @@ export interface SubscriptionEvents {
   ready: (event: { subscription: ResilientSubscription }) => void;
   /** The handler threw or rejected; the message is not acknowledged and will come again. */
   handler_error: (event: { error: unknown; message: StanMessage }) => void;
-  /** The server no longer has these, both ends included (limits of the channel); reading goes on above them. */
+  /**
+   * The server no longer has these, both ends included (limits of the channel), and they were not processed; reading goes on
+   * above them. Of a message that is in hand it is told when `ackWait` has passed without its acknowledgement.
+   */
   gap: (event: { from: number; to: number }) => void;
   /**
    * The channel was deleted and started over: `got` came where `expected` should have been. Reading goes on from the
