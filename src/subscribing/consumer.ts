@@ -271,7 +271,13 @@ export class Consumer {
    * @throws SessionEnded
    */
   async attach(session: Session): Promise<void> {
-    if (this.#ended || this.#draining || this.#placement.session === session) return this.#placement.settled;
+    if (this.#ended || this.#draining) {
+      // What still runs is to be acknowledged; what is dropped need not be.
+      if (this.#leftForGood) return;
+      if (this.#handling.running > 0 || this.#placement.hasUnsent) await this.#placement.linger(session);
+      return;
+    }
+    if (this.#placement.session === session) return this.#placement.settled;
     this.#cancelTimers();
     this.#rhythm.stop();
     this.#stallSeen = false;
@@ -382,6 +388,7 @@ export class Consumer {
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
     if (unsure) void this.#findBeginning();
+    if (!this.#everMade) void this.#seeWhetherItIsThere();
     if (this.#below !== undefined) void this.#tellIfGone();
     if (!this.#everMade) {
       this.#everMade = true;
@@ -472,7 +479,7 @@ export class Consumer {
         void this.#fillIn(now);
         break;
       case 'held':
-        this.#knowledge.noteHeld(sequence);
+        this.#knowledge.noteHeld(sequence, now + this.options.ackWait + LATE);
         if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
         break;
       case 'done':
@@ -548,6 +555,7 @@ export class Consumer {
       this.#bridged = true;
       // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
       const withheld = (this.#withheld = [raw]);
+      let others = false;
       const first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'held');
       // Made again meanwhile, or on another session.
       if (this.#withheld !== withheld) return;
@@ -555,10 +563,12 @@ export class Consumer {
         if (first.sequence > from) this.#cursor.goneBelow(first.sequence);
         const next = Math.max(from, first.sequence);
         // A durable may have forgotten them.
-        if (next < to && times >= 2 && this.options.durableName !== undefined) await this.#fetch(withheld, next, to);
+        if (next < to && times >= 2 && this.options.durableName !== undefined) {
+          others = await this.#fetch(withheld, next, to);
+        }
       }
       if (this.#withheld !== withheld) return;
-      if (times >= GIVE_UP && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
+      if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
       // If nothing is missing any more, it goes on; if there is, it is made again.
       this.#withheld = undefined;
       const { epoch } = this.#knowledge;
@@ -579,8 +589,9 @@ export class Consumer {
    * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
    * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
    * another process that had the durable while we were away.
+   * @returns whether there is such
    */
-  async #fetch(withheld: RawMessage[], from: number, to: number): Promise<void> {
+  async #fetch(withheld: RawMessage[], from: number, to: number): Promise<boolean> {
     let next = from;
     const until = this.#knowledge.oursUntil;
     let others = false;
@@ -594,10 +605,11 @@ export class Consumer {
       this.#receive(message, true);
       return true;
     });
-    if (this.#withheld !== withheld) return;
+    if (this.#withheld !== withheld) return others;
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
     if (others) this.#cursor.othersBelow(to);
+    return others;
   }
 
   /**
@@ -644,9 +656,11 @@ export class Consumer {
   /** Of what was leapt over the server may have some no more. */
   async #tellWhatIsGone(session: Session): Promise<void> {
     const stale = this.#staleness(session);
+    const { highest } = this.#cursor;
     const first = await this.#owner.inquiries.oldest(this.channel, 'missing');
     if (first === undefined || stale()) return;
     this.#cursor.goneBelow(first.sequence);
+    this.#cursor.storedUpTo(highest?.sequence ?? 0);
     for (const gap of this.#cursor.takeGaps()) {
       this.#knowledge.noteGone(gap);
       this.#emit('gap', gap);
@@ -785,7 +799,8 @@ export class Consumer {
       due.filter((message) => this.#isWanted(message)),
       LONGEST_FETCH,
     );
-    for (const range of ranges) await this.#fetchAgain(session, range);
+    let goneBelow = 0;
+    for (const range of ranges) goneBelow = await this.#fetchAgain(session, range, goneBelow);
     this.#fetching = false;
     for (const member of this.#knowledge.members) member.#fetchUnfinishedLater();
   }
@@ -804,12 +819,16 @@ export class Consumer {
     return false;
   }
 
-  async #fetchAgain(session: Session, { from, to, wanted }: Range): Promise<void> {
+  /**
+   * @param goneBelow the server has nothing below this, so far as is known
+   * @returns the same, with what was learned
+   */
+  async #fetchAgain(session: Session, { from, to, wanted }: Range, goneBelow: number): Promise<number> {
     const { unfinished, epoch } = this.#knowledge;
     const stale = this.#staleness(session);
-    let end: FetchEnd = 'failed';
     const { inquiries } = this.#owner;
-    if (!stale()) {
+    let end: FetchEnd = stale() ? 'failed' : 'through';
+    if (!stale() && to >= goneBelow) {
       const take = (raw: RawMessage): boolean => {
         if (stale()) return false;
         const message = wanted.get(raw.getSequence());
@@ -818,39 +837,43 @@ export class Consumer {
       };
       end = await inquiries.fetch(this.channel, from, to + 1, take, 'missing');
     }
-    if (epoch !== this.#knowledge.epoch) return;
     // It may have come by itself, or been acknowledged.
-    const left = [...wanted.values()].filter((message) => unfinished.get(message.sequence) === message);
-    if (left.length === 0) return;
-    const first = end === 'failed' || stale() ? undefined : await inquiries.oldest(this.channel, 'missing');
-    if (end === 'silent' && !stale()) await this.#startedOver(session, 'missing');
-    if (epoch !== this.#knowledge.epoch) return;
+    const isLeft = (message: Unfinished): boolean => unfinished.get(message.sequence) === message;
+    if (epoch !== this.#knowledge.epoch || ![...wanted.values()].some(isLeft)) return goneBelow;
+    if (end !== 'failed' && !stale() && to >= goneBelow) {
+      const first = await inquiries.oldest(this.channel, 'missing');
+      if (first !== undefined) goneBelow = first.sequence;
+      else if (
+        end === 'silent' &&
+        (await inquiries.look(this.channel, () => ({ at: 'last' }), 'missing')) === undefined
+      ) {
+        // Neither the range, nor the oldest message, nor the newest: there is none.
+        goneBelow = Infinity;
+      }
+      if (end === 'silent' && goneBelow < Infinity) await this.#startedOver(session, 'missing');
+      if (epoch !== this.#knowledge.epoch) return goneBelow;
+    }
     if (end === 'failed' && !stale() && this.#seesAll && !this.#wentBack) {
       // There is no room for another subscription, so this one has to bring it.
       this.#wentBack = true;
       (this.#cursor as ContiguousCursor).goBackTo(from);
       this.#remakeBecause(`message ${from} is not processed and cannot be fetched`);
     }
+    this.#tries = end === 'failed' ? this.#tries + 1 : 0;
+    const again = this.#clock.now() + Math.min(LONGEST_DELAY, FETCH_AGAIN * 2 ** Math.min(this.#tries, 10));
     const gone: number[] = [];
-    for (const message of left) {
+    for (const message of [...wanted.values()].filter(isLeft)) {
       const { sequence, time } = message;
-      if (unfinished.get(sequence) !== message) continue;
-      const isGone = first !== undefined && first.sequence > sequence;
-      if (!stale() && (isGone || message.vain >= GIVE_UP)) {
+      // What is there, and was lost on its way, comes another time.
+      if (stale() || sequence >= goneBelow) unfinished.postpone(message, again);
+      else {
         gone.push(sequence);
         this.#knowledge.forget(sequence);
         this.#cursor.finish(sequence, time);
-        continue;
       }
-      // There is nothing in the channel, or nothing comes. What is there, and was lost on its way, comes another time.
-      if (!stale() && end !== 'failed') message.vain = first === undefined ? message.vain + 1 : 0;
-      this.#tries = end === 'failed' ? this.#tries + 1 : 0;
-      unfinished.postpone(
-        message,
-        this.#clock.now() + Math.min(LONGEST_DELAY, FETCH_AGAIN * 2 ** Math.min(this.#tries, 10)),
-      );
     }
     for (const gap of runsOf(gone)) this.#emit('gap', gap);
+    return goneBelow;
   }
 
   /** An unfinished message has come, asked for by its number. */
@@ -995,15 +1018,30 @@ export class Consumer {
     return this.options.durableName === undefined && this.options.queueGroup === undefined;
   }
 
+  /** A sequence that is not there yet means what is published next. Of a group, that is not known later. */
+  async #seeWhetherItIsThere(): Promise<void> {
+    const { startAt, queueGroup, durableName } = this.options;
+    if (queueGroup === undefined || durableName !== undefined) return;
+    if (typeof startAt !== 'object' || !('sequence' in startAt)) return;
+    const last = await this.#owner.inquiries.look(this.channel, () => ({ at: 'last' }), 'missing');
+    if ((last?.sequence ?? 0) < startAt.sequence) this.#begun = { ...this.#begun, startAt: 'new' };
+  }
+
   /** Looks back. What comes meanwhile comes again, if it would be the first one received: there may be some before it. */
-  async #findBeginning(): Promise<void> {
+  async #findBeginning(turn = 1): Promise<void> {
     const seeking: { caught?: Position } = {};
     this.#seeking = this.#knowledge.unseen ? seeking : undefined;
     const { session } = this.#placement;
     await this.#lookBack(session, seeking);
     if (this.#seeking !== seeking) return;
     this.#seeking = undefined;
-    if (this.#placement.session === session && !this.#placement.live) this.#remakeBecause('its beginning is known');
+    if (this.#placement.session !== session) return;
+    if (!this.#placement.live) this.#remakeBecause('its beginning is known');
+    else if (turn < GIVE_UP && this.#knowledge.unsureOfBeginning) {
+      // There is nothing, or the looks were lost.
+      this.#cancelLook?.();
+      this.#cancelLook = this.#clock.after(turn * this.options.ackWait, () => void this.#findBeginning(turn + 1));
+    }
   }
 
   /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
@@ -1119,6 +1157,7 @@ export class Consumer {
 
   /** @returns its end, here, which waits for what the server says, but not for ever. Never rejects. */
   #leave(drop: boolean, error: Error | undefined): Promise<void> {
+    this.#leftForGood = drop;
     const { calling } = this.#handling;
     const { session } = this.#placement;
     this.#stop(error);
@@ -1201,6 +1240,8 @@ export class Consumer {
   }
 
   #over = false;
+  /** Its durable is being dropped. */
+  #leftForGood = false;
 
   #stop(reason: Error | undefined): void {
     this.#ended = true;

@@ -78,6 +78,8 @@ export interface Cursor {
   othersBelow(sequence: number): void;
   /** Two of our own subscriptions get messages, and one of them is not listened to any more; or that is over. */
   cross(crossing: boolean): void;
+  /** After `goneBelow`: what has not come up to this sequence is stored. */
+  storedUpTo(sequence: number): void;
   /** After the verdict 'gap': what is missing for good. */
   takeGaps(): Gap[];
   /** It was received and is not processed. */
@@ -304,6 +306,8 @@ export class ContiguousCursor implements Cursor {
 
   cross(): void {}
 
+  storedUpTo(): void {}
+
   trust(time: number): void {
     if (time > this.#latest) this.#latest = time;
   }
@@ -491,8 +495,8 @@ interface OpenLeap {
   missing: Gap[];
   /** All before it came to us. */
   ours: boolean;
-  /** No other subscription of ours can have got it. */
-  rightful: boolean;
+  /** It speaks for members elsewhere. */
+  telling: boolean;
 }
 
 /**
@@ -550,14 +554,28 @@ export class SparseCursor implements Cursor {
     // One leap is not enough to doubt it.
     if (!ours) this.#unbroken = 1;
     if (this.#shared) return 'deliver';
-    this.#leaps.push({ missing: [{ from, to: to - 1 }], ours, rightful: !this.#crossing });
+    // Where all came to us before, it may be gone, so it says nothing before that was looked at.
+    this.#leaps.push({ missing: [{ from, to: to - 1 }], ours, telling: !ours && !this.#crossing });
     if (this.#leaps.length > MOST_LEAPS) this.#leaps.shift();
-    const rightful = this.#leaps.filter((leap) => leap.rightful);
-    if (rightful.length < SHARED && rightful.filter((leap) => leap.ours).length < SHARED_WHERE_ALONE) return 'leap';
+    return this.#isShared() ? 'deliver' : 'leap';
+  }
+
+  /** So many leaps show that others get messages, too. */
+  #isShared(): boolean {
+    const telling = this.#leaps.filter((leap) => leap.telling);
+    if (telling.length < SHARED && telling.filter(({ ours }) => ours).length < SHARED_WHERE_ALONE) return false;
     this.#shared = true;
     this.#unbroken = 1;
     this.#leaps = [];
-    return 'deliver';
+    return true;
+  }
+
+  /** After `goneBelow`: what has not come up to this sequence is stored, so that somebody else has it, or it was lost. */
+  storedUpTo(sequence: number): void {
+    for (const leap of this.#leaps) {
+      if (leap.ours && !this.#crossing && leap.missing.every(({ to }) => to <= sequence)) leap.telling = true;
+    }
+    this.#isShared();
   }
 
   #aloneAgain(): void {
@@ -641,6 +659,8 @@ export class SparseCursor implements Cursor {
     this.#highestTime = NaN;
     this.#latest = -Infinity;
     this.#unbroken = 0;
+    this.#gaps = [];
+    this.leapt = undefined;
     this.#aloneAgain();
     this.#outstanding.clear();
     this.#done.clear();

@@ -131,12 +131,14 @@ export abstract class Knowledge<Member = unknown> {
   }
 
   /** The server has sent it again although it is not finished: it has it pending. */
-  noteHeld(sequence: number): void {
+  noteHeld(sequence: number, due: number): void {
     this.#held.add(sequence);
     const message = this.unfinished.get(sequence);
     if (message === undefined) return;
     message.session = this.sessions;
     message.fetched = false;
+    // It comes again by the `ackWait` of the member that it was sent to.
+    if (message.due < due) message.due = due;
   }
 
   /** The server does not have these any more. */
@@ -222,6 +224,11 @@ export abstract class Knowledge<Member = unknown> {
   }
 
   began(_sequence: number, _time: number): boolean {
+    return false;
+  }
+
+  /** Where it began is not known, and is worth looking for again. */
+  get unsureOfBeginning(): boolean {
     return false;
   }
 
@@ -427,6 +434,11 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
 
   override get oursUntil(): number {
     return this.#oursUntil;
+  }
+
+  /** It began with a sequence that may not have been there, and nothing has come. */
+  override get unsureOfBeginning(): boolean {
+    return !this.#beginningSure && this.#firstReceipt === undefined && this.#asked !== undefined;
   }
 
   override isLater(time: number): boolean {

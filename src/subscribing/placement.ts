@@ -93,6 +93,8 @@ export class Placement {
   #work: Promise<void> | undefined;
   #next: { remaking: Remaking; party: Party | undefined } | undefined;
   #ended = false;
+  /** What was acknowledged while there was no session, after the end. */
+  readonly #unsent: number[] = [];
   /** Called when the session is gone, by whoever waits for something before the end. */
   #onDetached: (() => void) | undefined;
   #everMade = false;
@@ -151,7 +153,41 @@ export class Placement {
   }
 
   ack(sequence: number): void {
-    this.#life?.subscription?.ack(sequence);
+    if (this.#life?.subscription !== undefined) this.#life.subscription.ack(sequence);
+    else if (this.#ended) this.#unsent.push(sequence);
+  }
+
+  /** Something was acknowledged when there was no session, after it has been stopped. */
+  get hasUnsent(): boolean {
+    return this.#unsent.length > 0;
+  }
+
+  /**
+   * It was stopped, and handlers still run: makes it on a new session for their acknowledgements only. Never rejects, unless
+   * the session has ended.
+   * @throws SessionEnded
+   */
+  async linger(session: Session): Promise<void> {
+    this.detach();
+    this.#session = session;
+    const turn = this.#turn;
+    const life = new Life(session);
+    life.muted = true;
+    try {
+      await session.subscribe(
+        this.#host.request().request,
+        () => undefined,
+        (made) => {
+          made.mute();
+          life.subscription = made;
+          if (turn !== this.#turn) return;
+          this.#life = life;
+          for (const sequence of this.#unsent.splice(0)) made.ack(sequence);
+        },
+      );
+    } catch (error) {
+      if (error instanceof SessionEnded) throw error;
+    }
   }
 
   /** Nothing is delivered any more until it is made again; acks still go out. */
@@ -187,11 +223,12 @@ export class Placement {
    */
   async end(drop: boolean, ready: Promise<void>): Promise<boolean> {
     this.stop();
-    if (this.#session === undefined) return false;
+    if (drop && this.#session === undefined) return false;
     const detached = new Promise<void>((resolve) => {
       this.#onDetached = resolve;
     });
-    await Promise.race([ready, detached]);
+    // What is to be dropped is dropped on the next session. What is kept is made there once more for what still runs.
+    await (drop ? Promise.race([ready, detached]) : ready);
     // A request on its way cannot be taken back; what it makes is given up below.
     await this.#work;
     const life = this.#life;

@@ -118,7 +118,6 @@ export class Subscriptions {
     // First, or a new durable of the same name would be refused.
     await this.#drops.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
-    if (this.#draining) return;
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
     if (!session.alive) throw new SessionEnded('the session has ended');
@@ -219,7 +218,9 @@ export class Subscriptions {
     const { queueGroup } = consumer.options;
     if (queueGroup === undefined) return;
     const key = groupKey(consumer.channel, consumer.options);
-    if (this.#groups.get(key)?.members.size === 0) this.#groups.delete(key);
+    // There may be a new one of that name.
+    const { members } = this.#groups.get(key) ?? {};
+    if (members?.size === 0) this.#groups.delete(key);
   }
 
   async #drop(request: SubscribeRequest): Promise<void> {
@@ -243,7 +244,8 @@ export class Subscriptions {
     if (options.queueGroup === undefined) return new OwnKnowledge(options);
     const key = groupKey(channel, options);
     let knowledge = this.#groups.get(key);
-    if (knowledge === undefined) {
+    // Those who are leaving leave the server without the group.
+    if (knowledge === undefined || [...knowledge.members].every(({ ended }) => ended)) {
       knowledge = new GroupsKnowledge();
       this.#groups.set(key, knowledge);
     }

@@ -19,8 +19,6 @@ export interface Unfinished {
   readonly reservedUntil: number;
   /** With `manualAck`: the handler had it, is through, and may still acknowledge it. */
   readonly handed: ReceivedMessage | undefined;
-  /** Fetches in a row that brought neither it nor any other message of the channel. */
-  vain: number;
   /** How often it was put off because nobody knew whether the group has members elsewhere. */
   waits: number;
 }
@@ -53,8 +51,8 @@ export class UnfinishedMessages {
     return this.#messages.get(sequence);
   }
 
-  add(message: Omit<Unfinished, 'vain' | 'waits'>): void {
-    this.#messages.set(message.sequence, { ...message, vain: 0, waits: 0 });
+  add(message: Omit<Unfinished, 'waits'>): void {
+    this.#messages.set(message.sequence, { ...message, waits: 0 });
     if (message.due < this.#earliest) this.#earliest = message.due;
   }
 

@@ -506,9 +506,20 @@ describe('sparse cursor', () => {
       for (let i = 0; i < 100; i++) cursor.receive(++n, at(n));
       assert.equal(cursor.alone, true);
       // This time it takes fewer.
-      for (let i = 0; i < 3; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap');
-      assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
-      assert.equal(cursor.alone, false);
+      for (let i = 0; i < 30; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap', 'they may all be gone');
+      cursor.goneBelow(n - 7);
+      cursor.storedUpTo(n);
+      assert.equal(cursor.shared, true);
+    });
+
+    it('but not while the channel throws away what it has not sent', () => {
+      const cursor = member(...upTo(150));
+      let n = 150;
+      for (let i = 0; i < 30; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap');
+      cursor.goneBelow(n - 4);
+      cursor.storedUpTo(n);
+      assert.equal(cursor.takeGaps().length, 28);
+      assert.equal(cursor.shared, false);
     });
 
     it('which what it fetches itself does not speak against', () => {
@@ -519,7 +530,8 @@ describe('sparse cursor', () => {
         assert.equal(cursor.retake(n - 1), true);
         cursor.finish(n - 1);
       }
-      assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
+      cursor.receive((n += 2), at(n));
+      cursor.storedUpTo(n);
       assert.equal(cursor.shared, true);
     });
 
@@ -535,6 +547,7 @@ describe('sparse cursor', () => {
 
     it('nor where others have had their share', () => {
       const cursor = member(...upTo(150).map((n) => (n <= 100 ? n : 2 * n)));
+      cursor.storedUpTo(300);
       cursor.begin();
       assert.equal(cursor.receive(320, at(320)), 'deliver');
     });

@@ -164,6 +164,8 @@ export class Scenario {
   readonly handings = new Map<string, number>();
   resets = 0;
   #published = 0;
+  /** Of other processes that had the durable: what they leave unacknowledged comes again by that, ms. */
+  #othersAckWait = 0;
   #handled = 0;
   #through: ReadonlySet<string> = new Set();
 
@@ -298,7 +300,7 @@ export class Scenario {
    */
   get #patience(): number {
     const most = Math.min(...this.#options.map(({ maxDeliveries }) => maxDeliveries ?? Infinity));
-    const ackWait = Math.max(...this.#options.map((options) => options.ackWait ?? ACK_WAIT));
+    const ackWait = Math.max(this.#othersAckWait, ...this.#options.map((options) => options.ackWait ?? ACK_WAIT));
     let failures = 0;
     for (const value of this.expected) failures += Math.min(most, failuresOf(this.#fate(value), ackWait));
     return (10 + 3 * failures) * ackWait;
@@ -389,6 +391,7 @@ export class Scenario {
   }
 
   async #takenOver({ downtime, before, handled, during, ackWait }: Step & { do: 'take-over' }): Promise<void> {
+    this.#othersAckWait = Math.max(this.#othersAckWait, ackWait);
     const from = this.server.channel().last + 1;
     this.publish(before);
     await this.clock.advance(downtime);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { rangesOf, runsOf, UnfinishedMessages, type Unfinished } from '../../../src/subscribing/unfinished.js';
 
-const message = (sequence: number, due = 0): Omit<Unfinished, 'vain' | 'waits'> => ({
+const message = (sequence: number, due = 0): Omit<Unfinished, 'waits'> => ({
   sequence,
   time: sequence * 10,
   due,
@@ -91,7 +91,7 @@ describe('what is asked for', () => {
   it('is asked for together when it is near', () => {
     const of = (...sequences: number[]): unknown =>
       rangesOf(
-        sequences.map((n) => ({ ...message(n), vain: 0, waits: 0 })),
+        sequences.map((n) => ({ ...message(n), waits: 0 })),
         1000,
       ).map(({ from, to, wanted }) => [from, to, wanted.size]);
     assert.deepEqual(of(), []);
