@@ -192,7 +192,7 @@ export interface PublishOptions {
 
 /** Where a subscription starts that the server does not know yet. */
 export type StartAt =
-  /** With what is published from now on. */
+  /** With what is published from when the server has the subscription. */
   | 'new'
   /** With the newest stored message. */
   | 'last'

@@ -483,6 +483,11 @@ function below(gaps: readonly Gap[], sequence: number): Gap[] {
 
 /** So many messages in a row, and a queue group has no members elsewhere that get anything. */
 const ALONE = 100;
+/**
+ * If it has had some, they must have been stored over so long, too, in nanoseconds: what queues up while there is no leader is
+ * given to whoever is back first.
+ */
+const ALONE_FOR = 5000e6;
 /** So many leaps of which not all came later, and it has. */
 const SHARED = 16;
 /** The same, where all came to us before. */
@@ -521,6 +526,8 @@ export class SparseCursor implements Cursor {
   #crossing = false;
   /** Others get messages, too. */
   #shared = false;
+  /** When the message was stored that came after the last leap. */
+  #leaptAt = NaN;
   #gaps: Gap[] = [];
   /** Nothing above the highest has come since a server-side subscription was made. */
   #fresh = false;
@@ -541,15 +548,17 @@ export class SparseCursor implements Cursor {
     const fresh = this.#fresh;
     this.#fresh = false;
     if (sequence === before + 1 || before === 0) {
-      if (++this.#unbroken >= ALONE && this.#shared) this.#aloneAgain();
+      this.#unbroken++;
+      if (this.#shared && this.#unbroken >= ALONE && time >= this.#leaptAt + ALONE_FOR) this.#aloneAgain();
       return 'deliver';
     }
+    this.#leaptAt = time;
     return this.#leapOver(before + 1, sequence, latest, fresh);
   }
 
   #leapOver(from: number, to: number, after: number, fresh: boolean): Verdict {
     const unbroken = this.#unbroken;
-    const ours = unbroken >= ALONE;
+    const ours = unbroken >= ALONE && !this.#shared;
     this.leapt = { from, to, after, ours, forgotten: fresh && ours };
     // One leap is not enough to doubt it.
     if (!ours) this.#unbroken = 1;
