@@ -52,6 +52,8 @@ const SHORTEST_DELAY = 100;
 const LONGEST_DELAY = 5000;
 /** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
 const GIVE_UP = 5;
+/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
+const SURELY_OTHERS = 3;
 /** So often we look for the first message before we believe that there is none. */
 const INSIST = 3;
 /** By so much longer than the first one a request may take, if it asks by age, ms. */
@@ -564,7 +566,7 @@ export class Consumer {
         const next = Math.max(from, first.sequence);
         // A durable may have forgotten them.
         if (next < to && times >= 2 && this.options.durableName !== undefined) {
-          others = await this.#fetch(withheld, next, to);
+          others = await this.#fetch(withheld, next, to, times >= SURELY_OTHERS);
         }
       }
       if (this.#withheld !== withheld) return;
@@ -589,9 +591,10 @@ export class Consumer {
    * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
    * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
    * another process that had the durable while we were away.
+   * @param surely what was sent to us and is not acknowledged has been sent again so often that it is not among it
    * @returns whether there is such
    */
-  async #fetch(withheld: RawMessage[], from: number, to: number): Promise<boolean> {
+  async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
     let next = from;
     const until = this.#knowledge.oursUntil;
     let others = false;
@@ -608,7 +611,7 @@ export class Consumer {
     if (this.#withheld !== withheld) return others;
     if (next > from)
       this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
-    if (others) this.#cursor.othersBelow(to);
+    if (others && surely) this.#cursor.othersBelow(to);
     return others;
   }
 

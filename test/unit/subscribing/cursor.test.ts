@@ -504,9 +504,12 @@ describe('sparse cursor', () => {
       assert.equal(cursor.receive((n += 2), at(n)), 'deliver');
       assert.equal(cursor.alone, false);
       for (let i = 0; i < 100; i++) cursor.receive(++n, at(n));
+      assert.equal(cursor.alone, false, 'that was a burst');
+      const later = (sequence: number): number => at(sequence) + 6000e6;
+      cursor.receive(++n, later(n));
       assert.equal(cursor.alone, true);
       // This time it takes fewer.
-      for (let i = 0; i < 30; i++) assert.equal(cursor.receive((n += 2), at(n)), 'leap', 'they may all be gone');
+      for (let i = 0; i < 30; i++) assert.equal(cursor.receive((n += 2), later(n)), 'leap', 'they may all be gone');
       cursor.goneBelow(n - 7);
       cursor.storedUpTo(n);
       assert.equal(cursor.shared, true);
