@@ -147,6 +147,8 @@ export class ContiguousCursor implements Cursor {
   readonly #window: number;
   /** What was found to be missing below the first message, and is brought by a resumption only. */
   #extension: Gap | undefined;
+  /** The current server-side subscription brings it. */
+  #extending = false;
 
   /**
    * @param options.from where the user wants it to start, if at a sequence
@@ -209,7 +211,10 @@ export class ContiguousCursor implements Cursor {
       }
     }
     if (sequence > before) this.#position = sequence;
-    if (this.#extension !== undefined && sequence >= this.#extension.to) this.#extension = undefined;
+    if (this.#extending && sequence >= this.#extension!.to) {
+      this.#extending = false;
+      this.#extension = undefined;
+    }
     return this.#judge(sequence, time, redelivered);
   }
 
@@ -344,6 +349,7 @@ export class ContiguousCursor implements Cursor {
 
   begin(at: Position | undefined): void {
     this.#life++;
+    this.#extending = this.#extension !== undefined && at !== undefined && at.sequence <= this.#extension.from;
     this.#start = 0;
     this.#anchorDue = false;
     const anchor = at ?? this.resumePoint;
@@ -423,6 +429,7 @@ export class ContiguousCursor implements Cursor {
     this.#othersBelow = 0;
     this.#others.clear();
     this.#extension = undefined;
+    this.#extending = false;
     this.#gaps = [];
     // The new channel is wanted whole.
     if (!this.#durable) this.expect(1);
