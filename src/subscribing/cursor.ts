@@ -394,12 +394,14 @@ export class ContiguousCursor implements Cursor {
   /** What has failed from here on cannot be fetched by its number: it is resumed from there, once. */
   goBackTo(sequence: number): void {
     this.#extension = { from: Math.min(sequence, this.#extension?.from ?? Infinity), to: this.#highest };
+    this.#extending = false;
   }
 
   /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
   extend(from: number): void {
     if (this.#base === 0) this.#base = this.#highest + 1;
     this.#extension = { from, to: this.#base - 1 };
+    this.#extending = false;
     for (let n = from; n < this.#base; n++) {
       if (this.#below.has(n) || this.#outstanding.has(n)) continue;
       this.#outstanding.add(n);
