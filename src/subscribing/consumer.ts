@@ -660,7 +660,8 @@ export class Consumer {
   async #tellWhatIsGone(session: Session): Promise<void> {
     const stale = this.#staleness(session);
     const { highest } = this.#cursor;
-    const first = await this.#owner.inquiries.oldest(this.channel, 'missing');
+    // At once: what is somebody else's may be gone soon.
+    const first = await this.#owner.inquiries.oldest(this.channel, 'held');
     if (first === undefined || stale()) return;
     this.#cursor.goneBelow(first.sequence);
     this.#cursor.storedUpTo(highest?.sequence ?? 0);

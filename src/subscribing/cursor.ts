@@ -650,6 +650,8 @@ export class SparseCursor implements Cursor {
 
   /** What the server does not send, and has, may be somebody else's: it does not speak for our being alone. */
   retake(sequence: number): boolean {
+    const leap = this.#leaps.find(({ missing }) => missing.some(({ from, to }) => sequence >= from && sequence <= to));
+    if (leap !== undefined) leap.telling = true;
     return !this.#done.has(sequence) && this.#outstanding.add(sequence);
   }
 
@@ -687,7 +689,8 @@ export class SparseCursor implements Cursor {
   /** Of what was leapt over where all others came to us, and has not come, this is told as gaps. */
   goneBelow(sequence: number): void {
     for (const leap of this.#leaps) {
-      if (!leap.ours) continue;
+      // What was stored when it was looked for, and had not come, was somebody else's.
+      if (!leap.ours || leap.telling) continue;
       for (const gap of below(leap.missing, sequence)) this.#gaps.push(...this.#without(gap));
       leap.missing = leap.missing
         .filter(({ to }) => to >= sequence)
@@ -725,7 +728,7 @@ export class SparseCursor implements Cursor {
 
   /** Something was leapt over where all others came to us, has not come, and may be gone. */
   get lacking(): boolean {
-    return this.#leaps.some(({ ours }) => ours);
+    return this.#leaps.some(({ ours, telling }) => ours && !telling);
   }
 
   othersBelow(): void {}

@@ -78,6 +78,34 @@ describe('the end of a life', function () {
       });
     }
 
+    for (const whose of ['the client', 'the subscription'] as const) {
+      it(`by ${whose}, and the session is lost meanwhile: what it is through with is acknowledged on the next one`, async () => {
+        const clientId = uniqueName('me');
+        const channel = uniqueName('orders');
+        const stan = await connect({ clientId });
+        const go = deferred();
+        const running = deferred();
+        const subscription = await stan.subscribe(
+          channel,
+          async () => {
+            running.resolve();
+            await go.promise;
+          },
+          { durableName: 'd', startAt: 'first' },
+        );
+        await stan.publish(channel, '1');
+        await running.promise;
+        const closing = whose === 'the client' ? stan.close() : subscription.close();
+        const recorder = new Recorder(stan);
+        server.proxy.resetConnections();
+        await recorder.until('reconnect');
+        go.resolve();
+        await closing;
+        await stan.close();
+        assert.deepEqual(await nextLife(clientId, channel), ['end']);
+      });
+    }
+
     it('and is over: publishing ends, and what is pending is sent', async () => {
       const channel = uniqueName('orders');
       const stan = await connect();
@@ -221,6 +249,26 @@ describe('the end of a life', function () {
       await stan.publish(channel, 'end');
       await until(() => got.length > 0, 'nothing came');
       assert.deepEqual(got, ['end'], 'a new durable begins anew');
+    });
+
+    it('of a durable group, and a new one of that name begins where it is asked to', async () => {
+      const channel = uniqueName('orders');
+      const stan = await connect();
+      const options = { durableName: 'd', queueGroup: 'g', startAt: 'first' } as const;
+      for (let i = 1; i <= 5; i++) await stan.publish(channel, String(i));
+      const first: number[] = [];
+      const subscription = await stan.subscribe(channel, ({ sequence }) => void first.push(sequence), options);
+      await until(
+        () => first.length === 5,
+        () => first.join(),
+      );
+      await subscription.unsubscribe();
+      const second: number[] = [];
+      await stan.subscribe(channel, ({ sequence }) => void second.push(sequence), options);
+      await until(
+        () => second.length === 5,
+        () => second.join(),
+      );
     });
 
     it('is waited for by close()', async () => {

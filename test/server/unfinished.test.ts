@@ -150,7 +150,11 @@ describe('what is unfinished', function () {
     let channel: string;
 
     before(async () => {
-      cluster = await StanCluster.start({ mode: 'single', proxied: true });
+      cluster = await StanCluster.start({
+        mode: 'single',
+        proxied: true,
+        config: { streaming: { store_limits: { max_channels: 0, channels: { 'brief.>': { max_age: '2s' } } } } },
+      });
       server = cluster.nodes[0]!;
     });
     after(() => cluster.stop());
@@ -198,6 +202,59 @@ describe('what is unfinished', function () {
       const own = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
       assert.deepEqual(byA, [...own(1, 10), ...own(211, 220)]);
       assert.deepEqual(gaps, []);
+    });
+
+    it('is told when the channel has been emptied, all at once', async () => {
+      const stan = await clients.connect(cluster.urls, { clientId: uniqueName('me') });
+      const name = uniqueName('brief.unfinished');
+      const gone = new Set<number>();
+      let handled = 0;
+      const subscription = await stan.subscribe(
+        name,
+        ({ sequence }) => {
+          // Farther apart than what is read together.
+          if (sequence % 200 === 0) throw new Error('never');
+          handled++;
+        },
+        { ackWait: 1000, startAt: 'first' },
+      );
+      subscription.on('gap', ({ from, to }) => {
+        for (let n = from; n <= to; n++) gone.add(n);
+      });
+      await Promise.all(Array.from({ length: 1000 }, () => publisher.publish(name, 'x')));
+      await until(
+        () => gone.size === 5,
+        () => `${gone.size} told, ${handled} handled`,
+      );
+      assert.equal(subscription.lastSequence, 1000);
+    });
+
+    it('of a queue group is what an outage brings, where a sequence was asked for that was not there', async () => {
+      const stan = await clients.connect(cluster.urls, { clientId: uniqueName('me') });
+      await publish(1, 3);
+      const got: number[] = [];
+      await stan.subscribe(channel, ({ sequence }) => void got.push(sequence), {
+        queueGroup: 'g',
+        startAt: { sequence: 10 },
+      });
+      // Until it has been looked whether the sequence is there.
+      await until(
+        async () =>
+          (await server.monitor.channelz(channel))?.subscriptions?.every(({ queue_name }) => queue_name !== undefined),
+        'the look is over',
+      );
+      const recorder = new Recorder(stan);
+      await server.proxy.down();
+      await recorder.until('connection_lost');
+      await publish(4, 6);
+      await server.proxy.up();
+      await recorder.until('reconnect');
+      await publish(7, 7);
+      await until(
+        () => got.length === 4,
+        () => got.join(),
+      );
+      assert.deepEqual(got, [4, 5, 6, 7]);
     });
 
     it('is not asked for at once when a full window fails: a queue group', async () => {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { ResolvedSubscribeOptions } from '../../../src/options.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
+import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
+import { subscribeOptions } from '../../support/scripted-subscriptions.js';
 import { Scenario, steps, type Fate, type Step } from './scenario.js';
 
 /** How often each property is tried: by itself so often that the file takes some seconds. */
@@ -548,6 +550,51 @@ describe('continuity without history (properties)', () => {
     ),
     LONG_RUNS,
   );
+});
+
+/** Where nothing goes wrong, what goes to another process is neither lost nor handled twice. */
+describe('a group with members in two processes', () => {
+  async function share(alone: number, retained: number, every: number): Promise<void> {
+    const first = new Scenario([0]);
+    const { server, clock } = first;
+    server.maxMessages = Math.max(alone, retained);
+    await first.connect();
+    await first.subscribe({ queueGroup: 'q', startAt: 'first', maxInFlight: 16 });
+    first.publish(alone);
+    await clock.advance(100);
+    server.maxMessages = retained;
+    // The other process, at the same server.
+    const handled: string[] = [];
+    const gaps: unknown[] = [];
+    const other = new Subscriptions({ onError: (error) => first.errors.push(error), clock });
+    await other.attach(server.connect());
+    const joining = other.subscribe(
+      'foo',
+      (message) => void handled.push(message.string()),
+      subscribeOptions({ queueGroup: 'q', startAt: 'first', maxInFlight: 16, ackWait: 1000 }),
+    );
+    await clock.advance(10);
+    (await joining).on('gap', (gap) => gaps.push(gap));
+    for (let i = 0; i < 60; i++) {
+      first.publish(1);
+      await clock.advance(every);
+    }
+    const all = [...first.completed.map(({ value }) => value), ...handled];
+    assert.equal(new Set(all).size, alone + 60);
+    assert.deepEqual([...first.gaps, ...gaps], []);
+    assert.deepEqual(first.errors, []);
+    // The few that it takes to see that somebody has joined.
+    assert.ok(all.length - (alone + 60) <= (alone < 100 ? 0 : 4), `${all.length - (alone + 60)} were handled twice`);
+  }
+
+  for (const alone of [1, 150]) {
+    for (const retained of [5, 1000]) {
+      for (const every of [50, 1000, 20_000]) {
+        it(`which was alone for ${alone}, of a channel that keeps ${retained}, a message every ${every} ms`, () =>
+          share(alone, retained, every));
+      }
+    }
+  }
 });
 
 /** What the properties have found, once each in thousands of runs. */
