@@ -191,6 +191,8 @@ export class Consumer {
   #fetchAt = Infinity;
   /** Something is being fetched. */
   #fetching = false;
+  /** The last time nothing was found in the channel. */
+  #foundEmpty = false;
   /** Fetches in a row that were refused. */
   #tries = 0;
   /** On this session it was resumed further back, because a fetch was refused. */
@@ -812,6 +814,13 @@ export class Consumer {
   #isWanted(message: Unfinished): boolean {
     const { sequence } = message;
     const fate = this.#knowledge.fate(message);
+    if (fate === 'others' && message.waits < SURELY_OTHERS - 1) {
+      // If the server has it pending, it sends it once more, unless that is lost on its way as well.
+      message.waits++;
+      this.#knowledge.unfinished.postpone(message, this.#clock.now() + LATE);
+      this.#placement.remake(this.#remaking);
+      return false;
+    }
     if (fate === 'fetch' || fate === 'others') return true;
     if (fate === 'later') {
       message.waits++;
@@ -851,8 +860,9 @@ export class Consumer {
         end === 'silent' &&
         (await inquiries.look(this.channel, () => ({ at: 'last' }), 'missing')) === undefined
       ) {
-        // Neither the range, nor the oldest message, nor the newest: there is none.
-        goneBelow = Infinity;
+        // Neither the range, nor the oldest message, nor the newest: there is none, if that is so twice.
+        if (this.#foundEmpty) goneBelow = Infinity;
+        this.#foundEmpty = true;
       }
       if (end === 'silent' && goneBelow < Infinity) await this.#startedOver(session, 'missing');
       if (epoch !== this.#knowledge.epoch) return goneBelow;
