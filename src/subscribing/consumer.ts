@@ -630,18 +630,10 @@ export class Consumer {
     const { from, to, ours, forgotten } = leap;
     // Somebody else has it, as in any group with members elsewhere.
     if (!ours) return;
-    const { sessions, unfinished } = this.#knowledge;
-    this.#knowledge.noteLoss(now, from);
-    // If it does not come by itself.
-    const reservedUntil = now + this.options.ackWait;
-    const due = reservedUntil + LATE;
-    const missing = { time: NaN, session: sessions, fetched: false, reservedUntil, handed: undefined, due };
-    for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
-      unfinished.add({ ...missing, sequence });
-    }
-    this.#fetchUnfinishedLater();
     const stale = this.#staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
+    const { foreign } = this.#knowledge;
+    if (!foreign) this.#awaitMissing(from, to, now);
     let next = from;
     if (forgotten) {
       await this.#owner.inquiries.fetch(this.channel, from, to, (message) => {
@@ -652,10 +644,23 @@ export class Consumer {
         return true;
       });
     }
-    if (stale()) return;
+    if (stale() || foreign) return;
     if (forgotten && next < to)
       this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
     await this.#tellWhatIsGone(session);
+  }
+
+  /** What was leapt over comes by itself, or else is fetched. */
+  #awaitMissing(from: number, to: number, now: number): void {
+    const { sessions, unfinished } = this.#knowledge;
+    this.#knowledge.noteLoss(now, from);
+    const reservedUntil = now + this.options.ackWait;
+    const due = reservedUntil + LATE;
+    const missing = { time: NaN, session: sessions, fetched: false, reservedUntil, handed: undefined, due };
+    for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
+      unfinished.add({ ...missing, sequence });
+    }
+    this.#fetchUnfinishedLater();
   }
 
   /** Of what was leapt over the server may have some no more. */

@@ -173,6 +173,11 @@ export abstract class Knowledge<Member = unknown> {
   /** The server sends what is new: what is missing below is ours. */
   noteNew(): void {}
 
+  /** What is missing may have been sent to another process that had our client ID. */
+  get foreign(): boolean {
+    return false;
+  }
+
   /** What is missing, and dated later than this, was sent to another process. */
   get oursUntil(): number {
     return Infinity;
@@ -492,6 +497,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   /** When the group was made first, and last. */
   #madeAt = Infinity;
   #madeLast = Infinity;
+  /** Another process may have had our client ID before this session, and with it what the group was sent. */
+  #foreign = false;
   /** The group has not been made on this session. */
   #startsAfresh = false;
   /** Something was lost: noticed then, sent since, or from that sequence on. The server sends it again within `ackWait`. */
@@ -540,14 +547,24 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     return this.#loss !== undefined && now - this.#loss.at < this.#ackWait + NOTICE ? this.#loss : undefined;
   }
 
+  override get foreign(): boolean {
+    return this.#foreign;
+  }
+
+  override noteNew(): void {
+    this.#foreign = false;
+  }
+
   /** Counted from the last receipt by our clock, and from its timestamp by the server's. */
   override sentUntil({ after }: Leap, now: number): number {
+    if (this.#foreign) return after + Math.max(0, this.confirmedAt - this.#lastReceipt) * 1e6;
     const inThisSession = this.#lastReceipt > this.#lostAt;
     const since = (inThisSession ? now : this.#lostAt) - this.#lastReceipt;
     return after + (since + LEADERS_APART) * 1e6;
   }
 
-  protected override beginSession(): void {
+  protected override beginSession(continued: boolean): void {
+    this.#foreign = !continued;
     // The group is told where to start from, and from there on all is sent again.
     this.#startsAfresh = true;
   }
