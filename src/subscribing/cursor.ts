@@ -509,6 +509,8 @@ interface OpenLeap {
   missing: Gap[];
   /** All before it came to us. */
   ours: boolean;
+  /** Another subscription of ours may have got it. */
+  crossed: boolean;
   /** It speaks for members elsewhere. */
   telling: boolean;
 }
@@ -573,7 +575,8 @@ export class SparseCursor implements Cursor {
     if (!ours) this.#unbroken = 1;
     if (this.#shared) return 'deliver';
     // Where all came to us before, it may be gone, so it says nothing before that was looked at.
-    this.#leaps.push({ missing: [{ from, to: to - 1 }], ours, telling: !ours && !this.#crossing });
+    const crossed = this.#crossing;
+    this.#leaps.push({ missing: [{ from, to: to - 1 }], ours, crossed, telling: !ours && !crossed });
     if (this.#leaps.length > MOST_LEAPS) this.#leaps.shift();
     return this.#isShared() ? 'deliver' : 'leap';
   }
@@ -591,7 +594,7 @@ export class SparseCursor implements Cursor {
   /** After `goneBelow`: what has not come up to this sequence is stored, so that somebody else has it, or it was lost. */
   storedUpTo(sequence: number): void {
     for (const leap of this.#leaps) {
-      if (leap.ours && !this.#crossing && leap.missing.every(({ to }) => to <= sequence)) leap.telling = true;
+      if (leap.ours && !leap.crossed && leap.missing.every(({ to }) => to <= sequence)) leap.telling = true;
     }
     this.#isShared();
   }
@@ -651,7 +654,7 @@ export class SparseCursor implements Cursor {
   /** What the server does not send, and has, may be somebody else's: it does not speak for our being alone. */
   retake(sequence: number): boolean {
     const leap = this.#leaps.find(({ missing }) => missing.some(({ from, to }) => sequence >= from && sequence <= to));
-    if (leap !== undefined) leap.telling = true;
+    if (leap?.crossed === false) leap.telling = true;
     return !this.#done.has(sequence) && this.#outstanding.add(sequence);
   }
 
