@@ -73,8 +73,8 @@ interface Lane {
   redial?: (() => void) | undefined;
   /** When its connection was last known to live. */
   provedAt: number;
-  /** When it was asked to prove it, if the answer is to come. */
-  checkedAt?: number | undefined;
+  /** It was asked to prove it, and the answer is to come: what cancels the wait. */
+  cancelCheck?: (() => void) | undefined;
 }
 
 export class Reach {
@@ -196,18 +196,20 @@ export class Reach {
   #prove(lane: Lane, link: Link): void {
     const { clock, connectTimeout } = this.#options;
     const now = clock.now();
-    if (lane.checkedAt === undefined) {
-      if (now - lane.provedAt < PROVE_EVERY) return;
-      lane.checkedAt = now;
-      link.pingServer(() => {
-        lane.checkedAt = undefined;
-        lane.provedAt = clock.now();
-      });
-    } else if (now - lane.checkedAt >= connectTimeout) {
+    if (lane.cancelCheck !== undefined || now - lane.provedAt < PROVE_EVERY) return;
+    lane.cancelCheck = patience(clock, connectTimeout, () => {
+      lane.cancelCheck = undefined;
+      if (lane.link !== link) return;
       lane.link = undefined;
       link.destroy();
       this.#lost(lane, new Error(`it was connected, and then did not answer a NATS PING within ${connectTimeout} ms`));
-    }
+    });
+    link.pingServer(() => {
+      if (lane.link !== link) return;
+      lane.cancelCheck?.();
+      lane.cancelCheck = undefined;
+      lane.provedAt = clock.now();
+    });
   }
 
   /** Ends the race and closes everything, but for the winner if it is to be kept. */
@@ -225,6 +227,8 @@ export class Reach {
 
   /** It neither has a connection nor waits for one. */
   #clear(lane: Lane): void {
+    lane.cancelCheck?.();
+    lane.cancelCheck = undefined;
     lane.redial?.();
     lane.redial = undefined;
     lane.link?.destroy();
@@ -277,7 +281,8 @@ export class Reach {
       lane.failed = 0;
       lane.failure = undefined;
       lane.provedAt = this.#options.clock.now();
-      lane.checkedAt = undefined;
+      lane.cancelCheck?.();
+      lane.cancelCheck = undefined;
       link.onAnswer = (answer) => this.#answered(lane, answer);
       link.onDeath = (error) => {
         lane.link = undefined;
