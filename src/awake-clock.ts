@@ -65,18 +65,12 @@ export function patience(clock: AwakeClock, delay: number, callback: () => void)
   let left = delay;
   let cancel: () => void;
   // Not by the clock: without a deadline it sees no standstill, as between the end of one step and the beginning of the next.
-  const step = (): void => {
-    if (left <= 0) {
-      callback();
-      return;
-    }
+  const wait = (): void => {
     const duration = Math.min(left, STEP);
     left -= duration;
-    cancel = clock.after(duration, step);
+    cancel = clock.after(duration, () => (left <= 0 ? callback() : wait()));
   };
-  const first = Math.min(left, STEP);
-  left -= first;
-  cancel = clock.after(first, step);
+  wait();
   return () => cancel();
 }
 

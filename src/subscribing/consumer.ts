@@ -37,7 +37,8 @@ import { Placement, type Remaking } from './placement.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
-import { rangesOf, runsOf, type Range, type Unfinished } from './unfinished.js';
+import { runsOf } from './runs.js';
+import { rangesOf, type Range, type Unfinished } from './unfinished.js';
 import type { Window } from './window.js';
 
 /** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */

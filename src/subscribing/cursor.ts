@@ -6,7 +6,7 @@
  * A sequence is *outstanding* from the moment it is taken until it is processed. What is taken and not outstanding is
  * done, so nothing is kept of done messages: one that fails for ever costs one run, however many are processed after it.
  */
-import { Runs } from './runs.js';
+import { Runs, runsOf } from './runs.js';
 
 /** What is to be done with a message. */
 export type Verdict =
@@ -273,15 +273,8 @@ export class ContiguousCursor implements Cursor {
 
   /** What we still need between the position and the message. */
   #lacking(position: number, sequence: number): Gap[] {
-    const gaps: Gap[] = [];
-    if (position < this.#highest && this.#failed.size > 0) {
-      const failed = [...this.#failed].filter((n) => n > position && n < sequence).sort((a, b) => a - b);
-      for (const n of failed) {
-        const last = gaps.at(-1);
-        if (last?.to === n - 1) last.to = n;
-        else gaps.push({ from: n, to: n });
-      }
-    }
+    const isFailed = position < this.#highest && this.#failed.size > 0;
+    const gaps: Gap[] = isFailed ? runsOf([...this.#failed].filter((n) => n > position && n < sequence)) : [];
     if (sequence > this.#highest + 1) {
       const last = gaps.at(-1);
       if (last?.to === this.#highest) last.to = sequence - 1;
@@ -704,14 +697,9 @@ export class SparseCursor implements Cursor {
 
   /** Without what was fetched by its number. */
   #without({ from, to }: Gap): Gap[] {
-    const gaps: Gap[] = [];
-    for (let n = from; n <= to; n++) {
-      if (this.#outstanding.has(n) || this.#done.has(n)) continue;
-      const last = gaps.at(-1);
-      if (last?.to === n - 1) last.to = n;
-      else gaps.push({ from: n, to: n });
-    }
-    return gaps;
+    const left: number[] = [];
+    for (let n = from; n <= to; n++) if (!this.#outstanding.has(n) && !this.#done.has(n)) left.push(n);
+    return runsOf(left);
   }
 
   /** From now on, or no more, two of our own subscriptions get messages, and one of them is not listened to. */

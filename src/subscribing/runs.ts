@@ -195,3 +195,14 @@ export class Runs {
     return head;
   }
 }
+
+/** Integers as runs without a break, in order, both ends included. */
+export function runsOf(integers: readonly number[]): { from: number; to: number }[] {
+  const runs: { from: number; to: number }[] = [];
+  for (const n of [...integers].sort((a, b) => a - b)) {
+    const last = runs.at(-1);
+    if (last?.to === n - 1) last.to = n;
+    else runs.push({ from: n, to: n });
+  }
+  return runs;
+}

@@ -218,9 +218,7 @@ export class Subscriptions {
     const { queueGroup } = consumer.options;
     if (queueGroup === undefined) return;
     const key = groupKey(consumer.channel, consumer.options);
-    // There may be a new one of that name.
-    const { members } = this.#groups.get(key) ?? {};
-    if (members?.size === 0) this.#groups.delete(key);
+    if (this.#groups.get(key)?.members.size === 0) this.#groups.delete(key);
   }
 
   async #drop(request: SubscribeRequest): Promise<void> {

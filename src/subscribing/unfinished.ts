@@ -114,14 +114,3 @@ export function rangesOf(messages: readonly Unfinished[], longest: number): Rang
   }
   return ranges;
 }
-
-/** What is gone, as runs of sequences without a break, both ends included. */
-export function runsOf(sequences: readonly number[]): { from: number; to: number }[] {
-  const runs: { from: number; to: number }[] = [];
-  for (const n of [...sequences].sort((a, b) => a - b)) {
-    const last = runs.at(-1);
-    if (last?.to === n - 1) last.to = n;
-    else runs.push({ from: n, to: n });
-  }
-  return runs;
-}

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { rangesOf, runsOf, UnfinishedMessages, type Unfinished } from '../../../src/subscribing/unfinished.js';
+import { runsOf } from '../../../src/subscribing/runs.js';
+import { rangesOf, UnfinishedMessages, type Unfinished } from '../../../src/subscribing/unfinished.js';
 
 const message = (sequence: number, due = 0): Omit<Unfinished, 'waits'> => ({
   sequence,
