@@ -97,9 +97,17 @@ const rows = all.map((data) => {
     formatDuration(data.duration),
     formatCount(data.faults.length),
     formatCount(t.acknowledged),
-    ...[t.lost, t.gone, t.serverLost, t.outOfOrder, t.handledTwice, t.failed + t.unsettled, t.duplicated, t.losses].map(
-      formatCount,
-    ),
+    ...[
+      t.lost,
+      t.gone,
+      t.unattended,
+      t.serverLost,
+      t.outOfOrder,
+      t.handledTwice,
+      t.failed + t.unsettled,
+      t.duplicated,
+      t.losses,
+    ].map(formatCount),
     show(percentile(acks, 0.5)),
     show(percentile(acks, 0.95)),
     show(t.publishStall),
@@ -109,6 +117,7 @@ const rows = all.map((data) => {
 const heads = ['seed', 'ordering', 'time', 'faults', 'acknowledged', 'lost'];
 const more = [
   'gone and told',
+  'no process',
   "the server's own",
   'out of order',
   'twice',

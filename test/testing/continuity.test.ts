@@ -332,6 +332,65 @@ describe('testing: the continuity checker', () => {
       }
     });
 
+    describe('dropped while no process had it', () => {
+      /**
+       * One message each ms, and the youngest ten are kept. The process ends at 50, or is cut off before; the next one
+       * begins at 80, and is handed what is there.
+       */
+      const absent = (more: { cutOff?: number; witness?: boolean; missing?: number[]; living?: boolean }) => {
+        const { cutOff = 50, witness = true, missing = [], living = false } = more;
+        const history = new History({ retention: 10 });
+        const publisher = history.publisher('p');
+        const subscription = history.subscription('s', { kind: 'durable' });
+        const other = history.subscription('witness', { kind: 'plain' });
+        const data = (sequence: number): Buffer => Buffer.from(`p-${sequence}`);
+        subscription.began(1, 0);
+        for (let at = 0; at < 100; at++) {
+          // There is no sequence 0.
+          publisher.settle(publisher.attempt(at), at === 0 ? 'rejected' : 'acknowledged', at + 0.5);
+          if (at === 0) continue;
+          if (at === 50 && living) subscription.began(2, at);
+          if (at === cutOff) subscription.cutOff(1, at);
+          if (at === 50) subscription.ended(1, at);
+          if (at === 80) {
+            subscription.began(3, at);
+            for (let sequence = 70; sequence < 80; sequence++) {
+              subscription.receive({ data: data(sequence), sequence, life: 3 }, at);
+            }
+          }
+          if (witness || at < cutOff || at >= 70) other.receive({ data: data(at), sequence: at }, at + 0.7);
+          if (at < cutOff || at >= 80) {
+            const life = at < 50 ? 1 : 3;
+            if (!missing.includes(at)) subscription.receive({ data: data(at), sequence: at, life }, at + 0.7);
+          }
+        }
+        return history.judge(200).subscriptions.find(({ name }) => name === 's')!;
+      };
+
+      it('is not lost, and does not have to be told', () => {
+        for (const witness of [true, false]) {
+          const s = absent({ witness });
+          assert.deepEqual([s.unattended, s.lost.total, s.untold], [20, 0, 0], `witness: ${witness}`);
+        }
+      });
+
+      it('or while the one that ended was cut off', () => {
+        const s = absent({ cutOff: 30 });
+        assert.deepEqual([s.unattended, s.lost.total, s.untold], [40, 0, 0]);
+      });
+
+      it('what was dropped before that, or after, is lost', () => {
+        const s = absent({ missing: [20, 38, 90] });
+        assert.deepEqual([s.unattended, s.lost.total, s.untold], [20, 3, 0]);
+        assert.deepEqual(s.examples.lost, ['p-20', 'p-38', 'p-90']);
+      });
+
+      it('and so is what was dropped while another process had it', () => {
+        const s = absent({ living: true });
+        assert.deepEqual([s.unattended, s.lost.total, s.untold], [0, 20, 0]);
+      });
+    });
+
     it('a gap beside what is missing excuses nothing', () => {
       const { s, violations } = verdictOn({ count: 9, retention: 3, missing: [3], gaps: [[4, 4]] });
       assert.deepEqual([s.lost.total, s.gone, s.falseGaps], [1, 0, 1]);

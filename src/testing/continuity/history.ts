@@ -194,8 +194,9 @@ export class PublisherHistory {
   readonly faultWatch: FaultWatch;
   readonly #states = new Column(Uint8Array);
   readonly #attempts = new Column(Float64Array);
-  /** Somebody has seen where it is. */
-  readonly #placed = new Column(Uint8Array);
+  readonly #acknowledgements = new Column(Float64Array);
+  /** The sequence at which somebody has seen it. 0: nobody has. */
+  readonly #places = new Column(Float64Array);
   readonly #counts: Record<Outcome, number> = {
     acknowledged: 0,
     'not-sent': 0,
@@ -256,6 +257,7 @@ export class PublisherHistory {
       this.#settledTwice++;
       return took;
     }
+    if (outcome === 'acknowledged') this.#acknowledgements.set(counter, at);
     this.#states.set(counter, ACKNOWLEDGED + OUTCOMES.indexOf(outcome));
     this.#counts[outcome]++;
     this.#pending--;
@@ -291,14 +293,24 @@ export class PublisherHistory {
     return this.#attempts.get(counter);
   }
 
+  /** @internal By when it was stored, if it was. Infinity: nobody was told. */
+  storedBy(counter: number): number {
+    return this.#states.get(counter) === ACKNOWLEDGED ? this.#acknowledgements.get(counter) : Number.POSITIVE_INFINITY;
+  }
+
   /** @internal Somebody has seen where it is. */
-  place(counter: number): void {
-    this.#placed.set(counter, 1);
+  place(counter: number, sequence: number): void {
+    this.#places.set(counter, sequence);
+  }
+
+  /** @internal The sequence at which it was seen last. 0: nobody has seen it. */
+  placeOf(counter: number): number {
+    return this.#places.get(counter);
   }
 
   /** @internal */
   isPlaced(counter: number): boolean {
-    return this.#placed.get(counter) !== 0;
+    return this.placeOf(counter) !== 0;
   }
 
   /** @internal */
@@ -341,6 +353,10 @@ interface Life {
   readonly at: number;
   /** It has left in good order: what it handled is acknowledged. */
   left: boolean;
+  /** Since when nothing reaches it. Infinity: something may. */
+  cutOff: number;
+  /** Its process has ended, so that nothing will reach it again. */
+  over: boolean;
 }
 
 export class SubscriptionHistory {
@@ -364,6 +380,8 @@ export class SubscriptionHistory {
   readonly #lives = new Map<number, Life>();
   readonly #told = new Told();
   readonly #exposures: Exposure[] = [];
+  /** When no process had it. */
+  readonly #absences: { from: number; to: number }[] = [];
   readonly #examples: SubscriptionVerdict['examples'] = {};
   #ready = false;
   /** Acknowledged, and not yet handed over. */
@@ -440,7 +458,37 @@ export class SubscriptionHistory {
 
   /** A life of it begins: later lives take over from earlier ones. Told before anything that it gets. Only the first call counts. */
   began(life: number, at: number): void {
-    if (!this.#lives.has(life)) this.#lives.set(life, { order: this.#lives.size, at, left: false });
+    if (this.#lives.has(life)) return;
+    if (this.#isUnattended) {
+      const from = Math.max(...[...this.#lives.values()].map(({ cutOff }) => cutOff));
+      this.#absences.push({ from, to: at });
+    }
+    this.#lives.set(life, { order: this.#lives.size, at, left: false, cutOff: Number.POSITIVE_INFINITY, over: false });
+  }
+
+  /** The session of this life is lost. */
+  cutOff(life: number, at: number): void {
+    const known = this.#lives.get(life);
+    if (known) known.cutOff = Math.min(known.cutOff, at);
+  }
+
+  /** This life has a session again. */
+  cameBack(life: number): void {
+    const known = this.#lives.get(life);
+    if (known && !known.over) known.cutOff = Number.POSITIVE_INFINITY;
+  }
+
+  /** The process of this life has ended. */
+  ended(life: number, at: number): void {
+    const known = this.#lives.get(life);
+    if (!known) return;
+    this.cutOff(life, at);
+    known.over = true;
+  }
+
+  /** There were processes that had it, and there is none. */
+  get #isUnattended(): boolean {
+    return this.#lives.size > 0 && [...this.#lives.values()].every(({ over }) => over);
   }
 
   /** A life has left in good order, with everything acknowledged that it had handled. */
@@ -538,7 +586,7 @@ export class SubscriptionHistory {
     }
     const { counter } = value;
     if (this.#shared.places.note(sequence, publisher.index, counter)) {
-      publisher.place(counter);
+      publisher.place(counter, sequence);
       for (const subscription of this.#shared.subscriptions.values()) subscription.seenAt(sequence, publisher, counter);
     }
     return { publisher, counter };
@@ -650,10 +698,14 @@ export class SubscriptionHistory {
     let recovered = 0;
     let ghosts = 0;
     let gone = 0;
+    let unattended = 0;
     let serverLost = 0;
     let unseenLost = 0;
     /** Of these, nobody has seen where they are: they may be what it was told. */
     let excuses = this.#unseenExcuses;
+    const missed = this.#missed();
+    /** Nor of these. */
+    let unseenMissed = [...missed].filter((sequence) => !this.#shared.places.at(sequence)).length;
     const examples: SubscriptionVerdict['examples'] = { ...this.#examples };
     const example = (kind: ExampleKind, text: string): void => {
       const list = (examples[kind] ??= []);
@@ -672,6 +724,13 @@ export class SubscriptionHistory {
           } else if (!publisher.isPlaced(counter) && excuses > 0) {
             excuses--;
             gone++;
+          } else if (missed.has(publisher.placeOf(counter))) {
+            unattended++;
+            example('unattended', value);
+          } else if (!publisher.isPlaced(counter) && unseenMissed > 0) {
+            unseenMissed--;
+            unattended++;
+            example('unattended', value);
           } else if (exposures.take(publisher.attemptedAt(counter))) {
             serverLost++;
             example('serverLost', value);
@@ -710,7 +769,8 @@ export class SubscriptionHistory {
       gone,
       falseGaps: this.#told.falsehoods + tooEarly.length,
       toldTwice: this.#toldTwice,
-      untold: this.#untold(unseenLost, (text) => example('untold', text)),
+      untold: this.#untold(unseenLost, missed, (text) => example('untold', text)),
+      unattended,
       serverLost,
       reordered: this.#reordered,
       outOfSequence: this.#outOfSequence,
@@ -748,21 +808,54 @@ export class SubscriptionHistory {
   }
 
   /**
+   * Sequences of which it knows nothing, and that the channel dropped while no process had it: each by the message that
+   * was stored `retention` later.
+   */
+  #missed(): ReadonlySet<number> {
+    const { retention, places } = this.#shared;
+    const missed = new Set<number>();
+    if (retention === undefined || this.#absences.length === 0) return missed;
+    const publishers = [...this.#publishers.values()];
+    const at = (sequence: number): { attempted: number; by: number } | undefined => {
+      const place = places.at(sequence);
+      const publisher = place && publishers[place.publisher];
+      return publisher && { attempted: publisher.attemptedAt(place.counter), by: publisher.storedBy(place.counter) };
+    };
+    // A message is stored between its attempt and its acknowledgement, and after all messages before it.
+    const latestOf = new Column(Float64Array);
+    let latest = Number.POSITIVE_INFINITY;
+    for (let sequence = places.highest; sequence > retention; sequence--) {
+      latest = Math.min(latest, at(sequence)?.by ?? latest);
+      latestOf.set(sequence, latest);
+    }
+    let earliest = Number.NEGATIVE_INFINITY;
+    for (let sequence = 1; sequence <= places.highest; sequence++) {
+      earliest = Math.max(earliest, at(sequence)?.attempted ?? earliest);
+      const dropped = sequence - retention;
+      if (dropped < 1 || this.#knows(dropped)) continue;
+      if (this.#absences.some(({ from, to }) => earliest <= to && latestOf.get(sequence) >= from)) missed.add(dropped);
+    }
+    return missed;
+  }
+
+  #knows(sequence: number): boolean {
+    return this.#atSequence.publisher.get(sequence) !== 0 || this.#told.has(sequence);
+  }
+
+  /**
    * Sequences of which it knows nothing. Those of messages that count as lost are not told twice; of a message that
    * nobody has seen the sequence is not known, so as many of them are left out as are lost of these.
    */
-  #untold(unseenLost: number, example: (text: string) => void): number {
+  #untold(unseenLost: number, missed: ReadonlySet<number>, example: (text: string) => void): number {
     const { retention, places } = this.#shared;
     // What was at the sequences of a channel before it began again, nobody remembers.
     if (retention === undefined || this.#resets > 0) return 0;
     const publishers = [...this.#publishers.values()];
-    const knows = (sequence: number): boolean =>
-      this.#atSequence.publisher.get(sequence) !== 0 || this.#told.has(sequence);
     let sequence = 1;
-    if (this.#fromReady) while (sequence <= places.highest && !knows(sequence)) sequence++;
+    if (this.#fromReady) while (sequence <= places.highest && !this.#knows(sequence)) sequence++;
     let untold = 0;
     for (; sequence <= places.highest; sequence++) {
-      if (knows(sequence)) continue;
+      if (this.#knows(sequence) || missed.has(sequence)) continue;
       const place = places.at(sequence);
       if (!place && unseenLost > 0) {
         unseenLost--;

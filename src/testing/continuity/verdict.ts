@@ -44,7 +44,7 @@ export interface Lost {
 
 export type ExampleKind =
   | ('lost' | 'ghosts' | 'aliens' | 'handledTwice' | 'afterTakeover' | 'reordered' | 'outOfSequence')
-  | ('falseGaps' | 'untold' | 'serverLost');
+  | ('falseGaps' | 'untold' | 'unattended' | 'serverLost');
 
 export interface SubscriptionVerdict {
   name: string;
@@ -82,6 +82,11 @@ export interface SubscriptionVerdict {
   toldTwice: number;
   /** Sequences neither handed to it nor told to be gone, beside those of lost messages. Looked at where messages may be gone. */
   untold: number;
+  /**
+   * Acknowledged, never handed to it, and dropped by the channel while no process had the subscription: the server does
+   * not tell the next one where it stood. Not lost.
+   */
+  unattended: number;
   /** Of groups: acknowledged and never handed to it, by what the server itself may do to a group. Not lost. */
   serverLost: number;
   /** First deliveries that came after a later one of their publisher. Of groups: 0, there is no order in them. */

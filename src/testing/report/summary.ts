@@ -16,6 +16,8 @@ export interface Totals {
   duplicated: number;
   /** Not lost: told to be gone, where the channel keeps only so many. */
   gone: number;
+  /** Not lost by the client: dropped by the channel while no process had the subscription. */
+  unattended: number;
   /** Not lost by the client: what the server itself may do to a group. */
   serverLost: number;
   /** Of plain and durable subscriptions: groups promise neither. */
@@ -44,6 +46,7 @@ export function totalsOf(data: ReportData): Totals {
     lost: sum(subscriptions, (s) => s.lost.total),
     ghosts: sum(subscriptions, (s) => s.ghosts),
     gone: sum(subscriptions, (s) => s.gone),
+    unattended: sum(subscriptions, (s) => s.unattended),
     serverLost: sum(subscriptions, (s) => s.serverLost),
     duplicated: Math.max(...subscriptions.map((s) => s.duplicated), 0),
     handledTwice: sum(single, (s) => s.handledTwice + s.afterTakeover),
@@ -72,6 +75,7 @@ export function headline(data: ReportData): string {
     count(totals.handledTwice, 'handled twice'),
   ];
   if (totals.gone > 0) how.push(`${formatCount(totals.gone)} gone and told so`);
+  if (totals.unattended > 0) how.push(`${formatCount(totals.unattended)} dropped with no process there`);
   if (totals.serverLost > 0) how.push(`${formatCount(totals.serverLost)} of a group lost by the server itself`);
   if (totals.failed > 0) how.unshift(`${plural(totals.failed, 'publish', 'publishes')} failed`);
   if (totals.unsettled > 0) how.unshift(`${formatCount(totals.unsettled)} never settled`);
@@ -100,6 +104,7 @@ const FIGURES: readonly Figure[] = [
   { head: 'told twice', must: true, of: (s) => s.toldTwice },
   { head: 'after takeover', must: true, of: (s) => (isSingle(s) ? s.afterTakeover : 0) },
   { head: 'failed on purpose', must: false, of: (s) => s.threw },
+  { head: 'no process there', must: false, of: (s) => s.unattended },
   { head: "the server's own", must: false, of: (s) => s.serverLost },
 ];
 

@@ -192,17 +192,14 @@ export class Recorder {
       case 'roll-call':
         return this.#rollCall(name, event[2], event[3], event[4]);
       case 'news':
-        return this.#news(process, event[2], event[3] ?? undefined, at);
+        return this.#news(process, life, event[2], event[3] ?? undefined, at);
       case 'sample': {
         const [, , heap, rss, handles, listeners] = event;
         const sample: ResourceSample = { at, life, heap, rss, handles, listeners };
         return void process.samples.push(sample);
       }
       case 'closed':
-        // Of whatever it had: one that stands in has what is not its own.
-        for (const plan of this.#processes.values()) {
-          for (const subscription of this.#subscriptionsOf(plan)) subscription.left(lifeOf(process, life));
-        }
+        for (const subscription of this.#all) subscription.left(lifeOf(process, life));
         return;
     }
   }
@@ -218,6 +215,11 @@ export class Recorder {
     if (answered < asked) this.incidents.push(`${of} ${asked - answered} did not get the message at the end`);
     if (twice > 0) this.incidents.push(`${of} some were handed messages again that they had handled: ${twice}`);
     this.rollCalls.push({ process, asked, answered });
+  }
+
+  /** Whatever a process may have: one that stands in has what is not its own. */
+  get #all(): SubscriptionHistory[] {
+    return [...this.#processes.values()].flatMap((process) => this.#subscriptionsOf(process));
   }
 
   #subscriptionsOf({ role, parts }: ProcessRecord): SubscriptionHistory[] {
@@ -251,13 +253,15 @@ export class Recorder {
     if (attempted !== undefined) this.series.delivered(at, at - attempted);
   }
 
-  #news(process: ProcessRecord, news: ClientNews, text: string | undefined, at: number): void {
+  #news(process: ProcessRecord, life: number, news: ClientNews, text: string | undefined, at: number): void {
     if (news === 'loss') {
       this.#exposures.left(process.name, at);
+      for (const subscription of this.#all) subscription.cutOff(lifeOf(process, life), at);
       process.connected = false;
       this.counters.losses++;
     } else if (news === 'reconnect') {
       this.#exposures.cameBack(process.name, at);
+      for (const subscription of this.#all) subscription.cameBack(lifeOf(process, life));
       process.connected = true;
       this.counters.reconnects++;
     } else if (news === 'closed') {
@@ -268,7 +272,9 @@ export class Recorder {
   }
 
   #end(name: string, end: 'killed' | 'died' | 'stopped', text: string | undefined, at: number): void {
-    this.#processes.get(name)!.connected = false;
+    const process = this.#processes.get(name)!;
+    process.connected = false;
+    for (const subscription of this.#all) subscription.ended(lifeOf(process, process.lives), at);
     this.#exposures.left(name, at);
     this.#publishers.get(name)?.history.abandon(at);
     if (end === 'died') this.#died(name, `it ended by itself${text === undefined ? '' : `: ${text}`}`, at);
