@@ -63,6 +63,8 @@ const SLOWER = 50;
 const SLEEP = 1000;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
+/** So much earlier than it came, in ms, the server may have sent a message. */
+const SENT_EARLIER = 500;
 /** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
 const LATE = 1000;
 /** So many messages are kept while something that is missing is looked for. */
@@ -189,6 +191,7 @@ export class Consumer {
   #cancelLook: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
   #cancelFetch: (() => void) | undefined;
+  #cancelLookBefore: (() => void) | undefined;
   #fetchAt = Infinity;
   /** Something is being fetched. */
   #fetching = false;
@@ -484,7 +487,7 @@ export class Consumer {
         void this.#fillIn(now);
         break;
       case 'held':
-        this.#knowledge.noteHeld(sequence, now + this.options.ackWait + LATE);
+        this.#knowledge.noteHeld(sequence, now + this.options.ackWait, now + this.options.ackWait + LATE);
         if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
         break;
       case 'done':
@@ -657,7 +660,15 @@ export class Consumer {
     this.#knowledge.noteLoss(now, from);
     const reservedUntil = now + this.options.ackWait;
     const due = reservedUntil + LATE;
-    const missing = { time: NaN, session: sessions, fetched: false, reservedUntil, handed: undefined, due };
+    const missing = {
+      time: NaN,
+      session: sessions,
+      fetched: false,
+      reservedUntil,
+      handed: undefined,
+      due,
+      oursUntil: now,
+    };
     for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
       unfinished.add({ ...missing, sequence });
     }
@@ -766,11 +777,15 @@ export class Consumer {
   #leaveUnfinished(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     const { sequence, time, fetched } = message;
     const session = this.#knowledge.sentIn(message);
-    const from = Math.max(this.#clock.now() - this.options.ackWait, message.receivedAt, message.handedAt);
-    const reservedUntil = from + this.options.ackWait;
+    const { ackWait } = this.options;
+    const now = this.#clock.now();
+    const from = Math.max(now - ackWait, message.receivedAt, message.handedAt);
+    const reservedUntil = from + ackWait;
+    const oursUntil = message.receivedAt + ackWait - SENT_EARLIER;
     const due = reservedUntil + LATE;
-    this.#knowledge.unfinished.add({ sequence, time, session, fetched, reservedUntil, handed, due });
+    this.#knowledge.unfinished.add({ sequence, time, session, fetched, oursUntil, reservedUntil, handed, due });
     this.#fetchUnfinishedLater();
+    this.#lookBeforeOthers();
   }
 
   /** A new life at the server has begun. */
@@ -836,6 +851,48 @@ export class Consumer {
     this.#knowledge.forget(sequence);
     this.#cursor.fail(sequence);
     return false;
+  }
+
+  /**
+   * What the server may give to a member elsewhere after `ackWait` is nobody's if the channel has dropped it before that. Looked
+   * for shortly before: later nobody knows whether another one got it.
+   */
+  #lookBeforeOthers(): void {
+    if (this.#cancelLookBefore !== undefined || this.#ended || this.#draining) return;
+    const now = this.#clock.now();
+    const times = this.#ours(now).map(({ oursUntil }) => oursUntil);
+    if (times.length === 0) return;
+    this.#cancelLookBefore = this.#clock.after(Math.max(0, Math.min(...times) - LATE - now), () => {
+      this.#cancelLookBefore = undefined;
+      void this.#tellBeforeOthers();
+    });
+  }
+
+  async #tellBeforeOthers(): Promise<void> {
+    const { session } = this.#placement;
+    if (session === undefined) return;
+    const stale = this.#staleness(session);
+    const first = await this.#owner.inquiries.oldest(this.channel, 'missing');
+    if (stale()) return;
+    const now = this.#clock.now();
+    const gone = this.#ours(now).filter(({ sequence }) => sequence < (first?.sequence ?? 0));
+    for (const { sequence, time } of gone) {
+      this.#knowledge.forget(sequence);
+      this.#cursor.finish(sequence, time);
+    }
+    for (const gap of runsOf(gone.map(({ sequence }) => sequence))) this.#emit('gap', gap);
+    // Each is looked for once.
+    for (const message of this.#ours(now)) if (message.oursUntil - LATE <= now) message.oursUntil = now;
+    this.#lookBeforeOthers();
+  }
+
+  /** What is not finished and the server gives to nobody else yet. */
+  #ours(now: number): Unfinished[] {
+    const { unfinished, sessions, shared } = this.#knowledge;
+    if (!shared) return [];
+    return [...unfinished].filter(
+      ({ fetched, session, oursUntil }) => !fetched && session === sessions && now < oursUntil,
+    );
   }
 
   /**
@@ -1294,7 +1351,8 @@ export class Consumer {
     this.#cancelLook?.();
     this.#cancelRemake?.();
     this.#cancelFetch?.();
-    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = undefined;
+    this.#cancelLookBefore?.();
+    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = this.#cancelLookBefore = undefined;
   }
 
   #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {

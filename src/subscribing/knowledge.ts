@@ -130,12 +130,17 @@ export abstract class Knowledge<Member = unknown> {
     return this.#held.has(sequence) ? this.sessions : session;
   }
 
-  /** The server has sent it again although it is not finished: it has it pending. */
-  noteHeld(sequence: number, due: number): void {
+  /**
+   * The server has sent it again although it is not finished: it has it pending.
+   * @param again when the server sends it once more
+   * @param due when it is fetched if it does not
+   */
+  noteHeld(sequence: number, again: number, due: number): void {
     this.#held.add(sequence);
     const message = this.unfinished.get(sequence);
     if (message === undefined) return;
     message.session = this.sessions;
+    message.oursUntil = again;
     message.fetched = false;
     // It comes again by the `ackWait` of the member that it was sent to.
     if (message.due < due) message.due = due;
@@ -159,6 +164,11 @@ export abstract class Knowledge<Member = unknown> {
 
   /** Something that was to come may be gone, and nobody knows yet. */
   get lacking(): boolean {
+    return false;
+  }
+
+  /** The server may give what a member has not finished to one in another process. */
+  get shared(): boolean {
     return false;
   }
 
@@ -597,6 +607,10 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
 
   override get lacking(): boolean {
     return this.cursor.lacking;
+  }
+
+  override get shared(): boolean {
+    return this.cursor.shared;
   }
 
   /** While the session lives that brought it, the server gives it to one of the members, wherever they are. */
