@@ -385,6 +385,24 @@ describe('testing: the continuity checker', () => {
         assert.deepEqual(s.examples.lost, ['p-20', 'p-38', 'p-90']);
       });
 
+      it('of a group with members elsewhere, no more than was on its way to one that had left', () => {
+        const history = new History({ retention: 10 });
+        const publisher = history.publisher('p');
+        const group = history.subscription('s', { kind: 'durable-queue' });
+        const other = history.subscription('witness', { kind: 'plain' });
+        for (let at = 1; at < 100; at++) {
+          const counter = publisher.attempt(at);
+          publisher.settle(counter, 'acknowledged', at + 0.5);
+          const delivery = { data: Buffer.from(`p-${counter}`), sequence: at };
+          other.receive(delivery, at + 0.6);
+          if (![20, 35, 40, 41, 70].includes(at)) group.receive(delivery, at + 0.7);
+        }
+        group.exposed({ what: 'dropped', from: 45, to: 60, most: 2 });
+        const s = history.judge(200).subscriptions.find(({ name }) => name === 's')!;
+        assert.deepEqual([s.serverLost, s.lost.total, s.untold], [2, 3, 0]);
+        assert.deepEqual(s.examples.serverLost, ['p-34', 'p-39']); // dropped at 45 and 50
+      });
+
       it('and so is what was dropped while another process had it', () => {
         const s = absent({ living: true });
         assert.deepEqual([s.unattended, s.lost.total, s.untold], [0, 20, 0]);

@@ -40,7 +40,17 @@ function subscription(over: Partial<SubscriptionVerdict> = {}): SubscriptionVerd
       recovered: 0,
     },
     ...{ ghosts: 0, aliens: 0, duplicated: 2, handledTwice: 0, repeated: 0, reordered: 0, outOfSequence: 0, resets: 0 },
-    ...{ afterTakeover: 0, threw: 0, told: 0, gone: 0, falseGaps: 0, toldTwice: 0, untold: 0, unattended: 0, serverLost: 0 },
+    ...{
+      afterTakeover: 0,
+      threw: 0,
+      told: 0,
+      gone: 0,
+      falseGaps: 0,
+      toldTwice: 0,
+      untold: 0,
+      unattended: 0,
+      serverLost: 0,
+    },
     ...{ longestStall: { ms: 900, at: 4100 }, examples: {} },
     ...over,
   };

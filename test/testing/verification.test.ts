@@ -209,6 +209,59 @@ describe('testing: verification', () => {
       assert.deepEqual(run({ died: 2500, members: 1 }), [0, 1], 'there was nobody else to give it to');
     });
 
+    describe('of a group with members in two processes', () => {
+      const group = [{ name: 'g', kind: 'durable-queue', maxInFlight: 1 }] as const;
+      const members = ['m', 'n'].map((name) => ({ name, role: 'subscriber' as const, subscriptions: group }));
+      const twoMembers = (retention?: number) => {
+        const witness = [{ name: 'witness', kind: 'plain' }] as const;
+        const plans = [PLANS[0]!, ...members, { name: 'w', role: 'subscriber' as const, subscriptions: witness }];
+        const recorder = new Recorder(plans, { interval: 100, retention });
+        const tell = (process: string, event: WorkerEvent) => recorder.apply({ at: event[1], process, life: 1, event });
+        const publish = (counter: number, at: number) => {
+          tell('p', ['attempt', at, counter]);
+          tell('p', ['acknowledged', at + 1, counter]);
+        };
+        const verdict = () => {
+          const [s] = recorder.history.judge(20_000).subscriptions;
+          return [s?.serverLost, s?.lost.total];
+        };
+        return { recorder, tell, publish, verdict };
+      };
+
+      it('a member that is lost because the leader dies was back before, and has left before that', () => {
+        const { recorder, tell, publish, verdict } = twoMembers();
+        recorder.apply({ at: 0, leader: 'a' });
+        publish(0, 900);
+        tell('m', ['news', 1000, 'loss', null]);
+        tell('m', ['news', 4000, 'reconnect', null]);
+        tell('m', ['news', 4500, 'loss', null]);
+        recorder.apply({ at: 4600, leader: undefined });
+        assert.deepEqual(verdict(), [1, 0]);
+      });
+
+      it('what the channel drops before the member that had it is back, nobody can get', () => {
+        for (const [back, expected] of [
+          [4000, [1, 0]],
+          [1000, [0, 1]],
+        ] as const) {
+          const { tell, publish, verdict } = twoMembers(1);
+          publish(0, 900);
+          tell('w', ['delivered', 902, 'witness', 1, 'p-0']);
+          tell('m', ['news', 950, 'loss', null]);
+          if (back < 3000) tell('m', ['news', back, 'reconnect', null]);
+          publish(1, 3000);
+          for (const [who, what] of [
+            ['w', 'witness'],
+            ['n', 'g'],
+          ] as const) {
+            tell(who, ['delivered', 3001, what, 2, 'p-1']);
+          }
+          if (back > 3000) tell('m', ['news', back, 'reconnect', null]);
+          assert.deepEqual(verdict(), expected, `back at ${back}`);
+        }
+      });
+    });
+
     it('the idle ones that do not answer, and those that are handed something twice, are incidents', () => {
       const recorder = story(['s', 1, ['roll-call', 1, 20, 18, 3]], ['s', 1, ['roll-call', 2, 20, 20, 0]]);
       assert.deepEqual(recorder.incidents, [
@@ -241,17 +294,27 @@ describe('testing: verification', () => {
   });
 
   describe('exposure', () => {
-    const watch = (...happened: [what: 'left' | 'back' | 'lost', at: number][]): Exposure[] => {
+    const watchOf = (
+      limited: boolean,
+      ...happened: [what: 'left' | 'back' | 'lost' | 'lease' | 'leads', at: number][]
+    ) => {
       const exposures: Exposure[] = [];
       const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
-      const exposure = new ExposureWatch(members, (_group, one) => exposures.push(one));
+      const exposure = new ExposureWatch({ members, limited, expose: (_group, one) => exposures.push(one) });
+      exposure.leads('a', 0);
       for (const [what, at] of happened) {
         if (what === 'left') exposure.left('m', at);
         else if (what === 'back') exposure.cameBack('m', at);
-        else exposure.leaderLost(at);
+        else if (what === 'leads') exposure.leads('a', at);
+        else exposure.leads(undefined, at);
+        if (what === 'lost') exposure.leads(`the next at ${at}`, at + 1);
       }
-      return exposures;
+      return exposures.map(({ what, ...exposed }) => {
+        assert.equal(what, limited ? 'dropped' : 'stored');
+        return exposed;
+      });
     };
+    const watch = (...happened: [what: 'left' | 'back' | 'lost', at: number][]) => watchOf(false, ...happened);
 
     it('is there when the leader is lost soon after a member left, or came back', () => {
       assert.deepEqual(watch(['left', 10_000], ['lost', 11_000]), [{ from: 8000, to: 11_000, most: 5 }]);
@@ -269,7 +332,28 @@ describe('testing: verification', () => {
     it('is one for each departure, however often leaders are lost', () => {
       const lost = watch(['left', 10_000], ['lost', 10_500], ['lost', 11_500]);
       assert.deepEqual(lost, [{ from: 8000, to: 11_500, most: 5 }]);
-      assert.equal(watch(['left', 10_000], ['lost', 10_500], ['left', 20_000], ['lost', 20_500]).length, 2);
+      const twice = watch(['left', 10_000], ['lost', 10_500], ['back', 11_000], ['left', 20_000], ['lost', 20_500]);
+      assert.equal(twice.length, 2);
+    });
+
+    it('is there for a member that was back when the leader died, and left because of that', () => {
+      const lost = watch(['left', 10_000], ['back', 15_000], ['left', 16_000], ['lost', 16_100]);
+      assert.deepEqual(
+        lost.map(({ from }) => from),
+        [8000, 14_000],
+      );
+    });
+
+    it('is there for all members when a leader loses its lease for a moment', () => {
+      assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 10_800]), [{ from: 8000, to: 10_800, most: 5 }]);
+      assert.deepEqual(watchOf(false, ['lost', 10_000], ['leads', 10_800]), [], 'another one has led meanwhile');
+    });
+
+    it('is there, where the channel is limited, for what is dropped until the member is back', () => {
+      assert.deepEqual(watchOf(true, ['left', 10_000]), [{ from: 8000, to: Infinity, most: 5 }]);
+      assert.deepEqual(watchOf(true, ['left', 10_000], ['left', 11_000], ['back', 12_000]), [
+        { from: 8000, to: 13_000, most: 5 },
+      ]);
     });
   });
 

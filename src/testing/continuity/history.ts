@@ -4,6 +4,7 @@
  */
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
 import { Column } from './column.js';
+import { Dropping, type Between } from './dropping.js';
 import { FaultWatch, type FaultRecord } from './fault-watch.js';
 import { Places } from './places.js';
 import { Told, type Gap } from './told.js';
@@ -59,7 +60,12 @@ export interface HistoryOptions {
 
 /** What the server itself may lose of a group: see {@link SubscriptionHistory.exposed}. */
 export interface Exposure {
-  /** When it was published, on the run's own clock: both ends included. */
+  /**
+   * `stored` (default): what may have been stored in that time, by when it was published and acknowledged. `dropped`: what the
+   * channel may have dropped in it.
+   */
+  what?: 'stored' | 'dropped';
+  /** On the run's own clock: both ends included. */
   from: number;
   to: number;
   /** How many messages at most. */
@@ -293,9 +299,11 @@ export class PublisherHistory {
     return this.#attempts.get(counter);
   }
 
-  /** @internal By when it was stored, if it was. Infinity: nobody was told. */
-  storedBy(counter: number): number {
-    return this.#states.get(counter) === ACKNOWLEDGED ? this.#acknowledgements.get(counter) : Number.POSITIVE_INFINITY;
+  /** @internal When it was stored, if it was. */
+  storedWithin(counter: number): Between {
+    const known = this.#states.get(counter) === ACKNOWLEDGED;
+    const latest = known ? this.#acknowledgements.get(counter) : Number.POSITIVE_INFINITY;
+    return { earliest: this.attemptedAt(counter), latest };
   }
 
   /** @internal Somebody has seen where it is. */
@@ -515,9 +523,9 @@ export class SubscriptionHistory {
   }
 
   /**
-   * What was published in this time was on its way to a member that is gone, and the leader that knew of it is gone as
-   * well: the server itself may lose some of it. What is missing of that counts as `serverLost`, up to the most that can
-   * have been on its way; what is missing beyond is lost.
+   * What was on its way to a member may be lost by the server itself: what was stored shortly before, if the leader that knew
+   * of it is gone; and what the channel dropped before the server gave it to another member. What is missing of that counts as
+   * `serverLost`, up to the most that can have been on its way; what is missing beyond is lost.
    */
   exposed(exposure: Exposure): void {
     this.#exposures.push(exposure);
@@ -703,7 +711,9 @@ export class SubscriptionHistory {
     let unseenLost = 0;
     /** Of these, nobody has seen where they are: they may be what it was told. */
     let excuses = this.#unseenExcuses;
-    const missed = this.#missed();
+    const excusable = this.#absences.length > 0 || this.#exposures.length > 0;
+    const dropping = excusable ? this.#dropping() : undefined;
+    const missed = this.#missed(dropping);
     /** Nor of these. */
     let unseenMissed = [...missed].filter((sequence) => !this.#shared.places.at(sequence)).length;
     const examples: SubscriptionVerdict['examples'] = { ...this.#examples };
@@ -711,7 +721,7 @@ export class SubscriptionHistory {
       const list = (examples[kind] ??= []);
       if (list.length < MAX_EXAMPLES) list.push(text);
     };
-    const exposures = new Exposures(this.#exposures);
+    const exposures = new Exposures(this.#exposures, dropping);
     for (const publisher of this.#publishers.values()) {
       const seen = this.#seen.get(publisher) ?? new Seen(this.#fromReady && !this.#ready ? publisher.next : 0);
       for (let counter = 0; counter < publisher.next; counter++) {
@@ -731,7 +741,7 @@ export class SubscriptionHistory {
             unseenMissed--;
             unattended++;
             example('unattended', value);
-          } else if (exposures.take(publisher.attemptedAt(counter))) {
+          } else if (exposures.take(publisher.storedWithin(counter), publisher.placeOf(counter))) {
             serverLost++;
             example('serverLost', value);
           } else {
@@ -769,7 +779,7 @@ export class SubscriptionHistory {
       gone,
       falseGaps: this.#told.falsehoods + tooEarly.length,
       toldTwice: this.#toldTwice,
-      untold: this.#untold(unseenLost, missed, (text) => example('untold', text)),
+      untold: this.#untold(unseenLost, missed, exposures, (text) => example('untold', text)),
       unattended,
       serverLost,
       reordered: this.#reordered,
@@ -807,33 +817,26 @@ export class SubscriptionHistory {
     return [...early];
   }
 
-  /**
-   * Sequences of which it knows nothing, and that the channel dropped while no process had it: each by the message that
-   * was stored `retention` later.
-   */
-  #missed(): ReadonlySet<number> {
+  /** When the channel dropped what. Undefined: it keeps everything. */
+  #dropping(): Dropping | undefined {
     const { retention, places } = this.#shared;
-    const missed = new Set<number>();
-    if (retention === undefined || this.#absences.length === 0) return missed;
+    if (retention === undefined) return undefined;
     const publishers = [...this.#publishers.values()];
-    const at = (sequence: number): { attempted: number; by: number } | undefined => {
+    return new Dropping(retention, places.highest, (sequence) => {
       const place = places.at(sequence);
       const publisher = place && publishers[place.publisher];
-      return publisher && { attempted: publisher.attemptedAt(place.counter), by: publisher.storedBy(place.counter) };
-    };
-    // A message is stored between its attempt and its acknowledgement, and after all messages before it.
-    const latestOf = new Column(Float64Array);
-    let latest = Number.POSITIVE_INFINITY;
-    for (let sequence = places.highest; sequence > retention; sequence--) {
-      latest = Math.min(latest, at(sequence)?.by ?? latest);
-      latestOf.set(sequence, latest);
-    }
-    let earliest = Number.NEGATIVE_INFINITY;
-    for (let sequence = 1; sequence <= places.highest; sequence++) {
-      earliest = Math.max(earliest, at(sequence)?.attempted ?? earliest);
-      const dropped = sequence - retention;
-      if (dropped < 1 || this.#knows(dropped)) continue;
-      if (this.#absences.some(({ from, to }) => earliest <= to && latestOf.get(sequence) >= from)) missed.add(dropped);
+      if (!publisher) return undefined;
+      return publisher.storedWithin(place.counter);
+    });
+  }
+
+  /** Sequences of which it knows nothing, and that the channel dropped while no process had it. */
+  #missed(dropping: Dropping | undefined): ReadonlySet<number> {
+    const missed = new Set<number>();
+    if (dropping === undefined || this.#absences.length === 0) return missed;
+    for (let sequence = 1; sequence <= dropping.end; sequence++) {
+      if (this.#knows(sequence)) continue;
+      if (this.#absences.some(({ from, to }) => dropping.within(sequence, from, to))) missed.add(sequence);
     }
     return missed;
   }
@@ -846,7 +849,12 @@ export class SubscriptionHistory {
    * Sequences of which it knows nothing. Those of messages that count as lost are not told twice; of a message that
    * nobody has seen the sequence is not known, so as many of them are left out as are lost of these.
    */
-  #untold(unseenLost: number, missed: ReadonlySet<number>, example: (text: string) => void): number {
+  #untold(
+    unseenLost: number,
+    missed: ReadonlySet<number>,
+    exposures: Exposures,
+    example: (text: string) => void,
+  ): number {
     const { retention, places } = this.#shared;
     // What was at the sequences of a channel before it began again, nobody remembers.
     if (retention === undefined || this.#resets > 0) return 0;
@@ -864,7 +872,7 @@ export class SubscriptionHistory {
       if (place) {
         const publisher = publishers[place.publisher]!;
         const isLost = publisher.stateOf(place.counter) === ACKNOWLEDGED && !this.#has(publisher, place.counter);
-        if (isLost || this.#isExposed(publisher.attemptedAt(place.counter))) continue;
+        if (isLost || exposures.take(publisher.storedWithin(place.counter), sequence)) continue;
       }
       untold++;
       example(`sequence ${sequence}`);
@@ -874,10 +882,6 @@ export class SubscriptionHistory {
 
   #has(publisher: PublisherHistory, counter: number): boolean {
     return (this.#seen.get(publisher)?.copies.get(counter) ?? 0) > 0;
-  }
-
-  #isExposed(attemptedAt: number): boolean {
-    return this.#exposures.some(({ from, to }) => attemptedAt >= from && attemptedAt <= to);
   }
 
   /** @internal */
@@ -909,15 +913,20 @@ export class SubscriptionHistory {
 /** What is left of what the server itself may lose. */
 class Exposures {
   readonly #left: Exposure[];
+  readonly #dropping: Dropping | undefined;
 
-  constructor(exposures: readonly Exposure[]) {
+  constructor(exposures: readonly Exposure[], dropping: Dropping | undefined) {
     // The one that is over first is used up first.
     this.#left = exposures.map((exposure) => ({ ...exposure })).sort((a, b) => a.to - b.to);
+    this.#dropping = dropping;
   }
 
-  /** Whether a message published at this time may be one of them. */
-  take(attemptedAt: number): boolean {
-    const found = this.#left.find(({ from, to, most }) => most > 0 && attemptedAt >= from && attemptedAt <= to);
+  /** Whether a message, stored in this time, and at this sequence if that is known, may be one of them. */
+  take({ earliest, latest }: Between, sequence: number): boolean {
+    const found = this.#left.find(({ what = 'stored', from, to, most }) => {
+      if (most === 0 || earliest > to) return false;
+      return what === 'stored' ? latest >= from : this.#dropping?.within(sequence, from, to) === true;
+    });
     if (found) found.most--;
     return found !== undefined;
   }

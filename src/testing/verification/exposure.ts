@@ -1,14 +1,22 @@
 /**
- * What the server itself may lose of a queue group. What was on its way to a member that leaves is given to the others by
- * the leader alone; its followers hear of that up to a second later. If the leader dies in that second, nobody gets it,
- * and no client can make up for it. Pure.
+ * What the server itself may lose of a queue group with members in several processes. Pure.
+ *
+ * - What was on its way to a member that leaves is given to the others by the leader alone; its followers hear of that up to a
+ *   second later. If the leader dies in that second, nobody gets it.
+ * - What the channel drops before it can be given to another member nobody gets, either.
+ * - A leader that loses its lease for a moment, and leads again, may not have told its followers what it has sent meanwhile:
+ *   they take it for acknowledged, and so does the next leader.
  */
 import type { Exposure } from '../continuity/history.js';
 
 /** Followers hear of it within a second; the rest is for what we see late. In ms. */
 const UNHEARD = 2000;
-/** What had been published so long before it left was on its way to it. In ms. */
+/** What had been published, or sent, so long before it left was on its way to it. In ms. */
 const ON_ITS_WAY = 2000;
+/** What a leader has sent so long before it lost its lease its followers need not know. In ms. */
+const UNTOLD = 2000;
+/** When it is back, the others are given what it had within this time, in ms. */
+const GIVEN = 1000;
 
 interface Membership {
   group: string;
@@ -18,49 +26,92 @@ interface Membership {
 
 interface Departure {
   /** Its process was killed, or its session was lost. */
-  left: number;
+  readonly left: number;
   /** The last that was seen of it: its leaving, or its coming back, which is when the leader hears of it. */
   seen: number;
+  back: boolean;
+  /** What the channel drops meanwhile. */
+  readonly dropped: readonly Exposure[];
   /** Counted already: a leader that is lost once more makes it longer, not more. */
-  exposures: Exposure[] | undefined;
+  stored: Exposure[] | undefined;
+}
+
+export interface ExposureOptions {
+  /** By process: the groups it is a member of, beside members in other processes. */
+  members: ReadonlyMap<string, readonly Membership[]>;
+  /** The channel keeps only so many messages. */
+  limited: boolean;
+  /** Is told of what may be lost; the exposure may become longer later. */
+  expose: (group: string, exposure: Exposure) => void;
 }
 
 export class ExposureWatch {
-  readonly #members: ReadonlyMap<string, readonly Membership[]>;
-  readonly #expose: (group: string, exposure: Exposure) => void;
-  readonly #departures = new Map<string, Departure>();
+  readonly #options: ExposureOptions;
+  /** By process, those of which followers need not have heard. */
+  readonly #departures = new Map<string, Departure[]>();
+  #leader: string | undefined;
+  /** Who led last, and until when. */
+  #lost: { node: string; at: number } | undefined;
 
-  /**
-   * @param members by process: the groups it is a member of, beside members in other processes
-   * @param expose is told of what may be lost, once for each departure; the exposure may become longer later
-   */
-  constructor(
-    members: ReadonlyMap<string, readonly Membership[]>,
-    expose: (group: string, exposure: Exposure) => void,
-  ) {
-    this.#members = members;
-    this.#expose = expose;
+  constructor(options: ExposureOptions) {
+    this.#options = options;
   }
 
   left(process: string, at: number): void {
-    if (!this.#members.has(process)) return;
-    this.#departures.set(process, { left: at, seen: at, exposures: undefined });
+    const { members, limited } = this.#options;
+    if (!members.has(process)) return;
+    const departures = (this.#departures.get(process) ?? []).filter(({ seen, back }) => !back || seen >= at - UNHEARD);
+    this.#departures.set(process, departures);
+    const away = departures.find(({ back }) => !back);
+    if (away !== undefined) {
+      away.seen = at;
+      return;
+    }
+    const from = at - ON_ITS_WAY;
+    const dropped = limited ? this.#expose(process, { what: 'dropped', from, to: Number.POSITIVE_INFINITY }) : [];
+    departures.push({ left: at, seen: at, back: false, dropped, stored: undefined });
   }
 
   cameBack(process: string, at: number): void {
-    const departure = this.#departures.get(process);
-    if (departure) departure.seen = at;
+    const departure = this.#departures.get(process)?.find(({ back }) => !back);
+    if (departure === undefined) return;
+    departure.seen = at;
+    departure.back = true;
+    for (const exposure of departure.dropped) exposure.to = at + GIVEN;
   }
 
-  leaderLost(at: number): void {
-    for (const [process, departure] of this.#departures) {
-      if (departure.seen < at - UNHEARD) continue;
-      departure.exposures ??= this.#members.get(process)!.map(({ group, most }) => {
-        const exposure: Exposure = { from: departure.left - ON_ITS_WAY, to: at, most };
-        this.#expose(group, exposure);
-        return exposure;
-      });
-      for (const exposure of departure.exposures) exposure.to = at;
+  /** Somebody else leads, or nobody. */
+  leads(node: string | undefined, at: number): void {
+    const before = this.#leader;
+    this.#leader = node;
+    if (before !== undefined && before !== node) {
+      this.#lost = { node: before, at };
+      this.#leaderLost(at);
+    } else if (node !== undefined && node === this.#lost?.node) this.#leadsAgain(this.#lost.at, at);
+  }
+
+  #leaderLost(at: number): void {
+    for (const [process, departures] of this.#departures) {
+      for (const departure of departures) {
+        if (departure.seen < at - UNHEARD) continue;
+        const from = departure.left - ON_ITS_WAY;
+        departure.stored ??= this.#expose(process, { what: 'stored', from, to: at });
+        for (const exposure of departure.stored) exposure.to = at;
+      }
     }
+  }
+
+  #leadsAgain(lostAt: number, at: number): void {
+    for (const process of this.#options.members.keys()) {
+      this.#expose(process, { what: 'stored', from: lostAt - UNTOLD, to: at });
+    }
+  }
+
+  #expose(process: string, exposure: Omit<Exposure, 'most'>): Exposure[] {
+    return this.#options.members.get(process)!.map(({ group, most }) => {
+      const exposed = { ...exposure, most };
+      this.#options.expose(group, exposed);
+      return exposed;
+    });
   }
 }

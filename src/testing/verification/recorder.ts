@@ -89,9 +89,11 @@ export class Recorder {
   constructor(plans: readonly ProcessPlan[], { interval, retention }: RecorderOptions) {
     this.series = new SeriesRecorder(interval);
     this.history = new History({ retention });
-    this.#exposures = new ExposureWatch(membersOf(plans), (group, exposure) =>
-      this.history.subscription(group).exposed(exposure),
-    );
+    this.#exposures = new ExposureWatch({
+      members: membersOf(plans),
+      limited: retention !== undefined,
+      expose: (group, exposure) => this.history.subscription(group).exposed(exposure),
+    });
     for (const [index, { name, role, subscriptions, standIn = false }] of plans.entries()) {
       const parts = role === 'publisher' ? [name] : subscriptions.map((subscription) => subscription.name);
       this.#processes.set(name, { name, role, parts, lives: 0, samples: [], index, standIn, connected: false });
@@ -205,8 +207,7 @@ export class Recorder {
   }
 
   #leads(leader: string | undefined, at: number): void {
-    const before = this.leaders.at(-1);
-    if (before?.node !== undefined && before.node !== leader) this.#exposures.leaderLost(at);
+    this.#exposures.leads(leader, at);
     this.leaders.push({ at, node: leader });
   }
 
