@@ -3,29 +3,26 @@
  *
  * @packageDocumentation
  */
-export { ResilientStan, type StanHealth, type StanStats } from './resilient-stan.js';
+export {
+  ResilientStan,
+  type ConnectionLostHandler,
+  type ConnectOptions,
+  type StanHealth,
+  type StanStats,
+} from './resilient-stan.js';
 export { ResilientSubscription, type SubscriptionEvents } from './subscribing/subscription.js';
 export type { MessageHandler, StanMessage } from './subscribing/message.js';
 export type { PubAck } from './publishing/publisher.js';
 export type { ResilientStanEvents } from './events.js';
 export type { ConnectionState } from './connection/states.js';
-export type {
-  CloseOptions,
-  ConnectionLostHandler,
-  ConnectOptions,
-  Credentials,
-  CredentialsProvider,
-  DeadLetterHandler,
-  FlushOptions,
-  Logger,
-  PingOptions,
-  PublishingOptions,
-  PublishOptions,
-  RetryOptions,
-  StartAt,
-  SubscribeOptions,
-  TlsProvider,
-} from './options.js';
+export type { Credentials, CredentialsProvider } from './connection/credentials.js';
+export type { RetryOptions } from './connection/retry-options.js';
+export type { PingOptions } from './connection/settings.js';
+export type { TlsProvider } from './connection/tls-options.js';
+export type { Logger } from './logger.js';
+export type { CloseOptions, FlushOptions } from './options.js';
+export type { PublishingOptions, PublishOptions } from './publishing/publisher-options.js';
+export type { DeadLetterHandler, StartAt, SubscribeOptions } from './subscribing/subscribe-options.js';
 export {
   AbortedError,
   AuthorizationError,

@@ -7,8 +7,8 @@ import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from '
 import { suggest } from './suggest.js';
 import { kindOf, quote, show } from './validation.js';
 
-/** Timers take no more: a longer one fires at once. About 24.8 days. */
-export const MAX_MILLISECONDS = 2 ** 31 - 1;
+/** Counts in the protocol are 32 bits wide, and so are the milliseconds of a timer (24.8 days): a longer one fires at once. */
+export const MAX_INT32 = 2 ** 31 - 1;
 
 export interface OptionNames {
   /** The options there are. */
@@ -113,7 +113,13 @@ export class OptionReader {
     fallback: Fallback,
     rule: Partial<Omit<NumberRule, 'unit' | 'fraction'>> = {},
   ): number | Fallback {
-    return this.number(name, fallback, { min: 1, max: MAX_MILLISECONDS, unit: 'milliseconds', ...rule });
+    return this.number(name, fallback, { min: 1, max: MAX_INT32, unit: 'milliseconds', ...rule });
+  }
+
+  /** A limit in ms. Undefined: there is none, as with Infinity. */
+  timeout(name: string, fallback?: number, { min = 1 } = {}): number | undefined {
+    const timeout = this.milliseconds(name, fallback, { min, infinity: true });
+    return timeout === Infinity ? undefined : timeout;
   }
 
   boolean(name: string, fallback: boolean): boolean {

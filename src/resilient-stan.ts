@@ -23,26 +23,36 @@ import {
   resolveCloseOptions,
   resolveConnectOptions,
   resolveFlushOptions,
-  resolveMessagesOptions,
-  resolvePublishOptions,
-  resolveSubscribeOptions,
   type CloseOptions,
-  type ConnectionLostHandler,
-  type ConnectOptions,
+  type ConnectionLostHandler as LostHandlerOf,
+  type ConnectOptions as ConnectOptionsOf,
   type FlushOptions,
-  type PublishOptions,
   type ResolvedConnectOptions,
-  type SubscribeOptions,
 } from './options.js';
+import { resolvePublishOptions, type PublishOptions } from './publishing/publisher-options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import { systemClock } from './subscribing/clock.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
+import {
+  resolveMessagesOptions,
+  resolveSubscribeOptions,
+  type SubscribeOptions,
+} from './subscribing/subscribe-options.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 import { Subscriptions } from './subscribing/subscriptions.js';
 import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
+
+/** Options of `ResilientStan.connect`. Times are milliseconds. Unknown names are refused. */
+export interface ConnectOptions extends ConnectOptionsOf<ResilientStan> {}
+
+/**
+ * Called once per loss of a session. Return (or resolve to) `'close'` to close the client, `'reconnect'` or nothing to
+ * go on. The client reconnects only when the answer is there; one that throws or rejects counts as `'reconnect'`.
+ */
+export type ConnectionLostHandler = LostHandlerOf<ResilientStan>;
 
 /** Counters since `connect()` and gauges of this moment. */
 export interface StanStats {
@@ -116,7 +126,7 @@ const MAX_KNOWN_CHANNELS = 1024;
  * A NATS Streaming client that outlives its servers. Make one with {@link ResilientStan.connect}.
  */
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
-  readonly #options: ResolvedConnectOptions;
+  readonly #options: ResolvedConnectOptions<ResilientStan>;
   readonly #clock = awakeClock();
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
@@ -168,7 +178,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     }
   }
 
-  private constructor(options: ResolvedConnectOptions, abort: AbortWatch | undefined) {
+  private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
     super();
     SafeEmitter.reportTo(this, (error, event) => {
       // One of 'error' would be told of its own failure, for ever.

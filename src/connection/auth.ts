@@ -1,16 +1,23 @@
 /** Who we are, in the words of nats 1.4.12: credentials and TLS for the dial of one server. */
 import { readFile } from 'node:fs/promises';
-import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
-import { describe, InvalidArgumentError } from '../errors.js';
+import { InvalidArgumentError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
-import type { CredentialsProvider, ResolvedCredentials, TlsProvider } from '../options.js';
 import { askUser, type OnThrown } from '../user-code.js';
 import { kindOf } from '../validation.js';
+import {
+  CREDENTIAL_HINTS,
+  CREDENTIAL_NAMES,
+  parseCredsFile,
+  readCredentials,
+  type CredentialsProvider,
+  type DialCredentials,
+  type ResolvedCredentials,
+} from './credentials.js';
 import { userKeyFromSeed } from './nkey.js';
 import type { ServerAddress } from './servers.js';
 import { tlsFor } from './tls-identity.js';
-import { checkTlsOptions, guardTlsFunctions } from './tls-options.js';
+import { checkTlsOptions, guardTlsFunctions, type TlsProvider } from './tls-options.js';
 
 /** The part of `nats.connect`'s options that this file answers for. */
 export interface NatsAuth {
@@ -23,22 +30,6 @@ export interface NatsAuth {
   userJWT?: string;
   tls: false | ConnectionOptions;
 }
-
-/** Credentials as a dial needs them: nothing left to be read or asked. */
-export type DialCredentials = Exclude<ResolvedCredentials, { kind: 'file' }>;
-
-export const CREDENTIAL_NAMES = ['user', 'pass', 'token', 'nkey', 'userJWT', 'userCreds'] as const;
-export const CREDENTIAL_HINTS: Readonly<Record<string, string>> = {
-  password: "did you mean 'pass'?",
-  username: "did you mean 'user'?",
-  authToken: "did you mean 'token'?",
-  auth_token: "did you mean 'token'?",
-  tokenHandler: "use 'credentials', a function that resolves to { token }",
-  nonceSigner: "give the seed as 'nkey' instead, and the nonce is signed with it",
-  seed: "did you mean 'nkey'?",
-  jwt: "did you mean 'userJWT'?",
-  authenticator: "use 'credentials', or the static options user, pass, token, nkey, userCreds",
-};
 
 /**
  * The credentials of one dial: fresh from the provider, else those of the URL, else the static ones; a file is read.
@@ -75,92 +66,6 @@ function urlCredentials({ user, pass, token }: ServerAddress): ResolvedCredentia
   if (token !== undefined) return { kind: 'token', token };
   if (user !== undefined) return { kind: 'password', user, pass: pass ?? '' };
   return undefined;
-}
-
-/**
- * Exactly one kind of proof, or none. Does not read a `userCreds` file.
- *
- * @throws InvalidArgumentError; no message has a secret in it
- */
-export function readCredentials(options: OptionReader): ResolvedCredentials {
-  const user = options.secret('user');
-  const pass = options.secret('pass', { empty: true });
-  const token = options.secret('token');
-  const nkey = options.secret('nkey');
-  const userJWT = options.secret('userJWT');
-  const userCreds = options.string('userCreds', undefined);
-
-  const kinds = Object.entries({ user, token, nkey, userCreds }).filter(([, value]) => value !== undefined);
-  if (kinds.length > 1) {
-    const [[first], [second]] = kinds as [[string, string], [string, string]];
-    options.refuse(second, `cannot be combined with '${options.path(first)}': use one kind of credentials`);
-  }
-  if (pass !== undefined && user === undefined) options.refuse('pass', `needs '${options.path('user')}' beside it`);
-  if (userJWT !== undefined && nkey === undefined) {
-    options.refuse('userJWT', `needs '${options.path('nkey')}' beside it, the seed to sign with`);
-  }
-
-  if (user !== undefined) {
-    if (pass === undefined) {
-      options.refuse(
-        'user',
-        `needs '${options.path('pass')}' beside it; a token alone goes into '${options.path('token')}'`,
-      );
-    }
-    return { kind: 'password', user, pass };
-  }
-  if (token !== undefined) return { kind: 'token', token };
-  if (nkey !== undefined) {
-    try {
-      userKeyFromSeed(nkey);
-    } catch (error) {
-      options.refuse('nkey', `must be the seed of a user NKey: ${describe(error)}`);
-    }
-    return userJWT === undefined ? { kind: 'nkey', nkey } : { kind: 'nkey', nkey, userJWT };
-  }
-  if (userCreds !== undefined) return { kind: 'file', userCreds };
-  return { kind: 'none' };
-}
-
-/**
- * Reads the file once, before anything is dialled: in the wrapped client a missing one is an uncaught exception.
- *
- * @throws InvalidArgumentError
- */
-export function checkCredsFile(path: string): void {
-  let content: string;
-  try {
-    content = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new InvalidArgumentError(
-      'userCreds',
-      `option 'userCreds' names a file that cannot be read: ${describe(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-  parseCredsFile(content, path);
-}
-
-/** A credentials file has two blocks between lines of dashes: the user's JWT, then the seed. */
-export function parseCredsFile(content: string, path: string): DialCredentials {
-  const blocks = [...content.matchAll(/-{3,}[^\n]*-{3,}\r?\n\s*([\w.+/=-]+)\s*\n-{3,}[^\n]*-{3,}/g)];
-  const [userJWT, nkey] = blocks.map((block) => block[1]!);
-  const fault = (reason: string) =>
-    new InvalidArgumentError(
-      'userCreds',
-      `the credentials file '${path}' (option 'userCreds') is not usable: ${reason}`,
-    );
-  if (userJWT === undefined || nkey === undefined) {
-    throw fault(`it has ${userJWT === undefined ? 'no user JWT' : 'no seed'} between lines of dashes`);
-  }
-  try {
-    userKeyFromSeed(nkey);
-  } catch (error) {
-    throw fault(`of its seed, ${describe(error)}`);
-  }
-  return { kind: 'nkey', nkey, userJWT };
 }
 
 /** What `nats.connect` needs for this server. Pure. */

@@ -1,5 +1,5 @@
 /** How long to wait before the next attempt: pure. */
-import type { ResolvedRetryOptions } from '../options.js';
+import type { ResolvedRetryOptions } from './retry-options.js';
 
 /**
  * The delay in ms after the `attempt`-th failed attempt (from 1): `minTimeout · factor^(attempt − 1)`, at most

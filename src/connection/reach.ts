@@ -8,7 +8,7 @@
 import { expectManyListeners } from '../abort-signal.js';
 import { patience, type AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
-import type { ResolvedRetryOptions } from '../options.js';
+import type { ResolvedRetryOptions } from './retry-options.js';
 import { retryDelay } from './backoff.js';
 import { noGreeting, type Answer, type Link } from './link.js';
 import type { ServerAddress } from './servers.js';

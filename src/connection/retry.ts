@@ -1,6 +1,6 @@
 import pRetry, { AbortError } from 'p-retry';
 import { toError } from '../errors.js';
-import type { ResolvedRetryOptions } from '../options.js';
+import type { ResolvedRetryOptions } from './retry-options.js';
 import { retryDelay } from './backoff.js';
 
 /** Throw it to end the retries at once with this error. */

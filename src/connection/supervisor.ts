@@ -14,19 +14,21 @@ import {
   toError,
   type ConnectionLostError,
 } from '../errors.js';
-import type { ResolvedConnectOptions, ResolvedRetryOptions } from '../options.js';
-import { dialCredentials, dialTls, natsAuth, type DialCredentials } from './auth.js';
+import { dialCredentials, dialTls, natsAuth } from './auth.js';
 import { retryDelay } from './backoff.js';
 import { Claims } from './claims.js';
+import type { DialCredentials } from './credentials.js';
 import { Link, noGreeting } from './link.js';
 import type { InHand, Session } from './protocol.js';
 import { PROVE_EVERY, Reach } from './reach.js';
 import { register, type Registration } from './registration.js';
+import type { ResolvedRetryOptions } from './retry-options.js';
 import { Fatal, retry, type Spent } from './retry.js';
 import { MOST_ANNOUNCED, ServerList } from './server-list.js';
 import { announcedServers, shuffle, type ServerAddress } from './servers.js';
 import { StanSession, type Loss } from './session.js';
 import { Line } from './throughput.js';
+import type { ConnectionSettings } from './settings.js';
 import { StateMachine, type ConnectionState } from './states.js';
 import { longestOf, Suspects } from './suspects.js';
 import type { Workload } from './watch.js';
@@ -72,7 +74,7 @@ export interface SupervisorEvents {
 }
 
 export class Supervisor {
-  readonly #options: ResolvedConnectOptions;
+  readonly #options: ConnectionSettings;
   readonly #cargo: Cargo;
   readonly #events: SupervisorEvents;
   readonly #states: StateMachine;
@@ -95,7 +97,7 @@ export class Supervisor {
   /** One thing at a time: what is in hand when the session ends is known to be the reason. */
   #careful = false;
 
-  constructor(options: ResolvedConnectOptions, cargo: Cargo, events: SupervisorEvents, clock: AwakeClock) {
+  constructor(options: ConnectionSettings, cargo: Cargo, events: SupervisorEvents, clock: AwakeClock) {
     this.#options = options;
     this.#cargo = cargo;
     this.#events = events;

@@ -2,10 +2,18 @@
 import { createSecureContext, type ConnectionOptions } from 'node:tls';
 import { types } from 'node:util';
 import { CallbackError, describe, InvalidArgumentError } from '../errors.js';
-import { readForeign } from '../option-reader.js';
+import { readForeign, type OptionReader } from '../option-reader.js';
 import { mayBePromise, whenSettled, type OnThrown } from '../user-code.js';
 import { suggest } from '../suggest.js';
-import { kindOf } from '../validation.js';
+import { kindOf, show } from '../validation.js';
+import type { ServerAddress } from './servers.js';
+
+/**
+ * Called before every dial, so that certificates can be renewed without a restart. `true`, or the options of
+ * `tls.connect`: every server is then reached over TLS, whatever its URL says. A rejection, or an answer that cannot be
+ * used (`false` is one), counts as the failure of that dial, and is retried like any other.
+ */
+export type TlsProvider = () => boolean | ConnectionOptions | Promise<boolean | ConnectionOptions>;
 
 /** Names of other clients for the paths of files, and options that would take from us what has to be ours. */
 const NO_OPTIONS: Readonly<Record<string, string>> = {
@@ -24,6 +32,41 @@ const KNOWN = [
   ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'honorCipherOrder', 'ALPNProtocols'],
   ...['privateKeyEngine', 'privateKeyIdentifier', 'clientCertEngine', 'enableTrace', 'requestOCSP', 'SNICallback'],
 ];
+
+/**
+ * What is to hold for all servers of the list.
+ * @throws InvalidArgumentError
+ */
+export function resolveTls(
+  reader: OptionReader,
+  addresses: readonly ServerAddress[],
+): boolean | ConnectionOptions | TlsProvider {
+  const given = reader.values.tls;
+  const secure = addresses.find(({ tls }) => tls);
+  const plain = addresses.find(({ tls }) => !tls);
+  if (given === undefined) {
+    if (secure !== undefined && plain !== undefined) {
+      throw new InvalidArgumentError(
+        'servers',
+        `the server list mixes ${secure.url}, which asks for TLS, and ${plain.url}, which does not: what is protected on ` +
+          "the way to one would go to the other in the clear. Write tls:// for all of them, or set 'tls' to true",
+      );
+    }
+    return false;
+  }
+  if (given === false) {
+    if (secure !== undefined) reader.refuse('tls', `must not be false, because the URL ${secure.url} asks for TLS`);
+    return false;
+  }
+  if (typeof given === 'function') return given as TlsProvider;
+  if (given !== true && (typeof given !== 'object' || given === null)) {
+    reader.refuse(
+      'tls',
+      `must be true, false or an object with options of tls.connect, or a function that is asked for it, not ${show(given)}`,
+    );
+  }
+  return checkTlsOptions(given, 'tls');
+}
 
 /**
  * Checks one set of TLS options, and copies it: each option is read once, and one that is undefined counts as left out.

@@ -1,17 +1,5 @@
 import { AbortWatch } from '../abort-signal.js';
-import type { Entry } from './entry.js';
-import type { Limits } from './limits.js';
-
-/** All messages of one AbortSignal. */
-export class AbortGroup {
-  head: Limits | undefined = undefined;
-  /** Messages that are about to be added. */
-  joining = 0;
-  constructor(
-    readonly signal: AbortSignal,
-    readonly watch: AbortWatch,
-  ) {}
-}
+import { AbortGroup, type Entry, type Limits } from './records.js';
 
 /**
  * Listens to the callers' AbortSignals, once to each: Node looks through all listeners of a signal whenever one is added or

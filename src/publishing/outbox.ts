@@ -1,8 +1,5 @@
 import { Deadlines } from './deadlines.js';
-import { Entries } from './entries.js';
-import { type Entry, type Sending, Trouble } from './entry.js';
-import { Lane, ReadyLanes } from './lane.js';
-import { Muteness } from './muteness.js';
+import { Entries, Lane, Muteness, ReadyLanes, Trouble, type Entry, type Sending } from './records.js';
 
 export type Ordering = 'pipelined' | 'strict';
 

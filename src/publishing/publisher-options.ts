@@ -1,4 +1,5 @@
 import type { AwakeClock } from '../awake-clock.js';
+import { OptionReader, type OptionNames } from '../option-reader.js';
 import type { Ordering } from './outbox.js';
 
 export interface PublisherOptions {
@@ -35,4 +36,91 @@ export interface PublisherStats {
   inFlight: number;
   /** Messages that wait for room ('whenFull: wait'). */
   waiting: number;
+}
+
+/** What holds for all publishes of a client. */
+export interface PublishingOptions {
+  /**
+   * `'pipelined'` (default): many messages are in flight at a time, and those in flight when a fault strikes may be
+   * stored in another order. `'strict'`: one message in flight per channel, so the order of a channel always holds.
+   */
+  ordering?: 'pipelined' | 'strict' | undefined;
+  /** The most messages that are sent and not acknowledged yet. Default 1024. */
+  maxInFlight?: number | undefined;
+  /**
+   * Milliseconds to wait for the acknowledgement of one sending, while the leader is known to be alive, before the
+   * session is given up and the message is sent again on the next one. Default 30000.
+   */
+  ackTimeout?: number | undefined;
+  /** The most messages that may wait for their acknowledgement, sent or not. Default 100000. */
+  maxPending?: number | undefined;
+  /** The most bytes of payload that may wait for their acknowledgement. Default 268435456 (256 MiB). */
+  maxPendingBytes?: number | undefined;
+  /**
+   * What `publish` does at `maxPending` or `maxPendingBytes`: `'reject'` (default) with an `OutboxFullError` at once,
+   * or `'wait'` for room, first come, first served.
+   */
+  whenFull?: 'reject' | 'wait' | undefined;
+}
+
+export interface ResolvedPublishingOptions {
+  readonly ordering: 'pipelined' | 'strict';
+  readonly maxInFlight: number;
+  readonly ackTimeout: number;
+  readonly maxPending: number;
+  readonly maxPendingBytes: number;
+  readonly whenFull: 'reject' | 'wait';
+}
+
+export const PUBLISHING_NAMES: OptionNames = {
+  known: ['ordering', 'maxInFlight', 'ackTimeout', 'maxPending', 'maxPendingBytes', 'whenFull'],
+  hints: {
+    maxPubAcksInflight: "did you mean 'publishing.maxInFlight'?",
+    timeout: "'timeout' is an option of each publish; for one sending there is 'publishing.ackTimeout'",
+  },
+};
+
+/** @throws InvalidArgumentError */
+export function resolvePublishing(reader: OptionReader): ResolvedPublishingOptions {
+  return {
+    ordering: reader.oneOf('ordering', 'pipelined', ['pipelined', 'strict']),
+    maxInFlight: reader.number('maxInFlight', 1024, { min: 1, unit: 'messages' }),
+    ackTimeout: reader.milliseconds('ackTimeout', 30_000),
+    maxPending: reader.number('maxPending', 100_000, { min: 1, unit: 'messages' }),
+    maxPendingBytes: reader.number('maxPendingBytes', 256 * 1024 * 1024, { min: 1, unit: 'bytes' }),
+    whenFull: reader.oneOf('whenFull', 'reject', ['reject', 'wait']),
+  };
+}
+
+/** Options of `publish`. */
+export interface PublishOptions {
+  /**
+   * Milliseconds after which the publish is given up and rejects with a `PublishTimeoutError`. Default: never, the
+   * message is kept and sent again until it is acknowledged. Time in which this process stood still does not count.
+   */
+  timeout?: number | undefined;
+  /** Gives the publish up. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface ResolvedPublishOptions {
+  readonly timeout?: number;
+  readonly signal?: AbortSignal;
+}
+
+const PUBLISH_NAMES: OptionNames = {
+  known: ['timeout', 'signal'],
+  hints: { ackTimeout: "'publishing.ackTimeout' is an option of connect; the limit of this publish is 'timeout'" },
+};
+const NO_PUBLISH_OPTIONS: ResolvedPublishOptions = Object.freeze({});
+const NOT_SENT = { delivery: 'not-sent' } as const;
+
+/** @throws InvalidArgumentError with `delivery: 'not-sent'` */
+export function resolvePublishOptions(options?: unknown): ResolvedPublishOptions {
+  // Most publishes have none, and this is their hot path.
+  if (options === undefined) return NO_PUBLISH_OPTIONS;
+  const reader = new OptionReader(options, 'options', PUBLISH_NAMES, NOT_SENT);
+  const timeout = reader.timeout('timeout');
+  const signal = reader.signal();
+  return { ...(timeout !== undefined && { timeout }), ...(signal && { signal }) };
 }

@@ -10,18 +10,25 @@ import {
   PublishTimeoutError,
   toOurs,
 } from '../errors.js';
-import { type AbortGroup, Aborts } from './aborts.js';
+import { Aborts } from './aborts.js';
 import { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
-import { type Answers, Entry, type PubAck, Sending, Trouble } from './entry.js';
 import { Generations } from './generations.js';
-import type { Lane } from './lane.js';
-import { Limits } from './limits.js';
-import type { Muteness } from './muteness.js';
 import { Outbox } from './outbox.js';
 import { muteAt, probeAt } from './overdue.js';
 import { payloadSize, Payloads } from './payload.js';
 import type { PublisherOptions, PublisherStats } from './publisher-options.js';
+import {
+  Entry,
+  Limits,
+  Sending,
+  Trouble,
+  type AbortGroup,
+  type Answers,
+  type Lane,
+  type Muteness,
+  type PubAck,
+} from './records.js';
 import { PubMsgSize } from './pubmsg-size.js';
 import { Refusals } from './refusals.js';
 import {
@@ -38,7 +45,7 @@ import {
   SharedErrors,
 } from './rejections.js';
 
-export type { PubAck } from './entry.js';
+export type { PubAck } from './records.js';
 export type { Ordering } from './outbox.js';
 export type { PublisherOptions, PublisherStats } from './publisher-options.js';
 

@@ -4,7 +4,7 @@
  * channel only when it may be true of it. Pure; times in ms of one clock.
  */
 import { refusalIsAbout } from '../connection/server-texts.js';
-import type { Entry, Trouble } from './entry.js';
+import type { Entry, Trouble } from './records.js';
 import { RecentChannels } from './recent-channels.js';
 
 /** Back-off when a message may be refused itself: 100, 200, 400 ms. */

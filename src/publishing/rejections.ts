@@ -11,7 +11,7 @@ import {
 import type { LastWords } from '../connection/server-texts.js';
 import { quote } from '../validation.js';
 import { explainRefusal } from './ack-errors.js';
-import type { Entry, Trouble } from './entry.js';
+import type { Entry, Trouble } from './records.js';
 import type { Outbox, OutboxOptions } from './outbox.js';
 
 const NOT_SENT: { delivery: Delivery } = { delivery: 'not-sent' };

@@ -22,7 +22,7 @@ import {
   SubscribeError,
   toOurs,
 } from '../errors.js';
-import type { ResolvedSubscribeOptions } from '../options.js';
+import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
@@ -36,7 +36,7 @@ import type { Urgency } from './pacing.js';
 import { Placement, type Remaking } from './placement.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
-import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
+import type { Follower, ResilientSubscription, SubscriptionEvents, SubscriptionLife } from './subscription.js';
 import { runsOf } from './runs.js';
 import { rangesOf, type Range, type Unfinished } from './unfinished.js';
 import type { Window } from './window.js';
@@ -125,17 +125,7 @@ export interface ConsumerOwner {
   log(message: string): void;
 }
 
-/** An iterator, which takes its messages one after the other. Its loop body is the handler. */
-export interface Follower {
-  /** The body of its loop has a message in hand. */
-  readonly busy: boolean;
-  /** No message is handed over any more; with the reason if nobody asked for it. */
-  stopping(reason: Error | undefined): void;
-  /** It is over: what is not processed will not be. */
-  over(): void;
-}
-
-export class Consumer {
+export class Consumer implements SubscriptionLife {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   /** Resolves when the server has it for the first time; rejects when that can never be. */

@@ -3,7 +3,7 @@
  * client, since the server may give any of them what another had.
  */
 import type { StartPosition } from '../connection/protocol.js';
-import type { ResolvedSubscribeOptions } from '../options.js';
+import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import { ContiguousCursor, SparseCursor, type Cursor, type Gap, type Leap, type Position } from './cursor.js';
 import { Receipts } from './receipts.js';
 import { NOTICE, planContiguous, planFirst, planGroup, planSince, type Beginning, type Plan } from './resume.js';

@@ -1,9 +1,9 @@
 /** A subscription as an async iterator. */
 import { toOurs } from '../errors.js';
-import { unprocessed, type Follower } from './consumer.js';
+import { unprocessed } from './consumer.js';
 import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
-import { ResilientSubscription } from './subscription.js';
+import { ResilientSubscription, type Follower } from './subscription.js';
 
 /** @param begun gets the subscription at once, before it is made */
 type Subscribe = (

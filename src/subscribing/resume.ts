@@ -5,7 +5,7 @@
  * matter; then it must be the right one.
  */
 import type { StartPosition } from '../connection/protocol.js';
-import type { ResolvedSubscribeOptions, StartAt } from '../options.js';
+import type { ResolvedSubscribeOptions, StartAt } from './subscribe-options.js';
 import type { Position } from './cursor.js';
 
 export interface Plan {

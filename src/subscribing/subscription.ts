@@ -1,6 +1,5 @@
 import { SafeEmitter } from '../emitter.js';
 import type { CallbackError } from '../errors.js';
-import type { Consumer, Follower } from './consumer.js';
 import type { StanMessage } from './message.js';
 
 /** The events of a subscription. Each carries one object. */
@@ -25,37 +24,56 @@ export interface SubscriptionEvents {
   closed: (event: { error?: Error }) => void;
 }
 
+/** An iterator, which takes its messages one after the other. Its loop body is the handler. */
+export interface Follower {
+  /** The body of its loop has a message in hand. */
+  readonly busy: boolean;
+  /** No message is handed over any more; with the reason if nobody asked for it. */
+  stopping(reason: Error | undefined): void;
+  /** It is over: what is not processed will not be. */
+  over(): void;
+}
+
+/** What a subscription is told to do, and asked: its life over all sessions. */
+export interface SubscriptionLife {
+  readonly channel: string;
+  readonly lastSequence: number;
+  follower: Follower | undefined;
+  unsubscribe(): Promise<void>;
+  close(): Promise<void>;
+}
+
 /**
  * A subscription that outlives sessions: it is made again on each new one, where it left off. Got from
  * `ResilientStan.subscribe()`.
  */
 export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
-  readonly #consumer: Consumer;
+  readonly #life: SubscriptionLife;
 
-  private constructor(consumer: Consumer) {
+  private constructor(life: SubscriptionLife) {
     super();
-    this.#consumer = consumer;
+    this.#life = life;
   }
 
   /** @internal */
-  static of(consumer: Consumer, onListenerThrown: (error: CallbackError) => void): ResilientSubscription {
-    const subscription = new ResilientSubscription(consumer);
+  static of(life: SubscriptionLife, onListenerThrown: (error: CallbackError) => void): ResilientSubscription {
+    const subscription = new ResilientSubscription(life);
     SafeEmitter.reportTo(subscription, onListenerThrown);
     return subscription;
   }
 
   /** @internal */
   static follow(subscription: ResilientSubscription, follower: Follower): void {
-    subscription.#consumer.follower = follower;
+    subscription.#life.follower = follower;
   }
 
   get channel(): string {
-    return this.#consumer.channel;
+    return this.#life.channel;
   }
 
   /** The highest sequence below which everything is processed; 0 before the first message. */
   get lastSequence(): number {
-    return this.#consumer.lastSequence;
+    return this.#life.lastSequence;
   }
 
   /**
@@ -68,7 +86,7 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
    *   server still keeps the durable.
    */
   unsubscribe(): Promise<void> {
-    return this.#consumer.unsubscribe();
+    return this.#life.unsubscribe();
   }
 
   /**
@@ -78,7 +96,7 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
    * await it before it has awaited anything else; later it would wait for itself, for `ackWait`. Idempotent; never rejects.
    */
   close(): Promise<void> {
-    return this.#consumer.close();
+    return this.#life.close();
   }
 
   /** Same as {@link close}. */

@@ -2,7 +2,7 @@
 import { SessionEnded, type Session, type SubscribeRequest } from '../connection/protocol.js';
 import { AbortWatch } from '../abort-signal.js';
 import { ClosedError, SubscribeError } from '../errors.js';
-import type { ResolvedSubscribeOptions } from '../options.js';
+import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import { systemClock, type Clock } from './clock.js';
 import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from './consumer.js';
 import { Departures } from './departures.js';

@@ -63,7 +63,8 @@ export {
 export type { Cut } from './network.js';
 export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
 export type { Random } from './random.js';
-export type { Direction, Toxic, ToxicKind } from './toxics.js';
+export type { Direction } from './line.js';
+export type { Toxic, ToxicKind } from './toxics.js';
 export { StanNode, type NodeExit } from './node.js';
 export type { AuthOption, ClusterConnectOptions, SubjectPermissions, TlsOption } from './security.js';
 export {

@@ -1,5 +1,7 @@
 /** A thin line: what it carries at a time, and when that has arrived. Pure: the time is passed in, in ms. */
-import type { Direction } from './toxics.js';
+
+/** Upstream: from the client to the server. Downstream: back. */
+export type Direction = 'upstream' | 'downstream';
 
 /** Data leaves in pieces of what so many ms carry, so that bytes move all the time, as on a real line. */
 const PIECE_MS = 10;

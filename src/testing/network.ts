@@ -2,7 +2,7 @@ import { InvalidArgumentError } from '../errors.js';
 import type { NodePorts } from './config.js';
 import { Proxy, type AppliedToxic } from './proxy.js';
 import type { Random } from './random.js';
-import type { Direction } from './toxics.js';
+import type { Direction } from './line.js';
 
 /** A cut that {@link StanCluster.partition} or {@link StanCluster.isolate} made. */
 export interface Cut {

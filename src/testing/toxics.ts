@@ -3,11 +3,8 @@
  * Pure: no sockets and no timers; the time is passed in, in ms.
  */
 import { InvalidArgumentError } from '../errors.js';
-import { defaultBuffer, Line } from './line.js';
+import { defaultBuffer, Line, type Direction } from './line.js';
 import { between, type Random } from './random.js';
-
-/** Upstream: from the client to the server. Downstream: back. */
-export type Direction = 'upstream' | 'downstream';
 
 export type ToxicKind =
   /** Everything arrives `latency` ms later, give or take `jitter`; in order. */

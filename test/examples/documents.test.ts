@@ -5,7 +5,8 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import * as library from '../../src/index.js';
-import { resolveConnectOptions, resolveSubscribeOptions } from '../../src/options.js';
+import { resolveConnectOptions } from '../../src/options.js';
+import { resolveSubscribeOptions } from '../../src/subscribing/subscribe-options.js';
 import { FAULT_KINDS } from '../../src/testing/index.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

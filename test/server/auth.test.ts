@@ -7,7 +7,8 @@ import selfsigned from 'selfsigned';
 import { dialCredentials, dialTls, natsAuth } from '../../src/connection/auth.js';
 import { Link } from '../../src/connection/link.js';
 import { AuthorizationError } from '../../src/errors.js';
-import { resolveConnectOptions, type ConnectOptions } from '../../src/options.js';
+import type { ConnectOptions } from '../../src/index.js';
+import { resolveConnectOptions } from '../../src/options.js';
 import { StanCluster, type ClusterOptions } from '../../src/testing/index.js';
 import { credentials, tsNkeys } from '../support/nkeys.js';
 

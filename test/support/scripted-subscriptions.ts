@@ -13,7 +13,7 @@ import {
   type SubscribeRequest,
 } from '../../src/connection/protocol.js';
 import type { Clock } from '../../src/subscribing/clock.js';
-import type { ResolvedSubscribeOptions } from '../../src/options.js';
+import type { ResolvedSubscribeOptions } from '../../src/subscribing/subscribe-options.js';
 
 /** Time stands still until told to advance; promises settle at every stop. */
 export class SimulatedClock implements Clock {

@@ -5,14 +5,9 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import selfsigned from 'selfsigned';
-import {
-  resolveCloseOptions,
-  resolveConnectOptions,
-  resolveFlushOptions,
-  resolveMessagesOptions,
-  resolvePublishOptions,
-  resolveSubscribeOptions,
-} from '../../src/options.js';
+import { resolveCloseOptions, resolveConnectOptions, resolveFlushOptions } from '../../src/options.js';
+import { resolvePublishOptions } from '../../src/publishing/publisher-options.js';
+import { resolveMessagesOptions, resolveSubscribeOptions } from '../../src/subscribing/subscribe-options.js';
 import { InvalidArgumentError } from '../../src/errors.js';
 import { checkChannel, checkPayload } from '../../src/validation.js';
 import { SEED } from '../support/nkeys.js';

@@ -1,7 +1,7 @@
 /** Publishers and subscribers that keep book: thin, over a {@link History}. */
 import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
-import type { SubscribeOptions } from '../../options.js';
+import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import { sleep } from '../wait.js';
 import { History, type HistoryOptions, type Outcome } from './history.js';
 import { onGap } from './gaps.js';

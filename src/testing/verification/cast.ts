@@ -1,5 +1,5 @@
 /** Who takes part in a run. Pure. */
-import type { SubscribeOptions } from '../../options.js';
+import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { SubscriptionKind } from '../continuity/verdict.js';
 import type { FaultKind } from '../nemesis/plan.js';
 import type { ProcessPlan } from './recorder.js';

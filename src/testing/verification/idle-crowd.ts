@@ -1,6 +1,6 @@
 /** Many subscriptions that have nothing to do, and have to be there all the same when something comes. */
 import { describe } from '../../errors.js';
-import type { SubscribeOptions } from '../../options.js';
+import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import { sleep } from '../wait.js';
 import type { CheckedClient } from '../continuity/checker.js';
 import type { IdleOrder } from './protocol.js';

@@ -3,7 +3,7 @@
  * of their own, each written before what it announces is done: a process may be killed at any instant, and what it had
  * written by then is all there is of it.
  */
-import type { SubscribeOptions } from '../../options.js';
+import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { Ordering } from '../continuity/verdict.js';
 import type { HandlerFailures } from '../nemesis/nemesis.js';
 import type { ClientNews } from './adapter.js';

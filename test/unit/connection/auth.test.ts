@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { dialCredentials, natsAuth, parseCredsFile } from '../../../src/connection/auth.js';
+import { dialCredentials, natsAuth } from '../../../src/connection/auth.js';
 import { userKeyFromSeed } from '../../../src/connection/nkey.js';
 import { parseServers, type ServerAddress } from '../../../src/connection/servers.js';
-import type { Credentials } from '../../../src/options.js';
+import { parseCredsFile, type Credentials } from '../../../src/connection/credentials.js';
 import { SEED } from '../../support/nkeys.js';
 
 const address = (url: string): ServerAddress => parseServers(url)[0]!;

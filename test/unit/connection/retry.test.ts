@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Fatal, retry, type Spent } from '../../../src/connection/retry.js';
-import type { ResolvedRetryOptions } from '../../../src/options.js';
+import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
 import { FakeTimers } from '../../support/fake-timers.js';
 
 const OPTIONS: ResolvedRetryOptions = {

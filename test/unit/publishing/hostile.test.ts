@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { AbortedError, InvalidArgumentError, ResilientStanError } from '../../../src/errors.js';
-import { resolvePublishOptions } from '../../../src/options.js';
+import { resolvePublishOptions } from '../../../src/publishing/publisher-options.js';
 import type { Publisher, PubAck } from '../../../src/publishing/publisher.js';
 import { checkChannel, checkPayload } from '../../../src/validation.js';
 import {

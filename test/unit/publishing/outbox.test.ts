@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Entry, Sending } from '../../../src/publishing/entry.js';
+import { Entry, Sending } from '../../../src/publishing/records.js';
 import { Generation } from '../../../src/publishing/generations.js';
 import { Outbox } from '../../../src/publishing/outbox.js';
 

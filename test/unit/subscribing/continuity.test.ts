@@ -1,7 +1,7 @@
 /** The promise itself, against a model of the server: whatever happens, every message is handled, and once. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import { subscribeOptions } from '../../support/scripted-subscriptions.js';

@@ -10,7 +10,7 @@ import {
   subscribeOptions,
   type ScriptedSession,
 } from '../../support/scripted-subscriptions.js';
-import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 
 class Client {
   readonly clock = new SimulatedClock();

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { SessionEnded, type SessionSubscription } from '../../../src/connection/protocol.js';
-import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { StanMessage } from '../../../src/subscribing/message.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';

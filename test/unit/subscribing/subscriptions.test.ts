@@ -9,7 +9,7 @@ import {
   ResilientStanError,
   SubscribeError,
 } from '../../../src/errors.js';
-import type { ResolvedSubscribeOptions } from '../../../src/options.js';
+import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { MessageHandler, StanMessage } from '../../../src/subscribing/message.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';

@@ -1,0 +1,102 @@
+/** How often, and how soon, an attempt is repeated: what users may say, and what it comes to. */
+import { MAX_INT32, type OptionNames, type OptionReader } from '../option-reader.js';
+
+/**
+ * How often to try again, by p-retry's names. The delay after the n-th failed attempt is `minTimeout · factor^(n − 1)`,
+ * at most `maxTimeout`. Times are milliseconds. The defaults are those of `ConnectOptions.initialConnect` and
+ * `ConnectOptions.reconnect`.
+ */
+export interface RetryOptions {
+  /** Attempts after the first one, counted on through sessions that last less than 2 s; `Infinity` for no limit. */
+  retries?: number | undefined;
+  /** By how much each delay is longer than the one before; 1 or more. */
+  factor?: number | undefined;
+  /** The delay after the first failed attempt; 1 or more, or a refused dial would be repeated in a tight loop. */
+  minTimeout?: number | undefined;
+  /** The longest delay. */
+  maxTimeout?: number | undefined;
+  /** Draw each delay at random, between half of its value and all of it, so that many clients do not dial in step. */
+  randomize?: boolean | undefined;
+  /**
+   * No further attempt once this long has passed since the first, counted on through sessions that last less than 2 s.
+   * Default `Infinity`.
+   */
+  maxRetryTime?: number | undefined;
+}
+
+export interface ResolvedRetryOptions {
+  readonly retries: number;
+  readonly factor: number;
+  readonly minTimeout: number;
+  readonly maxTimeout: number;
+  readonly randomize: boolean;
+  readonly maxRetryTime: number;
+}
+
+const INITIAL_CONNECT: ResolvedRetryOptions = {
+  retries: 3,
+  factor: 2,
+  minTimeout: 100,
+  maxTimeout: 1000,
+  randomize: true,
+  maxRetryTime: Infinity,
+};
+const RECONNECT: ResolvedRetryOptions = {
+  retries: Infinity,
+  factor: 1.5,
+  minTimeout: 50,
+  maxTimeout: 500,
+  randomize: true,
+  maxRetryTime: Infinity,
+};
+
+export const RETRY_NAMES: OptionNames = {
+  known: ['retries', 'factor', 'minTimeout', 'maxTimeout', 'randomize', 'maxRetryTime'],
+  hints: {
+    forever: "use 'retries: Infinity'",
+    signal: "'signal' is an option of connect itself",
+    onFailedAttempt: "listen to the event 'reconnecting' instead",
+    shouldRetry: "use 'connectionLostHandler', an option of connect itself",
+    unref: 'a client keeps the process alive until it is closed',
+    jitter: "did you mean 'randomize'?",
+  },
+};
+
+/** @throws InvalidArgumentError */
+export function resolveInitialConnect(reader: OptionReader): ResolvedRetryOptions {
+  if (reader.values.initialConnect === false) {
+    reader.refuse('initialConnect', 'must be an object, not false: for a single attempt use { retries: 0 }');
+  }
+  return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), INITIAL_CONNECT);
+}
+
+/** @throws InvalidArgumentError */
+export function resolveReconnect(reader: OptionReader): ResolvedRetryOptions | false {
+  const given = reader.values.reconnect;
+  if (given === false) return false;
+  if (given === true)
+    reader.refuse('reconnect', 'must be an object or false, not true: leave it out to reconnect for ever');
+  return resolveRetry(reader.nested('reconnect', RETRY_NAMES), RECONNECT);
+}
+
+function resolveRetry(reader: OptionReader, defaults: ResolvedRetryOptions): ResolvedRetryOptions {
+  const minGiven = reader.milliseconds('minTimeout', undefined);
+  const maxGiven = reader.milliseconds('maxTimeout', undefined, { infinity: true });
+  if (minGiven !== undefined && maxGiven !== undefined && minGiven > maxGiven) {
+    reader.refuse(
+      'minTimeout',
+      `must not be more than '${reader.path('maxTimeout')}' (${maxGiven}), but is ${minGiven}`,
+    );
+  }
+  // With only one of the two given, the other's default makes way.
+  const minTimeout = minGiven ?? Math.min(defaults.minTimeout, maxGiven ?? Infinity);
+  const maxTimeout = Math.min(MAX_INT32, maxGiven ?? Math.max(defaults.maxTimeout, minTimeout));
+  return {
+    retries: reader.number('retries', defaults.retries, { min: 0, infinity: true }),
+    factor: reader.number('factor', defaults.factor, { min: 1, fraction: true }),
+    minTimeout,
+    maxTimeout,
+    randomize: reader.boolean('randomize', defaults.randomize),
+    maxRetryTime: reader.milliseconds('maxRetryTime', defaults.maxRetryTime, { infinity: true }),
+  };
+}

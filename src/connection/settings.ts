@@ -1,0 +1,52 @@
+/** What the connection is to do: the options of `connect` that concern it, checked, with their defaults. */
+import type { ConnectionOptions } from 'node:tls';
+import type { ResolvedLogger } from '../logger.js';
+import { MAX_INT32, type OptionNames, type OptionReader } from '../option-reader.js';
+import type { CredentialsProvider, ResolvedCredentials } from './credentials.js';
+import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ServerAddress } from './servers.js';
+import type { TlsProvider } from './tls-options.js';
+
+/** STAN pings: how the client notices that no leader answers although the TCP connection lives. */
+export interface PingOptions {
+  /**
+   * Milliseconds between two pings of an idle session. A multiple of 1000, as the protocol has whole seconds.
+   * Default 1000.
+   */
+  interval?: number | undefined;
+  /** The session is lost when this many pings in a row went unanswered. Default 3. */
+  maxOut?: number | undefined;
+}
+
+export interface ConnectionSettings {
+  readonly servers: readonly ServerAddress[];
+  readonly clusterId: string;
+  readonly clientId: string;
+  readonly pings: { readonly interval: number; readonly maxOut: number };
+  readonly connectTimeout: number;
+  readonly initialConnect: ResolvedRetryOptions;
+  readonly reconnect: ResolvedRetryOptions | false;
+  readonly clientIdConflict: 'retry' | 'close';
+  readonly randomize: boolean;
+  /** Static credentials; a URL's own go before them, and `credentials` before both. */
+  readonly staticCredentials: ResolvedCredentials;
+  readonly credentials?: CredentialsProvider;
+  /** Dial what the cluster announces, too. */
+  readonly discover: boolean;
+  /** What is not false holds for every server. A function is asked before each dial, and its answer is still unchecked. */
+  readonly tls: boolean | ConnectionOptions | TlsProvider;
+  readonly name: string;
+  /** Every function is there, and none of them throws. */
+  readonly logger: ResolvedLogger;
+}
+
+export const PINGS_NAMES: OptionNames = { known: ['interval', 'maxOut'] };
+
+/** @throws InvalidArgumentError */
+export function resolvePings(reader: OptionReader): ConnectionSettings['pings'] {
+  const because = 'the protocol has whole seconds';
+  const interval = reader.milliseconds('interval', 1000, { min: 1000, because });
+  if (interval % 1000 !== 0)
+    reader.refuse('interval', `must be a multiple of 1000 milliseconds (${because}), not ${interval}`);
+  return { interval, maxOut: reader.number('maxOut', 3, { min: 1, max: MAX_INT32, unit: 'pings' }) };
+}
