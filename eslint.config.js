@@ -13,9 +13,9 @@ const noImports = (files, ...patterns) => ({
   files,
   rules: { 'no-restricted-imports': ['error', { patterns: [WRAPPED_CLIENTS, ...patterns] }] },
 });
+/** Not even a type: what two layers share belongs to the lower one. */
 const upwards = (layers) => ({
   regex: `(^|/)(${layers})(\\.js$|/)`,
-  allowTypeImports: true,
   message: 'This is a layer above: arrows point one way, facade → publishing, subscribing → connection.',
 });
 
