@@ -425,6 +425,8 @@ describe('testing: verification', () => {
       assert.deepEqual(growth(process((i) => ({ heap: 9e6 + (i % 7) * 3e5, handles: 5 + (i % 3) }))), []);
       assert.deepEqual(growth(process((i) => ({ heap: i < 30 ? 5e6 + i * 1e5 : 9e6 }))), []);
       assert.deepEqual(growth(process((i) => ({ handles: i % 40 === 0 ? 60 : 5 }))), []);
+      // Reconnects in every other sample, at the end.
+      assert.deepEqual(growth(process((i) => ({ handles: i > 60 && i % 3 > 0 ? 30 + (i % 20) : 5 }))), []);
       assert.deepEqual(growth({ ...process(() => ({})), samples: [] }), []);
     });
 

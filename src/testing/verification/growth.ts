@@ -29,9 +29,12 @@ const MEASURES: readonly Measure[] = [
   { what: 'number of listeners', of: ({ listeners }) => listeners, allowed: () => 10, show: String },
 ];
 
+/** Compared are the calm moments: what a reconnect takes for a second or two is given back, and what is not stays. */
+const CALM = 0.2;
+
 /**
- * One sentence for each measure that is higher at the end of a life than it was after its first minute. Compared is
- * what is usual in the first third with what is usual in the last: a sample may fall into a reconnect.
+ * One sentence for each measure that is higher in the last third of a life than it was in the first, the first minute
+ * aside.
  */
 export function growth(process: ReportProcess): string[] {
   const lives = [...new Set(process.samples.map(({ life }) => life))];
@@ -41,8 +44,8 @@ export function growth(process: ReportProcess): string[] {
     if (samples.length < ENOUGH) return [];
     const third = Math.floor(samples.length / 3);
     return MEASURES.flatMap(({ what, of, allowed, show }) => {
-      const early = percentile(samples.slice(0, third).map(of), 0.5)!;
-      const late = percentile(samples.slice(-third).map(of), 0.5)!;
+      const early = percentile(samples.slice(0, third).map(of), CALM)!;
+      const late = percentile(samples.slice(-third).map(of), CALM)!;
       if (late - early <= allowed(early)) return [];
       return [`process '${process.name}' (life ${life}): its ${what} grew from ${show(early)} to ${show(late)}`];
     });
