@@ -30,7 +30,7 @@ const MEASURES: readonly Measure[] = [
 ];
 
 /** Compared are the calm moments: what a reconnect takes for a second or two is given back, and what is not stays. */
-const CALM = 0.2;
+const CALM = 0.05;
 
 /**
  * One sentence for each measure that is higher in the last third of a life than it was in the first, the first minute
