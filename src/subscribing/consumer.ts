@@ -1120,7 +1120,13 @@ export class Consumer implements SubscriptionLife {
 
     let first: Position | undefined;
     let last: Position | undefined;
-    for (let attempt = 0; attempt < INSIST && first === undefined && !stale(); attempt++) {
+    const more = (attempt: number): boolean => {
+      if (first !== undefined || stale()) return false;
+      // What came meanwhile was stored since, so a look that did not even bring that was lost.
+      const lost = seeking.caught !== undefined && this.options.startAt !== 'last';
+      return attempt < (lost ? INSIST + GIVE_UP : INSIST);
+    };
+    for (let attempt = 0; more(attempt); attempt++) {
       first = await look(since);
       if (first === undefined && this.options.startAt === 'last') last = await look(() => ({ at: 'last' }));
     }

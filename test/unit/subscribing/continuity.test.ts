@@ -610,6 +610,7 @@ describe('continuity of subscriptions (found)', () => {
 
   const found: [string, Partial<ResolvedSubscribeOptions>, Step[], number[]?][] = [
     ['the first message lost, and the session with it', { startAt: { ago: 100_000 } }, [kill(2), lose(1), suspicion, wait(5), wait(1), lose(1), suspicion, wait(1), publish(1), wait(1)]], // prettier-ignore
+    ['looks lost while nothing came, and then a message', { startAt: { sequence: 9 }, maxInFlight: 1 }, [kill(1), lose(3), wait(2201), publish(1)]], // prettier-ignore
     ['a look lost together with the first message', { startAt: 'last' }, [kill(), suspicion, publish(2), lose(1), wait(1), lose(3), wait(20)]], // prettier-ignore
     ['all lost of a channel that was empty', { startAt: 'last', maxInFlight: 1 }, [lose(2), suspicion, wait(20), replicate, publish(1), publish(2)]], // prettier-ignore
     ['nothing but redeliveries of a channel that was empty', { startAt: 'last', maxInFlight: 4, concurrency: 4 }, [kill(2), lose(4), wait(1100), suspicion, wait(1), failover]], // prettier-ignore
