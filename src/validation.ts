@@ -68,7 +68,7 @@ export function checkClientId(clientId: unknown, argument = 'clientId'): asserts
 
 /**
  * Checks a cluster ID. It is a part of every subject of the protocol, so it may be what a subject may be: visible ASCII
- * without wildcards, and dots only between other characters. (The server itself starts under such an ID and no other.)
+ * without wildcards, and dots only between other characters.
  * Whether it is the right one shows only at connect: a wrong one is answered by silence.
  *
  * @throws InvalidArgumentError

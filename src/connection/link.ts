@@ -51,7 +51,7 @@ export class ServerComplaint extends Error {
 
 /** From so many bytes on a frame takes time on a thin line. */
 export const LARGE = 4 * 1024;
-/** Beyond `max_payload`, which holds for what is published, the server adds a few fields of its own, in bytes. */
+/** `max_payload` holds for what is published. So much more, in bytes, is let pass in what the server sends: room for its fields. */
 const OVERHEAD = 1024;
 
 /** Why a dial ended that nobody answered; the round of a race may end before it, for the same reason. */
@@ -247,8 +247,8 @@ export class Link {
   }
 
   /**
-   * Sends the protocol's close request for a client ID and waits for the answer. Everything that the registration had
-   * on its way is either stored by then, or never will be.
+   * Sends the protocol's close request for a client ID and waits for the answer. What the registration had on its
+   * way is by then in the leader's queue, ahead of all that comes later, or it never will be.
    *
    * The request names the client ID only, so it ends whoever has it: first make sure that it is still ours.
    * @returns the server's text when it has not closed it; else empty

@@ -25,10 +25,13 @@ export interface SubscribeRequest {
   optional?: boolean;
 }
 
-/** A message as the wrapped client hands it over; methods, so that nothing is copied before it is asked for. */
+/** A message as it came off the wire. Its fields are methods, so that nothing is decoded before it is asked for. */
 export interface RawMessage {
   getSequence(): number;
-  /** Nanoseconds since the epoch by the leader's clock, rounded to what a double holds. Never decreases along a channel. */
+  /**
+   * Nanoseconds since the epoch by the leader's clock, rounded to what a double holds. Under one leader it never
+   * decreases along a channel; the clock of the next leader may be behind.
+   */
   getTimestampRaw(): number;
   isRedelivered(): boolean;
   getRedeliveryCount(): number;

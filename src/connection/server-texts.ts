@@ -1,6 +1,6 @@
 /**
- * All that servers say in words, and what each of it means. They have no codes: there are only these texts, of NATS Server
- * 2.9 and NATS Streaming Server 0.25.6. Whatever is not known by its exact text may pass, and is tried again. Pure.
+ * All that servers say in words, and what each of it means. They have no codes: there are only these texts, of NATS Servers
+ * up to 2.9 and NATS Streaming Server 0.25.6, some with and some without `stan:` before them. Whatever is not known by its exact text may pass, and is tried again. Pure.
  */
 
 // ── `-ERR` lines of NATS ──────────────────────────────────────────────────────────────────────────────────────────

@@ -33,9 +33,9 @@ export function payloadSize(data: string | Uint8Array): number {
 }
 
 /**
- * Keeps payloads until they are acknowledged, and gives them out in the form that costs the wrapped client least: a plain
- * Uint8Array (it copies a Buffer twice). Blocks are filled from the start to the end and never written again, so a view that
- * somebody still holds stays as it is; the garbage collector takes a block when its last message has gone.
+ * Keeps payloads until they are acknowledged, and gives them out as views that cost no copy. Blocks are filled from the start
+ * to the end and never written again, so a view that somebody still holds stays as it is; the garbage collector takes a block
+ * when its last message has gone.
  */
 export class Payloads {
   #block: Uint8Array = new Uint8Array(0);

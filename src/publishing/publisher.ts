@@ -625,7 +625,7 @@ export class Publisher {
   // Hearing answers
 
   #hear(session: Session, sending: Sending, error: string | undefined, guid: string): void {
-    // Only the living session of now is to be believed: when its connection ends, the wrapped client answers for the server.
+    // Only the living session of now is to be believed: an older one may still hand over what it had received.
     if (session !== this.#session || !session.alive) return;
     try {
       if (error !== undefined) {

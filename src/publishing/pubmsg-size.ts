@@ -3,7 +3,7 @@
  * is the encoded PubMsg of NATS Streaming's protocol, not the caller's payload alone.
  */
 
-/** The wrapped client makes GUIDs and connection IDs with nuid: always 22 characters. */
+/** GUIDs and connection IDs are NUIDs: always 22 characters. */
 const NUID_LENGTH = 22;
 
 /** More than all five fields' tags and lengths can take, and the two IDs: a bound to compare with before counting exactly. */

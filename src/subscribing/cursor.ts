@@ -171,7 +171,7 @@ export class ContiguousCursor implements Cursor {
   }
 
   #receiveOther(sequence: number, time: number, redelivered: boolean): Verdict {
-    // The wrapped client makes messages of sequence 0 out of frames it could not read.
+    // A frame without that field has sequence 0: no channel numbers so.
     if (!(sequence >= 1)) return 'held';
     if (this.#isOfNewChannel(sequence, time)) return 'reset';
 

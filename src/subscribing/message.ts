@@ -48,7 +48,7 @@ export interface Acknowledger {
 export class ReceivedMessage implements StanMessage {
   readonly sequence: number;
   readonly redelivered: boolean;
-  /** The leader's timestamp, as the wrapped client has it. */
+  /** The leader's timestamp, nanoseconds since the epoch. */
   readonly time: number;
   /** Which channel of that name: a channel that started over numbers from 1 again. */
   readonly epoch: number;

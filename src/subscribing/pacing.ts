@@ -1,7 +1,8 @@
 /**
  * When something may be asked that nobody has called for by a request of his own. Pure.
  *
- * All that is asked costs a server work that others wait behind: to give up a subscription takes a sync of its disk. So
+ * All that is asked costs a server work that others wait behind: to make a subscription and to give it up takes an entry in the
+ * leader's log each, and where the store syncs, a sync of its disk. So
  * there is one such request at a time, none while requests of the user wait for their answer, and a rest after each. Only
  * what a subscription stands still for does not wait for that, nor does the end of what was begun.
  */

@@ -11,9 +11,13 @@ import { FAULT_KINDS } from '../../src/testing/index.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const README = 'README.md';
-const DOCUMENTS = [README, ...readdirSync(join(ROOT, 'docs')).map((name) => join('docs', name))].filter((name) =>
-  name.endsWith('.md'),
-);
+const DOCUMENTS = [
+  README,
+  'CONTRIBUTING.md',
+  ...readdirSync(join(ROOT, 'docs'), { recursive: true })
+    .map((name) => join('docs', String(name)))
+    .filter((name) => name.endsWith('.md') && !name.startsWith(join('docs', 'api'))),
+];
 const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 
 /** What an example of a document may use without making it: an earlier example has made it. */
@@ -127,13 +131,38 @@ describe('the documents', function () {
     }
   });
 
+  it('name places in the code that are there', () => {
+    const missing: string[] = [];
+    let places = 0;
+    for (const document of DOCUMENTS.filter((name) => /internals|architecture/.test(name))) {
+      for (const line of read(document).split('\n')) {
+        let file: string | undefined;
+        // What stands in backticks after a file, up to the next one, is in that file.
+        for (const [, code] of line.matchAll(/`([^`]+)`/g)) {
+          if (/^((src|test|bench|examples)\/[^*]*|[\w.]+)\.(ts|mjs|js)$/.test(code!)) {
+            file = code!;
+            places++;
+            if (!existsSync(join(ROOT, file))) missing.push(`${document}: ${file}`);
+            continue;
+          }
+          const name = /^#?(?:\w+\.)*(#?\w+)(?:\(\))?$/.exec(code!)?.[1];
+          if (file === undefined || name === undefined || !existsSync(join(ROOT, file))) continue;
+          places++;
+          if (!read(file).includes(name)) missing.push(`${document}: ${file} has no '${code}'`);
+        }
+      }
+    }
+    assert.deepEqual(missing, []);
+    assert.ok(places > 200, `${places} places`);
+  });
+
   it('list every option of connect, with its default', () => {
     const nested = (name: string, members: string[]): string[] => members.map((member) => `${name}.${member}`);
-    const expected = membersOf('src/options.ts', 'ConnectOptions').flatMap((name) =>
+    const expected = membersOf('src/index.ts', 'ConnectOptions').flatMap((name) =>
       name === 'pings'
-        ? nested(name, membersOf('src/options.ts', 'PingOptions'))
+        ? nested(name, membersOf('src/index.ts', 'PingOptions'))
         : name === 'publishing'
-          ? nested(name, membersOf('src/options.ts', 'PublishingOptions'))
+          ? nested(name, membersOf('src/index.ts', 'PublishingOptions'))
           : [name],
     );
     const listed = namesInTable(README, '| Option | Default | |');
@@ -175,8 +204,8 @@ describe('the documents', function () {
         .slice(2)
         .filter((_line, index, lines) => lines.slice(0, index + 1).every((each) => each.startsWith('|')))
         .map((line) => /`([^`]+)`/.exec(line)![1]!);
-    assert.deepEqual(names(tables[2]!).sort(), membersOf('src/options.ts', 'PublishOptions').sort());
-    assert.deepEqual(names(tables[3]!).sort(), membersOf('src/options.ts', 'SubscribeOptions').sort());
+    assert.deepEqual(names(tables[2]!).sort(), membersOf('src/index.ts', 'PublishOptions').sort());
+    assert.deepEqual(names(tables[3]!).sort(), membersOf('src/index.ts', 'SubscribeOptions').sort());
     const { maxInFlight, ackWait, concurrency, startAt } = resolveSubscribeOptions('c', () => {}, undefined, {
       clientIdGenerated: true,
     });
