@@ -31,7 +31,6 @@ export default defineConfig(
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-import-type-side-effects': 'error',
       '@typescript-eslint/no-floating-promises': ['error', { checkThenables: true }],
-      '@typescript-eslint/no-empty-object-type': ['error', { allowInterfaces: 'with-single-extends' }],
       '@typescript-eslint/no-unused-vars': [
         'error',
         { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true },
@@ -67,12 +66,12 @@ export default defineConfig(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [upwards('publishing|subscribing|resilient-stan|testing|cli|index')] },
+        { patterns: [upwards('publishing|subscribing|options|events|resilient-stan|testing|cli|index')] },
       ],
     },
   },
-  noImports(['src/publishing/**'], upwards('subscribing|resilient-stan|testing|cli|index')),
-  noImports(['src/subscribing/**'], upwards('publishing|resilient-stan|testing|cli|index')),
+  noImports(['src/publishing/**'], upwards('subscribing|options|events|resilient-stan|testing|cli|index')),
+  noImports(['src/subscribing/**'], upwards('publishing|options|events|resilient-stan|testing|cli|index')),
   noImports(['src/*.ts'], upwards('testing|cli')),
   noImports(['src/testing/**'], upwards('cli')),
   noImports(['src/cli/**']),

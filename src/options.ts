@@ -24,17 +24,8 @@ import {
 } from './publishing/publisher-options.js';
 import { checkClientId, checkClusterId } from './validation.js';
 
-/**
- * Called once per loss of a session. Return (or resolve to) `'close'` to close the client, `'reconnect'` or nothing to
- * go on. The client reconnects only when the answer is there; one that throws or rejects counts as `'reconnect'`.
- */
-export type ConnectionLostHandler<Stan> = (
-  error: ConnectionLostError,
-  stan: Stan,
-) => void | 'reconnect' | 'close' | Promise<void | 'reconnect' | 'close'>;
-
-/** Options of `ResilientStan.connect`. Times are milliseconds. Unknown names are refused. */
-export interface ConnectOptions<Stan> extends Credentials {
+/** Options of `connect`, but for those that speak of the client itself. */
+export interface BaseConnectOptions extends Credentials {
   /** Cluster ID as the servers are configured. Default `'test-cluster'`. A wrong one is answered by silence only. */
   clusterId?: string | undefined;
   /**
@@ -59,8 +50,6 @@ export interface ConnectOptions<Stan> extends Credentials {
    * `{ retries: Infinity, factor: 1.5, minTimeout: 50, maxTimeout: 500, randomize: true, maxRetryTime: Infinity }`.
    */
   reconnect?: RetryOptions | false | undefined;
-  /** Asked at every loss whether to go on. Default: always. */
-  connectionLostHandler?: ConnectionLostHandler<Stan> | undefined;
   /** When another live process holds or took our client ID: go on trying (`'retry'`, default), or `'close'`. */
   clientIdConflict?: 'retry' | 'close' | undefined;
   /** What holds for all publishes. */
@@ -103,9 +92,12 @@ export interface CloseOptions {
   timeout?: number | undefined;
 }
 
+/** @typeParam Stan the client, which this file need not know */
+type LostHandler<Stan> = (error: ConnectionLostError, stan: Stan) => unknown;
+
 export interface ResolvedConnectOptions<Stan> extends ConnectionSettings {
   readonly clientIdGenerated: boolean;
-  readonly connectionLostHandler?: ConnectionLostHandler<Stan>;
+  readonly connectionLostHandler?: LostHandler<Stan>;
   readonly publishing: ResolvedPublishingOptions;
   readonly signal?: AbortSignal;
 }
@@ -179,10 +171,7 @@ export function resolveConnectOptions<Stan>(servers?: unknown, options?: unknown
 
   const staticCredentials = resolveCredentials(reader, addresses);
   const signal = reader.signal();
-  const connectionLostHandler = reader.callback<ConnectionLostHandler<Stan>>(
-    'connectionLostHandler',
-    '(error, stan) => …',
-  );
+  const connectionLostHandler = reader.callback<LostHandler<Stan>>('connectionLostHandler', '(error, stan) => …');
   const credentials = reader.callback<CredentialsProvider>(
     'credentials',
     '() => Promise<{ user, pass } | { token } | …>',

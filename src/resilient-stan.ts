@@ -24,8 +24,7 @@ import {
   resolveConnectOptions,
   resolveFlushOptions,
   type CloseOptions,
-  type ConnectionLostHandler as LostHandlerOf,
-  type ConnectOptions as ConnectOptionsOf,
+  type BaseConnectOptions,
   type FlushOptions,
   type ResolvedConnectOptions,
 } from './options.js';
@@ -46,13 +45,19 @@ import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
 /** Options of `ResilientStan.connect`. Times are milliseconds. Unknown names are refused. */
-export interface ConnectOptions extends ConnectOptionsOf<ResilientStan> {}
+export interface ConnectOptions extends BaseConnectOptions {
+  /** Asked at every loss whether to go on. Default: always. */
+  connectionLostHandler?: ConnectionLostHandler | undefined;
+}
 
 /**
  * Called once per loss of a session. Return (or resolve to) `'close'` to close the client, `'reconnect'` or nothing to
  * go on. The client reconnects only when the answer is there; one that throws or rejects counts as `'reconnect'`.
  */
-export type ConnectionLostHandler = LostHandlerOf<ResilientStan>;
+export type ConnectionLostHandler = (
+  error: ConnectionLostError,
+  stan: ResilientStan,
+) => void | 'reconnect' | 'close' | Promise<void | 'reconnect' | 'close'>;
 
 /** Counters since `connect()` and gauges of this moment. */
 export interface StanStats {
@@ -595,7 +600,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
   }
 
-  async #ask(handler: ConnectionLostHandler, error: ConnectionLostError): Promise<'reconnect' | 'close'> {
+  async #ask(
+    handler: NonNullable<ResolvedConnectOptions<ResilientStan>['connectionLostHandler']>,
+    error: ConnectionLostError,
+  ): Promise<'reconnect' | 'close'> {
     try {
       return (await askUser(() => handler(error, this))) === 'close' ? 'close' : 'reconnect';
     } catch (thrown) {

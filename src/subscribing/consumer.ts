@@ -9,7 +9,6 @@ import {
   SessionEnded,
   type RawMessage,
   type Session,
-  type StartPosition,
   type SubscribeRequest,
 } from '../connection/protocol.js';
 import { endRefusal } from '../connection/server-texts.js';
@@ -26,19 +25,21 @@ import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import { askUser } from '../user-code.js';
 import { Barrier, type Party } from './barrier.js';
 import type { Clock } from './clock.js';
-import type { ContiguousCursor, Cursor, Gap, Position } from './cursor.js';
+import type { Cursor, Gap } from './cursor.js';
 import type { Departures } from './departures.js';
 import { GRACE, Handling } from './handling.js';
-import type { FetchEnd, Inquiries } from './inquiries.js';
-import type { DatedPlan, Knowledge } from './knowledge.js';
+import { HoleRepair } from './holes.js';
+import type { Inquiries } from './inquiries.js';
+import { GroupsKnowledge, OwnKnowledge, type DatedPlan, type Knowledge } from './knowledge.js';
+import { LeapRepair } from './leaps.js';
 import { ReceivedMessage, type MessageHandler } from './message.js';
 import type { Urgency } from './pacing.js';
 import { Placement, type Remaking } from './placement.js';
+import { LATE, Refetch, type RefetchHost } from './refetch.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
 import type { Follower, ResilientSubscription, SubscriptionEvents, SubscriptionLife } from './subscription.js';
-import { runsOf } from './runs.js';
-import { rangesOf, type Range, type Unfinished } from './unfinished.js';
+import { StartSearch, type StartSearchHost } from './start-search.js';
 import type { Window } from './window.js';
 
 /** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
@@ -51,28 +52,12 @@ const STALL_AFTER = 1000;
 /** Between two remakes that changed nothing, ms. */
 const SHORTEST_DELAY = 100;
 const LONGEST_DELAY = 5000;
-/** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
-const GIVE_UP = 5;
-/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
-const SURELY_OTHERS = 3;
-/** So often we look for the first message before we believe that there is none. */
-const INSIST = 3;
 /** By so much longer than the first one a request may take, if it asks by age, ms. */
 const SLOWER = 50;
 /** From this long on, ms, time in which we could not act is a sleep. */
 const SLEEP = 1000;
 /** By so much the server, and the way to us, may shorten ackWait, ms. */
 const EARLY = 100;
-/** So much earlier than it came, in ms, the server may have sent a message. */
-const SENT_EARLIER = 500;
-/** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
-const LATE = 1000;
-/** So many messages are kept while something that is missing is looked for. */
-const MOST_WITHHELD = 10_000;
-/** After which time what could not be fetched is tried again, ms; ever longer while it is refused. */
-const FETCH_AGAIN = 1000;
-/** The longest range that is fetched at a time. */
-const LONGEST_FETCH = 10_000;
 /** How long the end of a subscription waits for the server's word that it has it no more, ms. */
 const ANSWER_PATIENCE = 1000;
 /** How many sequences are watched for acknowledgements that nobody reads. */
@@ -125,7 +110,7 @@ export interface ConsumerOwner {
   log(message: string): void;
 }
 
-export class Consumer implements SubscriptionLife {
+export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   /** Resolves when the server has it for the first time; rejects when that can never be. */
@@ -135,15 +120,22 @@ export class Consumer implements SubscriptionLife {
   /** Set right after construction, if at all. */
   follower: Follower | undefined;
   readonly #owner: ConsumerOwner;
-  readonly #clock: Clock;
+  readonly clock: Clock;
   readonly #counters: Counters;
   readonly #knowledge: Knowledge<Consumer>;
   readonly #cursor: Cursor;
   readonly #handling: Handling;
   readonly #placement: Placement;
   readonly #rhythm = new Rhythm();
+  readonly #refetch: Refetch;
+  readonly #startSearch: StartSearch;
+  /** Of one that sees every message; undefined: it is a member of a queue group. */
+  readonly #holes: HoleRepair | undefined;
+  /** Of a member of a queue group. */
+  readonly #leaps: LeapRepair | undefined;
   readonly #settleReady: { resolve: () => void; reject: (error: Error) => void };
-  #begun: Beginning;
+  /** How it was asked for. */
+  begun: Beginning;
   /** What is stored before this is not wanted, ns. */
   readonly #notBefore: number;
   /** When the last request went out, and when that was in waking time. */
@@ -166,31 +158,12 @@ export class Consumer implements SubscriptionLife {
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
   #resetting = false;
-  /** It has received nothing, and where it began is being looked for. */
-  #seeking: { caught?: Position } | undefined;
-  /** Below the first message, and not known yet whether it is gone. */
-  #below: Gap | undefined;
-  /** What has come since something was found to be missing, while it is being looked for. */
-  #withheld: RawMessage[] | undefined;
-  /** That was done on the current server-side subscription. */
-  #bridged = false;
   /** Messages on the current server-side subscription. */
   #received = 0;
   #stallSeen = false;
   #cancelStall: (() => void) | undefined;
   #cancelLook: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
-  #cancelFetch: (() => void) | undefined;
-  #cancelLookBefore: (() => void) | undefined;
-  #fetchAt = Infinity;
-  /** Something is being fetched. */
-  #fetching = false;
-  /** The last time nothing was found in the channel. */
-  #foundEmpty = false;
-  /** Fetches in a row that were refused. */
-  #tries = 0;
-  /** On this session it was resumed further back, because a fetch was refused. */
-  #wentBack = false;
   /** Remakes in a row that brought nothing new. */
   #futile = 0;
   #remadeAt = -1;
@@ -207,7 +180,7 @@ export class Consumer implements SubscriptionLife {
     abort?: AbortWatch,
   ) {
     this.#owner = owner;
-    this.#clock = owner.clock;
+    this.clock = owner.clock;
     this.#counters = owner.counters;
     this.channel = channel;
     this.options = options;
@@ -216,13 +189,17 @@ export class Consumer implements SubscriptionLife {
     knowledge.members.add(this);
     this.#notBefore = notBefore(options);
     const early = this.#notBefore === -Infinity ? 0 : EARLY_TIME;
-    this.#begun = beginning(options.startAt, this.#clock.now(), this.#clock.wallClock(), early);
+    this.begun = beginning(options.startAt, this.clock.now(), this.clock.wallClock(), early);
     this.#handling = new Handling(
       this,
       options.manualAck ? (m) => this.#handle(m, handler) : handler,
       options.concurrency,
     );
-    this.#placement = new Placement(this, this.#clock, owner.window);
+    this.#placement = new Placement(this, this.clock, owner.window);
+    this.#refetch = new Refetch(this, knowledge);
+    this.#startSearch = new StartSearch(this, knowledge);
+    this.#holes = knowledge instanceof OwnKnowledge ? new HoleRepair(this, knowledge) : undefined;
+    this.#leaps = knowledge instanceof GroupsKnowledge ? new LeapRepair(this, knowledge, this.#refetch) : undefined;
     let settle!: { resolve: () => void; reject: (error: Error) => void };
     this.ready = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -280,7 +257,7 @@ export class Consumer implements SubscriptionLife {
     this.#rhythm.stop();
     this.#stallSeen = false;
     this.#resetting = false;
-    this.#wentBack = false;
+    this.#refetch.begin();
     this.announce(session);
     try {
       await this.#placement.attach(session);
@@ -299,17 +276,17 @@ export class Consumer implements SubscriptionLife {
 
   /** @param confirmedAt when the leader was asked that answered last that we are registered */
   detach(confirmedAt: number): void {
-    this.#withheld = undefined;
+    this.#holes?.end();
     this.#cancelTimers();
     this.#rhythm.stop();
-    this.#knowledge.noteLost(this.#clock.now(), confirmedAt);
+    this.#knowledge.noteLost(this.clock.now(), confirmedAt);
     this.#placement.detach();
   }
 
   /** Some of what was on its way to us may be lost: fetch it, rather than wait for ackWait. */
   remake(): void {
     if (this.#ended || this.#draining) return;
-    this.#knowledge.noteLoss(this.#clock.now());
+    this.#knowledge.noteLoss(this.clock.now());
     this.#placement.remake(this.#remaking);
   }
 
@@ -318,7 +295,7 @@ export class Consumer implements SubscriptionLife {
   }
 
   /** A remake that one of its own messages called for. While they change nothing, they come slower and slower. */
-  #remakeBecause(reason: string): void {
+  remakeBecause(reason: string): void {
     if (this.#ended || this.#draining || this.#cancelRemake !== undefined) return;
     const highest = this.#cursor.highest?.sequence ?? 0;
     this.#futile = highest === this.#remadeAt ? this.#futile + 1 : 0;
@@ -330,7 +307,7 @@ export class Consumer implements SubscriptionLife {
       this.#placement.remake(this.#remaking);
       return;
     }
-    this.#cancelRemake = this.#clock.after(delay, () => {
+    this.#cancelRemake = this.clock.after(delay, () => {
       this.#cancelRemake = undefined;
       this.#placement.remake(this.#remaking);
     });
@@ -338,11 +315,11 @@ export class Consumer implements SubscriptionLife {
 
   /** For the placement: what to ask the server for. */
   request(): { request: SubscribeRequest; plan: DatedPlan } {
-    const now = this.#clock.now();
-    const plan = this.#knowledge.plan(this.#begun, now);
+    const now = this.clock.now();
+    const plan = this.#knowledge.plan(this.begun, now);
     this.#requestedAt = now;
-    this.#requestedAwake = this.#clock.awake();
-    if (this.#begun.requestedAt === undefined) this.#begun = { ...this.#begun, requestedAt: now };
+    this.#requestedAwake = this.clock.awake();
+    if (this.begun.requestedAt === undefined) this.begun = { ...this.begun, requestedAt: now };
     const { durableName, queueGroup, maxInFlight, ackWait } = this.options;
     const request: SubscribeRequest = {
       channel: this.channel,
@@ -362,37 +339,37 @@ export class Consumer implements SubscriptionLife {
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
     this.#received = 0;
-    this.#withheld = undefined;
-    this.#bridged = false;
-    this.#seeking = undefined;
+    this.#holes?.begin();
+    this.#startSearch.begin();
     this.#unread = undefined;
-    const now = this.#clock.now();
+    const now = this.clock.now();
     const took = now - this.#requestedAt;
-    const tookAwake = this.#clock.awake() - this.#requestedAwake;
+    const tookAwake = this.clock.awake() - this.#requestedAwake;
     // A sleep is not the way's; a loop that is slow each time is.
     const way = took - tookAwake > SLEEP ? tookAwake : took;
     const usual = (this.#usual ??= way);
-    if (plan.tight && this.#everMade && took > Math.max(usual + SLOWER, this.#begun.transit)) {
+    if (plan.tight && this.#everMade && took > Math.max(usual + SLOWER, this.begun.transit)) {
       // What was stored in between was ours already. Half as much again, for one that takes longer than this one.
-      this.#begun = { ...this.#begun, transit: Math.max(this.#begun.transit, 1.5 * way) };
+      this.begun = { ...this.begun, transit: Math.max(this.begun.transit, 1.5 * way) };
       // Of a durable the server knows.
       if (this.options.durableName === undefined) return 'again';
     }
     if (this.#knowledge.overtaken(plan)) return 'again';
-    const unsure = this.#knowledge.mustLookBack(this.#begun, plan, now);
+    const unsure = this.#knowledge.mustLookBack(this.begun, plan, now);
     this.#knowledge.noteMade(plan, now, took);
     this.#cursor.begin(plan.at);
-    this.#resumed(now);
+    this.#refetch.resumed(now);
+    this.#leaps?.resumed();
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
-    if (unsure) void this.#findBeginning();
-    if (!this.#everMade) void this.#seeWhetherItIsThere();
-    if (this.#below !== undefined) void this.#tellIfGone();
+    if (unsure) void this.#startSearch.find();
+    if (!this.#everMade) void this.#startSearch.seeWhetherItIsThere();
+    this.#startSearch.resumed();
     if (!this.#everMade) {
       this.#everMade = true;
       this.#settleReady.resolve();
       // Whoever waits for subscribe() shall have attached listeners before the first message.
-      this.#clock.soon(() => this.#openUp());
+      this.clock.soon(() => this.#openUp());
     }
     return true;
   }
@@ -445,20 +422,13 @@ export class Consumer implements SubscriptionLife {
   received(raw: RawMessage): void {
     if (raw.isRedelivered()) this.#counters.redelivered++;
     if (++this.#received === this.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
-    if (this.#seeking !== undefined) {
-      // There may be some before it.
-      this.#seeking.caught ??= { sequence: raw.getSequence(), time: raw.getTimestampRaw() };
-      this.#placement.mute();
-      return;
-    }
-    if (this.#withheld === undefined) this.#receive(raw, false);
-    else if (this.#withheld.length < MOST_WITHHELD) this.#withheld.push(raw);
-    else this.#placement.mute();
+    if (this.#startSearch.catches(raw) || this.#holes?.withhold(raw) === true) return;
+    this.receive(raw, false);
   }
 
   /** @param fetched it does not come from that subscription, but was asked for by its number */
-  #receive(raw: RawMessage, fetched: boolean): void {
-    const now = this.#clock.now();
+  receive(raw: RawMessage, fetched: boolean): void {
+    const now = this.clock.now();
     if (this.#rhythm.heard(now)) this.#owner.rhythmic(this);
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
@@ -470,15 +440,15 @@ export class Consumer implements SubscriptionLife {
         for (const gap of this.#cursor.takeGaps()) {
           this.#knowledge.noteGone(gap);
           const missed = time < this.#notBefore ? undefined : this.#knowledge.missed(gap);
-          if (missed !== undefined) this.#emit('gap', missed);
+          if (missed !== undefined) this.tellGap(missed);
         }
         break;
       case 'leap':
-        void this.#fillIn(now);
+        void this.#leaps?.fillIn(now);
         break;
       case 'held':
-        this.#knowledge.noteHeld(sequence, now + this.options.ackWait, now + this.options.ackWait + LATE);
-        if (!this.#handOverAgain(raw, sequence, time, redelivered, now)) return;
+        this.#knowledge.noteHeld(sequence, now + this.options.ackWait + LATE);
+        if (!this.handOverAgain(raw, sequence, time, redelivered, now)) return;
         break;
       case 'done':
         this.#counters.duplicatesDropped++;
@@ -493,34 +463,29 @@ export class Consumer implements SubscriptionLife {
         return;
       case 'hole':
         this.#knowledge.noteHole(sequence);
-        void this.#bridge(raw);
+        void this.#holes?.bridge(raw);
         return;
       case 'doubt':
         this.#placement.mute();
         void this.#resolveDoubt(sequence, time);
         return;
       case 'reset':
-        this.#startOver(sequence);
+        this.startOver(sequence);
         return;
     }
     if (!redelivered && !fetched) this.#knowledge.noteNew();
     this.#knowledge.noteReceived(sequence, now);
-    // It was lost on its way.
-    if (this.#below !== undefined && sequence <= this.#below.to) this.#below = undefined;
-    if (this.#knowledge.below !== undefined) {
-      this.#below = this.#knowledge.below;
-      this.#knowledge.below = undefined;
-      void this.#tellIfGone();
-    }
+    this.#startSearch.came(sequence);
     if (time < this.#notBefore) {
       this.#cursor.finish(sequence, time);
       this.#placement.ack(sequence);
       return;
     }
-    this.#take(raw, sequence, time, redelivered, now, fetched);
+    this.take(raw, sequence, time, redelivered, now, fetched);
   }
 
-  #take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
+  /** Hands a message over. */
+  take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
     const { epoch, sessions, unfinished } = this.#knowledge;
     if (unfinished.size > 0) unfinished.delete(sequence);
     const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
@@ -528,163 +493,11 @@ export class Consumer implements SubscriptionLife {
     this.#handling.push(message);
   }
 
-  /** Of what lies below the first message: if that is the first there is, the server does not have it. */
-  async #tellIfGone(): Promise<void> {
-    const below = this.#below;
-    const { session } = this.#placement;
-    if (below === undefined || session === undefined) return;
-    const { epoch } = this.#knowledge;
-    let first: Position | undefined;
-    for (let attempt = 0; attempt < INSIST && first === undefined && session.alive; attempt++) {
-      first = await this.#owner.inquiries.oldest(this.channel, 'missing');
-    }
-    // Told meanwhile; or not learned, and the next session may be asked.
-    if (this.#below !== below || first === undefined) return;
-    this.#below = undefined;
-    if (first.sequence > below.to && this.#knowledge.epoch === epoch) this.#emit('gap', below);
-  }
-
-  /** Fetches what is missing; or learns that the server does not have it any more. */
-  async #bridge(raw: RawMessage): Promise<void> {
-    const { from, to, times, likelyGone } = this.#cursor.missing;
-    const { session } = this.#placement;
-    if (session === undefined) return;
-    if ((times >= 2 || likelyGone) && !this.#bridged) {
-      this.#bridged = true;
-      // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
-      const withheld = (this.#withheld = [raw]);
-      let others = false;
-      const first = await this.#owner.inquiries.look(this.channel, () => ({ at: 'first' }), 'held');
-      // Made again meanwhile, or on another session.
-      if (this.#withheld !== withheld) return;
-      if (first !== undefined) {
-        if (first.sequence > from) this.#cursor.goneBelow(first.sequence);
-        const next = Math.max(from, first.sequence);
-        // A durable may have forgotten them.
-        if (next < to && times >= 2 && this.options.durableName !== undefined) {
-          others = await this.#fetch(withheld, next, to, times >= SURELY_OTHERS);
-        }
-      }
-      if (this.#withheld !== withheld) return;
-      if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
-      // If nothing is missing any more, it goes on; if there is, it is made again.
-      this.#withheld = undefined;
-      const { epoch } = this.#knowledge;
-      const full = !this.#placement.live;
-      for (const message of withheld) {
-        this.#receive(message, false);
-        // Something else is missing, or it is another channel.
-        if (this.#knowledge.epoch !== epoch || this.#placement.live === full) return;
-      }
-      if (full) this.#remakeBecause('more came than is kept while something is looked for');
-      return;
-    }
-    this.#placement.mute();
-    this.#remakeBecause(`message ${from} is missing, ${to} came instead`);
-  }
-
-  /**
-   * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
-   * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
-   * another process that had the durable while we were away.
-   * @param surely what was sent to us and is not acknowledged has been sent again so often that it is not among it
-   * @returns whether there is such
-   */
-  async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
-    let next = from;
-    const until = this.#knowledge.oursUntil;
-    let others = false;
-    await this.#owner.inquiries.fetch(this.channel, from, to, (message) => {
-      // Only what is missing, in order: all else is for the subscription.
-      if (this.#withheld !== withheld || message.getSequence() !== next) return false;
-      others = message.getTimestampRaw() > until;
-      if (others) return false;
-      next += 1;
-      this.#counters.fetched++;
-      this.#receive(message, true);
-      return true;
-    });
-    if (this.#withheld !== withheld) return others;
-    if (next > from)
-      this.#owner.log(`channel '${this.channel}': messages ${from} to ${next - 1} read past the durable`);
-    if (others && surely) this.#cursor.othersBelow(to);
-    return others;
-  }
-
-  /**
-   * A queue group that has no members elsewhere did not get what was leapt over. Either a leader has forgotten that the one
-   * before had sent it, and then it is read past the group (a leap may be rightful, too, when somebody joins in that very moment;
-   * then its messages are handled twice, and otherwise not at all); or it was lost on its way, and comes again by itself; or
-   * the server has it no more.
-   */
-  async #fillIn(now: number): Promise<void> {
-    const { session } = this.#placement;
-    const leap = this.#cursor.leapt;
-    if (session === undefined || leap === undefined) return;
-    const { from, to, ours, forgotten } = leap;
-    // Somebody else has it, as in any group with members elsewhere.
-    if (!ours) return;
-    const stale = this.#staleness(session);
-    const until = this.#knowledge.sentUntil(leap, now);
-    const { foreign } = this.#knowledge;
-    if (!foreign) this.#awaitMissing(from, to, now);
-    let next = from;
-    if (forgotten) {
-      await this.#owner.inquiries.fetch(this.channel, from, to, (message) => {
-        if (stale() || message.getTimestampRaw() > until) return false;
-        next = next === from ? message.getSequence() : next;
-        this.#counters.fetched++;
-        this.#receive(message, true);
-        return true;
-      });
-    }
-    if (stale() || foreign) return;
-    if (forgotten && next < to)
-      this.#owner.log(`channel '${this.channel}': messages from ${next} on read past the queue group`);
-    await this.#tellWhatIsGone(session);
-  }
-
-  /** What was leapt over comes by itself, or else is fetched. */
-  #awaitMissing(from: number, to: number, now: number): void {
-    const { sessions, unfinished } = this.#knowledge;
-    this.#knowledge.noteLoss(now, from);
-    const reservedUntil = now + this.options.ackWait;
-    const due = reservedUntil + LATE;
-    const missing = {
-      time: NaN,
-      session: sessions,
-      fetched: false,
-      reservedUntil,
-      handed: undefined,
-      due,
-      oursUntil: now,
-    };
-    for (let sequence = from; sequence < Math.min(to, from + LONGEST_FETCH); sequence++) {
-      unfinished.add({ ...missing, sequence });
-    }
-    this.#fetchUnfinishedLater();
-  }
-
-  /** Of what was leapt over the server may have some no more. */
-  async #tellWhatIsGone(session: Session): Promise<void> {
-    const stale = this.#staleness(session);
-    const { highest } = this.#cursor;
-    // At once: what is somebody else's may be gone soon.
-    const first = await this.#owner.inquiries.oldest(this.channel, 'held');
-    if (first === undefined || stale()) return;
-    this.#cursor.goneBelow(first.sequence);
-    this.#cursor.storedUpTo(highest?.sequence ?? 0);
-    for (const gap of this.#cursor.takeGaps()) {
-      this.#knowledge.noteGone(gap);
-      this.#emit('gap', gap);
-    }
-  }
-
   /**
    * With `manualAck`, a message that the handler left unacknowledged is handed over again when the server sends it
    * again, as with the raw client; but not if it only comes because we subscribed again.
    */
-  #handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
+  handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
     const knowledge = this.#knowledge;
     const unfinished = knowledge.unfinished.get(sequence);
     if (unfinished?.handed === undefined) return false;
@@ -712,7 +525,7 @@ export class Consumer implements SubscriptionLife {
       message.settled = true;
       return;
     }
-    message.handedAt = this.#clock.now();
+    message.handedAt = this.clock.now();
     return handler(message);
   }
 
@@ -725,7 +538,7 @@ export class Consumer implements SubscriptionLife {
   processed(message: ReceivedMessage): void {
     if (message.settled) return;
     if (!this.options.manualAck) this.acknowledge(message);
-    else if (message.epoch === this.#knowledge.epoch) this.#leaveUnfinished(message, message);
+    else if (message.epoch === this.#knowledge.epoch) this.#refetch.leave(message, message);
   }
 
   /** For `message.ack()`, and when its handler is done. */
@@ -747,7 +560,7 @@ export class Consumer implements SubscriptionLife {
     }
     this.#emit('handler_error', { error, message });
     if (message.settled || message.epoch !== this.#knowledge.epoch) return undefined;
-    const failures = this.#knowledge.noteFailure(message.sequence, this.#clock.now());
+    const failures = this.#knowledge.noteFailure(message.sequence, this.clock.now());
     const { maxDeliveries } = this.options;
     if (maxDeliveries !== undefined && Math.max(failures, message.redeliveryCount + 1) >= maxDeliveries) {
       return this.#bury(message, error);
@@ -761,222 +574,7 @@ export class Consumer implements SubscriptionLife {
     if (message.settled || message.epoch !== this.#knowledge.epoch) return;
     if (!this.#cursor.isOutstanding(message.sequence)) return;
     this.#cursor.fail(message.sequence);
-    this.#leaveUnfinished(message, undefined);
-  }
-
-  #leaveUnfinished(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
-    const { sequence, time, fetched } = message;
-    const session = this.#knowledge.sentIn(message);
-    const { ackWait } = this.options;
-    const now = this.#clock.now();
-    const from = Math.max(now - ackWait, message.receivedAt, message.handedAt);
-    const reservedUntil = from + ackWait;
-    const oursUntil = message.receivedAt + ackWait - SENT_EARLIER;
-    const due = reservedUntil + LATE;
-    this.#knowledge.unfinished.add({ sequence, time, session, fetched, oursUntil, reservedUntil, handed, due });
-    this.#fetchUnfinishedLater();
-    this.#lookBeforeOthers();
-  }
-
-  /** A new life at the server has begun. */
-  #resumed(now: number): void {
-    const { unfinished, sessions } = this.#knowledge;
-    // A durable is sent at once what the server has pending for it.
-    if (this.options.durableName !== undefined && this.options.queueGroup === undefined && unfinished.size > 0) {
-      unfinished.hasten(({ handed, session }) => handed === undefined && session < sessions, now + LATE);
-    }
-    this.#fetchUnfinishedLater();
-    const { session } = this.#placement;
-    if (!this.#knowledge.lacking || session === undefined) return;
-    void this.#tellWhatIsGone(session);
-  }
-
-  #fetchUnfinishedLater(): void {
-    const at = this.#knowledge.unfinished.earliest;
-    if (at === Infinity || this.#fetching || this.#ended || this.#draining) return;
-    if (this.#cancelFetch !== undefined) {
-      if (at >= this.#fetchAt) return;
-      this.#cancelFetch();
-    }
-    this.#fetchAt = at;
-    this.#cancelFetch = this.#clock.after(Math.max(0, at - this.#clock.now()), () => {
-      this.#cancelFetch = undefined;
-      void this.#fetchUnfinished();
-    });
-  }
-
-  /** What nobody has finished in its time, and the server has not sent again, is fetched by its number. */
-  async #fetchUnfinished(): Promise<void> {
-    const { session } = this.#placement;
-    // On the next session there is another occasion.
-    if (session === undefined || !this.#placement.live || this.#fetching) return;
-    this.#fetching = true;
-    const due = this.#knowledge.unfinished.takeDue(this.#clock.now(), this.options.maxInFlight);
-    const ranges = rangesOf(
-      due.filter((message) => this.#isWanted(message)),
-      LONGEST_FETCH,
-    );
-    let goneBelow = 0;
-    for (const range of ranges) goneBelow = await this.#fetchAgain(session, range, goneBelow);
-    this.#fetching = false;
-    for (const member of this.#knowledge.members) member.#fetchUnfinishedLater();
-  }
-
-  #isWanted(message: Unfinished): boolean {
-    const { sequence } = message;
-    const fate = this.#knowledge.fate(message);
-    if (fate === 'others' && message.waits < SURELY_OTHERS - 1) {
-      // If the server has it pending, it sends it once more, unless that is lost on its way as well.
-      message.waits++;
-      this.#knowledge.unfinished.postpone(message, this.#clock.now() + LATE);
-      this.#placement.remake(this.#remaking);
-      return false;
-    }
-    if (fate === 'fetch' || fate === 'others') return true;
-    if (fate === 'later') {
-      message.waits++;
-      this.#knowledge.unfinished.postpone(message, this.#clock.now() + this.options.ackWait);
-      return false;
-    }
-    this.#knowledge.forget(sequence);
-    this.#cursor.fail(sequence);
-    return false;
-  }
-
-  /**
-   * What the server may give to a member elsewhere after `ackWait` is nobody's if the channel has dropped it before that. Looked
-   * for shortly before: later nobody knows whether another one got it.
-   */
-  #lookBeforeOthers(): void {
-    if (this.#cancelLookBefore !== undefined || this.#ended || this.#draining) return;
-    const now = this.#clock.now();
-    const times = this.#ours(now).map(({ oursUntil }) => oursUntil);
-    if (times.length === 0) return;
-    this.#cancelLookBefore = this.#clock.after(Math.max(0, Math.min(...times) - LATE - now), () => {
-      this.#cancelLookBefore = undefined;
-      void this.#tellBeforeOthers();
-    });
-  }
-
-  async #tellBeforeOthers(): Promise<void> {
-    const { session } = this.#placement;
-    if (session === undefined) return;
-    const stale = this.#staleness(session);
-    const first = await this.#owner.inquiries.oldest(this.channel, 'missing');
-    if (stale()) return;
-    const now = this.#clock.now();
-    const gone = this.#ours(now).filter(({ sequence }) => sequence < (first?.sequence ?? 0));
-    for (const { sequence, time } of gone) {
-      this.#knowledge.forget(sequence);
-      this.#cursor.finish(sequence, time);
-    }
-    for (const gap of runsOf(gone.map(({ sequence }) => sequence))) this.#emit('gap', gap);
-    // Each is looked for once.
-    for (const message of this.#ours(now)) if (message.oursUntil - LATE <= now) message.oursUntil = now;
-    this.#lookBeforeOthers();
-  }
-
-  /** What is not finished and the server gives to nobody else yet. */
-  #ours(now: number): Unfinished[] {
-    const { unfinished, sessions, shared } = this.#knowledge;
-    if (!shared) return [];
-    return [...unfinished].filter(
-      ({ fetched, session, oursUntil }) => !fetched && session === sessions && now < oursUntil,
-    );
-  }
-
-  /**
-   * @param goneBelow the server has nothing below this, so far as is known
-   * @returns the same, with what was learned
-   */
-  async #fetchAgain(session: Session, { from, to, wanted }: Range, goneBelow: number): Promise<number> {
-    const { unfinished, epoch } = this.#knowledge;
-    const stale = this.#staleness(session);
-    const { inquiries } = this.#owner;
-    let end: FetchEnd = stale() ? 'failed' : 'through';
-    if (!stale() && to >= goneBelow) {
-      const take = (raw: RawMessage): boolean => {
-        if (stale()) return false;
-        const message = wanted.get(raw.getSequence());
-        if (message !== undefined) this.#fetched(raw, message);
-        return true;
-      };
-      end = await inquiries.fetch(this.channel, from, to + 1, take, 'missing');
-    }
-    // It may have come by itself, or been acknowledged.
-    const isLeft = (message: Unfinished): boolean => unfinished.get(message.sequence) === message;
-    if (epoch !== this.#knowledge.epoch || ![...wanted.values()].some(isLeft)) return goneBelow;
-    if (end !== 'failed' && !stale() && to >= goneBelow) {
-      const first = await inquiries.oldest(this.channel, 'missing');
-      if (first !== undefined) goneBelow = first.sequence;
-      else if (
-        end === 'silent' &&
-        (await inquiries.look(this.channel, () => ({ at: 'last' }), 'missing')) === undefined
-      ) {
-        // Neither the range, nor the oldest message, nor the newest: there is none, if that is so twice.
-        if (this.#foundEmpty) goneBelow = Infinity;
-        this.#foundEmpty = true;
-      }
-      if (end === 'silent' && goneBelow < Infinity) await this.#startedOver(session, 'missing');
-      if (epoch !== this.#knowledge.epoch) return goneBelow;
-    }
-    if (end === 'failed' && !stale() && this.#seesAll && !this.#wentBack) {
-      // There is no room for another subscription, so this one has to bring it.
-      this.#wentBack = true;
-      (this.#cursor as ContiguousCursor).goBackTo(from);
-      this.#remakeBecause(`message ${from} is not processed and cannot be fetched`);
-    }
-    this.#tries = end === 'failed' ? this.#tries + 1 : 0;
-    const again = this.#clock.now() + Math.min(LONGEST_DELAY, FETCH_AGAIN * 2 ** Math.min(this.#tries, 10));
-    const gone: number[] = [];
-    for (const message of [...wanted.values()].filter(isLeft)) {
-      const { sequence, time } = message;
-      // What is there, and was lost on its way, comes another time.
-      if (stale() || sequence >= goneBelow) unfinished.postpone(message, again);
-      else {
-        gone.push(sequence);
-        this.#knowledge.forget(sequence);
-        this.#cursor.finish(sequence, time);
-      }
-    }
-    for (const gap of runsOf(gone)) this.#emit('gap', gap);
-    return goneBelow;
-  }
-
-  /** An unfinished message has come, asked for by its number. */
-  #fetched(raw: RawMessage, message: Unfinished): void {
-    const { sequence, time, handed } = message;
-    const { unfinished } = this.#knowledge;
-    // It has come by itself, or was acknowledged.
-    if (unfinished.get(sequence) !== message) return;
-    const stored = raw.getTimestampRaw();
-    const isFirst = Number.isNaN(time);
-    if (stored !== time && !isFirst) {
-      this.#startOver(sequence);
-      return;
-    }
-    if (this.#knowledge.fate(message) === 'others') {
-      // It is there, so that it is no gap.
-      this.#knowledge.forget(sequence);
-      this.#cursor.finish(sequence, time);
-      return;
-    }
-    const now = this.#clock.now();
-    this.#counters.fetched++;
-    const wanted =
-      handed === undefined ? this.#cursor.retake(sequence) : this.#handOverAgain(raw, sequence, stored, true, now);
-    if (wanted) this.#take(raw, sequence, stored, !isFirst, now, true);
-    else unfinished.delete(sequence);
-  }
-
-  /** Another member may have what this one has left unacknowledged. */
-  #giveBack(): void {
-    const { unfinished } = this.#knowledge;
-    for (const message of [...unfinished]) {
-      if (message.handed?.isOf(this) !== true) continue;
-      this.#cursor.fail(message.sequence);
-      unfinished.add({ ...message, handed: undefined });
-    }
+    this.#refetch.leave(message, undefined);
   }
 
   /** Never rejects. */
@@ -1005,7 +603,7 @@ export class Consumer implements SubscriptionLife {
       return;
     }
     this.#unread = undefined;
-    this.#remakeBecause(`the server does not read our acknowledgement of message ${sequence}`);
+    this.remakeBecause(`the server does not read our acknowledgement of message ${sequence}`);
   }
 
   /**
@@ -1018,10 +616,10 @@ export class Consumer implements SubscriptionLife {
       this.#cancelStall = undefined;
       if (this.#received !== this.options.maxInFlight || this.#ended || this.#draining) return;
       const unfinished = this.#cursor.outstanding > 0 || this.#knowledge.unfinished.size > 0;
-      if (unfinished) this.#cancelStall = this.#clock.after(STALL_AFTER, check);
-      else this.#remakeBecause('a full window is acknowledged and nothing follows');
+      if (unfinished) this.#cancelStall = this.clock.after(STALL_AFTER, check);
+      else this.remakeBecause('a full window is acknowledged and nothing follows');
     };
-    this.#cancelStall = this.#clock.after(STALL_AFTER, check);
+    this.#cancelStall = this.clock.after(STALL_AFTER, check);
   }
 
   /**
@@ -1030,124 +628,62 @@ export class Consumer implements SubscriptionLife {
    */
   #lookLater(session: Session): void {
     if (this.#ended || this.#knowledge.known === undefined) return;
-    if (!this.#seesAll) {
-      void this.#startedOver(session, 'routine');
+    if (!this.seesAll) {
+      void this.startedOver(session, 'routine');
       return;
     }
     if (this.#received > 0) return;
-    this.#cancelLook = this.#clock.after(LOOK_AFTER, () => {
-      this.#cancelLook = undefined;
-      if (this.#received === 0) void this.#startedOver(session, 'missing');
+    this.lookAfter(LOOK_AFTER, () => {
+      if (this.#received === 0) void this.startedOver(session, 'missing');
     });
   }
 
   /** A message says neither that the channel is the one we know nor that it is not. */
   async #resolveDoubt(sequence: number, time: number): Promise<void> {
     const { session } = this.#placement;
-    if (session === undefined || (await this.#startedOver(session, 'held'))) return;
+    if (session === undefined || (await this.startedOver(session, 'held'))) return;
     this.#cursor.trust(time);
     if (this.#placement.live) return;
-    this.#remakeBecause(`message ${sequence} is dated later than those after it`);
+    this.remakeBecause(`message ${sequence} is dated later than those after it`);
   }
 
   /**
    * Whether the channel is still the one we know; if not, starts over. True: it is not, or something else has happened
    * that makes it no matter. A channel starts over between sessions, so what this one has brought proves nothing.
    */
-  async #startedOver(session: Session, urgency: Urgency): Promise<boolean> {
+  async startedOver(session: Session, urgency: Urgency): Promise<boolean> {
     const knowledge = this.#knowledge;
     const { known, knownOn } = knowledge;
     if (known === undefined) return false;
     // Asked anew after every wait: there may be two of us.
-    const stale = this.#staleness(session);
+    const stale = this.staleness(session);
     const judgement = await this.#owner.inquiries.identify(this.channel, known, knownOn, urgency);
     if (stale()) return true;
     if (judgement === undefined) return false;
     if (!judgement.same) {
-      this.#startOver(judgement.shown);
+      this.startOver(judgement.shown);
       return true;
     }
     knowledge.verified = true;
-    if (this.#received === 0 && this.#seesAll)
-      this.#remakeBecause(`message ${judgement.shown} is stored and nothing comes`);
+    if (this.#received === 0 && this.seesAll)
+      this.remakeBecause(`message ${judgement.shown} is stored and nothing comes`);
     return false;
   }
 
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
-  #staleness(session: Session | undefined): () => boolean {
+  staleness(session: Session | undefined): () => boolean {
     const { epoch } = this.#knowledge;
     return () =>
       this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
   }
 
   /** Neither the server nor other members decide what it gets. */
-  get #seesAll(): boolean {
+  get seesAll(): boolean {
     return this.options.durableName === undefined && this.options.queueGroup === undefined;
   }
 
-  /** A sequence that is not there yet means what is published next. Of a group, that is not known later. */
-  async #seeWhetherItIsThere(): Promise<void> {
-    const { startAt, queueGroup, durableName } = this.options;
-    if (queueGroup === undefined || durableName !== undefined) return;
-    if (typeof startAt !== 'object' || !('sequence' in startAt)) return;
-    const last = await this.#owner.inquiries.look(this.channel, () => ({ at: 'last' }), 'missing');
-    if ((last?.sequence ?? 0) < startAt.sequence) this.#begun = { ...this.#begun, startAt: 'new' };
-  }
-
-  /** Looks back. What comes meanwhile comes again, if it would be the first one received: there may be some before it. */
-  async #findBeginning(turn = 1): Promise<void> {
-    const seeking: { caught?: Position } = {};
-    this.#seeking = this.#knowledge.unseen ? seeking : undefined;
-    const { session } = this.#placement;
-    await this.#lookBack(session, seeking);
-    if (this.#seeking !== seeking) return;
-    this.#seeking = undefined;
-    if (this.#placement.session !== session) return;
-    if (!this.#placement.live) this.#remakeBecause('its beginning is known');
-    else if (turn < GIVE_UP && this.#knowledge.unsureOfBeginning) {
-      // There is nothing, or the looks were lost.
-      this.#cancelLook?.();
-      this.#cancelLook = this.#clock.after(turn * this.options.ackWait, () => void this.#findBeginning(turn + 1));
-    }
-  }
-
-  /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
-  async #lookBack(session: Session | undefined, seeking: { readonly caught?: Position }): Promise<void> {
-    const stale = this.#staleness(session);
-    const look = (start: () => StartPosition): Promise<Position | undefined> =>
-      this.#owner.inquiries.look(this.channel, start, 'missing');
-    const since = (): StartPosition => this.#knowledge.beginning(this.#begun, this.#clock.now());
-
-    let first: Position | undefined;
-    let last: Position | undefined;
-    const more = (attempt: number): boolean => {
-      if (first !== undefined || stale()) return false;
-      // What came meanwhile was stored since, so a look that did not even bring that was lost.
-      const lost = seeking.caught !== undefined && this.options.startAt !== 'last';
-      return attempt < (lost ? INSIST + GIVE_UP : INSIST);
-    };
-    for (let attempt = 0; more(attempt); attempt++) {
-      first = await look(since);
-      if (first === undefined && this.options.startAt === 'last') last = await look(() => ({ at: 'last' }));
-    }
-    if (stale()) return;
-    // No others are before what came meanwhile.
-    first ??= seeking.caught;
-    // What came before the messages we know cannot be later than they.
-    if (first !== undefined && this.#knowledge.isLater(first.time) && (await this.#startedOver(session!, 'missing')))
-      return;
-    let sequence = first?.sequence;
-    if (this.options.startAt === 'last') {
-      // The newest of that time is the one before the first since; if there is none since, it is still the newest.
-      sequence = sequence === undefined ? last?.sequence : Math.max(1, sequence - 1);
-    }
-    if (sequence !== undefined && this.#knowledge.began(sequence, first?.time ?? NaN)) {
-      this.#remakeBecause(`message ${sequence} was the first one`);
-    }
-  }
-
   /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */
-  #startOver(got: number): void {
+  startOver(got: number): void {
     const expected = (this.#cursor.highest?.sequence ?? 0) + 1;
     this.#knowledge.startOver();
     const members = [...this.#knowledge.members];
@@ -1159,7 +695,7 @@ export class Consumer implements SubscriptionLife {
   #startOverWith(expected: number, got: number, party: Party): void {
     this.#placement.mute();
     this.#cancelTimers();
-    this.#below = undefined;
+    this.#startSearch.startOver();
     this.#futile = 0;
     this.#remadeAt = -1;
     const { durableName, queueGroup } = this.options;
@@ -1170,6 +706,57 @@ export class Consumer implements SubscriptionLife {
       this.#placement.remake(durableName === undefined ? 'close-first' : 'drop-first', party);
     }
     this.#emit('reset', { expected, got });
+  }
+
+  // ── for those who repair it ─────────────────────────────────────────────────────────────────────────────────────
+
+  get inquiries(): Inquiries {
+    return this.#owner.inquiries;
+  }
+
+  get session(): Session | undefined {
+    return this.#placement.session;
+  }
+
+  get live(): boolean {
+    return this.#placement.live;
+  }
+
+  /** It has ended, or takes no more messages. */
+  get stopped(): boolean {
+    return this.#ended || this.#draining;
+  }
+
+  mute(): void {
+    this.#placement.mute();
+  }
+
+  makeAgain(): void {
+    this.#placement.remake(this.#remaking);
+  }
+
+  countFetched(): void {
+    this.#counters.fetched++;
+  }
+
+  tellGap(gap: Gap): void {
+    this.#emit('gap', gap);
+  }
+
+  lookAfter(milliseconds: number, look: () => void): void {
+    this.#cancelLook?.();
+    this.#cancelLook = this.clock.after(milliseconds, () => {
+      this.#cancelLook = undefined;
+      look();
+    });
+  }
+
+  wakeMembers(): void {
+    for (const member of this.#knowledge.members) member.#refetch.later();
+  }
+
+  log(message: string): void {
+    this.#owner.log(message);
   }
 
   // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1240,10 +827,10 @@ export class Consumer implements SubscriptionLife {
     // A handler that waits for this very drop would be waited for in vain. One that waits for close() does not wait long.
     const idle = drop && calling !== undefined ? this.#idleBut(calling) : this.#handling.idle();
     // No longer than ackWait: by then the server has given their messages to somebody else anyhow.
-    const ready = atMost(this.#clock, this.options.ackWait, idle);
+    const ready = atMost(this.clock, this.options.ackWait, idle);
     const given = this.#placement.end(
       drop,
-      ready.then(() => this.#giveBack()),
+      ready.then(() => this.#refetch.giveBack()),
     );
     this.#given = given;
     const answered = given.then(
@@ -1257,7 +844,7 @@ export class Consumer implements SubscriptionLife {
     if (session !== undefined) this.#owner.departures.add(session, this.#durable, answered);
     return (async () => {
       await ready;
-      await atMost(this.#clock, ANSWER_PATIENCE, answered);
+      await atMost(this.clock, ANSWER_PATIENCE, answered);
       this.#finish(error);
     })();
   }
@@ -1271,7 +858,7 @@ export class Consumer implements SubscriptionLife {
   /** No handler runs but this one, which gets some time all the same. */
   async #idleBut(calling: ReceivedMessage): Promise<void> {
     await this.#handling.idle(calling);
-    await atMost(this.#clock, GRACE, this.#handling.idle());
+    await atMost(this.clock, GRACE, this.#handling.idle());
   }
 
   get #durable(): { channel: string; durableName: string | undefined; queueGroup: string | undefined } {
@@ -1286,7 +873,7 @@ export class Consumer implements SubscriptionLife {
   async drain(): Promise<void> {
     const { calling } = this.#handling;
     this.#draining = true;
-    this.#withheld = undefined;
+    this.#holes?.end();
     this.#cancelTimers();
     this.#placement.stop();
     this.#release(undefined);
@@ -1318,7 +905,7 @@ export class Consumer implements SubscriptionLife {
 
   #stop(reason: Error | undefined): void {
     this.#ended = true;
-    this.#withheld = undefined;
+    this.#holes?.end();
     this.#cancelTimers();
     this.#placement.stop();
     this.#release(reason);
@@ -1336,8 +923,8 @@ export class Consumer implements SubscriptionLife {
     this.#over = true;
     this.follower?.over();
     this.#knowledge.members.delete(this);
-    this.#giveBack();
-    for (const member of this.#knowledge.members) member.#fetchUnfinishedLater();
+    this.#refetch.giveBack();
+    this.wakeMembers();
     this.#owner.ended(this);
     this.#emit('closed', error === undefined ? {} : { error });
   }
@@ -1346,9 +933,8 @@ export class Consumer implements SubscriptionLife {
     this.#cancelStall?.();
     this.#cancelLook?.();
     this.#cancelRemake?.();
-    this.#cancelFetch?.();
-    this.#cancelLookBefore?.();
-    this.#cancelStall = this.#cancelLook = this.#cancelRemake = this.#cancelFetch = this.#cancelLookBefore = undefined;
+    this.#refetch.cancel();
+    this.#cancelStall = this.#cancelLook = this.#cancelRemake = undefined;
   }
 
   #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {

@@ -4,9 +4,11 @@
  */
 import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
-import { ContiguousCursor, SparseCursor, type Cursor, type Gap, type Leap, type Position } from './cursor.js';
+import { ContiguousCursor } from './contiguous-cursor.js';
+import type { Cursor, Gap, Leap, Position } from './cursor.js';
 import { Receipts } from './receipts.js';
 import { NOTICE, planContiguous, planFirst, planGroup, planSince, type Beginning, type Plan } from './resume.js';
+import { SparseCursor } from './sparse-cursor.js';
 import { UnfinishedMessages, type Unfinished } from './unfinished.js';
 
 /** A plan, and the channel it is for. */
@@ -130,17 +132,12 @@ export abstract class Knowledge<Member = unknown> {
     return this.#held.has(sequence) ? this.sessions : session;
   }
 
-  /**
-   * The server has sent it again although it is not finished: it has it pending.
-   * @param again when the server sends it once more
-   * @param due when it is fetched if it does not
-   */
-  noteHeld(sequence: number, again: number, due: number): void {
+  /** The server has sent it again although it is not finished: it has it pending. */
+  noteHeld(sequence: number, due: number): void {
     this.#held.add(sequence);
     const message = this.unfinished.get(sequence);
     if (message === undefined) return;
     message.session = this.sessions;
-    message.oursUntil = again;
     message.fetched = false;
     // It comes again by the `ackWait` of the member that it was sent to.
     if (message.due < due) message.due = due;
@@ -152,23 +149,11 @@ export abstract class Knowledge<Member = unknown> {
     for (const { sequence } of [...this.unfinished]) if (sequence >= from && sequence <= to) this.forget(sequence);
   }
 
-  /** So many members are made again, each of which the server knows twice meanwhile. */
-  #crossings = 0;
-
-  crossing(until: Promise<void>): void {
-    if (++this.#crossings === 1) this.cursor.cross(true);
-    void until.then(() => {
-      if (--this.#crossings === 0) this.cursor.cross(false);
-    });
-  }
+  /** A member is made again, and until then the server knows it twice. */
+  crossing(_until: Promise<void>): void {}
 
   /** Something that was to come may be gone, and nobody knows yet. */
   get lacking(): boolean {
-    return false;
-  }
-
-  /** The server may give what a member has not finished to one in another process. */
-  get shared(): boolean {
     return false;
   }
 
@@ -605,12 +590,18 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     return count;
   }
 
-  override get lacking(): boolean {
-    return this.cursor.lacking;
+  /** So many members are made again, each of which the server knows twice meanwhile. */
+  #crossings = 0;
+
+  override crossing(until: Promise<void>): void {
+    if (++this.#crossings === 1) this.cursor.cross(true);
+    void until.then(() => {
+      if (--this.#crossings === 0) this.cursor.cross(false);
+    });
   }
 
-  override get shared(): boolean {
-    return this.cursor.shared;
+  override get lacking(): boolean {
+    return this.cursor.lacking;
   }
 
   /** While the session lives that brought it, the server gives it to one of the members, wherever they are. */

@@ -15,8 +15,6 @@ export interface Unfinished {
   session: number;
   /** It was fetched by its number, so that the server does not know that we have it. */
   fetched: boolean;
-  /** Until then, by our clock, the server gives it to nobody else, as long as the session lives. */
-  oursUntil: number;
   /** Until then, by our clock, whoever has it may still acknowledge it: the `ackWait` of that member. */
   readonly reservedUntil: number;
   /** With `manualAck`: the handler had it, is through, and may still acknowledge it. */

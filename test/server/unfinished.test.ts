@@ -75,43 +75,6 @@ describe('what is unfinished', function () {
           });
         }
 
-        if (options.queueGroup !== undefined) {
-          it(`and the server drops before another member can get it is told as a gap: ${kind} with members elsewhere`, async () => {
-            const gaps: unknown[] = [];
-            const handled: number[] = [];
-            const failed: number[] = [];
-            for (const member of ['one', 'two']) {
-              const stan = await clients.connect(cluster.urls, { clientId: uniqueName(member) });
-              const subscription = await stan.subscribe(
-                channel,
-                ({ sequence }) => {
-                  if (sequence % 100 === 0) {
-                    failed.push(sequence);
-                    throw new Error('not this time');
-                  }
-                  handled.push(sequence);
-                },
-                { ...options, ackWait: 3000, startAt: 'first' },
-              );
-              subscription.on('gap', ({ from, to }) => gaps.push({ from, to }));
-            }
-            await publish(1, 260);
-            await until(
-              () => gaps.length > 1,
-              () => `${gaps.length} gaps; ${handled.length} handled, ${failed.join()} failed`,
-            );
-            assert.deepEqual(gaps, [
-              { from: 100, to: 100 },
-              { from: 200, to: 200 },
-            ]);
-            assert.equal(handled.length, 258);
-            // The server has the last one, and gives it to one of them, where it may fail again.
-            await publish(261, 300);
-            await until(() => failed.filter((sequence) => sequence === 300).length > 1, 'message 300 comes again');
-            assert.equal(gaps.length, 2);
-          });
-        }
-
         it(`is handed over again, and is a dead letter in the end: ${kind}`, async () => {
           const name = uniqueName('unfinished');
           const stan = await clients.connect(cluster.urls, { clientId: uniqueName('me') });

@@ -385,6 +385,33 @@ describe('testing: the continuity checker', () => {
         assert.deepEqual(s.examples.lost, ['p-20', 'p-38', 'p-90']);
       });
 
+      it('and nobody has seen, excuses only what may have been stored then', () => {
+        const history = new History({ retention: 5 });
+        const publisher = history.publisher('p');
+        const durable = history.subscription('s', { kind: 'durable' });
+        const other = history.subscription('witness', { kind: 'plain' });
+        durable.began(1, 0);
+        durable.ended(1, 10);
+        const publish = (at: number, outcome: Outcome, sequence?: number): void => {
+          const counter = publisher.attempt(at);
+          publisher.settle(counter, outcome, at + 1);
+          if (sequence === undefined) return;
+          other.receive({ data: Buffer.from(`p-${counter}`), sequence }, at + 2);
+        };
+        // 1 to 3 are stored, and dropped by 6 to 8, while nobody is there; nobody knows of them.
+        for (let i = 0; i < 3; i++) publish(20 + i, 'abandoned');
+        for (let i = 4; i <= 12; i++) publish(30 + i, 'acknowledged', i);
+        durable.began(2, 60);
+        for (let i = 8; i <= 12; i++) {
+          durable.receive({ data: Buffer.from(`p-${i - 1}`), sequence: i, life: 2 }, 61);
+        }
+        // The server has lost these.
+        publish(100, 'acknowledged');
+        publish(101, 'acknowledged');
+        const s = history.judge(200).subscriptions.find(({ name }) => name === 's')!;
+        assert.deepEqual([s.unattended, s.lost.total], [4, 2]); // 4 to 7 were dropped by 9 to 12
+      });
+
       it('of a group with members elsewhere, no more than was on its way to one that had left', () => {
         const history = new History({ retention: 10 });
         const publisher = history.publisher('p');
@@ -407,6 +434,20 @@ describe('testing: the continuity checker', () => {
         const s = absent({ living: true });
         assert.deepEqual([s.unattended, s.lost.total, s.untold], [0, 20, 0]);
       });
+    });
+
+    it('a gap of what another member of a group has handled is told falsely', () => {
+      for (const kind of ['queue', 'plain'] as const) {
+        const history = new History({ retention: 3 });
+        const publisher = history.publisher('p');
+        const subscription = history.subscription('s', { kind });
+        for (let at = 0; at < 9; at++) publisher.settle(publisher.attempt(at), 'acknowledged', at);
+        const delivery = (sequence: number) => ({ data: Buffer.from(`p-${sequence - 1}`), sequence, life: 2 });
+        for (let sequence = 1; sequence <= 9; sequence++) subscription.receive(delivery(sequence), 1000);
+        subscription.gap({ from: 2, to: 3, life: 1 }, 1001);
+        const [s] = history.judge(2000).subscriptions;
+        assert.equal(s?.falseGaps, kind === 'queue' ? 2 : 0, kind);
+      }
     });
 
     it('a gap beside what is missing excuses nothing', () => {

@@ -22,7 +22,8 @@ import { growth } from '../../src/testing/verification/growth.js';
 import { Merge } from '../../src/testing/verification/merge.js';
 import { checkVerifyOptions } from '../../src/testing/verification/options.js';
 import type { WorkerEvent } from '../../src/testing/verification/protocol.js';
-import { Recorder, type ProcessPlan } from '../../src/testing/verification/recorder.js';
+import type { ProcessPlan } from '../../src/testing/verification/process-plan.js';
+import { Recorder } from '../../src/testing/verification/recorder.js';
 import { SeriesRecorder } from '../../src/testing/verification/series.js';
 
 const FAULTY = fileURLToPath(new URL('./fixtures/faulty-client.mjs', import.meta.url));
@@ -209,6 +210,27 @@ describe('testing: verification', () => {
       assert.deepEqual(run({ died: 2500, members: 1 }), [0, 1], 'there was nobody else to give it to');
     });
 
+    it('a life that died before it was there has had its messages, and is over', () => {
+      const recorder = new Recorder(
+        [PLANS[0]!, { name: 's', role: 'subscriber', subscriptions: [{ name: 'durable', kind: 'durable' }] }],
+        { interval: 100, retention: 5 },
+      );
+      const tell = (process: string, life: number, event: WorkerEvent) =>
+        recorder.apply({ at: event[1], process, life, event });
+      tell('p', 1, ['attempt', 1, 0]);
+      tell('p', 1, ['acknowledged', 2, 0]);
+      tell('s', 1, ['delivered', 3, 'durable', 1, 'p-0']);
+      recorder.apply({ at: 4, process: 's', end: 'killed' });
+      for (let i = 1; i <= 12; i++) {
+        tell('p', 1, ['attempt', 10 * i, i]);
+        tell('p', 1, ['acknowledged', 10 * i + 1, i]);
+      }
+      tell('s', 2, ['ready', 200, 'some client', null]);
+      for (let i = 8; i <= 12; i++) tell('s', 2, ['delivered', 200 + i, 'durable', i + 1, `p-${i}`]);
+      const [s] = recorder.history.judge(300).subscriptions;
+      assert.deepEqual([s?.unattended, s?.lost.total], [7, 0]);
+    });
+
     describe('of a group with members in two processes', () => {
       const group = [{ name: 'g', kind: 'durable-queue', maxInFlight: 1 }] as const;
       const members = ['m', 'n'].map((name) => ({ name, role: 'subscriber' as const, subscriptions: group }));
@@ -300,7 +322,12 @@ describe('testing: verification', () => {
     ) => {
       const exposures: Exposure[] = [];
       const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
-      const exposure = new ExposureWatch({ members, limited, expose: (_group, one) => exposures.push(one) });
+      const exposure = new ExposureWatch({
+        members,
+        limited,
+        ackWait: 5000,
+        expose: (_group, one) => exposures.push(one),
+      });
       exposure.leads('a', 0);
       for (const [what, at] of happened) {
         if (what === 'left') exposure.left('m', at);
@@ -347,6 +374,21 @@ describe('testing: verification', () => {
     it('is there for all members when a leader loses its lease for a moment', () => {
       assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 10_800]), [{ from: 8000, to: 10_800, most: 5 }]);
       assert.deepEqual(watchOf(false, ['lost', 10_000], ['leads', 10_800]), [], 'another one has led meanwhile');
+      assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 10_200]), [], 'a poll without an answer');
+      assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 25_000]), [], 'it was down');
+    });
+
+    it('is there for one that a handler has failed on, and the channel drops before it is sent again', () => {
+      const exposed: [string, Exposure][] = [];
+      const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
+      for (const limited of [true, false]) {
+        const expose = (group: string, one: Exposure) => void exposed.push([group, one]);
+        const watch = new ExposureWatch({ members, limited, ackWait: 5000, expose });
+        watch.failed('m', 'g', 10_000);
+        watch.failed('m', 'another', 10_000);
+        watch.failed('n', 'g', 10_000);
+      }
+      assert.deepEqual(exposed, [['g', { what: 'dropped', from: 10_000, to: 16_000, most: 1 }]]);
     });
 
     it('is there, where the channel is limited, for what is dropped until the member is back', () => {
@@ -425,7 +467,7 @@ describe('testing: verification', () => {
       assert.deepEqual(growth(process((i) => ({ heap: 9e6 + (i % 7) * 3e5, handles: 5 + (i % 3) }))), []);
       assert.deepEqual(growth(process((i) => ({ heap: i < 30 ? 5e6 + i * 1e5 : 9e6 }))), []);
       assert.deepEqual(growth(process((i) => ({ handles: i % 40 === 0 ? 60 : 5 }))), []);
-      // Reconnects in every other sample, at the end.
+      // Reconnects in two of three samples, at the end.
       assert.deepEqual(growth(process((i) => ({ handles: i > 60 && i % 3 > 0 ? 30 + (i % 20) : 5 }))), []);
       assert.deepEqual(growth({ ...process(() => ({})), samples: [] }), []);
     });

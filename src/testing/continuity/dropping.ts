@@ -42,6 +42,11 @@ export class Dropping {
     return this.#highest - this.#retention;
   }
 
+  /** Whether it may have been stored in this time. */
+  stored(sequence: number, { earliest, latest }: Between): boolean {
+    return this.#earliest.get(sequence) <= latest && this.#latest.get(sequence) >= earliest;
+  }
+
   /** Whether it may have been dropped in this time. */
   within(sequence: number, from: number, to: number): boolean {
     if (sequence < 1 || sequence > this.end) return false;

@@ -512,7 +512,9 @@ export class SubscriptionHistory {
     this.#toldTwice += this.#told.again(gap);
     const there = this.#atSequence;
     for (let sequence = from; sequence <= to; sequence++) {
-      if (there.publisher.get(sequence) !== 0 && there.life.get(sequence) === life) this.#refute(sequence);
+      // Any member of a group may have handled it.
+      const handled = there.publisher.get(sequence) !== 0 && (this.#isGroup || there.life.get(sequence) === life);
+      if (handled) this.#refute(sequence);
     }
     for (const sequence of this.#told.note(gap, at)) {
       const place = this.#shared.places.at(sequence);
@@ -715,7 +717,12 @@ export class SubscriptionHistory {
     const dropping = excusable ? this.#dropping() : undefined;
     const missed = this.#missed(dropping);
     /** Nor of these. */
-    let unseenMissed = [...missed].filter((sequence) => !this.#shared.places.at(sequence)).length;
+    const unseenMissed = [...missed].filter((sequence) => !this.#shared.places.at(sequence));
+    const isUnseenMissed = (stored: Between): boolean => {
+      const i = unseenMissed.findIndex((sequence) => dropping?.stored(sequence, stored));
+      if (i >= 0) unseenMissed.splice(i, 1);
+      return i >= 0;
+    };
     const examples: SubscriptionVerdict['examples'] = { ...this.#examples };
     const example = (kind: ExampleKind, text: string): void => {
       const list = (examples[kind] ??= []);
@@ -737,8 +744,7 @@ export class SubscriptionHistory {
           } else if (missed.has(publisher.placeOf(counter))) {
             unattended++;
             example('unattended', value);
-          } else if (!publisher.isPlaced(counter) && unseenMissed > 0) {
-            unseenMissed--;
+          } else if (!publisher.isPlaced(counter) && isUnseenMissed(publisher.storedWithin(counter))) {
             unattended++;
             example('unattended', value);
           } else if (exposures.take(publisher.storedWithin(counter), publisher.placeOf(counter))) {
@@ -833,7 +839,8 @@ export class SubscriptionHistory {
   /** Sequences of which it knows nothing, and that the channel dropped while no process had it. */
   #missed(dropping: Dropping | undefined): ReadonlySet<number> {
     const missed = new Set<number>();
-    if (dropping === undefined || this.#absences.length === 0) return missed;
+    // What was at the sequences of a channel before it began again, nobody remembers.
+    if (dropping === undefined || this.#absences.length === 0 || this.#resets > 0) return missed;
     for (let sequence = 1; sequence <= dropping.end; sequence++) {
       if (this.#knows(sequence)) continue;
       if (this.#absences.some(({ from, to }) => dropping.within(sequence, from, to))) missed.add(sequence);

@@ -2,7 +2,7 @@
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { SubscriptionKind } from '../continuity/verdict.js';
 import type { FaultKind } from '../nemesis/plan.js';
-import type { ProcessPlan } from './recorder.js';
+import type { ProcessPlan } from './process-plan.js';
 
 export interface Member {
   name: string;
@@ -30,6 +30,9 @@ export interface CastOptions {
   /** How many idle subscriptions there are. */
   subscriptions: number;
 }
+
+/** After so long, in ms, the server sends again what is not acknowledged. */
+export const ACK_WAIT = 5000;
 
 /** Stands in for a process that is frozen; there is one at a time. */
 export const STAND_IN = 'stand-in';
@@ -89,7 +92,7 @@ export function durablesOf({ subscriptions }: Cast): Member[] {
 export function subscribeOptionsOf({ name, kind, maxInFlight }: Member): SubscribeOptions {
   // What was on its way to a member that is gone, or has failed, only the server can give again, and only after ackWait:
   // its default of 30 s would be most of a run.
-  const options: SubscribeOptions = { startAt: 'first', ackWait: 5000 };
+  const options: SubscribeOptions = { startAt: 'first', ackWait: ACK_WAIT };
   if (kind === 'durable' || kind === 'durable-queue') options.durableName = name;
   if (kind === 'queue' || kind === 'durable-queue') options.queueGroup = name;
   if (maxInFlight !== undefined) options.maxInFlight = maxInFlight;

@@ -3,7 +3,8 @@
  *
  * - What was on its way to a member that leaves is given to the others by the leader alone; its followers hear of that up to a
  *   second later. If the leader dies in that second, nobody gets it.
- * - What the channel drops before it can be given to another member nobody gets, either.
+ * - What the channel drops before it can be given to another member nobody gets, either: one that a handler has failed on is
+ *   given to any member after `ackWait`.
  * - A leader that loses its lease for a moment, and leads again, may not have told its followers what it has sent meanwhile:
  *   they take it for acknowledged, and so does the next leader.
  */
@@ -13,6 +14,8 @@ import type { Exposure } from '../continuity/history.js';
 const UNHEARD = 2000;
 /** What had been published, or sent, so long before it left was on its way to it. In ms. */
 const ON_ITS_WAY = 2000;
+/** A lease is lost for less than an election; and one poll of ours that was not answered is no loss. In ms. */
+const LEASE_LOST = { least: 300, most: 3000 };
 /** What a leader has sent so long before it lost its lease its followers need not know. In ms. */
 const UNTOLD = 2000;
 /** When it is back, the others are given what it had within this time, in ms. */
@@ -41,6 +44,8 @@ export interface ExposureOptions {
   members: ReadonlyMap<string, readonly Membership[]>;
   /** The channel keeps only so many messages. */
   limited: boolean;
+  /** Of all groups, in ms. */
+  ackWait: number;
   /** Is told of what may be lost; the exposure may become longer later. */
   expose: (group: string, exposure: Exposure) => void;
 }
@@ -80,6 +85,14 @@ export class ExposureWatch {
     for (const exposure of departure.dropped) exposure.to = at + GIVEN;
   }
 
+  /** The handler of a member has failed on a message. */
+  failed(process: string, group: string, at: number): void {
+    const { members, limited, ackWait, expose } = this.#options;
+    if (!limited || members.get(process)?.some((membership) => membership.group === group) !== true) return;
+    const again = at + ackWait;
+    expose(group, { what: 'dropped', from: at, to: again + GIVEN, most: 1 });
+  }
+
   /** Somebody else leads, or nobody. */
   leads(node: string | undefined, at: number): void {
     const before = this.#leader;
@@ -87,7 +100,10 @@ export class ExposureWatch {
     if (before !== undefined && before !== node) {
       this.#lost = { node: before, at };
       this.#leaderLost(at);
-    } else if (node !== undefined && node === this.#lost?.node) this.#leadsAgain(this.#lost.at, at);
+    } else if (node !== undefined && node === this.#lost?.node) {
+      const lasted = at - this.#lost.at;
+      if (lasted >= LEASE_LOST.least && lasted <= LEASE_LOST.most) this.#leadsAgain(this.#lost.at, at);
+    }
   }
 
   #leaderLost(at: number): void {

@@ -2,11 +2,12 @@
 import { Column } from '../continuity/column.js';
 import { History, type Outcome, type PublisherHistory, type SubscriptionHistory } from '../continuity/history.js';
 import { decodeValue } from '../continuity/value.js';
-import type { SubscriptionKind } from '../continuity/verdict.js';
 import type { MarkKind, ReportFault, ReportMark, ReportProcess, ResourceSample } from '../report/data.js';
 import type { FaultKind } from '../nemesis/plan.js';
 import type { ClientNews } from './adapter.js';
+import { ACK_WAIT } from './cast.js';
 import { ExposureWatch } from './exposure.js';
+import type { ProcessPlan } from './process-plan.js';
 import type { WorkerEvent } from './protocol.js';
 import { SeriesRecorder } from './series.js';
 
@@ -28,19 +29,6 @@ export interface FaultStart {
   text: string;
   /** All nodes there are. */
   everybody: boolean;
-}
-
-export interface ProcessPlan {
-  name: string;
-  role: 'publisher' | 'subscriber';
-  subscriptions: readonly {
-    name: string;
-    kind: SubscriptionKind;
-    /** How many messages the server has on their way to it at most. Default 1024. */
-    maxInFlight?: number;
-  }[];
-  /** Is there only while it stands in for another one. */
-  standIn?: boolean;
 }
 
 export interface RecorderOptions {
@@ -92,6 +80,7 @@ export class Recorder {
     this.#exposures = new ExposureWatch({
       members: membersOf(plans),
       limited: retention !== undefined,
+      ackWait: ACK_WAIT,
       expose: (group, exposure) => this.history.subscription(group).exposed(exposure),
     });
     for (const [index, { name, role, subscriptions, standIn = false }] of plans.entries()) {
@@ -160,11 +149,11 @@ export class Recorder {
 
   #worker(name: string, life: number, event: WorkerEvent, at: number): void {
     const process = this.#processes.get(name)!;
+    process.lives = Math.max(process.lives, life);
     switch (event[0]) {
       case 'ready': {
         const [, , client, version] = event;
         this.client = { name: client, ...(version !== null && { version }) };
-        process.lives = life;
         process.connected = true;
         for (const subscription of this.#subscriptionsOf(process)) {
           subscription.began(lifeOf(process, life), at);
@@ -184,6 +173,7 @@ export class Recorder {
       case 'threw': {
         const [, , subscription, sequence, value] = event;
         const data = Buffer.from(value, 'latin1');
+        this.#exposures.failed(name, subscription, at);
         return this.history.subscription(subscription).threw({ data, sequence, life: lifeOf(process, life) }, at);
       }
       case 'gap': {

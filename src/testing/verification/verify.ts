@@ -20,7 +20,8 @@ import { Merge } from './merge.js';
 import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } from './options.js';
 import type { Progress, RunNote } from './progress.js';
 import { machineClock, type Order } from './protocol.js';
-import { Recorder, type ProcessPlan, type RunEvent } from './recorder.js';
+import type { ProcessPlan } from './process-plan.js';
+import { Recorder, type RunEvent } from './recorder.js';
 import { WorkerProcess } from './worker-process.js';
 
 /** Turns of the book-keeping, in ms. What happened before the turn before has been read by now. */

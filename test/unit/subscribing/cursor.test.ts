@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { ContiguousCursor, SparseCursor } from '../../../src/subscribing/cursor.js';
+import { ContiguousCursor } from '../../../src/subscribing/contiguous-cursor.js';
+import { SparseCursor } from '../../../src/subscribing/sparse-cursor.js';
 
 /** The n-th message of a channel was stored at this time. */
 const at = (n: number): number => 1000 + n;

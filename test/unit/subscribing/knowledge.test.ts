@@ -158,7 +158,6 @@ describe('what a queue group knows', () => {
       due: 0,
       session: 1,
       fetched: false,
-      oursUntil: 0,
       reservedUntil: 0,
       handed: undefined,
       vain: 0,

@@ -9,7 +9,6 @@ const message = (sequence: number, due = 0): Omit<Unfinished, 'waits'> => ({
   due,
   session: 1,
   fetched: false,
-  oursUntil: 0,
   reservedUntil: 0,
   handed: undefined,
 });

@@ -1,0 +1,118 @@
+/**
+ * A hole: a message came, and one before it that should have come has not. It was lost on its way, and a new subscription
+ * brings it; or the server does not have it any more; or, of a durable, the server takes it for acknowledged. For
+ * subscriptions that see every message.
+ */
+import type { RawMessage } from '../connection/protocol.js';
+import type { ContiguousCursor } from './contiguous-cursor.js';
+import type { OwnKnowledge } from './knowledge.js';
+import type { RepairHost } from './repair.js';
+
+/** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
+const GIVE_UP = 5;
+/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
+const SURELY_OTHERS = 3;
+/** So many messages are kept while something that is missing is looked for. */
+const MOST_WITHHELD = 10_000;
+
+export class HoleRepair {
+  readonly #host: RepairHost;
+  readonly #knowledge: OwnKnowledge;
+  readonly #cursor: ContiguousCursor;
+  /** What has come since something was found to be missing, while it is being looked for. */
+  #withheld: RawMessage[] | undefined;
+  /** That was done on the current server-side subscription. */
+  #bridged = false;
+
+  constructor(host: RepairHost, knowledge: OwnKnowledge) {
+    this.#host = host;
+    this.#knowledge = knowledge;
+    this.#cursor = knowledge.cursor;
+  }
+
+  /** A server-side subscription was made. */
+  begin(): void {
+    this.#withheld = undefined;
+    this.#bridged = false;
+  }
+
+  /** What has come meanwhile is of no use any more. */
+  end(): void {
+    this.#withheld = undefined;
+  }
+
+  /** A message that comes while something before it is looked for waits. False: nothing is. */
+  withhold(raw: RawMessage): boolean {
+    if (this.#withheld === undefined) return false;
+    if (this.#withheld.length < MOST_WITHHELD) this.#withheld.push(raw);
+    else this.#host.mute();
+    return true;
+  }
+
+  /** Fetches what is missing; or learns that the server does not have it any more. */
+  async bridge(raw: RawMessage): Promise<void> {
+    const { from, to, times, likelyGone } = this.#cursor.missing;
+    const { session } = this.#host;
+    if (session === undefined) return;
+    if ((times >= 2 || likelyGone) && !this.#bridged) {
+      this.#bridged = true;
+      // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
+      const withheld = (this.#withheld = [raw]);
+      let others = false;
+      const first = await this.#host.inquiries.look(this.#host.channel, () => ({ at: 'first' }), 'held');
+      // Made again meanwhile, or on another session.
+      if (this.#withheld !== withheld) return;
+      if (first !== undefined) {
+        if (first.sequence > from) this.#cursor.goneBelow(first.sequence);
+        const next = Math.max(from, first.sequence);
+        // A durable may have forgotten them.
+        if (next < to && times >= 2 && this.#host.options.durableName !== undefined) {
+          others = await this.#fetch(withheld, next, to, times >= SURELY_OTHERS);
+        }
+      }
+      if (this.#withheld !== withheld) return;
+      if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
+      // If nothing is missing any more, it goes on; if there is, it is made again.
+      this.#withheld = undefined;
+      const { epoch } = this.#knowledge;
+      const full = !this.#host.live;
+      for (const message of withheld) {
+        this.#host.receive(message, false);
+        // Something else is missing, or it is another channel.
+        if (this.#knowledge.epoch !== epoch || this.#host.live === full) return;
+      }
+      if (full) this.#host.remakeBecause('more came than is kept while something is looked for');
+      return;
+    }
+    this.#host.mute();
+    this.#host.remakeBecause(`message ${from} is missing, ${to} came instead`);
+  }
+
+  /**
+   * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
+   * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
+   * another process that had the durable while we were away.
+   * @param surely what was sent to us and is not acknowledged has been sent again so often that it is not among it
+   * @returns whether there is such
+   */
+  async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
+    let next = from;
+    const until = this.#knowledge.oursUntil;
+    let others = false;
+    await this.#host.inquiries.fetch(this.#host.channel, from, to, (message) => {
+      // Only what is missing, in order: all else is for the subscription.
+      if (this.#withheld !== withheld || message.getSequence() !== next) return false;
+      others = message.getTimestampRaw() > until;
+      if (others) return false;
+      next += 1;
+      this.#host.countFetched();
+      this.#host.receive(message, true);
+      return true;
+    });
+    if (this.#withheld !== withheld) return others;
+    if (next > from)
+      this.#host.log(`channel '${this.#host.channel}': messages ${from} to ${next - 1} read past the durable`);
+    if (others && surely) this.#cursor.othersBelow(to);
+    return others;
+  }
+}
