@@ -358,7 +358,10 @@ describe('testing: verification', () => {
 
     it('is one for each departure, however often leaders are lost', () => {
       const lost = watch(['left', 10_000], ['lost', 10_500], ['lost', 11_500]);
-      assert.deepEqual(lost, [{ from: 8000, to: 11_500, most: 5 }]);
+      assert.deepEqual(lost, [
+        { from: 8000, to: 11_500, most: 5 },
+        { from: 8501, to: 11_500, most: 5 }, // the second has led for a moment only
+      ]);
       const twice = watch(['left', 10_000], ['lost', 10_500], ['back', 11_000], ['left', 20_000], ['lost', 20_500]);
       assert.equal(twice.length, 2);
     });
@@ -373,9 +376,18 @@ describe('testing: verification', () => {
 
     it('is there for all members when a leader loses its lease for a moment', () => {
       assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 10_800]), [{ from: 8000, to: 10_800, most: 5 }]);
-      assert.deepEqual(watchOf(false, ['lost', 10_000], ['leads', 10_800]), [], 'another one has led meanwhile');
+      assert.deepEqual(watchOf(false, ['lost', 10_000], ['leads', 13_000]), [], 'another one has led meanwhile');
       assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 10_200]), [], 'a poll without an answer');
       assert.deepEqual(watchOf(false, ['lease', 10_000], ['leads', 25_000]), [], 'it was down');
+    });
+
+    it('is there for all members when a leader has led for a moment only', () => {
+      const exposed: Exposure[] = [];
+      const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
+      const expose = (_group: string, one: Exposure) => void exposed.push(one);
+      const watch = new ExposureWatch({ members, limited: false, ackWait: 5000, expose });
+      for (const [leader, at] of [['a', 0], [undefined, 10_000], ['b', 11_000], [undefined, 11_200], ['c', 12_000], [undefined, 15_000]] as const) watch.leads(leader, at); // prettier-ignore
+      assert.deepEqual(exposed, [{ what: 'stored', from: 9000, to: 11_200, most: 5 }]);
     });
 
     it('is there for one that a handler has failed on, and the channel drops before it is sent again', () => {

@@ -5,6 +5,8 @@
  *   second later. If the leader dies in that second, nobody gets it.
  * - What the channel drops before it can be given to another member nobody gets, either: one that a handler has failed on is
  *   given to any member after `ackWait`.
+ * - What a leader has sent that led for a moment only, its followers may know of one member and not of another, and then take
+ *   for acknowledged what was sent to that one.
  * - A leader that loses its lease for a moment, and leads again, may not have told its followers what it has sent meanwhile:
  *   they take it for acknowledged, and so does the next leader.
  */
@@ -16,6 +18,8 @@ const UNHEARD = 2000;
 const ON_ITS_WAY = 2000;
 /** A lease is lost for less than an election; and one poll of ours that was not answered is no loss. In ms. */
 const LEASE_LOST = { least: 300, most: 3000 };
+/** Who has led for less than this, in ms, may not have told its followers of all members. */
+const SHORT_REIGN = 2000;
 /** What a leader has sent so long before it lost its lease its followers need not know. In ms. */
 const UNTOLD = 2000;
 /** When it is back, the others are given what it had within this time, in ms. */
@@ -55,6 +59,7 @@ export class ExposureWatch {
   /** By process, those of which followers need not have heard. */
   readonly #departures = new Map<string, Departure[]>();
   #leader: string | undefined;
+  #leadsSince = Number.NEGATIVE_INFINITY;
   /** Who led last, and until when. */
   #lost: { node: string; at: number } | undefined;
 
@@ -95,14 +100,17 @@ export class ExposureWatch {
 
   /** Somebody else leads, or nobody. */
   leads(node: string | undefined, at: number): void {
-    const before = this.#leader;
+    const [before, since] = [this.#leader, this.#leadsSince];
     this.#leader = node;
+    // Who leads when it begins may have led for long.
+    if (this.#lost !== undefined) this.#leadsSince = at;
     if (before !== undefined && before !== node) {
       this.#lost = { node: before, at };
       this.#leaderLost(at);
+      if (at - since < SHORT_REIGN) this.#exposeAll(since - UNTOLD, at);
     } else if (node !== undefined && node === this.#lost?.node) {
       const lasted = at - this.#lost.at;
-      if (lasted >= LEASE_LOST.least && lasted <= LEASE_LOST.most) this.#leadsAgain(this.#lost.at, at);
+      if (lasted >= LEASE_LOST.least && lasted <= LEASE_LOST.most) this.#exposeAll(this.#lost.at - UNTOLD, at);
     }
   }
 
@@ -117,10 +125,8 @@ export class ExposureWatch {
     }
   }
 
-  #leadsAgain(lostAt: number, at: number): void {
-    for (const process of this.#options.members.keys()) {
-      this.#expose(process, { what: 'stored', from: lostAt - UNTOLD, to: at });
-    }
+  #exposeAll(from: number, to: number): void {
+    for (const process of this.#options.members.keys()) this.#expose(process, { what: 'stored', from, to });
   }
 
   #expose(process: string, exposure: Omit<Exposure, 'most'>): Exposure[] {
