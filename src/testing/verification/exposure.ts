@@ -2,7 +2,8 @@
  * What the server itself may lose of a queue group with members in several processes. Pure.
  *
  * - What was on its way to a member that leaves is given to the others by the leader alone; its followers hear of that up to a
- *   second later. If the leader dies in that second, nobody gets it.
+ *   second later. If the leader dies in that second, nobody gets it. The same holds for what it gives to another member because
+ *   `ackWait` has passed.
  * - What the channel drops before it can be given to another member nobody gets, either: one that a handler has failed on is
  *   given to any member after `ackWait`.
  * - What a leader has sent that led for a moment only, its followers may know of one member and not of another, and then take
@@ -107,6 +108,8 @@ export class ExposureWatch {
     if (before !== undefined && before !== node) {
       this.#lost = { node: before, at };
       this.#leaderLost(at);
+      const { ackWait } = this.#options;
+      this.#exposeAll(at - UNHEARD - ackWait, at - ackWait + GIVEN);
       if (at - since < SHORT_REIGN) this.#exposeAll(since - UNTOLD, at);
     } else if (node !== undefined && node === this.#lost?.node) {
       const lasted = at - this.#lost.at;
