@@ -494,6 +494,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   #madeLast = Infinity;
   /** Another process may have had our client ID before this session, and with it what the group was sent. */
   #foreign = false;
+  /** A channel that began again is wanted whole, from here on, and nothing of it has come. */
+  #wholeFrom: number | undefined;
   /** The group has not been made on this session. */
   #startsAfresh = false;
   /** Something was lost: noticed then, sent since, or from that sequence on. The server sends it again within `ackWait`. */
@@ -513,6 +515,11 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   override noteReceived(sequence: number, now: number): void {
     this.#since = Infinity;
     this.#lastReceipt = now;
+    if (this.#wholeFrom !== undefined) {
+      // Nothing is before it but what was lost on its way.
+      if (sequence > this.#wholeFrom) this.noteLoss(now, this.#wholeFrom);
+      this.#wholeFrom = undefined;
+    }
     this.#lately.note(sequence, now);
     this.#receipts.note(sequence, now);
   }
@@ -578,6 +585,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     if (ours && plan.at !== undefined) {
       this.#lately.note(plan.at.sequence, now);
       this.#receipts.note(plan.at.sequence, now);
+      if (this.cursor.highest === undefined) this.#wholeFrom = plan.at.sequence;
     }
   }
 
@@ -641,6 +649,9 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#lately.clear();
     this.#receipts.clear();
     this.#loss = undefined;
+    this.#wholeFrom = undefined;
+    // All of ours leave before the first one comes back.
+    this.#startsAfresh = true;
     this.#since = Infinity;
   }
 }

@@ -436,20 +436,6 @@ describe('testing: the continuity checker', () => {
       });
     });
 
-    it('a gap of what another member of a group has handled is told falsely', () => {
-      for (const kind of ['queue', 'plain'] as const) {
-        const history = new History({ retention: 3 });
-        const publisher = history.publisher('p');
-        const subscription = history.subscription('s', { kind });
-        for (let at = 0; at < 9; at++) publisher.settle(publisher.attempt(at), 'acknowledged', at);
-        const delivery = (sequence: number) => ({ data: Buffer.from(`p-${sequence - 1}`), sequence, life: 2 });
-        for (let sequence = 1; sequence <= 9; sequence++) subscription.receive(delivery(sequence), 1000);
-        subscription.gap({ from: 2, to: 3, life: 1 }, 1001);
-        const [s] = history.judge(2000).subscriptions;
-        assert.equal(s?.falseGaps, kind === 'queue' ? 2 : 0, kind);
-      }
-    });
-
     it('a gap beside what is missing excuses nothing', () => {
       const { s, violations } = verdictOn({ count: 9, retention: 3, missing: [3], gaps: [[4, 4]] });
       assert.deepEqual([s.lost.total, s.gone, s.falseGaps], [1, 0, 1]);

@@ -512,9 +512,7 @@ export class SubscriptionHistory {
     this.#toldTwice += this.#told.again(gap);
     const there = this.#atSequence;
     for (let sequence = from; sequence <= to; sequence++) {
-      // Any member of a group may have handled it.
-      const handled = there.publisher.get(sequence) !== 0 && (this.#isGroup || there.life.get(sequence) === life);
-      if (handled) this.#refute(sequence);
+      if (there.publisher.get(sequence) !== 0 && there.life.get(sequence) === life) this.#refute(sequence);
     }
     for (const sequence of this.#told.note(gap, at)) {
       const place = this.#shared.places.at(sequence);

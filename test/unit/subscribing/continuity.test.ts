@@ -622,6 +622,7 @@ describe('continuity of subscriptions (found)', () => {
     ['a durable that is made again while it is found to be of another channel', { startAt: 'first', durableName: 'd', maxInFlight: 5 }, [publish(2), wait(1), reset(), publish(1), wait(20), publish(1), suspicion, wait(1)]], // prettier-ignore
     ['the same, with the request on its way', { startAt: 'first', durableName: 'd', maxInFlight: 2 }, [publish(2), wait(1), reset(1), wait(3), publish(1), suspicion]], // prettier-ignore
     ['a group that lost what came before what it received', { startAt: 'first', queueGroup: 'q' }, [publish(1), wait(50), kill(0, 2500), kill(2), lose(2), wait(20), publish(1), lose(1), kill()]], // prettier-ignore
+    ['a group that lost the beginning of its new channel twice', { startAt: 'first', queueGroup: 'q', maxInFlight: 5 }, [publish(1), wait(50), reset(), publish(3), wait(1), lose(4), wait(1100), kill(), suspicion]], // prettier-ignore
     ['a group of which the new channel is as long as the old one', { startAt: 'first', queueGroup: 'q', maxInFlight: 5 }, [publish(1), wait(50), reset(), lose(1), wait(1), publish(2), replicate]], // prettier-ignore
     ['a group, and the looks lost, too', { startAt: 'first', queueGroup: 'q', maxInFlight: 2 }, [publish(1), wait(50), reset(), publish(3), suspicion, lose(3), wait(3), lose(1)]], // prettier-ignore
     ['a durable group whose session dies before the look', { startAt: 'first', queueGroup: 'q', durableName: 'd' }, [publish(1), wait(50), reset(2), lose(1), wait(2), kill(), suspicion]], // prettier-ignore
