@@ -1,6 +1,6 @@
 /**
- * What publishing and subscribing see of a session, in the protocol's own terms. `session.ts` implements it on the
- * wrapped client; the tests implement it by script; another engine could.
+ * What publishing and subscribing see of a session, in the protocol's own terms; what its texts mean is in `server-texts.ts`.
+ * `session.ts` implements it on the wrapped client; the tests implement it by script; another engine could.
  */
 import type { LossReason, ResilientStanError } from '../errors.js';
 import type { LastWords } from './server-texts.js';
@@ -99,7 +99,7 @@ export interface Session {
   readonly server: string;
   /** The server's limit for one protocol message in bytes. */
   readonly maxPayload: number;
-  /** False from the instant of the loss on; then nothing below does anything but reject. */
+  /** False from the instant of the loss on; then requests are rejected, and whatever else is called has no effect. */
   readonly alive: boolean;
   /** How many requests about subscriptions have no answer yet. */
   readonly pendingRequests: number;

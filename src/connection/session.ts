@@ -41,7 +41,7 @@ export interface Loss {
   successor: Reach | undefined;
   /** What the server said when it ended the session, if it said anything. */
   complaint: ServerComplaint | undefined;
-  /** The subscriptions that were asked for, and not answered. */
+  /** If the server complained: the subscriptions that were asked for, and not answered. */
   requests: InHand[];
   /** Somebody was told that what he asked for cannot be, so that it does not end the next session as well. */
   settled: boolean;

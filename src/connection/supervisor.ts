@@ -1,6 +1,7 @@
 /**
  * The one owner of the connection, and its one loop: reach the cluster, register, bring the session up to date, wait
- * for its end, again. Whatever happens, there is one way to recover, so it is exercised at every fault.
+ * for its end, again. Whatever ends a session, there is one way to the next, so it is exercised at every loss. (What goes on
+ * with a session that was only suspected is decided in `watch.ts`.)
  */
 import { randomBytes } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';

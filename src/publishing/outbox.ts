@@ -208,10 +208,6 @@ export class Outbox {
     return this.#mute;
   }
 
-  isMute(channel: string): boolean {
-    return this.#mute.size > 0 && this.#lanes.get(channel)?.mute !== undefined;
-  }
-
   /** When a mute channel is to be tried again; Infinity if there is none. */
   nextTry(): number {
     let next = Infinity;

@@ -33,7 +33,7 @@ export function payloadSize(data: string | Uint8Array): number {
 }
 
 /**
- * Keeps payloads until they are acknowledged, and gives them out as views that cost no copy. Blocks are filled from the start
+ * Copies payloads that have to be kept, into blocks, and gives them out as views that cost no further copy. Blocks are filled from the start
  * to the end and never written again, so a view that somebody still holds stays as it is; the garbage collector takes a block
  * when its last message has gone.
  */

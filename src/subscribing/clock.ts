@@ -4,7 +4,7 @@ import { sleepClock } from '../sleep-clock.js';
 export interface Clock {
   /** Milliseconds. Never decreases, and goes on while the host sleeps: by it a start is found again. */
   now(): number;
-  /** Milliseconds in which this process could act: what {@link after} counts. */
+  /** Milliseconds in which this process could act, where the clock knows that (the facade's does): what {@link after} counts. */
   awake(): number;
   /** Milliseconds since the epoch. */
   wallClock(): number;

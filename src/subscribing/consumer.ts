@@ -1,6 +1,6 @@
 /**
- * The long life of a subscription, over all its lives at the server: decides what comes of each message, runs the
- * handler, acknowledges, and has it made again where the cursor says so.
+ * The long life of a subscription, over all its lives at the server: does with each message what the cursor says, runs the
+ * handler, acknowledges, and has it made again where that is needed.
  */
 import type { EventEmitter } from 'eventemitter3';
 import type { AbortWatch } from '../abort-signal.js';
@@ -129,7 +129,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   readonly #rhythm = new Rhythm();
   readonly #refetch: Refetch;
   readonly #startSearch: StartSearch;
-  /** Of one that sees every message; undefined: it is a member of a queue group. */
+  /** Of a plain one or a durable; undefined: it is a member of a queue group. */
   readonly #holes: HoleRepair | undefined;
   /** Of a member of a queue group. */
   readonly #leaps: LeapRepair | undefined;
@@ -283,7 +283,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     this.#placement.detach();
   }
 
-  /** Some of what was on its way to us may be lost: fetch it, rather than wait for ackWait. */
+  /** Some of what was on its way to us may be lost: it is made again, so that the server sends that at once. */
   remake(): void {
     if (this.#ended || this.#draining) return;
     this.#knowledge.noteLoss(this.clock.now());

@@ -6,7 +6,7 @@ import { Runs, runsOf } from './runs.js';
  *
  * What a position tells: the server goes upward from where a subscription was made, and jumps only over what it does not
  * have. So what is missing below a message was lost on its way to us, and a new subscription brings it; or the server
- * does not have it any more, and then its first message is above that.
+ * does not have it any more, and then its first message is above that; or, of a durable, the server takes it for acknowledged.
  */
 export class ContiguousCursor implements Cursor {
   readonly #durable: boolean;

@@ -20,7 +20,7 @@ export type Verdict =
   | 'anchor'
   /** It is queued or running: it will be acknowledged when its handler is done. Do nothing. */
   | 'held'
-  /** Something before it is missing: do not take it, make the subscription again at its cursor. See `missing`. */
+  /** Something before it is missing, see `missing`: do not take it before that has come, or is known to be gone. */
   | 'hole'
   /** It may be of a new channel. Do not take it; look at the newest message, then `trust()` it or `reset()`. */
   | 'doubt'

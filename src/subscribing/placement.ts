@@ -28,7 +28,7 @@ const RETRIES = [100, 200, 400, 800];
 
 /** How a subscription is made again while its session lives. */
 export type Remaking =
-  /** The new one first, so that there is always one. Impossible for durables. */
+  /** The new one first, so that there is always one. A durable has to be closed first, if it is there. */
   | 'make-first'
   /** The old one is closed first. */
   | 'close-first'

@@ -1,6 +1,7 @@
 /**
  * What nobody has finished: when its time has come and the server has not sent it again, it is fetched by its number, and
- * handed over or told to be gone. Nothing that a subscription holds is forgotten.
+ * handed over or told to be gone. Only what the server gives to others is left to them: to members of a group elsewhere, or to
+ * another process that had the durable.
  */
 import type { RawMessage, Session } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
