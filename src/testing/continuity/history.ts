@@ -877,7 +877,7 @@ export class SubscriptionHistory {
       if (place) {
         const publisher = publishers[place.publisher]!;
         const isLost = publisher.stateOf(place.counter) === ACKNOWLEDGED && !this.#has(publisher, place.counter);
-        if (isLost || exposures.take(publisher.storedWithin(place.counter), sequence)) continue;
+        if (isLost || exposures.cover(publisher.storedWithin(place.counter), sequence)) continue;
       }
       untold++;
       example(`sequence ${sequence}`);
@@ -926,14 +926,21 @@ class Exposures {
     this.#dropping = dropping;
   }
 
-  /** Whether a message, stored in this time, and at this sequence if that is known, may be one of them. */
-  take({ earliest, latest }: Between, sequence: number): boolean {
-    const found = this.#left.find(({ what = 'stored', from, to, most }) => {
-      if (most === 0 || earliest > to) return false;
-      return what === 'stored' ? latest >= from : this.#dropping?.within(sequence, from, to) === true;
-    });
+  /** Whether a message, stored in this time, and at this sequence if that is known, may be one of them. It is then. */
+  take(stored: Between, sequence: number): boolean {
+    const found = this.#left.find((exposure) => exposure.most > 0 && this.#covers(exposure, stored, sequence));
     if (found) found.most--;
     return found !== undefined;
+  }
+
+  /** Whether it may be another copy of one of them. */
+  cover(stored: Between, sequence: number): boolean {
+    return this.#left.some((exposure) => this.#covers(exposure, stored, sequence));
+  }
+
+  #covers({ what = 'stored', from, to }: Exposure, { earliest, latest }: Between, sequence: number): boolean {
+    if (earliest > to) return false;
+    return what === 'stored' ? latest >= from : this.#dropping?.within(sequence, from, to) === true;
   }
 }
 
