@@ -27,12 +27,14 @@ export class Dropping {
     this.#highest = highest;
     let earliest = Number.NEGATIVE_INFINITY;
     for (let sequence = 1; sequence <= highest; sequence++) {
-      earliest = Math.max(earliest, stored(sequence)?.earliest ?? earliest);
+      const between = stored(sequence);
+      earliest = Math.max(earliest, between?.earliest ?? earliest);
       this.#earliest.set(sequence, earliest);
+      this.#latest.set(sequence, between?.latest ?? Number.POSITIVE_INFINITY);
     }
     let latest = Number.POSITIVE_INFINITY;
     for (let sequence = highest; sequence >= 1; sequence--) {
-      latest = Math.min(latest, stored(sequence)?.latest ?? latest);
+      latest = Math.min(latest, this.#latest.get(sequence));
       this.#latest.set(sequence, latest);
     }
   }

@@ -159,7 +159,10 @@ export class History {
   /** The verdict as of now. What is pending or owed at this moment counts as unsettled and as lost. */
   judge(at: number, options: JudgeOptions = {}): Verdict {
     const publishers = [...this.#publishers.values()].map((publisher) => publisher.judge(at));
-    const subscriptions = [...this.#subscriptions.values()].map((subscription) => subscription.judge(at));
+    // The same for all, dear, and needed by few.
+    let known: Dropping | undefined;
+    const dropping = (): Dropping | undefined => (known ??= this.#dropping());
+    const subscriptions = [...this.#subscriptions.values()].map((subscription) => subscription.judge(at, dropping));
     const violations = violationsOf(publishers, subscriptions, options);
     return {
       clean: violations.length === 0,
@@ -169,6 +172,17 @@ export class History {
       subscriptions,
       faults: this.#faults.map((fault, i) => this.#judgeFault(fault, i, at)),
     };
+  }
+
+  /** When the channel dropped what. Undefined: it keeps everything. */
+  #dropping(): Dropping | undefined {
+    const { retention, places } = this.#shared;
+    if (retention === undefined) return undefined;
+    const publishers = [...this.#publishers.values()];
+    return new Dropping(retention, places.highest, (sequence) => {
+      const place = places.at(sequence);
+      return place && publishers[place.publisher]?.storedWithin(place.counter);
+    });
   }
 
   #judgeFault({ name, at, until }: FaultRecord, index: number, now: number): FaultVerdict {
@@ -701,7 +715,7 @@ export class SubscriptionHistory {
   }
 
   /** @internal */
-  judge(at: number): SubscriptionVerdict {
+  judge(at: number, droppingOf: () => Dropping | undefined): SubscriptionVerdict {
     const lost = { total: 0, prefix: 0, middle: 0, tail: 0 };
     let recovered = 0;
     let ghosts = 0;
@@ -712,7 +726,7 @@ export class SubscriptionHistory {
     /** Of these, nobody has seen where they are: they may be what it was told. */
     let excuses = this.#unseenExcuses;
     const excusable = this.#absences.length > 0 || this.#exposures.length > 0;
-    const dropping = excusable ? this.#dropping() : undefined;
+    const dropping = excusable ? droppingOf() : undefined;
     const missed = this.#missed(dropping);
     /** Nor of these. */
     const unseenMissed = [...missed].filter((sequence) => !this.#shared.places.at(sequence));
@@ -819,19 +833,6 @@ export class SubscriptionHistory {
       }
     }
     return [...early];
-  }
-
-  /** When the channel dropped what. Undefined: it keeps everything. */
-  #dropping(): Dropping | undefined {
-    const { retention, places } = this.#shared;
-    if (retention === undefined) return undefined;
-    const publishers = [...this.#publishers.values()];
-    return new Dropping(retention, places.highest, (sequence) => {
-      const place = places.at(sequence);
-      const publisher = place && publishers[place.publisher];
-      if (!publisher) return undefined;
-      return publisher.storedWithin(place.counter);
-    });
   }
 
   /** Sequences of which it knows nothing, and that the channel dropped while no process had it. */
