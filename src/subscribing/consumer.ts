@@ -246,7 +246,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
    * @throws SessionEnded
    */
   async attach(session: Session): Promise<void> {
-    if (this.#ended || this.#draining) {
+    if (this.stopped) {
       // What still runs is to be acknowledged; what is dropped need not be.
       if (this.#leftForGood) return;
       if (this.#handling.running > 0 || this.#placement.hasUnsent) await this.#placement.linger(session);
@@ -285,9 +285,9 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** Some of what was on its way to us may be lost: it is made again, so that the server sends that at once. */
   remake(): void {
-    if (this.#ended || this.#draining) return;
+    if (this.stopped) return;
     this.#knowledge.noteLoss(this.clock.now());
-    this.#placement.remake(this.#remaking);
+    this.makeAgain();
   }
 
   get #remaking(): Remaking {
@@ -296,7 +296,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** A remake that one of its own messages called for. While they change nothing, they come slower and slower. */
   remakeBecause(reason: string): void {
-    if (this.#ended || this.#draining || this.#cancelRemake !== undefined) return;
+    if (this.stopped || this.#cancelRemake !== undefined) return;
     const highest = this.#cursor.highest?.sequence ?? 0;
     this.#futile = highest === this.#remadeAt ? this.#futile + 1 : 0;
     this.#remadeAt = highest;
@@ -304,12 +304,12 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     const delay = this.#futile < 2 ? 0 : Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** (this.#futile - 2));
     this.#owner.log(`channel '${this.channel}': ${reason}; subscribing again at the cursor in ${delay} ms`);
     if (delay === 0) {
-      this.#placement.remake(this.#remaking);
+      this.makeAgain();
       return;
     }
     this.#cancelRemake = this.clock.after(delay, () => {
       this.#cancelRemake = undefined;
-      this.#placement.remake(this.#remaking);
+      this.makeAgain();
     });
   }
 
@@ -614,7 +614,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     this.#stallSeen = true;
     const check = (): void => {
       this.#cancelStall = undefined;
-      if (this.#received !== this.options.maxInFlight || this.#ended || this.#draining) return;
+      if (this.#received !== this.options.maxInFlight || this.stopped) return;
       const unfinished = this.#cursor.outstanding > 0 || this.#knowledge.unfinished.size > 0;
       if (unfinished) this.#cancelStall = this.clock.after(STALL_AFTER, check);
       else this.remakeBecause('a full window is acknowledged and nothing follows');
@@ -673,8 +673,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
   staleness(session: Session | undefined): () => boolean {
     const { epoch } = this.#knowledge;
-    return () =>
-      this.#ended || this.#draining || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
+    return () => this.stopped || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
   }
 
   /** Neither the server nor other members decide what it gets. */
@@ -699,7 +698,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     this.#futile = 0;
     this.#remadeAt = -1;
     const { durableName, queueGroup } = this.options;
-    if (this.#ended || this.#draining) party.arrive();
+    if (this.stopped) party.arrive();
     else if (durableName === undefined && queueGroup === undefined) this.#placement.remake('make-first', party);
     else {
       this.#resetting = true;

@@ -5,13 +5,11 @@
  */
 import type { RawMessage } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
-import type { OwnKnowledge } from './knowledge.js';
+import { SURELY_OTHERS, type OwnKnowledge } from './knowledge.js';
 import type { RepairHost } from './repair.js';
 
 /** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
 const GIVE_UP = 5;
-/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
-const SURELY_OTHERS = 3;
 /** So many messages are kept while something that is missing is looked for. */
 const MOST_WITHHELD = 10_000;
 

@@ -38,6 +38,9 @@ const PROVE_EVERY = 400;
 /** For so long, in ms, receipts are told apart well. */
 const LATELY = 4000;
 
+/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
+export const SURELY_OTHERS = 3;
+
 /** What becomes of an unfinished message whose time has come. */
 export type Fate =
   /** It is fetched by its number. */

@@ -7,7 +7,7 @@ import type { RawMessage, Session } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
 import type { Cursor } from './cursor.js';
 import type { FetchEnd } from './inquiries.js';
-import type { Knowledge } from './knowledge.js';
+import { SURELY_OTHERS, type Knowledge } from './knowledge.js';
 import type { Acknowledger, ReceivedMessage } from './message.js';
 import type { RepairHost } from './repair.js';
 import { runsOf } from './runs.js';
@@ -20,8 +20,6 @@ const FETCH_AGAIN = 1000;
 const LONGEST_DELAY = 5000;
 /** The longest range that is fetched at a time. */
 const LONGEST_FETCH = 10_000;
-/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
-const SURELY_OTHERS = 3;
 
 export interface RefetchHost extends RepairHost, Acknowledger {
   /** It has ended, or takes no more messages. */

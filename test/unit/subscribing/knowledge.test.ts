@@ -160,7 +160,6 @@ describe('what a queue group knows', () => {
       fetched: false,
       reservedUntil: 0,
       handed: undefined,
-      vain: 0,
       waits: 0,
     };
     assert.equal(knowledge.fate(unfinished), 'fetch', 'alone, so far as can be seen');
