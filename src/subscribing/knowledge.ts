@@ -503,6 +503,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   #startsAfresh = false;
   /** Something was lost: noticed then, sent since, or from that sequence on. The server sends it again within `ackWait`. */
   #loss: { at: number; since: number; sequence: number } | undefined;
+  /** The last leap of which it is not known whether others have what is missing, and the lowest that is. */
+  #leap: { at: number; sequence: number } | undefined;
 
   /** Another member: what the server gives to one of them may come after the wait of any other. */
   join({ ackWait, maxInFlight }: Pick<ResolvedSubscribeOptions, 'ackWait' | 'maxInFlight'>): void {
@@ -547,6 +549,17 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#loss = { at: now, since: Math.min(since, this.#provenAt), sequence: Math.min(before, sequence) };
   }
 
+  /** A message came, and those before it from this sequence on did not: others have them, or they were lost. */
+  noteLeap(now: number, sequence: number): void {
+    this.#leap = { at: now, sequence: Math.min(sequence, this.#leapIn(now) ?? Infinity) };
+  }
+
+  /** From here on the server may yet have to send something again that was leapt over. */
+  #leapIn(now: number): number | undefined {
+    const open = this.#leap !== undefined && now - this.#leap.at < this.#ackWait + NOTICE;
+    return open && this.cursor.unsure ? this.#leap?.sequence : undefined;
+  }
+
   /** What may still be missing then of what was noticed to be lost. */
   #lossIn(now: number): { since: number; sequence: number } | undefined {
     return this.#loss !== undefined && now - this.#loss.at < this.#ackWait + NOTICE ? this.#loss : undefined;
@@ -581,6 +594,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     if (!this.#startsAfresh) return;
     this.#startsAfresh = false;
     this.#loss = undefined;
+    this.#leap = undefined;
     this.#lately.clear();
     this.#receipts.clear();
     // What it starts with may be lost as well. (The user's own start says nothing: the group may have been elsewhere.)
@@ -626,7 +640,8 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
   }
 
   protected planHere(begun: Beginning, now: number): Plan {
-    const loss = this.#lossIn(this.aliveAt ?? now);
+    const alive = this.aliveAt ?? now;
+    const loss = this.#lossIn(alive);
     const arrivedUpTo = Math.min(this.#provenAt, loss?.since ?? Infinity) - OVERTAKING;
     const receipts = this.#lately.covers(arrivedUpTo) ? this.#lately : this.#receipts;
     const recent = Math.min(receipts.from(arrivedUpTo) ?? Infinity, loss?.sequence ?? Infinity);
@@ -636,6 +651,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
         received: this.cursor.highest !== undefined,
         proven: this.#provenAt > this.#madeAt,
         unfinished: this.cursor.oldestOutstanding(this.#window),
+        missing: this.#leapIn(alive),
         arrivedUpTo,
         recent: recent === Infinity ? undefined : recent,
         lastReceipt: receipts.last,
@@ -652,6 +668,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#lately.clear();
     this.#receipts.clear();
     this.#loss = undefined;
+    this.#leap = undefined;
     this.#wholeFrom = undefined;
     // All of ours leave before the first one comes back.
     this.#startsAfresh = true;

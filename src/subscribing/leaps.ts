@@ -38,8 +38,11 @@ export class LeapRepair {
     const leap = this.#cursor.leapt;
     if (session === undefined || leap === undefined) return;
     const { from, to, ours, forgotten } = leap;
-    // Somebody else has it, as in any group with members elsewhere.
-    if (!ours) return;
+    // Somebody else has it, as in any group with members elsewhere. While that is not known, it may be lost all the same.
+    if (!ours) {
+      this.#knowledge.noteLeap(now, from);
+      return;
+    }
     const stale = this.#host.staleness(session);
     const until = this.#knowledge.sentUntil(leap, now);
     const { foreign } = this.#knowledge;

@@ -98,6 +98,8 @@ export interface GroupKnowledge {
   proven: boolean;
   /** The lowest of the latest messages that is not processed. */
   unfinished: number | undefined;
+  /** From here on the server may yet have to send something again that was leapt over. */
+  missing: number | undefined;
   /** What was sent before this moment has arrived. */
   arrivedUpTo: number;
   /** From here on, something may have been lost that was sent since that moment. */
@@ -119,7 +121,7 @@ export function planGroup(start: Beginning, known: GroupKnowledge, now: number):
   if (!known.received) return planFirst(start, now);
   if (!known.proven && startsAtAnAge(start)) return planFirst(start, now);
   const recent = known.lastReceipt >= known.arrivedUpTo ? known.recent : undefined;
-  const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity);
+  const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity, known.missing ?? Infinity);
   if (sequence !== Infinity) return { start: { sequence }, at: { sequence, time: NaN } };
   return { start: { ago: now - Math.min(known.since, known.arrivedUpTo) }, at: undefined };
 }

@@ -627,6 +627,7 @@ describe('continuity of subscriptions (found)', () => {
     ['a group, and the looks lost, too', { startAt: 'first', queueGroup: 'q', maxInFlight: 2 }, [publish(1), wait(50), reset(), publish(3), suspicion, lose(3), wait(3), lose(1)]], // prettier-ignore
     ['a durable group whose session dies before the look', { startAt: 'first', queueGroup: 'q', durableName: 'd' }, [publish(1), wait(50), reset(2), lose(1), wait(2), kill(), suspicion]], // prettier-ignore
     ['a group whose session dies before it has left', { startAt: 'first', queueGroup: 'q' }, [publish(1), wait(50), reset(1), wait(2), kill(1), lose(1), wait(2), kill()]], // prettier-ignore
+    ['a group that lost a message twice, and then its session, before it was known to be alone', { startAt: 'first', queueGroup: 'q', maxInFlight: 5 }, [publish(1), wait(50), lose(1), publish(10), lose(5), wait(1100), { do: 'skew', ms: 0 }, kill(), failover]], // prettier-ignore
     ['a group with short sessions in a long outage', { startAt: 'last', queueGroup: 'q', maxInFlight: 1 }, [publish(1), wait(50), kill(1, 2500), kill(0, 2500), kill(0, 2500), wait(2), suspicion, kill()]], // prettier-ignore
     ['the same, with a session that brought nothing at all', { startAt: 'first', queueGroup: 'q' }, [publish(1), wait(50), wait(10_000), kill(1, 8000), wait(2), lose(5), kill()]], // prettier-ignore
   ];

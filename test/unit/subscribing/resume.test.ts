@@ -62,6 +62,7 @@ describe('where a subscription starts', () => {
     const known: GroupKnowledge = {
       received: true,
       unfinished: undefined,
+      missing: undefined,
       recent: 20,
       proven: true,
       lastReceipt: 99_000,
@@ -80,11 +81,13 @@ describe('where a subscription starts', () => {
       assert.deepEqual(plan({}), { sequence: 20 });
       assert.deepEqual(plan({ unfinished: 5 }), { sequence: 5 });
       assert.deepEqual(plan({ unfinished: 25 }), { sequence: 20 });
+      assert.deepEqual(plan({ missing: 5 }), { sequence: 5 });
     });
 
     it('goes by time when nothing was received since the last proof', () => {
       assert.deepEqual(plan({ lastReceipt: 60_000 }), { ago: 62_000 });
       assert.deepEqual(plan({ lastReceipt: 60_000, unfinished: 7 }), { sequence: 7 });
+      assert.deepEqual(plan({ lastReceipt: 60_000, missing: 7 }), { sequence: 7 });
       assert.deepEqual(plan({ lastReceipt: 60_000, since: 1000 }), { ago: 159_000 });
     });
 
