@@ -105,8 +105,10 @@ export class ContiguousCursor implements Cursor {
     if (this.#base !== 0 && sequence > before + 1) {
       const lacking = this.#lacking(before, sequence);
       if (lacking.length > 0) {
-        if (lacking.at(-1)!.to >= Math.max(this.#goneBelow, this.#othersBelow)) {
-          this.#note(lacking[0]!.from, sequence, this.#assumed);
+        const settledBelow = Math.max(this.#goneBelow, this.#othersBelow);
+        const missing = lacking.find(({ to }) => to >= settledBelow);
+        if (missing !== undefined) {
+          this.#note(Math.max(missing.from, settledBelow), sequence, this.#assumed);
           return 'hole';
         }
         const gone = below(lacking, this.#goneBelow);

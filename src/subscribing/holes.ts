@@ -12,6 +12,8 @@ import type { RepairHost } from './repair.js';
 const GIVE_UP = 5;
 /** So many messages are kept while something that is missing is looked for. */
 const MOST_WITHHELD = 10_000;
+/** So often it is looked for the last message: what is lost on its way may be lost again. */
+const LOOKS = 3;
 
 export class HoleRepair {
   readonly #host: RepairHost;
@@ -32,6 +34,7 @@ export class HoleRepair {
   begin(): void {
     this.#withheld = undefined;
     this.#bridged = false;
+    if (this.#knowledge.wantsLast) void this.#seeWhereOthersEnd();
   }
 
   /** What has come meanwhile is of no use any more. */
@@ -65,7 +68,8 @@ export class HoleRepair {
         const next = Math.max(from, first.sequence);
         // A durable may have forgotten them.
         if (next < to && times >= 2 && this.#host.options.durableName !== undefined) {
-          others = await this.#fetch(withheld, next, to, times >= SURELY_OTHERS);
+          // What is above those that are gone has not been missed so often.
+          others = await this.#fetch(withheld, next, to, next === from && times >= SURELY_OTHERS);
         }
       }
       if (this.#withheld !== withheld) return;
@@ -94,23 +98,45 @@ export class HoleRepair {
    * @returns whether there is such
    */
   async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
+    const others = await this.#readPast(withheld, from, to);
+    if (others && surely && this.#withheld === withheld) {
+      const ours = Math.min(to, this.#knowledge.othersUpTo + 1);
+      this.#cursor.othersBelow(ours);
+      if (ours < to) await this.#readPast(withheld, ours, to);
+    }
+    return others;
+  }
+
+  /** @returns whether it has met a message that may have been sent to another process, and ended there */
+  async #readPast(withheld: RawMessage[], from: number, to: number): Promise<boolean> {
     let next = from;
-    const until = this.#knowledge.oursUntil;
     let others = false;
     await this.#host.inquiries.fetch(this.#host.channel, from, to, (message) => {
+      const sequence = message.getSequence();
       // Only what is missing, in order: all else is for the subscription.
-      if (this.#withheld !== withheld || message.getSequence() !== next) return false;
-      others = message.getTimestampRaw() > until;
+      if (this.#withheld !== withheld || sequence !== next) return false;
+      others = this.#knowledge.maybeOthers(sequence, message.getTimestampRaw());
       if (others) return false;
       next += 1;
       this.#host.countFetched();
       this.#host.receive(message, true);
       return true;
     });
-    if (this.#withheld !== withheld) return others;
-    if (next > from)
+    if (next > from && this.#withheld === withheld)
       this.#host.log(`channel '${this.#host.channel}': messages ${from} to ${next - 1} read past the durable`);
-    if (others && surely) this.#cursor.othersBelow(to);
     return others;
+  }
+
+  /**
+   * Another process may have had the durable before this session. What is stored from now on is sent to us: only what is up to
+   * the last message of now may have been sent to that one.
+   */
+  async #seeWhereOthersEnd(): Promise<void> {
+    const { session } = this.#host;
+    const stale = this.#host.staleness(session);
+    for (let i = 0; i < LOOKS && !stale() && this.#knowledge.wantsLast; i++) {
+      const last = await this.#host.inquiries.look(this.#host.channel, () => ({ at: 'last' }), 'missing');
+      if (last !== undefined && !stale()) this.#knowledge.noteLast(last.sequence);
+    }
   }
 }

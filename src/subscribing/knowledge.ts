@@ -176,11 +176,6 @@ export abstract class Knowledge<Member = unknown> {
     return false;
   }
 
-  /** What is missing, and dated later than this, was sent to another process. */
-  get oursUntil(): number {
-    return Infinity;
-  }
-
   /** The leader has answered a question that was asked then: what it had sent before has arrived. */
   noteAnswer(_askedAt: number): void {}
 
@@ -300,6 +295,8 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   #foreignBefore = 0;
   /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
   #oursUntil = Infinity;
+  /** The last message that was stored when the durable was with us again. */
+  #othersUpTo = Infinity;
   /** The first message that there was, as its first life saw it. */
   #foundFirst: number | undefined;
 
@@ -421,6 +418,7 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   protected override beginSession(continued: boolean): void {
     if (continued) return;
     this.#foreignBefore = this.sessions;
+    this.#othersUpTo = Infinity;
     if (this.#oursUntil !== Infinity || this.cursor.highest === undefined) return;
     // What the server has sent us after that, it has pending for the durable, and sends it again.
     const since = Math.max(0, this.confirmedAt - this.#lastReceipt);
@@ -435,8 +433,24 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#oursUntil = Infinity;
   }
 
-  override get oursUntil(): number {
-    return this.#oursUntil;
+  /** A message that is missing may have been sent to another process. */
+  maybeOthers(sequence: number, time: number): boolean {
+    return time > this.#oursUntil && sequence <= this.#othersUpTo;
+  }
+
+  /** What is above this sequence was not sent to another process; Infinity: not known yet. */
+  get othersUpTo(): number {
+    return this.#othersUpTo;
+  }
+
+  /** Another process may have had the durable, and it is not known how far that one can have come. */
+  get wantsLast(): boolean {
+    return this.#durable && this.#oursUntil !== Infinity && this.#othersUpTo === Infinity;
+  }
+
+  /** This was the last message stored when the durable was with us again. */
+  noteLast(sequence: number): void {
+    this.#othersUpTo = sequence;
   }
 
   /** It began with a sequence that may not have been there, and nothing has come. */

@@ -643,4 +643,17 @@ describe('continuity of subscriptions (found)', () => {
       assert.deepEqual(scenario.errors, []);
     });
   }
+
+  it('a durable that others have had, behind a message that is gone: what was lost once is not theirs', async () => {
+    const scenario = new Scenario({ fates: [{ fails: 2, takes: 0 }] });
+    scenario.server.maxMessages = 3;
+    await scenario.connect();
+    await scenario.subscribe({ startAt: 'first', durableName: 'd', maxInFlight: 4 });
+    scenario.publish(1);
+    await scenario.clock.advance(50);
+    const takeOver = { noticed: false, downtime: 0, before: 0, handled: 0, during: 2, after: 2, ackWait: 1000 };
+    await scenario.run([{ do: 'take-over', ...takeOver }, kill(0, 2500), wait(5), lose(2), wait(150), publish(1)]);
+    scenario.assertFinished();
+    scenario.assertHandledOrTold();
+  });
 });

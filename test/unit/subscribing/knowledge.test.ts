@@ -379,17 +379,34 @@ describe('what a durable knows', () => {
     const knowledge = durable();
     knowledge.noteLost(2000, -Infinity);
     knowledge.noteSession({}, true);
-    assert.equal(knowledge.oursUntil, Infinity);
+    assert.equal(knowledge.maybeOthers(2, 60e9), false);
+    assert.equal(knowledge.wantsLast, false);
   });
 
   it('is ours up to the last proof when another process may have had it', () => {
     const knowledge = durable();
     knowledge.noteLost(9000, 3000);
     knowledge.noteSession({}, false);
-    assert.equal(knowledge.oursUntil, 5e9 + 2000e6, 'the leader knew us 2 s after we had received that');
+    // The leader knew us 2 s after we had received that.
+    const until = 5e9 + 2000e6;
+    assert.equal(knowledge.maybeOthers(2, until), false);
+    assert.equal(knowledge.maybeOthers(2, until + 1), true);
     knowledge.noteSession({}, true);
-    assert.equal(knowledge.oursUntil, 5e9 + 2000e6, 'on later sessions as well');
+    assert.equal(knowledge.maybeOthers(2, until + 1), true, 'on later sessions as well');
     knowledge.noteNew();
-    assert.equal(knowledge.oursUntil, Infinity, 'until the server sends what is new');
+    assert.equal(knowledge.maybeOthers(2, until + 1), false, 'until the server sends what is new');
+  });
+
+  it('is ours from what was stored on when it was with us again', () => {
+    const knowledge = durable();
+    knowledge.noteLost(9000, 3000);
+    knowledge.noteSession({}, false);
+    assert.equal(knowledge.wantsLast, true);
+    knowledge.noteLast(7);
+    assert.equal(knowledge.wantsLast, false);
+    assert.equal(knowledge.maybeOthers(7, 60e9), true);
+    assert.equal(knowledge.maybeOthers(8, 60e9), false);
+    knowledge.noteSession({}, false);
+    assert.equal(knowledge.maybeOthers(8, 60e9), true, 'until another process may have had it again');
   });
 });
