@@ -296,6 +296,7 @@ describe('continuity of what fails (properties)', () => {
     fates: fc.Arbitrary<Fate[]>,
     check: (scenario: Scenario, subscription: ResilientSubscription) => void,
     before = 1,
+    prelude: Step[] = [],
   ): void {
     holds(
       name,
@@ -323,7 +324,7 @@ describe('continuity of what fails (properties)', () => {
             // Until all are through, in a window of one, each after its failures.
             await scenario.clock.advance(before === 1 ? 50 : 20_000 * before);
           }
-          await scenario.run(script);
+          await scenario.run([...prelude, ...script]);
           assert.deepEqual(scenario.errors, []);
           assert.equal(scenario.resets, 0);
           scenario.assertFinished();
@@ -404,7 +405,14 @@ describe('continuity of what fails (properties)', () => {
         property('is through when others have had the durable', options, ['take-over'], failing, complete);
         const all: Step['do'][] = [...network, 'take-over'];
         property('is through when others have had it, whatever is lost', options, all, failing, complete);
-        // What a leader forgets before they come, nobody tells from what they have acknowledged.
+        // What a leader forgets before they come, nobody tells from what they have acknowledged; after they have gone we do.
+        const others = { noticed: true, downtime: 0, before: 0, handled: 2, during: 2, after: 0, ackWait: 1000 };
+        const gone: Step[] = [
+          { do: 'take-over', ...others },
+          { do: 'wait', ms: 500 },
+        ];
+        const forgetful: Step['do'][] = [...network, 'forget'];
+        property('is through when leaders forget after that', options, forgetful, failing, complete, 1, gone);
         property('is acknowledged by hand when others have had it', manual, ['take-over'], acknowledged, acked);
       }
 
@@ -643,6 +651,20 @@ describe('continuity of subscriptions (found)', () => {
       assert.deepEqual(scenario.errors, []);
     });
   }
+
+  it('a durable that others have had, and then a leader forgets what it has sent', async () => {
+    const scenario = new Scenario({ fates: [{ fails: 0, takes: 0 }] });
+    await scenario.connect();
+    await scenario.subscribe({ startAt: 'first', durableName: 'd' });
+    scenario.publish(1);
+    await scenario.clock.advance(50);
+    const takeOver = { noticed: true, downtime: 0, before: 0, handled: 2, during: 2, after: 0, ackWait: 1000 };
+    const forget: Step = { do: 'forget', published: 3 };
+    await scenario.run([{ do: 'take-over', ...takeOver }, wait(150), lose(2), publish(2), wait(1), forget]);
+    scenario.assertHandledOrTold();
+    scenario.assertOnce();
+    scenario.assertNoTrespass();
+  });
 
   it('a durable that others have had, behind a message that is gone: what was lost once is not theirs', async () => {
     const scenario = new Scenario({ fates: [{ fails: 2, takes: 0 }] });
