@@ -2,77 +2,42 @@
  * The long life of a subscription, over all its lives at the server: does with each message what the cursor says, runs the
  * handler, acknowledges, and has it made again where that is needed.
  */
-import type { EventEmitter } from 'eventemitter3';
 import type { AbortWatch } from '../abort-signal.js';
-import {
-  EndRefused,
-  SessionEnded,
-  type RawMessage,
-  type Session,
-  type SubscribeRequest,
-} from '../connection/protocol.js';
-import { endRefusal } from '../connection/server-texts.js';
-import {
-  AbortedError,
-  ClosedError,
-  describe,
-  PermissionError,
-  ResilientStanError,
-  SubscribeError,
-  toOurs,
-} from '../errors.js';
+import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
+import { AbortedError, type ResilientStanError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
-import { askUser } from '../user-code.js';
-import { Barrier, type Party } from './barrier.js';
+import type { Party } from './barrier.js';
+import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
 import type { Clock } from './clock.js';
 import type { Cursor, Gap } from './cursor.js';
-import type { Departures } from './departures.js';
-import { GRACE, Handling } from './handling.js';
+import { Ending, type EndingHost, type EndingOwner } from './ending.js';
+import { EventGate } from './event-gate.js';
+import type { Handling } from './handling.js';
 import { HoleRepair } from './holes.js';
 import type { Inquiries } from './inquiries.js';
 import { GroupsKnowledge, OwnKnowledge, type DatedPlan, type Knowledge } from './knowledge.js';
 import { LeapRepair } from './leaps.js';
-import { ReceivedMessage, type MessageHandler } from './message.js';
+import type { MessageHandler, ReceivedMessage } from './message.js';
 import type { Urgency } from './pacing.js';
-import { Placement, type Remaking } from './placement.js';
+import { Placement, type PlacementHost, type Remaking } from './placement.js';
+import { Processing, type ProcessingHost } from './processing.js';
 import { LATE, Refetch, type RefetchHost } from './refetch.js';
+import { RemakePace } from './remake-pace.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import { Rhythm } from './rhythm.js';
-import type { Follower, ResilientSubscription, SubscriptionEvents, SubscriptionLife } from './subscription.js';
+import type { Follower, ResilientSubscription, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
+import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
 import type { Window } from './window.js';
 
-/** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
-export const unprocessed = Symbol('unprocessed');
-
-/** A silence at the start of a session that makes us look whether the channel is still the same, ms. */
-const LOOK_AFTER = 1000;
-/** How long a full window may stand still, with everything acknowledged, ms. */
-const STALL_AFTER = 1000;
-/** Between two remakes that changed nothing, ms. */
-const SHORTEST_DELAY = 100;
-const LONGEST_DELAY = 5000;
 /** By so much longer than the first one a request may take, if it asks by age, ms. */
 const SLOWER = 50;
 /** From this long on, ms, time in which we could not act is a sleep. */
 const SLEEP = 1000;
-/** By so much the server, and the way to us, may shorten ackWait, ms. */
-const EARLY = 100;
-/** How long the end of a subscription waits for the server's word that it has it no more, ms. */
-const ANSWER_PATIENCE = 1000;
-/** How many sequences are watched for acknowledgements that nobody reads. */
-const UNREAD_LIMIT = 1000;
 
 /** What a subscription ends with at its signal. */
 export function abortedSubscription(channel: string, { reason }: AbortWatch): AbortedError {
   return new AbortedError(`the subscription to channel '${channel}' was aborted`, { cause: reason });
-}
-
-/** Passes on what a promise of the user's rejects with. */
-function outOf(what: string): (thrown: unknown) => never {
-  return (thrown) => {
-    throw toOurs(thrown, what);
-  };
 }
 
 export interface Counters {
@@ -82,7 +47,7 @@ export interface Counters {
   fetched: number;
 }
 
-export interface ConsumerOwner {
+export interface ConsumerOwner extends EndingOwner {
   /** There is room for no more subscriptions than there are. */
   crowded: boolean;
   readonly clock: Clock;
@@ -99,18 +64,20 @@ export interface ConsumerOwner {
   remade(consumer: Consumer): void;
   /** It is over. */
   ended(consumer: Consumer): void;
-  /** Durables on their way out. */
-  readonly departures: Departures;
-  /** Another subscription of this client has its durable. */
-  inUse(consumer: Consumer): boolean;
-  /** Drops a durable that is not online. Resolves when the server has. */
-  drop(request: SubscribeRequest): Promise<void>;
-  /** It wants its durable dropped: to be waited for before the client closes. */
-  dropping(outcome: Promise<void>): void;
   log(message: string): void;
 }
 
-export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost {
+/** What its rooms see of it. */
+type Hosts = SubscriptionLife &
+  PlacementHost &
+  ProcessingHost &
+  RefetchHost &
+  StartSearchHost &
+  ChannelCheckHost &
+  UnreadAcksHost &
+  EndingHost;
+
+export class Consumer implements Hosts, Restarting {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   /** Resolves when the server has it for the first time; rejects when that can never be. */
@@ -121,12 +88,18 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   follower: Follower | undefined;
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
-  readonly #counters: Counters;
+  readonly counters: Counters;
+  readonly events = new EventGate(() => this.subscription);
   readonly #knowledge: Knowledge<Consumer>;
   readonly #cursor: Cursor;
+  readonly #processing: Processing;
   readonly #handling: Handling;
   readonly #placement: Placement;
+  readonly #ending: Ending;
   readonly #rhythm = new Rhythm();
+  readonly #unreadAcks: UnreadAcks;
+  readonly #channelCheck: ChannelCheck;
+  readonly #pace = new RemakePace();
   readonly #refetch: Refetch;
   readonly #startSearch: StartSearch;
   /** Of a plain one or a durable; undefined: it is a member of a queue group. */
@@ -144,31 +117,12 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   /** How long the first one took, ms. */
   #usual: number | undefined;
   #everMade = false;
-  /** Handlers run and events are emitted only when somebody has had the time to listen. */
-  #open = false;
-  #early: (() => void)[] = [];
-  #ended = false;
-  #draining = false;
-  /** Its end, here. Never rejects. */
-  #left: Promise<void> | undefined;
-  /** What has come of that at the server: whether it has confirmed it; rejects when the server keeps it. */
-  #given: Promise<boolean> | undefined;
-  #unsubscribing: Promise<void> | undefined;
   readonly #abort: AbortWatch | undefined;
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
   #resetting = false;
-  /** Messages on the current server-side subscription. */
-  #received = 0;
-  #stallSeen = false;
-  #cancelStall: (() => void) | undefined;
   #cancelLook: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
-  /** Remakes in a row that brought nothing new. */
-  #futile = 0;
-  #remadeAt = -1;
-  /** Processed messages that came flagged on the current server-side subscription. */
-  #unread: Set<number> | undefined;
 
   /** @param abort listens to the signal of the options, which is not aborted */
   constructor(
@@ -181,7 +135,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   ) {
     this.#owner = owner;
     this.clock = owner.clock;
-    this.#counters = owner.counters;
+    this.counters = owner.counters;
     this.channel = channel;
     this.options = options;
     this.#knowledge = knowledge;
@@ -190,13 +144,13 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     this.#notBefore = notBefore(options);
     const early = this.#notBefore === -Infinity ? 0 : EARLY_TIME;
     this.begun = beginning(options.startAt, this.clock.now(), this.clock.wallClock(), early);
-    this.#handling = new Handling(
-      this,
-      options.manualAck ? (m) => this.#handle(m, handler) : handler,
-      options.concurrency,
-    );
+    this.#processing = new Processing(this, knowledge, handler);
+    this.#handling = this.#processing.handling;
     this.#placement = new Placement(this, this.clock, owner.window);
-    this.#refetch = new Refetch(this, knowledge);
+    this.#ending = new Ending(this, owner, this.#handling, this.#placement);
+    this.#unreadAcks = new UnreadAcks(this);
+    this.#channelCheck = new ChannelCheck(this, knowledge);
+    this.#refetch = new Refetch(this, knowledge, this.#processing);
     this.#startSearch = new StartSearch(this, knowledge);
     this.#holes = knowledge instanceof OwnKnowledge ? new HoleRepair(this, knowledge) : undefined;
     this.#leaps = knowledge instanceof GroupsKnowledge ? new LeapRepair(this, knowledge, this.#refetch) : undefined;
@@ -218,7 +172,12 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** It is over, or about to be. */
   get ended(): boolean {
-    return this.#ended;
+    return this.#ending.ended;
+  }
+
+  /** It has ended, or takes no more messages. */
+  get stopped(): boolean {
+    return this.#ending.stopped;
   }
 
   /** When its silence becomes surprising. */
@@ -236,7 +195,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** Its silence has lasted so long that it says nothing any more. */
   pausing(now: number): boolean {
-    return this.#ended || this.#rhythm.over(now);
+    return this.ended || this.#rhythm.over(now);
   }
 
   // ── its lives at the server ─────────────────────────────────────────────────────────────────────────────────────
@@ -248,14 +207,14 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   async attach(session: Session): Promise<void> {
     if (this.stopped) {
       // What still runs is to be acknowledged; what is dropped need not be.
-      if (this.#leftForGood) return;
+      if (this.#ending.dropped) return;
       if (this.#handling.running > 0 || this.#placement.hasUnsent) await this.#placement.linger(session);
       return;
     }
     if (this.#placement.session === session) return this.#placement.settled;
     this.#cancelTimers();
     this.#rhythm.stop();
-    this.#stallSeen = false;
+    this.#unreadAcks.beginSession();
     this.#resetting = false;
     this.#refetch.begin();
     this.announce(session);
@@ -266,7 +225,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
       if (this.#placement.session === session) this.impossible(error as ResilientStanError);
       return;
     }
-    if (this.#knowledge.claimLook()) this.#lookLater(session);
+    if (this.#knowledge.claimLook()) this.#channelCheck.resumed(session);
   }
 
   /** A new session has begun. */
@@ -297,11 +256,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   /** A remake that one of its own messages called for. While they change nothing, they come slower and slower. */
   remakeBecause(reason: string): void {
     if (this.stopped || this.#cancelRemake !== undefined) return;
-    const highest = this.#cursor.highest?.sequence ?? 0;
-    this.#futile = highest === this.#remadeAt ? this.#futile + 1 : 0;
-    this.#remadeAt = highest;
-    // The first repetition is free: it tells what was lost on its way from what the server does not have.
-    const delay = this.#futile < 2 ? 0 : Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** (this.#futile - 2));
+    const delay = this.#pace.next(this.#cursor.highest?.sequence ?? 0);
     this.#owner.log(`channel '${this.channel}': ${reason}; subscribing again at the cursor in ${delay} ms`);
     if (delay === 0) {
       this.makeAgain();
@@ -338,10 +293,9 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     if (plan.epoch !== this.#knowledge.epoch || this.#resetting) return false;
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
-    this.#received = 0;
+    this.#unreadAcks.begin();
     this.#holes?.begin();
     this.#startSearch.begin();
-    this.#unread = undefined;
     const now = this.clock.now();
     const took = now - this.#requestedAt;
     const tookAwake = this.clock.awake() - this.#requestedAwake;
@@ -360,7 +314,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     this.#cursor.begin(plan.at);
     this.#refetch.resumed(now);
     this.#leaps?.resumed();
-    this.#emit('ready', { subscription: this.subscription });
+    this.events.emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
     if (unsure) void this.#startSearch.find();
     if (!this.#everMade) void this.#startSearch.seeWhetherItIsThere();
@@ -375,21 +329,18 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   }
 
   #openUp(): void {
-    this.#open = true;
-    const early = this.#early;
-    this.#early = [];
-    for (const emit of early) emit();
+    this.events.open();
     this.#handling.open();
   }
 
   /** For the placement: when the durable is free. */
   passed(session: Session): Promise<void> | undefined {
-    return this.#owner.departures.passed(session, this.#durable);
+    return this.#ending.passed(session);
   }
 
   /** For the placement: the server has one of ours that nobody listens to. In a group it keeps messages from the others. */
   deaf(session: Session, error: unknown): void {
-    if (this.options.queueGroup !== undefined) this.#loseOver(session, error);
+    this.#ending.loseOver(session, error);
   }
 
   /** For the placement: the server sends messages to the one before as well. */
@@ -404,12 +355,12 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** For the placement: the server still remembers it, and must not. Dropped on the next session, before it is made. */
   undropped(): void {
-    if (!this.#ended) this.#owner.drop(this.request().request).catch(() => undefined);
+    if (!this.ended) this.#owner.drop(this.request().request).catch(() => undefined);
   }
 
   /** For the placement: it cannot be made. */
   impossible(error: ResilientStanError): void {
-    if (this.#ended) return;
+    if (this.ended) return;
     const unasked = this.#everMade;
     this.abandon(error);
     // Otherwise subscribe() rejects with it.
@@ -420,8 +371,8 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** For the placement: a message of the current server-side subscription. */
   received(raw: RawMessage): void {
-    if (raw.isRedelivered()) this.#counters.redelivered++;
-    if (++this.#received === this.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
+    if (raw.isRedelivered()) this.counters.redelivered++;
+    this.#unreadAcks.came();
     if (this.#startSearch.catches(raw) || this.#holes?.withhold(raw) === true) return;
     this.receive(raw, false);
   }
@@ -448,18 +399,18 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
         break;
       case 'held':
         this.#knowledge.noteHeld(sequence, now + this.options.ackWait + LATE);
-        if (!this.handOverAgain(raw, sequence, time, redelivered, now)) return;
+        if (!this.#processing.handOverAgain(raw, sequence, time, redelivered, now)) return;
         break;
       case 'done':
-        this.#counters.duplicatesDropped++;
+        this.counters.duplicatesDropped++;
         this.#knowledge.noteReceived(sequence, now);
         this.#placement.ack(sequence);
-        if (redelivered) this.#noteUnread(sequence);
+        if (redelivered) this.#unreadAcks.cameAgain(sequence);
         return;
       case 'anchor':
         this.#knowledge.verified = true;
         this.#placement.ack(sequence);
-        if (redelivered) this.#noteUnread(sequence);
+        if (redelivered) this.#unreadAcks.cameAgain(sequence);
         return;
       case 'hole':
         this.#knowledge.noteHole(sequence);
@@ -467,7 +418,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
         return;
       case 'doubt':
         this.#placement.mute();
-        void this.#resolveDoubt(sequence, time);
+        void this.#channelCheck.resolveDoubt(sequence, time);
         return;
       case 'reset':
         this.startOver(sequence);
@@ -481,194 +432,20 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
       this.#placement.ack(sequence);
       return;
     }
-    this.take(raw, sequence, time, redelivered, now, fetched);
+    this.#processing.take(raw, sequence, time, redelivered, now, fetched);
   }
 
-  /** Hands a message over. */
-  take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
-    const { epoch, sessions, unfinished } = this.#knowledge;
-    if (unfinished.size > 0) unfinished.delete(sequence);
-    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
-    message.fetched = fetched;
-    this.#handling.push(message);
+  /** For the processing: the server is told that it is processed. */
+  ack(sequence: number): void {
+    this.#placement.ack(sequence);
   }
 
-  /**
-   * With `manualAck`, a message that the handler left unacknowledged is handed over again when the server sends it
-   * again, as with the raw client; but not if it only comes because we subscribed again.
-   */
-  handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
-    const knowledge = this.#knowledge;
-    const unfinished = knowledge.unfinished.get(sequence);
-    if (unfinished?.handed === undefined) return false;
-    if (now < unfinished.reservedUntil - EARLY) return false;
-    knowledge.unfinished.delete(sequence);
-    const count = knowledge.noteFailure(sequence, now);
-    const { maxDeliveries } = this.options;
-    if (maxDeliveries === undefined || count < maxDeliveries) return true;
-    const { epoch, sessions } = knowledge;
-    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
-    message.exhausted = new ResilientStanError(
-      'ERR_STAN_TIMEOUT',
-      `message ${sequence} of channel '${this.channel}' was handed over ${count} times and never acknowledged: ` +
-        `with manualAck, the handler has to call message.ack()`,
-    );
-    this.#handling.push(message);
-    return false;
+  /** For the processing: it is not processed, or not acknowledged. */
+  leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
+    this.#refetch.leave(message, handed);
   }
 
-  /** With `manualAck`. */
-  #handle(message: ReceivedMessage, handler: MessageHandler): void | Promise<void> {
-    if (message.exhausted !== undefined) return this.#bury(message, message.exhausted);
-    // Acknowledged by its first handing over while it waited for this one.
-    if (message.epoch === this.#knowledge.epoch && !this.#cursor.isOutstanding(message.sequence)) {
-      message.settled = true;
-      return;
-    }
-    message.handedAt = this.clock.now();
-    return handler(message);
-  }
-
-  /** For the handling: the handler is about to get one. */
-  starting(): void {
-    this.#counters.delivered++;
-  }
-
-  /** For the handling: the handler is done with it. */
-  processed(message: ReceivedMessage): void {
-    if (message.settled) return;
-    if (!this.options.manualAck) this.acknowledge(message);
-    else if (message.epoch === this.#knowledge.epoch) this.#refetch.leave(message, message);
-  }
-
-  /** For `message.ack()`, and when its handler is done. */
-  acknowledge(message: ReceivedMessage): void {
-    if (message.settled) return;
-    message.settled = true;
-    // Of a channel that is gone: its number belongs to another message now.
-    if (message.epoch !== this.#knowledge.epoch) return;
-    const { sequence } = message;
-    this.#knowledge.forget(sequence);
-    if (this.#cursor.finish(sequence, message.time)) this.#placement.ack(sequence);
-  }
-
-  /** For the handling: the handler threw or rejected. */
-  failed(message: ReceivedMessage, error: unknown): Promise<void> | undefined {
-    if (error === unprocessed) {
-      this.#letGo(message);
-      return undefined;
-    }
-    this.#emit('handler_error', { error, message });
-    if (message.settled || message.epoch !== this.#knowledge.epoch) return undefined;
-    const failures = this.#knowledge.noteFailure(message.sequence, this.clock.now());
-    const { maxDeliveries } = this.options;
-    if (maxDeliveries !== undefined && Math.max(failures, message.redeliveryCount + 1) >= maxDeliveries) {
-      return this.#bury(message, error);
-    }
-    this.#letGo(message);
-    return undefined;
-  }
-
-  /** It is not processed: to be handed over again when the server sends it again, or when it was fetched. */
-  #letGo(message: ReceivedMessage): void {
-    if (message.settled || message.epoch !== this.#knowledge.epoch) return;
-    if (!this.#cursor.isOutstanding(message.sequence)) return;
-    this.#cursor.fail(message.sequence);
-    this.#refetch.leave(message, undefined);
-  }
-
-  /** Never rejects. */
-  async #bury(message: ReceivedMessage, error: unknown): Promise<void> {
-    try {
-      await askUser(() => this.options.deadLetter?.(message, error));
-    } catch (thrown) {
-      this.#emit('handler_error', { error: thrown, message });
-      this.#letGo(message);
-      return;
-    }
-    this.acknowledge(message);
-    this.#emit('dead_letter', { message, error });
-  }
-
-  // ── what may be wrong at the server ─────────────────────────────────────────────────────────────────────────────
-
-  /**
-   * A subscription that was made in the moment of a leader's promotion may never have its acks read: then what is
-   * processed and acknowledged comes again and again.
-   */
-  #noteUnread(sequence: number): void {
-    const unread = (this.#unread ??= new Set());
-    if (!unread.has(sequence)) {
-      if (unread.size < UNREAD_LIMIT) unread.add(sequence);
-      return;
-    }
-    this.#unread = undefined;
-    this.remakeBecause(`the server does not read our acknowledgement of message ${sequence}`);
-  }
-
-  /**
-   * The same, seen earlier: exactly one window of messages came, all are acknowledged, and no more come. In a channel
-   * that happens to end there, one needless remake per session.
-   */
-  #watchForStall(): void {
-    this.#stallSeen = true;
-    const check = (): void => {
-      this.#cancelStall = undefined;
-      if (this.#received !== this.options.maxInFlight || this.stopped) return;
-      const unfinished = this.#cursor.outstanding > 0 || this.#knowledge.unfinished.size > 0;
-      if (unfinished) this.#cancelStall = this.clock.after(STALL_AFTER, check);
-      else this.remakeBecause('a full window is acknowledged and nothing follows');
-    };
-    this.#cancelStall = this.clock.after(STALL_AFTER, check);
-  }
-
-  /**
-   * After a change of session the channel may be a new one of the same name. A plain subscription is shown the message it
-   * was resumed at, so only a silence says nothing; the others are shown what the server thinks they need.
-   */
-  #lookLater(session: Session): void {
-    if (this.#ended || this.#knowledge.known === undefined) return;
-    if (!this.seesAll) {
-      void this.startedOver(session, 'routine');
-      return;
-    }
-    if (this.#received > 0) return;
-    this.lookAfter(LOOK_AFTER, () => {
-      if (this.#received === 0) void this.startedOver(session, 'missing');
-    });
-  }
-
-  /** A message says neither that the channel is the one we know nor that it is not. */
-  async #resolveDoubt(sequence: number, time: number): Promise<void> {
-    const { session } = this.#placement;
-    if (session === undefined || (await this.startedOver(session, 'held'))) return;
-    this.#cursor.trust(time);
-    if (this.#placement.live) return;
-    this.remakeBecause(`message ${sequence} is dated later than those after it`);
-  }
-
-  /**
-   * Whether the channel is still the one we know; if not, starts over. True: it is not, or something else has happened
-   * that makes it no matter. A channel starts over between sessions, so what this one has brought proves nothing.
-   */
-  async startedOver(session: Session, urgency: Urgency): Promise<boolean> {
-    const knowledge = this.#knowledge;
-    const { known, knownOn } = knowledge;
-    if (known === undefined) return false;
-    // Asked anew after every wait: there may be two of us.
-    const stale = this.staleness(session);
-    const judgement = await this.#owner.inquiries.identify(this.channel, known, knownOn, urgency);
-    if (stale()) return true;
-    if (judgement === undefined) return false;
-    if (!judgement.same) {
-      this.startOver(judgement.shown);
-      return true;
-    }
-    knowledge.verified = true;
-    if (this.#received === 0 && this.seesAll)
-      this.remakeBecause(`message ${judgement.shown} is stored and nothing comes`);
-    return false;
-  }
+  // ── for those who repair it ─────────────────────────────────────────────────────────────────────────────────────
 
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
   staleness(session: Session | undefined): () => boolean {
@@ -681,22 +458,21 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     return this.options.durableName === undefined && this.options.queueGroup === undefined;
   }
 
-  /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */
-  startOver(got: number): void {
-    const expected = (this.#cursor.highest?.sequence ?? 0) + 1;
-    this.#knowledge.startOver();
-    const members = [...this.#knowledge.members];
-    // A queue group that has members is where it is: all of ours leave before the first one comes back.
-    const barrier = new Barrier(members.length);
-    for (const member of members) member.#startOverWith(expected, got, barrier.party());
+  startedOver(session: Session, urgency: Urgency): Promise<boolean> {
+    return this.#channelCheck.startedOver(session, urgency);
   }
 
-  #startOverWith(expected: number, got: number, party: Party): void {
+  /** The channel is a new one. */
+  startOver(got: number): void {
+    this.#channelCheck.startOver(got);
+  }
+
+  /** Its channel has started over, and all that share what is known of it begin again together. */
+  startOverWith(expected: number, got: number, party: Party): void {
     this.#placement.mute();
     this.#cancelTimers();
     this.#startSearch.startOver();
-    this.#futile = 0;
-    this.#remadeAt = -1;
+    this.#pace.reset();
     const { durableName, queueGroup } = this.options;
     if (this.stopped) party.arrive();
     else if (durableName === undefined && queueGroup === undefined) this.#placement.remake('make-first', party);
@@ -704,10 +480,8 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
       this.#resetting = true;
       this.#placement.remake(durableName === undefined ? 'close-first' : 'drop-first', party);
     }
-    this.#emit('reset', { expected, got });
+    this.events.emit('reset', { expected, got });
   }
-
-  // ── for those who repair it ─────────────────────────────────────────────────────────────────────────────────────
 
   get inquiries(): Inquiries {
     return this.#owner.inquiries;
@@ -721,9 +495,14 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     return this.#placement.live;
   }
 
-  /** It has ended, or takes no more messages. */
-  get stopped(): boolean {
-    return this.#ended || this.#draining;
+  /** For those who check the channel: how many messages the current server-side subscription has brought. */
+  get brought(): number {
+    return this.#unreadAcks.received;
+  }
+
+  /** For those who watch for unread acknowledgements: something that has come is not processed. */
+  get unfinished(): boolean {
+    return this.#cursor.outstanding > 0 || this.#knowledge.unfinished.size > 0;
   }
 
   mute(): void {
@@ -735,11 +514,11 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   }
 
   countFetched(): void {
-    this.#counters.fetched++;
+    this.counters.fetched++;
   }
 
   tellGap(gap: Gap): void {
-    this.#emit('gap', gap);
+    this.events.emit('gap', gap);
   }
 
   lookAfter(milliseconds: number, look: () => void): void {
@@ -762,10 +541,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** Ends it and keeps a durable. Never rejects. Within its own handler it waits for the others only. */
   close(error?: Error): Promise<void> {
-    const { calling } = this.#handling;
-    if (this.#over) return Promise.resolve();
-    const left = (this.#left ??= this.#leave(false, error));
-    return calling === undefined ? left : this.#handling.idle(calling);
+    return this.#ending.close(error);
   }
 
   /**
@@ -773,96 +549,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
    * @throws ClosedError, PermissionError, SubscribeError: the server keeps the durable
    */
   unsubscribe(): Promise<void> {
-    if (this.#unsubscribing === undefined) {
-      const unsubscribing = this.#unsubscribe().catch(outOf('unsubscribe()'));
-      this.#unsubscribing = unsubscribing;
-      this.#owner.dropping(unsubscribing);
-      // Whoever does not care for the outcome shall not be killed by it. Who does may try again.
-      unsubscribing.catch(() => {
-        this.#unsubscribing = undefined;
-      });
-    }
-    return this.#unsubscribing;
-  }
-
-  async #unsubscribe(): Promise<void> {
-    const { durableName } = this.options;
-    const { request } = this.request();
-    const first = this.#left === undefined && !this.#ended;
-    if (first) {
-      // Without a session, asked for at once: a new durable of that name may be waiting for the next one.
-      const dropping =
-        durableName !== undefined && this.#placement.session === undefined ? this.#owner.drop(request) : undefined;
-      this.#left = this.#leave(true, undefined);
-      if (dropping !== undefined) return await dropping;
-    }
-    if (durableName === undefined) {
-      await this.#left;
-      if (first) await this.#given?.catch(onlyIfForbidden);
-      return;
-    }
-    if (!first && this.#owner.inUse(this)) throw inUseAgain(this.channel, durableName);
-    let told = false;
-    try {
-      told = (await this.#given) === true && first;
-    } catch (error) {
-      if (first && error instanceof PermissionError) throw error;
-      // Only the end of the session ends it now, and on the next one it can be dropped. Who is told may ask for that.
-      if (first && endRefusal((error as Error).message) === 'unknown')
-        throw stillKept(this.channel, durableName, error);
-    }
-    if (!told) await this.#owner.drop(request);
-  }
-
-  /** @returns its end, here, which waits for what the server says, but not for ever. Never rejects. */
-  #leave(drop: boolean, error: Error | undefined): Promise<void> {
-    this.#leftForGood = drop;
-    const { calling } = this.#handling;
-    const { session } = this.#placement;
-    this.#stop(error);
-    if (!this.#everMade) {
-      this.#settleReady.reject(error ?? new ClosedError(`the subscription to channel '${this.channel}' was closed`));
-    }
-    // A handler that waits for this very drop would be waited for in vain. One that waits for close() does not wait long.
-    const idle = drop && calling !== undefined ? this.#idleBut(calling) : this.#handling.idle();
-    // No longer than ackWait: by then the server has given their messages to somebody else anyhow.
-    const ready = atMost(this.clock, this.options.ackWait, idle);
-    const given = this.#placement.end(
-      drop,
-      ready.then(() => this.#refetch.giveBack()),
-    );
-    this.#given = given;
-    const answered = given.then(
-      () => true,
-      (error: unknown) => {
-        // As a member that listens to nothing it would keep messages from the others.
-        if (this.options.queueGroup !== undefined) this.#loseOver(session, error);
-        return false;
-      },
-    );
-    if (session !== undefined) this.#owner.departures.add(session, this.#durable, answered);
-    return (async () => {
-      await ready;
-      await atMost(this.clock, ANSWER_PATIENCE, answered);
-      this.#finish(error);
-    })();
-  }
-
-  /** The server refuses to end it. On the next session, it has ended. */
-  #loseOver(session: Session | undefined, error: unknown): void {
-    if (error instanceof EndRefused)
-      session?.lose('request_timeout', `the subscription to '${this.channel}' cannot be ended: ${error.message}`);
-  }
-
-  /** No handler runs but this one, which gets some time all the same. */
-  async #idleBut(calling: ReceivedMessage): Promise<void> {
-    await this.#handling.idle(calling);
-    await atMost(this.clock, GRACE, this.#handling.idle());
-  }
-
-  get #durable(): { channel: string; durableName: string | undefined; queueGroup: string | undefined } {
-    const { durableName, queueGroup } = this.options;
-    return { channel: this.channel, durableName, queueGroup };
+    return this.#ending.unsubscribe();
   }
 
   /**
@@ -871,11 +558,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
    */
   async drain(): Promise<void> {
     const { calling } = this.#handling;
-    this.#draining = true;
-    this.#holes?.end();
-    this.#cancelTimers();
-    this.#placement.stop();
-    this.#release(undefined);
+    this.#ending.drain();
     if (this.follower === undefined) await this.#handling.idle(calling);
   }
 
@@ -891,90 +574,43 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
 
   /** It is over at once, here; the server is not told. */
   abandon(error: Error | undefined): void {
-    if (this.#over) return;
-    this.#stop(error);
-    this.#placement.detach();
-    if (!this.#everMade) this.#settleReady.reject(error ?? new ClosedError());
-    this.#finish(error);
+    this.#ending.abandon(error);
   }
 
-  #over = false;
-  /** Its durable is being dropped. */
-  #leftForGood = false;
-
-  #stop(reason: Error | undefined): void {
-    this.#ended = true;
+  /** For its end: nothing is taken any more. What is queued will not run: another member of the group may have it. */
+  stopping(reason: Error | undefined): void {
     this.#holes?.end();
     this.#cancelTimers();
-    this.#placement.stop();
-    this.#release(reason);
-    this.#abort?.stop();
-  }
-
-  /** What is queued will not run: another member of the group may have it. */
-  #release(reason: Error | undefined): void {
     this.follower?.stopping(reason);
-    for (const message of this.#handling.stop()) this.#letGo(message);
+    for (const message of this.#handling.stop()) this.#processing.letGo(message);
   }
 
-  #finish(error: Error | undefined): void {
-    if (this.#over) return;
-    this.#over = true;
+  /** For its end: whoever waits for it waits in vain. */
+  ending(error: Error): void {
+    this.#abort?.stop();
+    if (!this.#everMade) this.#settleReady.reject(error);
+  }
+
+  /** For its end: another member may have what this one has left unacknowledged. */
+  giveBack(): void {
+    this.#refetch.giveBack();
+  }
+
+  /** For its end: it is over. */
+  over(error: Error | undefined): void {
     this.follower?.over();
     this.#knowledge.members.delete(this);
     this.#refetch.giveBack();
     this.wakeMembers();
     this.#owner.ended(this);
-    this.#emit('closed', error === undefined ? {} : { error });
+    this.events.emit('closed', error === undefined ? {} : { error });
   }
 
   #cancelTimers(): void {
-    this.#cancelStall?.();
+    this.#unreadAcks.cancel();
     this.#cancelLook?.();
     this.#cancelRemake?.();
     this.#refetch.cancel();
-    this.#cancelStall = this.#cancelLook = this.#cancelRemake = undefined;
+    this.#cancelLook = this.#cancelRemake = undefined;
   }
-
-  #emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {
-    // A handler may fail long after its subscription has ended.
-    if (this.#over && event !== 'closed') return;
-    if (!this.#open) {
-      this.#early.push(() => this.#emit(event, payload));
-      return;
-    }
-    // eventemitter3's types cannot follow a generic event name.
-    (this.subscription as EventEmitter<string>).emit(event, payload);
-  }
-}
-
-/** Resolves with the promise, which must not reject, or after so many ms. */
-async function atMost(clock: Clock, milliseconds: number, promise: Promise<unknown>): Promise<void> {
-  let cancel: (() => void) | undefined;
-  const late = new Promise<void>((resolve) => {
-    cancel = clock.after(milliseconds, resolve);
-  });
-  await Promise.race([promise, late]);
-  cancel?.();
-}
-
-function onlyIfForbidden(error: unknown): void {
-  if (error instanceof PermissionError) throw error;
-}
-
-function inUseAgain(channel: string, durableName: string): SubscribeError {
-  return new SubscribeError(
-    channel,
-    `the durable '${durableName}' on channel '${channel}' was not dropped, for this client is subscribed to it again: ` +
-      `unsubscribe that subscription`,
-  );
-}
-
-function stillKept(channel: string, durableName: string, cause: unknown): SubscribeError {
-  return new SubscribeError(
-    channel,
-    `the durable '${durableName}' on channel '${channel}' could not be dropped: the server still keeps it ` +
-      `(${describe(cause)}). Call unsubscribe() again when the cluster is well`,
-    { cause },
-  );
 }

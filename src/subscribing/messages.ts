@@ -1,6 +1,6 @@
 /** A subscription as an async iterator. */
 import { toOurs } from '../errors.js';
-import { unprocessed } from './consumer.js';
+import { unprocessed } from './processing.js';
 import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
 import { ResilientSubscription, type Follower } from './subscription.js';

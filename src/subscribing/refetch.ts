@@ -8,7 +8,8 @@ import type { ContiguousCursor } from './contiguous-cursor.js';
 import type { Cursor } from './cursor.js';
 import type { FetchEnd } from './inquiries.js';
 import { SURELY_OTHERS, type Knowledge } from './knowledge.js';
-import type { Acknowledger, ReceivedMessage } from './message.js';
+import type { ReceivedMessage } from './message.js';
+import type { Processing } from './processing.js';
 import type { RepairHost } from './repair.js';
 import { runsOf } from './runs.js';
 import { rangesOf, type Range, type Unfinished } from './unfinished.js';
@@ -21,19 +22,11 @@ const LONGEST_DELAY = 5000;
 /** The longest range that is fetched at a time. */
 const LONGEST_FETCH = 10_000;
 
-export interface RefetchHost extends RepairHost, Acknowledger {
-  /** It has ended, or takes no more messages. */
-  readonly stopped: boolean;
-  /** Neither the server nor other members decide what it gets. */
-  readonly seesAll: boolean;
+export interface RefetchHost extends RepairHost {
   /** It is made again at once. */
   makeAgain(): void;
   /** The channel is a new one. */
   startOver(got: number): void;
-  /** Hands a message over. */
-  take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void;
-  /** Whether a message that was left unacknowledged is to be handed over again. */
-  handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean;
   /** All members of a group look after what is unfinished. */
   wakeMembers(): void;
 }
@@ -41,6 +34,7 @@ export interface RefetchHost extends RepairHost, Acknowledger {
 export class Refetch {
   readonly #host: RefetchHost;
   readonly #knowledge: Knowledge;
+  readonly #processing: Processing;
   readonly #cursor: Cursor;
   #cancelFetch: (() => void) | undefined;
   #fetchAt = Infinity;
@@ -53,8 +47,9 @@ export class Refetch {
   /** On this session it was resumed further back, because a fetch was refused. */
   #wentBack = false;
 
-  constructor(host: RefetchHost, knowledge: Knowledge) {
+  constructor(host: RefetchHost, knowledge: Knowledge, processing: Processing) {
     this.#host = host;
+    this.#processing = processing;
     this.#knowledge = knowledge;
     this.#cursor = knowledge.cursor;
   }
@@ -103,7 +98,7 @@ export class Refetch {
   giveBack(): void {
     const { unfinished } = this.#knowledge;
     for (const message of [...unfinished]) {
-      if (message.handed?.isOf(this.#host) !== true) continue;
+      if (message.handed?.isOf(this.#processing) !== true) continue;
       this.#cursor.fail(message.sequence);
       unfinished.add({ ...message, handed: undefined });
     }
@@ -254,8 +249,10 @@ export class Refetch {
     const now = this.#host.clock.now();
     this.#host.countFetched();
     const wanted =
-      handed === undefined ? this.#cursor.retake(sequence) : this.#host.handOverAgain(raw, sequence, stored, true, now);
-    if (wanted) this.#host.take(raw, sequence, stored, !isFirst, now, true);
+      handed === undefined
+        ? this.#cursor.retake(sequence)
+        : this.#processing.handOverAgain(raw, sequence, stored, true, now);
+    if (wanted) this.#processing.take(raw, sequence, stored, !isFirst, now, true);
     else unfinished.delete(sequence);
   }
 }

@@ -16,6 +16,10 @@ export interface RepairHost {
   readonly session: Session | undefined;
   /** The server has it, and its messages are listened to. */
   readonly live: boolean;
+  /** It has ended, or takes no more messages. */
+  readonly stopped: boolean;
+  /** Neither the server nor other members decide what it gets. */
+  readonly seesAll: boolean;
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
   staleness(session: Session | undefined): () => boolean;
   /** Its messages are not listened to any more, until it is made again. */

@@ -1,0 +1,162 @@
+/**
+ * What becomes of a message that is taken: its handler runs, and then it is acknowledged, or left unacknowledged to be handed
+ * over again, or given up as a dead letter.
+ */
+import type { RawMessage } from '../connection/protocol.js';
+import { ResilientStanError } from '../errors.js';
+import { askUser } from '../user-code.js';
+import type { Clock } from './clock.js';
+import type { Cursor } from './cursor.js';
+import type { EventGate } from './event-gate.js';
+import { Handling, type HandlingHost } from './handling.js';
+import type { Knowledge } from './knowledge.js';
+import { ReceivedMessage, type Acknowledger, type MessageHandler } from './message.js';
+import type { ResolvedSubscribeOptions } from './subscribe-options.js';
+
+/** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
+export const unprocessed = Symbol('unprocessed');
+
+/** By so much the server, and the way to us, may shorten ackWait, ms. */
+const EARLY = 100;
+
+export interface ProcessingHost {
+  readonly channel: string;
+  readonly options: ResolvedSubscribeOptions;
+  readonly clock: Clock;
+  readonly events: EventGate;
+  readonly counters: { delivered: number };
+  /** The server is told that it is processed. */
+  ack(sequence: number): void;
+  /**
+   * It is not processed: to be handed over again when the server sends it again, or when it was fetched.
+   * @param handed with `manualAck`: it was handed over, and may be acknowledged yet
+   */
+  leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void;
+}
+
+export class Processing implements HandlingHost, Acknowledger {
+  readonly handling: Handling;
+  readonly #host: ProcessingHost;
+  readonly #options: ResolvedSubscribeOptions;
+  readonly #knowledge: Knowledge;
+  readonly #cursor: Cursor;
+
+  constructor(host: ProcessingHost, knowledge: Knowledge, handler: MessageHandler) {
+    this.#host = host;
+    this.#options = host.options;
+    this.#knowledge = knowledge;
+    this.#cursor = knowledge.cursor;
+    const { manualAck, concurrency } = host.options;
+    this.handling = new Handling(this, manualAck ? (m) => this.#handle(m, handler) : handler, concurrency);
+  }
+
+  get channel(): string {
+    return this.#host.channel;
+  }
+
+  /** Hands a message over. */
+  take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
+    const { epoch, sessions, unfinished } = this.#knowledge;
+    if (unfinished.size > 0) unfinished.delete(sequence);
+    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
+    message.fetched = fetched;
+    this.handling.push(message);
+  }
+
+  /**
+   * With `manualAck`, a message that the handler left unacknowledged is handed over again when the server sends it
+   * again, as with the raw client; but not if it only comes because we subscribed again.
+   */
+  handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
+    const knowledge = this.#knowledge;
+    const unfinished = knowledge.unfinished.get(sequence);
+    if (unfinished?.handed === undefined) return false;
+    if (now < unfinished.reservedUntil - EARLY) return false;
+    knowledge.unfinished.delete(sequence);
+    const count = knowledge.noteFailure(sequence, now);
+    const { maxDeliveries } = this.#options;
+    if (maxDeliveries === undefined || count < maxDeliveries) return true;
+    const { epoch, sessions } = knowledge;
+    const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
+    message.exhausted = new ResilientStanError(
+      'ERR_STAN_TIMEOUT',
+      `message ${sequence} of channel '${this.channel}' was handed over ${count} times and never acknowledged: ` +
+        `with manualAck, the handler has to call message.ack()`,
+    );
+    this.handling.push(message);
+    return false;
+  }
+
+  /** With `manualAck`. */
+  #handle(message: ReceivedMessage, handler: MessageHandler): void | Promise<void> {
+    if (message.exhausted !== undefined) return this.#bury(message, message.exhausted);
+    // Acknowledged by its first handing over while it waited for this one.
+    if (message.epoch === this.#knowledge.epoch && !this.#cursor.isOutstanding(message.sequence)) {
+      message.settled = true;
+      return;
+    }
+    message.handedAt = this.#host.clock.now();
+    return handler(message);
+  }
+
+  /** For the handling: the handler is about to get one. */
+  starting(): void {
+    this.#host.counters.delivered++;
+  }
+
+  /** For the handling: the handler is done with it. */
+  processed(message: ReceivedMessage): void {
+    if (message.settled) return;
+    if (!this.#options.manualAck) this.acknowledge(message);
+    else if (message.epoch === this.#knowledge.epoch) this.#host.leave(message, message);
+  }
+
+  /** For `message.ack()`, and when its handler is done. */
+  acknowledge(message: ReceivedMessage): void {
+    if (message.settled) return;
+    message.settled = true;
+    // Of a channel that is gone: its number belongs to another message now.
+    if (message.epoch !== this.#knowledge.epoch) return;
+    const { sequence } = message;
+    this.#knowledge.forget(sequence);
+    if (this.#cursor.finish(sequence, message.time)) this.#host.ack(sequence);
+  }
+
+  /** For the handling: the handler threw or rejected. */
+  failed(message: ReceivedMessage, error: unknown): Promise<void> | undefined {
+    if (error === unprocessed) {
+      this.letGo(message);
+      return undefined;
+    }
+    this.#host.events.emit('handler_error', { error, message });
+    if (message.settled || message.epoch !== this.#knowledge.epoch) return undefined;
+    const failures = this.#knowledge.noteFailure(message.sequence, this.#host.clock.now());
+    const { maxDeliveries } = this.#options;
+    if (maxDeliveries !== undefined && Math.max(failures, message.redeliveryCount + 1) >= maxDeliveries) {
+      return this.#bury(message, error);
+    }
+    this.letGo(message);
+    return undefined;
+  }
+
+  /** It is not processed, and no handler has it any more. */
+  letGo(message: ReceivedMessage): void {
+    if (message.settled || message.epoch !== this.#knowledge.epoch) return;
+    if (!this.#cursor.isOutstanding(message.sequence)) return;
+    this.#cursor.fail(message.sequence);
+    this.#host.leave(message, undefined);
+  }
+
+  /** It is a dead letter. Never rejects. */
+  async #bury(message: ReceivedMessage, error: unknown): Promise<void> {
+    try {
+      await askUser(() => this.#options.deadLetter?.(message, error));
+    } catch (thrown) {
+      this.#host.events.emit('handler_error', { error: thrown, message });
+      this.letGo(message);
+      return;
+    }
+    this.acknowledge(message);
+    this.#host.events.emit('dead_letter', { message, error });
+  }
+}
