@@ -324,6 +324,7 @@ describe('testing: verification', () => {
       const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
       const exposure = new ExposureWatch({
         members,
+        durables: new Map(),
         limited,
         ackWait: 5000,
         expose: (_group, one) => exposures.push(one),
@@ -388,7 +389,7 @@ describe('testing: verification', () => {
       const exposed: Exposure[] = [];
       const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
       const expose = (_group: string, one: Exposure) => void exposed.push(one);
-      const watch = new ExposureWatch({ members, limited: false, ackWait: 5000, expose });
+      const watch = new ExposureWatch({ members, durables: new Map(), limited: false, ackWait: 5000, expose });
       for (const [leader, at] of [['a', 0], [undefined, 10_000], ['b', 11_000], [undefined, 11_200], ['c', 12_000], [undefined, 15_000]] as const) watch.leads(leader, at); // prettier-ignore
       assert.deepEqual(
         exposed.filter(({ to }) => to === 11_200),
@@ -400,9 +401,31 @@ describe('testing: verification', () => {
       const exposed: Exposure[] = [];
       const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
       const expose = (_group: string, one: Exposure) => void exposed.push(one);
-      const watch = new ExposureWatch({ members, limited: false, ackWait: 5000, expose });
+      const watch = new ExposureWatch({ members, durables: new Map(), limited: false, ackWait: 5000, expose });
       for (const [leader, at] of [['a', 0], [undefined, 20_000]] as const) watch.leads(leader, at); // prettier-ignore
       assert.deepEqual(exposed, [{ what: 'stored', from: 13_000, to: 16_000, most: 5 }]);
+    });
+
+    it('is there for a durable that another process has had, until it is back for longer than followers may not know', () => {
+      const exposed: [string, Exposure][] = [];
+      const durables = new Map([['s', [{ group: 'durable', most: 9 }]]]);
+      const expose = (group: string, one: Exposure) => void exposed.push([group, one]);
+      const watch = new ExposureWatch({ members: new Map(), durables, limited: false, ackWait: 5000, expose });
+      const lost = (at: number): void => {
+        watch.leads(undefined, at);
+        watch.leads(`the next at ${at}`, at + 1);
+      };
+      watch.leads('a', 0);
+      lost(5000);
+      watch.tookOver('s', 10_000);
+      lost(12_000);
+      watch.cameBack('s', 20_000);
+      watch.left('s', 20_500);
+      watch.cameBack('s', 21_000);
+      lost(22_500);
+      lost(23_001);
+      lost(30_000);
+      assert.deepEqual(exposed, [['durable', { what: 'stored', from: 8000, to: 22_500, most: 9 }]]);
     });
 
     it('is there for one that a handler has failed on, and the channel drops before it is sent again', () => {
@@ -410,7 +433,7 @@ describe('testing: verification', () => {
       const members = new Map([['m', [{ group: 'g', most: 5 }]]]);
       for (const limited of [true, false]) {
         const expose = (group: string, one: Exposure) => void exposed.push([group, one]);
-        const watch = new ExposureWatch({ members, limited, ackWait: 5000, expose });
+        const watch = new ExposureWatch({ members, durables: new Map(), limited, ackWait: 5000, expose });
         watch.failed('m', 'g', 10_000);
         watch.failed('m', 'another', 10_000);
         watch.failed('n', 'g', 10_000);

@@ -85,7 +85,7 @@ export function castOf({ groupMembers, faults, subscriptions }: CastOptions): Ca
 }
 
 /** What of it another process takes over that has its client ID: what the server keeps under that. */
-export function durablesOf({ subscriptions }: Cast): Member[] {
+export function durablesOf({ subscriptions }: { readonly subscriptions: readonly Member[] }): Member[] {
   return subscriptions.filter(({ kind }) => kind === 'durable' || kind === 'durable-queue');
 }
 

@@ -1,5 +1,6 @@
 /**
- * What the server itself may lose of a queue group with members in several processes. Pure.
+ * What the server itself may lose of a queue group with members in several processes, and of a durable that another process
+ * has had for a while. Pure.
  *
  * - What was on its way to a member that leaves is given to the others by the leader alone; its followers hear of that up to a
  *   second later. If the leader dies in that second, nobody gets it. The same holds for what it gives to another member because
@@ -10,6 +11,8 @@
  *   for acknowledged what was sent to that one.
  * - A leader that loses its lease for a moment, and leads again, may not have told its followers what it has sent meanwhile:
  *   they take it for acknowledged, and so does the next leader.
+ * - The same holds of a durable. Who has it sees that, and reads on past it; but who gets it back from another process cannot
+ *   tell what was forgotten from what that one has acknowledged.
  */
 import type { Exposure } from '../continuity/history.js';
 
@@ -32,6 +35,15 @@ interface Membership {
   most: number;
 }
 
+/** Another process has the durables of a process, or has had them. */
+interface TakeOver {
+  readonly at: number;
+  /** When they were with it again; undefined: they are not. */
+  back: number | undefined;
+  /** A leader that is lost once more makes it longer, not more. */
+  stored: Exposure[] | undefined;
+}
+
 interface Departure {
   /** Its process was killed, or its session was lost. */
   readonly left: number;
@@ -47,6 +59,8 @@ interface Departure {
 export interface ExposureOptions {
   /** By process: the groups it is a member of, beside members in other processes. */
   members: ReadonlyMap<string, readonly Membership[]>;
+  /** By process: its durables, which another process may take over. */
+  durables: ReadonlyMap<string, readonly Membership[]>;
   /** The channel keeps only so many messages. */
   limited: boolean;
   /** Of all groups, in ms. */
@@ -59,6 +73,8 @@ export class ExposureWatch {
   readonly #options: ExposureOptions;
   /** By process, those of which followers need not have heard. */
   readonly #departures = new Map<string, Departure[]>();
+  /** By process. */
+  readonly #takeOvers = new Map<string, TakeOver>();
   #leader: string | undefined;
   #leadsSince = Number.NEGATIVE_INFINITY;
   /** Who led last, and until when. */
@@ -68,7 +84,14 @@ export class ExposureWatch {
     this.#options = options;
   }
 
+  /** Another process takes over its client ID, and its durables. */
+  tookOver(process: string, at: number): void {
+    this.#takeOvers.set(process, { at, back: undefined, stored: undefined });
+  }
+
   left(process: string, at: number): void {
+    const takeOver = this.#takeOvers.get(process);
+    if (takeOver?.back !== undefined && at - takeOver.back < UNHEARD) takeOver.back = undefined;
     const { members, limited } = this.#options;
     if (!members.has(process)) return;
     const departures = (this.#departures.get(process) ?? []).filter(({ seen, back }) => !back || seen >= at - UNHEARD);
@@ -79,11 +102,15 @@ export class ExposureWatch {
       return;
     }
     const from = at - ON_ITS_WAY;
-    const dropped = limited ? this.#expose(process, { what: 'dropped', from, to: Number.POSITIVE_INFINITY }) : [];
+    const dropped = limited
+      ? this.#expose(this.#options.members.get(process), { what: 'dropped', from, to: Number.POSITIVE_INFINITY })
+      : [];
     departures.push({ left: at, seen: at, back: false, dropped, stored: undefined });
   }
 
   cameBack(process: string, at: number): void {
+    const takeOver = this.#takeOvers.get(process);
+    if (takeOver !== undefined) takeOver.back ??= at;
     const departure = this.#departures.get(process)?.find(({ back }) => !back);
     if (departure === undefined) return;
     departure.seen = at;
@@ -108,6 +135,7 @@ export class ExposureWatch {
     if (before !== undefined && before !== node) {
       this.#lost = { node: before, at };
       this.#leaderLost(at);
+      this.#forgotten(at);
       const { ackWait } = this.#options;
       this.#exposeAll(at - UNHEARD - ackWait, at - ackWait + GIVEN);
       if (at - since < SHORT_REIGN) this.#exposeAll(since - UNTOLD, at);
@@ -122,18 +150,31 @@ export class ExposureWatch {
       for (const departure of departures) {
         if (departure.seen < at - UNHEARD) continue;
         const from = departure.left - ON_ITS_WAY;
-        departure.stored ??= this.#expose(process, { what: 'stored', from, to: at });
+        departure.stored ??= this.#expose(this.#options.members.get(process), { what: 'stored', from, to: at });
         for (const exposure of departure.stored) exposure.to = at;
       }
     }
   }
 
-  #exposeAll(from: number, to: number): void {
-    for (const process of this.#options.members.keys()) this.#expose(process, { what: 'stored', from, to });
+  /** What the leader that is lost has sent to whoever had the durables then. */
+  #forgotten(at: number): void {
+    for (const [process, takeOver] of this.#takeOvers) {
+      if (takeOver.back !== undefined && at - takeOver.back >= UNHEARD) {
+        this.#takeOvers.delete(process);
+        continue;
+      }
+      const from = takeOver.at - ON_ITS_WAY;
+      takeOver.stored ??= this.#expose(this.#options.durables.get(process), { what: 'stored', from, to: at });
+      for (const exposure of takeOver.stored) exposure.to = at;
+    }
   }
 
-  #expose(process: string, exposure: Omit<Exposure, 'most'>): Exposure[] {
-    return this.#options.members.get(process)!.map(({ group, most }) => {
+  #exposeAll(from: number, to: number): void {
+    for (const memberships of this.#options.members.values()) this.#expose(memberships, { what: 'stored', from, to });
+  }
+
+  #expose(memberships: readonly Membership[] = [], exposure: Omit<Exposure, 'most'>): Exposure[] {
+    return memberships.map(({ group, most }) => {
       const exposed = { ...exposure, most };
       this.#options.expose(group, exposed);
       return exposed;

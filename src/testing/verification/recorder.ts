@@ -5,7 +5,7 @@ import { decodeValue } from '../continuity/value.js';
 import type { MarkKind, ReportFault, ReportMark, ReportProcess, ResourceSample } from '../report/data.js';
 import type { FaultKind } from '../nemesis/plan.js';
 import type { ClientNews } from './adapter.js';
-import { ACK_WAIT } from './cast.js';
+import { ACK_WAIT, durablesOf, type Member } from './cast.js';
 import { ExposureWatch } from './exposure.js';
 import type { ProcessPlan } from './process-plan.js';
 import type { WorkerEvent } from './protocol.js';
@@ -79,6 +79,7 @@ export class Recorder {
     this.history = new History({ retention });
     this.#exposures = new ExposureWatch({
       members: membersOf(plans),
+      durables: new Map(plans.map((plan) => [plan.name, durablesOf(plan).map(membershipOf)])),
       limited: retention !== undefined,
       ackWait: ACK_WAIT,
       expose: (group, exposure) => this.history.subscription(group).exposed(exposure),
@@ -281,6 +282,7 @@ export class Recorder {
     const handle = this.history.fault(start.text, at);
     this.#faults.push({ start, at, handle });
     this.#open.set(start.id, handle);
+    if (start.kind === 'client-replace') for (const process of start.whom) this.#exposures.tookOver(process, at);
   }
 
   #mended(id: number, at: number): void {
@@ -307,9 +309,13 @@ function membersOf(plans: readonly ProcessPlan[]): Map<string, { group: string; 
       name,
       subscriptions
         .filter((subscription) => /queue/.test(subscription.kind) && holders(subscription.name) > 1)
-        .map(({ name: group, maxInFlight: most = MAX_IN_FLIGHT }) => ({ group, most })),
+        .map(membershipOf),
     ]),
   );
+}
+
+function membershipOf({ name, maxInFlight = MAX_IN_FLIGHT }: Member): { group: string; most: number } {
+  return { group: name, most: maxInFlight };
 }
 
 /** `publisher-2` as it fits into a picture: `p2`. */
