@@ -4,12 +4,12 @@
  */
 import type { Session } from '../connection/protocol.js';
 import { Barrier, type Party } from './barrier.js';
-import type { Knowledge } from './knowledge.js';
+import type { DeliveryState } from './delivery-state.js';
 import type { Urgency } from './pacing.js';
 import type { RepairHost } from './repair.js';
 
 /** A silence at the start of a session that makes us look whether the channel is still the same, ms. */
-const LOOK_AFTER = 1000;
+const PEEK_AFTER = 1000;
 
 export interface ChannelCheckHost extends RepairHost {
   /** Neither the server nor other members decide what it gets. */
@@ -17,7 +17,7 @@ export interface ChannelCheckHost extends RepairHost {
   /** How many messages the current server-side subscription has brought. */
   readonly brought: number;
   /** Instead of any other look that is to come. */
-  lookAfter(milliseconds: number, look: () => void): void;
+  peekAfter(milliseconds: number, peek: () => void): void;
 }
 
 /** One of those who share what is known of a channel. */
@@ -28,11 +28,11 @@ export interface Restarting {
 
 export class ChannelCheck {
   readonly #host: ChannelCheckHost;
-  readonly #knowledge: Knowledge<Restarting>;
+  readonly #state: DeliveryState<Restarting>;
 
-  constructor(host: ChannelCheckHost, knowledge: Knowledge<Restarting>) {
+  constructor(host: ChannelCheckHost, state: DeliveryState<Restarting>) {
     this.#host = host;
-    this.#knowledge = knowledge;
+    this.#state = state;
   }
 
   /**
@@ -40,13 +40,13 @@ export class ChannelCheck {
    * nothing; the others are shown what the server thinks they need.
    */
   resumed(session: Session): void {
-    if (this.#host.stopped || this.#knowledge.known === undefined) return;
+    if (this.#host.stopped || this.#state.known === undefined) return;
     if (!this.#host.seesAll) {
       void this.startedOver(session, 'routine');
       return;
     }
     if (this.#host.brought > 0) return;
-    this.#host.lookAfter(LOOK_AFTER, () => {
+    this.#host.peekAfter(PEEK_AFTER, () => {
       if (this.#host.brought === 0) void this.startedOver(session, 'missing');
     });
   }
@@ -55,7 +55,7 @@ export class ChannelCheck {
   async resolveDoubt(sequence: number, time: number): Promise<void> {
     const { session } = this.#host;
     if (session === undefined || (await this.startedOver(session, 'held'))) return;
-    this.#knowledge.cursor.trust(time);
+    this.#state.cursor.trust(time);
     if (this.#host.live) return;
     this.#host.remakeBecause(`message ${sequence} is dated later than those after it`);
   }
@@ -65,8 +65,8 @@ export class ChannelCheck {
    * that makes it no matter. A channel starts over between sessions, so what this one has brought proves nothing.
    */
   async startedOver(session: Session, urgency: Urgency): Promise<boolean> {
-    const knowledge = this.#knowledge;
-    const { known, knownOn } = knowledge;
+    const state = this.#state;
+    const { known, knownOn } = state;
     if (known === undefined) return false;
     // Asked anew after every wait: there may be two of us.
     const stale = this.#host.staleness(session);
@@ -77,7 +77,7 @@ export class ChannelCheck {
       this.startOver(judgement.shown);
       return true;
     }
-    knowledge.verified = true;
+    state.verified = true;
     if (this.#host.brought === 0 && this.#host.seesAll)
       this.#host.remakeBecause(`message ${judgement.shown} is stored and nothing comes`);
     return false;
@@ -85,9 +85,9 @@ export class ChannelCheck {
 
   /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */
   startOver(got: number): void {
-    const expected = (this.#knowledge.cursor.highest?.sequence ?? 0) + 1;
-    this.#knowledge.startOver();
-    const members = [...this.#knowledge.members];
+    const expected = (this.#state.cursor.highest?.sequence ?? 0) + 1;
+    this.#state.startOver();
+    const members = [...this.#state.members];
     // A queue group that has members is where it is: all of ours leave before the first one comes back.
     const barrier = new Barrier(members.length);
     for (const member of members) member.startOverWith(expected, got, barrier.party());

@@ -15,11 +15,11 @@ import { EventGate } from './event-gate.js';
 import type { Handling } from './handling.js';
 import { HoleRepair } from './holes.js';
 import type { Inquiries } from './inquiries.js';
-import { GroupsKnowledge, OwnKnowledge, type DatedPlan, type Knowledge } from './knowledge.js';
+import { GroupDeliveryState, OwnDeliveryState, type DatedPlan, type DeliveryState } from './delivery-state.js';
 import { LeapRepair } from './leaps.js';
 import type { MessageHandler, ReceivedMessage } from './message.js';
 import type { Urgency } from './pacing.js';
-import { Placement, type PlacementHost, type Remaking } from './placement.js';
+import { ServerSubscription, type ServerSubscriptionHost, type Remaking } from './server-subscription.js';
 import { Processing, type ProcessingHost } from './processing.js';
 import { LATE, Refetch, type RefetchHost } from './refetch.js';
 import { RemakePace } from './remake-pace.js';
@@ -28,7 +28,7 @@ import { Rhythm } from './rhythm.js';
 import type { Follower, ResilientSubscription, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
-import type { Window } from './window.js';
+import type { Window } from './request-window.js';
 
 /** By so much longer than the first one a request may take, if it asks by age, ms. */
 const SLOWER = 50;
@@ -69,7 +69,7 @@ export interface ConsumerOwner extends EndingOwner {
 
 /** What its rooms see of it. */
 type Hosts = SubscriptionLife &
-  PlacementHost &
+  ServerSubscriptionHost &
   ProcessingHost &
   RefetchHost &
   StartSearchHost &
@@ -90,11 +90,11 @@ export class Consumer implements Hosts, Restarting {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly events = new EventGate(() => this.subscription);
-  readonly #knowledge: Knowledge<Consumer>;
+  readonly #state: DeliveryState<Consumer>;
   readonly #cursor: Cursor;
   readonly #processing: Processing;
   readonly #handling: Handling;
-  readonly #placement: Placement;
+  readonly #server: ServerSubscription;
   readonly #ending: Ending;
   readonly #rhythm = new Rhythm();
   readonly #unreadAcks: UnreadAcks;
@@ -121,7 +121,7 @@ export class Consumer implements Hosts, Restarting {
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
   #resetting = false;
-  #cancelLook: (() => void) | undefined;
+  #cancelPeek: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
 
   /** @param abort listens to the signal of the options, which is not aborted */
@@ -130,7 +130,7 @@ export class Consumer implements Hosts, Restarting {
     channel: string,
     handler: MessageHandler,
     options: ResolvedSubscribeOptions,
-    knowledge: Knowledge<Consumer>,
+    state: DeliveryState<Consumer>,
     abort?: AbortWatch,
   ) {
     this.#owner = owner;
@@ -138,22 +138,22 @@ export class Consumer implements Hosts, Restarting {
     this.counters = owner.counters;
     this.channel = channel;
     this.options = options;
-    this.#knowledge = knowledge;
-    this.#cursor = knowledge.cursor;
-    knowledge.members.add(this);
+    this.#state = state;
+    this.#cursor = state.cursor;
+    state.members.add(this);
     this.#notBefore = notBefore(options);
     const early = this.#notBefore === -Infinity ? 0 : EARLY_TIME;
     this.begun = beginning(options.startAt, this.clock.now(), this.clock.wallClock(), early);
-    this.#processing = new Processing(this, knowledge, handler);
+    this.#processing = new Processing(this, state, handler);
     this.#handling = this.#processing.handling;
-    this.#placement = new Placement(this, this.clock, owner.window);
-    this.#ending = new Ending(this, owner, this.#handling, this.#placement);
+    this.#server = new ServerSubscription(this, this.clock, owner.window);
+    this.#ending = new Ending(this, owner, this.#handling, this.#server);
     this.#unreadAcks = new UnreadAcks(this);
-    this.#channelCheck = new ChannelCheck(this, knowledge);
-    this.#refetch = new Refetch(this, knowledge, this.#processing);
-    this.#startSearch = new StartSearch(this, knowledge);
-    this.#holes = knowledge instanceof OwnKnowledge ? new HoleRepair(this, knowledge) : undefined;
-    this.#leaps = knowledge instanceof GroupsKnowledge ? new LeapRepair(this, knowledge, this.#refetch) : undefined;
+    this.#channelCheck = new ChannelCheck(this, state);
+    this.#refetch = new Refetch(this, state, this.#processing);
+    this.#startSearch = new StartSearch(this, state);
+    this.#holes = state instanceof OwnDeliveryState ? new HoleRepair(this, state) : undefined;
+    this.#leaps = state instanceof GroupDeliveryState ? new LeapRepair(this, state, this.#refetch) : undefined;
     let settle!: { resolve: () => void; reject: (error: Error) => void };
     this.ready = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -184,7 +184,7 @@ export class Consumer implements Hosts, Restarting {
   get surpriseAt(): number | undefined {
     const at = this.#rhythm.surpriseAt;
     // With its window full it is we who are silent.
-    if (at === undefined || !this.#placement.live || this.#cursor.outstanding >= this.options.maxInFlight)
+    if (at === undefined || !this.#server.live || this.#cursor.outstanding >= this.options.maxInFlight)
       return undefined;
     return at;
   }
@@ -208,10 +208,10 @@ export class Consumer implements Hosts, Restarting {
     if (this.stopped) {
       // What still runs is to be acknowledged; what is dropped need not be.
       if (this.#ending.dropped) return;
-      if (this.#handling.running > 0 || this.#placement.hasUnsent) await this.#placement.linger(session);
+      if (this.#handling.running > 0 || this.#server.hasUnsent) await this.#server.linger(session);
       return;
     }
-    if (this.#placement.session === session) return this.#placement.settled;
+    if (this.#server.session === session) return this.#server.settled;
     this.#cancelTimers();
     this.#rhythm.stop();
     this.#unreadAcks.beginSession();
@@ -219,18 +219,18 @@ export class Consumer implements Hosts, Restarting {
     this.#refetch.begin();
     this.announce(session);
     try {
-      await this.#placement.attach(session);
+      await this.#server.attach(session);
     } catch (error) {
       if (error instanceof SessionEnded) throw error;
-      if (this.#placement.session === session) this.impossible(error as ResilientStanError);
+      if (this.#server.session === session) this.impossible(error as ResilientStanError);
       return;
     }
-    if (this.#knowledge.claimLook()) this.#channelCheck.resumed(session);
+    if (this.#state.claimPeek()) this.#channelCheck.resumed(session);
   }
 
   /** A new session has begun. */
   announce(session: Session): void {
-    this.#knowledge.noteSession(session, session.continued);
+    this.#state.noteSession(session, session.continued);
   }
 
   /** @param confirmedAt when the leader was asked that answered last that we are registered */
@@ -238,14 +238,14 @@ export class Consumer implements Hosts, Restarting {
     this.#holes?.end();
     this.#cancelTimers();
     this.#rhythm.stop();
-    this.#knowledge.noteLost(this.clock.now(), confirmedAt);
-    this.#placement.detach();
+    this.#state.noteLost(this.clock.now(), confirmedAt);
+    this.#server.detach();
   }
 
   /** Some of what was on its way to us may be lost: it is made again, so that the server sends that at once. */
   remake(): void {
     if (this.stopped) return;
-    this.#knowledge.noteLoss(this.clock.now());
+    this.#state.noteLoss(this.clock.now());
     this.makeAgain();
   }
 
@@ -268,10 +268,10 @@ export class Consumer implements Hosts, Restarting {
     });
   }
 
-  /** For the placement: what to ask the server for. */
+  /** For the server subscription: what to ask the server for. */
   request(): { request: SubscribeRequest; plan: DatedPlan } {
     const now = this.clock.now();
-    const plan = this.#knowledge.plan(this.begun, now);
+    const plan = this.#state.plan(this.begun, now);
     this.#requestedAt = now;
     this.#requestedAwake = this.clock.awake();
     if (this.begun.requestedAt === undefined) this.begun = { ...this.begun, requestedAt: now };
@@ -287,10 +287,10 @@ export class Consumer implements Hosts, Restarting {
     return { request, plan };
   }
 
-  /** For the placement: the server has it. */
+  /** For the server subscription: the server has it. */
   made(plan: DatedPlan, again: boolean): boolean | 'again' {
     // The channel started over since this was asked for: another request follows, for the new one.
-    if (plan.epoch !== this.#knowledge.epoch || this.#resetting) return false;
+    if (plan.epoch !== this.#state.epoch || this.#resetting) return false;
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
     this.#unreadAcks.begin();
@@ -308,9 +308,9 @@ export class Consumer implements Hosts, Restarting {
       // Of a durable the server knows.
       if (this.options.durableName === undefined) return 'again';
     }
-    if (this.#knowledge.overtaken(plan)) return 'again';
-    const unsure = this.#knowledge.mustLookBack(this.begun, plan, now);
-    this.#knowledge.noteMade(plan, now, took);
+    if (this.#state.overtaken(plan)) return 'again';
+    const unsure = this.#state.mustPeekBack(this.begun, plan, now);
+    this.#state.noteMade(plan, now, took);
     this.#cursor.begin(plan.at);
     this.#refetch.resumed(now);
     this.#leaps?.resumed();
@@ -333,32 +333,32 @@ export class Consumer implements Hosts, Restarting {
     this.#handling.open();
   }
 
-  /** For the placement: when the durable is free. */
+  /** For the server subscription: when the durable is free. */
   passed(session: Session): Promise<void> | undefined {
     return this.#ending.passed(session);
   }
 
-  /** For the placement: the server has one of ours that nobody listens to. In a group it keeps messages from the others. */
+  /** For the server subscription: the server has one of ours that nobody listens to. In a group it keeps messages from the others. */
   deaf(session: Session, error: unknown): void {
     this.#ending.loseOver(session, error);
   }
 
-  /** For the placement: the server sends messages to the one before as well. */
+  /** For the server subscription: the server sends messages to the one before as well. */
   crossing(until: Promise<void>): void {
-    this.#knowledge.crossing(until);
+    this.#state.crossing(until);
   }
 
-  /** For the placement: what is made from now on starts afresh. */
+  /** For the server subscription: what is made from now on starts afresh. */
   left(): void {
     this.#resetting = false;
   }
 
-  /** For the placement: the server still remembers it, and must not. Dropped on the next session, before it is made. */
+  /** For the server subscription: the server still remembers it, and must not. Dropped on the next session, before it is made. */
   undropped(): void {
     if (!this.ended) this.#owner.drop(this.request().request).catch(() => undefined);
   }
 
-  /** For the placement: it cannot be made. */
+  /** For the server subscription: it cannot be made. */
   impossible(error: ResilientStanError): void {
     if (this.ended) return;
     const unasked = this.#everMade;
@@ -369,7 +369,7 @@ export class Consumer implements Hosts, Restarting {
 
   // ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** For the placement: a message of the current server-side subscription. */
+  /** For the server subscription: a message of the current server-side subscription. */
   received(raw: RawMessage): void {
     if (raw.isRedelivered()) this.counters.redelivered++;
     this.#unreadAcks.came();
@@ -389,8 +389,8 @@ export class Consumer implements Hosts, Restarting {
         break;
       case 'gap':
         for (const gap of this.#cursor.takeGaps()) {
-          this.#knowledge.noteGone(gap);
-          const missed = time < this.#notBefore ? undefined : this.#knowledge.missed(gap);
+          this.#state.noteGone(gap);
+          const missed = time < this.#notBefore ? undefined : this.#state.missed(gap);
           if (missed !== undefined) this.tellGap(missed);
         }
         break;
@@ -398,38 +398,38 @@ export class Consumer implements Hosts, Restarting {
         void this.#leaps?.fillIn(now);
         break;
       case 'held':
-        this.#knowledge.noteHeld(sequence, now + this.options.ackWait + LATE);
+        this.#state.noteHeld(sequence, now + this.options.ackWait + LATE);
         if (!this.#processing.handOverAgain(raw, sequence, time, redelivered, now)) return;
         break;
       case 'done':
         this.counters.duplicatesDropped++;
-        this.#knowledge.noteReceived(sequence, now);
-        this.#placement.ack(sequence);
+        this.#state.noteReceived(sequence, now);
+        this.#server.ack(sequence);
         if (redelivered) this.#unreadAcks.cameAgain(sequence);
         return;
       case 'anchor':
-        this.#knowledge.verified = true;
-        this.#placement.ack(sequence);
+        this.#state.verified = true;
+        this.#server.ack(sequence);
         if (redelivered) this.#unreadAcks.cameAgain(sequence);
         return;
       case 'hole':
-        this.#knowledge.noteHole(sequence);
+        this.#state.noteHole(sequence);
         void this.#holes?.bridge(raw);
         return;
       case 'doubt':
-        this.#placement.mute();
+        this.#server.mute();
         void this.#channelCheck.resolveDoubt(sequence, time);
         return;
       case 'reset':
         this.startOver(sequence);
         return;
     }
-    if (!redelivered && !fetched) this.#knowledge.noteNew();
-    this.#knowledge.noteReceived(sequence, now);
+    if (!redelivered && !fetched) this.#state.noteNew();
+    this.#state.noteReceived(sequence, now);
     this.#startSearch.came(sequence);
     if (time < this.#notBefore) {
       this.#cursor.finish(sequence, time);
-      this.#placement.ack(sequence);
+      this.#server.ack(sequence);
       return;
     }
     this.#processing.take(raw, sequence, time, redelivered, now, fetched);
@@ -437,7 +437,7 @@ export class Consumer implements Hosts, Restarting {
 
   /** For the processing: the server is told that it is processed. */
   ack(sequence: number): void {
-    this.#placement.ack(sequence);
+    this.#server.ack(sequence);
   }
 
   /** For the processing: it is not processed, or not acknowledged. */
@@ -449,8 +449,8 @@ export class Consumer implements Hosts, Restarting {
 
   /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
   staleness(session: Session | undefined): () => boolean {
-    const { epoch } = this.#knowledge;
-    return () => this.stopped || this.#placement.session !== session || this.#knowledge.epoch !== epoch;
+    const { epoch } = this.#state;
+    return () => this.stopped || this.#server.session !== session || this.#state.epoch !== epoch;
   }
 
   /** Neither the server nor other members decide what it gets. */
@@ -469,16 +469,16 @@ export class Consumer implements Hosts, Restarting {
 
   /** Its channel has started over, and all that share what is known of it begin again together. */
   startOverWith(expected: number, got: number, party: Party): void {
-    this.#placement.mute();
+    this.#server.mute();
     this.#cancelTimers();
     this.#startSearch.startOver();
     this.#pace.reset();
     const { durableName, queueGroup } = this.options;
     if (this.stopped) party.arrive();
-    else if (durableName === undefined && queueGroup === undefined) this.#placement.remake('make-first', party);
+    else if (durableName === undefined && queueGroup === undefined) this.#server.remake('make-first', party);
     else {
       this.#resetting = true;
-      this.#placement.remake(durableName === undefined ? 'close-first' : 'drop-first', party);
+      this.#server.remake(durableName === undefined ? 'close-first' : 'drop-first', party);
     }
     this.events.emit('reset', { expected, got });
   }
@@ -488,11 +488,11 @@ export class Consumer implements Hosts, Restarting {
   }
 
   get session(): Session | undefined {
-    return this.#placement.session;
+    return this.#server.session;
   }
 
   get live(): boolean {
-    return this.#placement.live;
+    return this.#server.live;
   }
 
   /** For those who check the channel: how many messages the current server-side subscription has brought. */
@@ -502,15 +502,15 @@ export class Consumer implements Hosts, Restarting {
 
   /** For those who watch for unread acknowledgements: something that has come is not processed. */
   get unfinished(): boolean {
-    return this.#cursor.outstanding > 0 || this.#knowledge.unfinished.size > 0;
+    return this.#cursor.outstanding > 0 || this.#state.unfinished.size > 0;
   }
 
   mute(): void {
-    this.#placement.mute();
+    this.#server.mute();
   }
 
   makeAgain(): void {
-    this.#placement.remake(this.#remaking);
+    this.#server.remake(this.#remaking);
   }
 
   countFetched(): void {
@@ -521,16 +521,16 @@ export class Consumer implements Hosts, Restarting {
     this.events.emit('gap', gap);
   }
 
-  lookAfter(milliseconds: number, look: () => void): void {
-    this.#cancelLook?.();
-    this.#cancelLook = this.clock.after(milliseconds, () => {
-      this.#cancelLook = undefined;
-      look();
+  peekAfter(milliseconds: number, peek: () => void): void {
+    this.#cancelPeek?.();
+    this.#cancelPeek = this.clock.after(milliseconds, () => {
+      this.#cancelPeek = undefined;
+      peek();
     });
   }
 
   wakeMembers(): void {
-    for (const member of this.#knowledge.members) member.#refetch.later();
+    for (const member of this.#state.members) member.#refetch.later();
   }
 
   log(message: string): void {
@@ -599,7 +599,7 @@ export class Consumer implements Hosts, Restarting {
   /** For its end: it is over. */
   over(error: Error | undefined): void {
     this.follower?.over();
-    this.#knowledge.members.delete(this);
+    this.#state.members.delete(this);
     this.#refetch.giveBack();
     this.wakeMembers();
     this.#owner.ended(this);
@@ -608,9 +608,9 @@ export class Consumer implements Hosts, Restarting {
 
   #cancelTimers(): void {
     this.#unreadAcks.cancel();
-    this.#cancelLook?.();
+    this.#cancelPeek?.();
     this.#cancelRemake?.();
     this.#refetch.cancel();
-    this.#cancelLook = this.#cancelRemake = undefined;
+    this.#cancelPeek = this.#cancelRemake = undefined;
   }
 }

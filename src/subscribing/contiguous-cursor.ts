@@ -1,5 +1,5 @@
 import { below, type Cursor, type Gap, type Position, type Verdict } from './cursor.js';
-import { Runs, runsOf } from './runs.js';
+import { RangeSet, rangesOf } from './range-set.js';
 
 /**
  * For subscriptions that see every message. `highest` is H below: everything from `#base` to H was taken.
@@ -33,11 +33,11 @@ export class ContiguousCursor implements Cursor {
   #anchor: Position | undefined;
   /** The anchor has to come before anything above it. */
   #anchorDue = false;
-  readonly #outstanding = new Runs();
+  readonly #outstanding = new RangeSet();
   /** Outstanding and not in hand: to be handed over when they come again. */
   readonly #failed = new Set<number>();
   /** Processed ones below the base. */
-  readonly #below = new Runs();
+  readonly #below = new RangeSet();
   /**
    * After the verdict 'hole': the first sequence missing, the one that came instead, in how many lives so far, and
    * whether it was the first we asked for, which is more likely gone than lost.
@@ -51,7 +51,7 @@ export class ContiguousCursor implements Cursor {
   /** What is missing below this was another's. */
   #othersBelow = 0;
   /** What was passed over for that. If it comes all the same, that one has not acknowledged it. */
-  readonly #others = new Runs();
+  readonly #others = new RangeSet();
   #gaps: Gap[] = [];
   /** It goes back no further than so many sequences when it is resumed. */
   readonly #window: number;
@@ -186,7 +186,7 @@ export class ContiguousCursor implements Cursor {
   /** What we still need between the position and the message. */
   #lacking(position: number, sequence: number): Gap[] {
     const isFailed = position < this.#highest && this.#failed.size > 0;
-    const gaps: Gap[] = isFailed ? runsOf([...this.#failed].filter((n) => n > position && n < sequence)) : [];
+    const gaps: Gap[] = isFailed ? rangesOf([...this.#failed].filter((n) => n > position && n < sequence)) : [];
     if (sequence > this.#highest + 1) {
       const last = gaps.at(-1);
       if (last?.to === this.#highest) last.to = sequence - 1;
@@ -277,8 +277,12 @@ export class ContiguousCursor implements Cursor {
   get resumePoint(): Position | undefined {
     if (this.#highest === 0 || this.#assumed) return undefined;
     const from = this.#extension?.from ?? this.#highest - this.#window;
-    for (let run = this.#outstanding.runFrom(from); run !== undefined; run = this.#outstanding.runFrom(run.high + 1)) {
-      const { low, high, below, first } = run;
+    for (
+      let range = this.#outstanding.rangeFrom(from);
+      range !== undefined;
+      range = this.#outstanding.rangeFrom(range.high + 1)
+    ) {
+      const { low, high, below, first } = range;
       const start = Math.max(low, from);
       if (this.#extension === undefined && this.#allFailed(start, high)) continue;
       if (start > low) return { sequence: start, time: NaN };
@@ -375,7 +379,7 @@ export class ContiguousCursor implements Cursor {
 
   /** How many entries it keeps: bounded by what the server may have in flight to us. */
   get cost(): number {
-    return this.#outstanding.runs + this.#failed.size + this.#below.runs + this.#others.runs;
+    return this.#outstanding.ranges + this.#failed.size + this.#below.ranges + this.#others.ranges;
   }
 
   /** Before the first message: it is to be this one. */

@@ -9,7 +9,7 @@ import type { Clock } from './clock.js';
 import type { Departures } from './departures.js';
 import { GRACE, type Handling } from './handling.js';
 import type { ReceivedMessage } from './message.js';
-import type { Placement } from './placement.js';
+import type { ServerSubscription } from './server-subscription.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
 /** How long the end of a subscription waits for the server's word that it has it no more, ms. */
@@ -21,7 +21,7 @@ export interface EndingOwner {
   readonly departures: Departures;
   /** Another subscription of this client has its durable. */
   inUse(subscription: { readonly channel: string; readonly options: ResolvedSubscribeOptions }): boolean;
-  /** Drops a durable that is not online. Resolves when the server has. */
+  /** PendingUnsubscribes a durable that is not online. Resolves when the server has. */
   drop(request: SubscribeRequest): Promise<void>;
   /** It wants its durable dropped: to be waited for before the client closes. */
   dropping(outcome: Promise<void>): void;
@@ -57,16 +57,16 @@ export class Ending {
   readonly #host: EndingHost;
   readonly #owner: EndingOwner;
   readonly #handling: Handling;
-  readonly #placement: Placement;
+  readonly #server: ServerSubscription;
   #state: 'open' | 'draining' | 'ending' | 'over' = 'open';
   #leaving: Leaving | undefined;
   #unsubscribing: Promise<void> | undefined;
 
-  constructor(host: EndingHost, owner: EndingOwner, handling: Handling, placement: Placement) {
+  constructor(host: EndingHost, owner: EndingOwner, handling: Handling, server: ServerSubscription) {
     this.#host = host;
     this.#owner = owner;
     this.#handling = handling;
-    this.#placement = placement;
+    this.#server = server;
   }
 
   /** It takes no more messages. */
@@ -119,7 +119,7 @@ export class Ending {
     if (first) {
       // Without a session, asked for at once: a new durable of that name may be waiting for the next one.
       const dropping =
-        durableName !== undefined && this.#placement.session === undefined ? this.#owner.drop(request) : undefined;
+        durableName !== undefined && this.#server.session === undefined ? this.#owner.drop(request) : undefined;
       this.#leaving = this.#leave(true, undefined);
       if (dropping !== undefined) return await dropping;
     }
@@ -145,13 +145,13 @@ export class Ending {
   #leave(drop: boolean, error: Error | undefined): Leaving {
     const { clock, options } = this.#host;
     const { calling } = this.#handling;
-    const { session } = this.#placement;
+    const { session } = this.#server;
     this.#stop(error, new ClosedError(`the subscription to channel '${this.#host.channel}' was closed`));
     // A handler that waits for this very drop would be waited for in vain. One that waits for close() does not wait long.
     const idle = drop && calling !== undefined ? this.#idleBut(calling) : this.#handling.idle();
     // No longer than ackWait: by then the server has given their messages to somebody else anyhow.
     const ready = atMost(clock, options.ackWait, idle);
-    const given = this.#placement.end(
+    const given = this.#server.end(
       drop,
       ready.then(() => this.#host.giveBack()),
     );
@@ -199,7 +199,7 @@ export class Ending {
   /** No message is taken any more; the server keeps it until the session ends. */
   drain(): void {
     if (this.#state === 'open') this.#state = 'draining';
-    this.#placement.stop();
+    this.#server.stop();
     this.#host.stopping(undefined);
   }
 
@@ -207,13 +207,13 @@ export class Ending {
   abandon(error: Error | undefined): void {
     if (this.#state === 'over') return;
     this.#stop(error, new ClosedError());
-    this.#placement.detach();
+    this.#server.detach();
     this.#finish(error);
   }
 
   #stop(reason: Error | undefined, otherwise: ClosedError): void {
     this.#state = 'ending';
-    this.#placement.stop();
+    this.#server.stop();
     this.#host.stopping(reason);
     this.#host.ending(reason ?? otherwise);
   }

@@ -5,7 +5,7 @@
  */
 import type { RawMessage } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
-import { SURELY_OTHERS, type OwnKnowledge } from './knowledge.js';
+import { SURELY_OTHERS, type OwnDeliveryState } from './delivery-state.js';
 import type { RepairHost } from './repair.js';
 
 /** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
@@ -13,28 +13,28 @@ const GIVE_UP = 5;
 /** So many messages are kept while something that is missing is looked for. */
 const MOST_WITHHELD = 10_000;
 /** So often it is looked for the last message: what is lost on its way may be lost again. */
-const LOOKS = 3;
+const PEEKS = 3;
 
 export class HoleRepair {
   readonly #host: RepairHost;
-  readonly #knowledge: OwnKnowledge;
+  readonly #state: OwnDeliveryState;
   readonly #cursor: ContiguousCursor;
   /** What has come since something was found to be missing, while it is being looked for. */
   #withheld: RawMessage[] | undefined;
   /** That was done on the current server-side subscription. */
   #bridged = false;
 
-  constructor(host: RepairHost, knowledge: OwnKnowledge) {
+  constructor(host: RepairHost, state: OwnDeliveryState) {
     this.#host = host;
-    this.#knowledge = knowledge;
-    this.#cursor = knowledge.cursor;
+    this.#state = state;
+    this.#cursor = state.cursor;
   }
 
   /** A server-side subscription was made. */
   begin(): void {
     this.#withheld = undefined;
     this.#bridged = false;
-    if (this.#knowledge.wantsLast) void this.#seeWhereOthersEnd();
+    if (this.#state.wantsLast) void this.#seeWhereOthersEnd();
   }
 
   /** What has come meanwhile is of no use any more. */
@@ -60,7 +60,7 @@ export class HoleRepair {
       // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
       const withheld = (this.#withheld = [raw]);
       let others = false;
-      const first = await this.#host.inquiries.look(this.#host.channel, () => ({ at: 'first' }), 'held');
+      const first = await this.#host.inquiries.peek(this.#host.channel, () => ({ at: 'first' }), 'held');
       // Made again meanwhile, or on another session.
       if (this.#withheld !== withheld) return;
       if (first !== undefined) {
@@ -76,12 +76,12 @@ export class HoleRepair {
       if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
       // If nothing is missing any more, it goes on; if there is, it is made again.
       this.#withheld = undefined;
-      const { epoch } = this.#knowledge;
+      const { epoch } = this.#state;
       const full = !this.#host.live;
       for (const message of withheld) {
         this.#host.receive(message, false);
         // Something else is missing, or it is another channel.
-        if (this.#knowledge.epoch !== epoch || this.#host.live === full) return;
+        if (this.#state.epoch !== epoch || this.#host.live === full) return;
       }
       if (full) this.#host.remakeBecause('more came than is kept while something is looked for');
       return;
@@ -100,7 +100,7 @@ export class HoleRepair {
   async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
     const others = await this.#readPast(withheld, from, to);
     if (others && surely && this.#withheld === withheld) {
-      const ours = Math.min(to, this.#knowledge.othersUpTo + 1);
+      const ours = Math.min(to, this.#state.othersUpTo + 1);
       this.#cursor.othersBelow(ours);
       if (ours < to) await this.#readPast(withheld, ours, to);
     }
@@ -115,7 +115,7 @@ export class HoleRepair {
       const sequence = message.getSequence();
       // Only what is missing, in order: all else is for the subscription.
       if (this.#withheld !== withheld || sequence !== next) return false;
-      others = this.#knowledge.maybeOthers(sequence, message.getTimestampRaw());
+      others = this.#state.maybeOthers(sequence, message.getTimestampRaw());
       if (others) return false;
       next += 1;
       this.#host.countFetched();
@@ -134,9 +134,9 @@ export class HoleRepair {
   async #seeWhereOthersEnd(): Promise<void> {
     const { session } = this.#host;
     const stale = this.#host.staleness(session);
-    for (let i = 0; i < LOOKS && !stale() && this.#knowledge.wantsLast; i++) {
-      const last = await this.#host.inquiries.look(this.#host.channel, () => ({ at: 'last' }), 'missing');
-      if (last !== undefined && !stale()) this.#knowledge.noteLast(last.sequence);
+    for (let i = 0; i < PEEKS && !stale() && this.#state.wantsLast; i++) {
+      const last = await this.#host.inquiries.peek(this.#host.channel, () => ({ at: 'last' }), 'missing');
+      if (last !== undefined && !stale()) this.#state.noteLast(last.sequence);
     }
   }
 }

@@ -97,15 +97,15 @@ export class Inquiries {
    * @param start asked for at the last moment: an age grows while it waits for its turn
    * @returns undefined when there is none, or when it could not be learned
    */
-  look(channel: string, start: () => StartPosition, urgency: Urgency): Promise<Position | undefined> {
-    return this.#look(channel, start, { urgency });
+  peek(channel: string, start: () => StartPosition, urgency: Urgency): Promise<Position | undefined> {
+    return this.#peek(channel, start, { urgency });
   }
 
   /** The oldest message of a channel. Asked once for all who want to know at a time. */
   oldest(channel: string, urgency: Urgency): Promise<Position | undefined> {
     let asked = this.#oldest.get(channel);
     if (asked === undefined) {
-      asked = this.look(channel, () => ({ at: 'first' }), urgency);
+      asked = this.peek(channel, () => ({ at: 'first' }), urgency);
       this.#oldest.set(channel, asked);
       const forget = (): void => {
         if (this.#oldest.get(channel) === asked) this.#oldest.delete(channel);
@@ -174,7 +174,7 @@ export class Inquiries {
     const { identity } = matter;
     matter.running = true;
     for (let next = identity.next(); next !== undefined; next = identity.next()) {
-      const seen = await this.#lookFrom(channel, next.position.sequence, matter);
+      const seen = await this.#peekFrom(channel, next.position.sequence, matter);
       for (const [tell, judgement] of identity.saw(next, seen)) tell(judgement);
     }
     matter.running = false;
@@ -182,18 +182,18 @@ export class Inquiries {
   }
 
   /** The first message from a sequence on, or, if there is none, the last one; undefined if neither could be learned. */
-  async #lookFrom(channel: string, sequence: number, matter: Matter): Promise<Position | undefined> {
+  async #peekFrom(channel: string, sequence: number, matter: Matter): Promise<Position | undefined> {
     const session = this.#session;
     for (let attempt = 0; attempt < INSIST && this.#session === session; attempt++) {
-      const seen = await this.#look(channel, () => ({ sequence }), matter);
+      const seen = await this.#peek(channel, () => ({ sequence }), matter);
       if (seen !== undefined) return seen;
-      const last = await this.#look(channel, () => ({ at: 'last' }), matter);
+      const last = await this.#peek(channel, () => ({ at: 'last' }), matter);
       if (last !== undefined && last.sequence < sequence) return last;
     }
     return undefined;
   }
 
-  async #look(channel: string, start: () => StartPosition, matter: Matter): Promise<Position | undefined> {
+  async #peek(channel: string, start: () => StartPosition, matter: Matter): Promise<Position | undefined> {
     let seen: Position | undefined;
     await this.#read(channel, start, 1, matter, (message) => {
       seen = { sequence: message.getSequence(), time: message.getTimestampRaw() };

@@ -3,28 +3,28 @@
  * groups: where others get messages, too, any sequence may be theirs.
  */
 import type { Session } from '../connection/protocol.js';
-import type { GroupsKnowledge } from './knowledge.js';
+import type { GroupDeliveryState } from './delivery-state.js';
 import type { Refetch } from './refetch.js';
 import type { RepairHost } from './repair.js';
 import type { SparseCursor } from './sparse-cursor.js';
 
 export class LeapRepair {
   readonly #host: RepairHost;
-  readonly #knowledge: GroupsKnowledge;
+  readonly #state: GroupDeliveryState;
   readonly #cursor: SparseCursor;
   readonly #refetch: Refetch;
 
-  constructor(host: RepairHost, knowledge: GroupsKnowledge, refetch: Refetch) {
+  constructor(host: RepairHost, state: GroupDeliveryState, refetch: Refetch) {
     this.#host = host;
-    this.#knowledge = knowledge;
-    this.#cursor = knowledge.cursor;
+    this.#state = state;
+    this.#cursor = state.cursor;
     this.#refetch = refetch;
   }
 
   /** The server has made it. What has not come may be gone. */
   resumed(): void {
     const { session } = this.#host;
-    if (this.#knowledge.lacking && session !== undefined) void this.#tellWhatIsGone(session);
+    if (this.#state.lacking && session !== undefined) void this.#tellWhatIsGone(session);
   }
 
   /**
@@ -40,14 +40,14 @@ export class LeapRepair {
     const { from, to, ours, forgotten } = leap;
     // Somebody else has it, as in any group with members elsewhere. While that is not known, it may be lost all the same.
     if (!ours) {
-      this.#knowledge.noteLeap(now, from);
+      this.#state.noteLeap(now, from);
       return;
     }
     const stale = this.#host.staleness(session);
-    const until = this.#knowledge.sentUntil(leap, now);
-    const { foreign } = this.#knowledge;
+    const until = this.#state.sentUntil(leap, now);
+    const { foreign } = this.#state;
     if (!foreign) {
-      this.#knowledge.noteLoss(now, from);
+      this.#state.noteLoss(now, from);
       this.#refetch.awaitMissing(from, to, now);
     }
     let next = from;
@@ -76,7 +76,7 @@ export class LeapRepair {
     this.#cursor.goneBelow(first.sequence);
     this.#cursor.storedUpTo(highest?.sequence ?? 0);
     for (const gap of this.#cursor.takeGaps()) {
-      this.#knowledge.noteGone(gap);
+      this.#state.noteGone(gap);
       this.#host.tellGap(gap);
     }
   }

@@ -9,7 +9,7 @@ import type { Clock } from './clock.js';
 import type { Cursor } from './cursor.js';
 import type { EventGate } from './event-gate.js';
 import { Handling, type HandlingHost } from './handling.js';
-import type { Knowledge } from './knowledge.js';
+import type { DeliveryState } from './delivery-state.js';
 import { ReceivedMessage, type Acknowledger, type MessageHandler } from './message.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
@@ -38,14 +38,14 @@ export class Processing implements HandlingHost, Acknowledger {
   readonly handling: Handling;
   readonly #host: ProcessingHost;
   readonly #options: ResolvedSubscribeOptions;
-  readonly #knowledge: Knowledge;
+  readonly #state: DeliveryState;
   readonly #cursor: Cursor;
 
-  constructor(host: ProcessingHost, knowledge: Knowledge, handler: MessageHandler) {
+  constructor(host: ProcessingHost, state: DeliveryState, handler: MessageHandler) {
     this.#host = host;
     this.#options = host.options;
-    this.#knowledge = knowledge;
-    this.#cursor = knowledge.cursor;
+    this.#state = state;
+    this.#cursor = state.cursor;
     const { manualAck, concurrency } = host.options;
     this.handling = new Handling(this, manualAck ? (m) => this.#handle(m, handler) : handler, concurrency);
   }
@@ -56,7 +56,7 @@ export class Processing implements HandlingHost, Acknowledger {
 
   /** Hands a message over. */
   take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
-    const { epoch, sessions, unfinished } = this.#knowledge;
+    const { epoch, sessions, unfinished } = this.#state;
     if (unfinished.size > 0) unfinished.delete(sequence);
     const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
     message.fetched = fetched;
@@ -68,15 +68,15 @@ export class Processing implements HandlingHost, Acknowledger {
    * again, as with the raw client; but not if it only comes because we subscribed again.
    */
   handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
-    const knowledge = this.#knowledge;
-    const unfinished = knowledge.unfinished.get(sequence);
+    const state = this.#state;
+    const unfinished = state.unfinished.get(sequence);
     if (unfinished?.handed === undefined) return false;
     if (now < unfinished.reservedUntil - EARLY) return false;
-    knowledge.unfinished.delete(sequence);
-    const count = knowledge.noteFailure(sequence, now);
+    state.unfinished.delete(sequence);
+    const count = state.noteFailure(sequence, now);
     const { maxDeliveries } = this.#options;
     if (maxDeliveries === undefined || count < maxDeliveries) return true;
-    const { epoch, sessions } = knowledge;
+    const { epoch, sessions } = state;
     const message = new ReceivedMessage(this, raw, sequence, time, redelivered, epoch, now, sessions);
     message.exhausted = new ResilientStanError(
       'ERR_STAN_TIMEOUT',
@@ -91,7 +91,7 @@ export class Processing implements HandlingHost, Acknowledger {
   #handle(message: ReceivedMessage, handler: MessageHandler): void | Promise<void> {
     if (message.exhausted !== undefined) return this.#bury(message, message.exhausted);
     // Acknowledged by its first handing over while it waited for this one.
-    if (message.epoch === this.#knowledge.epoch && !this.#cursor.isOutstanding(message.sequence)) {
+    if (message.epoch === this.#state.epoch && !this.#cursor.isOutstanding(message.sequence)) {
       message.settled = true;
       return;
     }
@@ -108,7 +108,7 @@ export class Processing implements HandlingHost, Acknowledger {
   processed(message: ReceivedMessage): void {
     if (message.settled) return;
     if (!this.#options.manualAck) this.acknowledge(message);
-    else if (message.epoch === this.#knowledge.epoch) this.#host.leave(message, message);
+    else if (message.epoch === this.#state.epoch) this.#host.leave(message, message);
   }
 
   /** For `message.ack()`, and when its handler is done. */
@@ -116,9 +116,9 @@ export class Processing implements HandlingHost, Acknowledger {
     if (message.settled) return;
     message.settled = true;
     // Of a channel that is gone: its number belongs to another message now.
-    if (message.epoch !== this.#knowledge.epoch) return;
+    if (message.epoch !== this.#state.epoch) return;
     const { sequence } = message;
-    this.#knowledge.forget(sequence);
+    this.#state.forget(sequence);
     if (this.#cursor.finish(sequence, message.time)) this.#host.ack(sequence);
   }
 
@@ -129,8 +129,8 @@ export class Processing implements HandlingHost, Acknowledger {
       return undefined;
     }
     this.#host.events.emit('handler_error', { error, message });
-    if (message.settled || message.epoch !== this.#knowledge.epoch) return undefined;
-    const failures = this.#knowledge.noteFailure(message.sequence, this.#host.clock.now());
+    if (message.settled || message.epoch !== this.#state.epoch) return undefined;
+    const failures = this.#state.noteFailure(message.sequence, this.#host.clock.now());
     const { maxDeliveries } = this.#options;
     if (maxDeliveries !== undefined && Math.max(failures, message.redeliveryCount + 1) >= maxDeliveries) {
       return this.#bury(message, error);
@@ -141,7 +141,7 @@ export class Processing implements HandlingHost, Acknowledger {
 
   /** It is not processed, and no handler has it any more. */
   letGo(message: ReceivedMessage): void {
-    if (message.settled || message.epoch !== this.#knowledge.epoch) return;
+    if (message.settled || message.epoch !== this.#state.epoch) return;
     if (!this.#cursor.isOutstanding(message.sequence)) return;
     this.#cursor.fail(message.sequence);
     this.#host.leave(message, undefined);

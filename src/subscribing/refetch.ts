@@ -7,12 +7,12 @@ import type { RawMessage, Session } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
 import type { Cursor } from './cursor.js';
 import type { FetchEnd } from './inquiries.js';
-import { SURELY_OTHERS, type Knowledge } from './knowledge.js';
+import { SURELY_OTHERS, type DeliveryState } from './delivery-state.js';
 import type { ReceivedMessage } from './message.js';
 import type { Processing } from './processing.js';
 import type { RepairHost } from './repair.js';
-import { runsOf } from './runs.js';
-import { rangesOf, type Range, type Unfinished } from './unfinished.js';
+import { rangesOf } from './range-set.js';
+import { fetchRanges, type FetchRange, type Unfinished } from './unfinished.js';
 
 /** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
 export const LATE = 1000;
@@ -33,7 +33,7 @@ export interface RefetchHost extends RepairHost {
 
 export class Refetch {
   readonly #host: RefetchHost;
-  readonly #knowledge: Knowledge;
+  readonly #state: DeliveryState;
   readonly #processing: Processing;
   readonly #cursor: Cursor;
   #cancelFetch: (() => void) | undefined;
@@ -47,11 +47,11 @@ export class Refetch {
   /** On this session it was resumed further back, because a fetch was refused. */
   #wentBack = false;
 
-  constructor(host: RefetchHost, knowledge: Knowledge, processing: Processing) {
+  constructor(host: RefetchHost, state: DeliveryState, processing: Processing) {
     this.#host = host;
     this.#processing = processing;
-    this.#knowledge = knowledge;
-    this.#cursor = knowledge.cursor;
+    this.#state = state;
+    this.#cursor = state.cursor;
   }
 
   /** A session begins. */
@@ -66,7 +66,7 @@ export class Refetch {
 
   /** The server has made it. */
   resumed(now: number): void {
-    const { unfinished, sessions } = this.#knowledge;
+    const { unfinished, sessions } = this.#state;
     const { durableName, queueGroup } = this.#host.options;
     // A durable is sent at once what the server has pending for it.
     if (durableName !== undefined && queueGroup === undefined && unfinished.size > 0) {
@@ -77,7 +77,7 @@ export class Refetch {
 
   /** What was leapt over comes by itself, or else is fetched. */
   awaitMissing(from: number, to: number, now: number): void {
-    const { sessions, unfinished } = this.#knowledge;
+    const { sessions, unfinished } = this.#state;
     const reservedUntil = now + this.#host.options.ackWait;
     const due = reservedUntil + LATE;
     const missing = {
@@ -96,7 +96,7 @@ export class Refetch {
 
   /** Another member may have what this one has left unacknowledged. */
   giveBack(): void {
-    const { unfinished } = this.#knowledge;
+    const { unfinished } = this.#state;
     for (const message of [...unfinished]) {
       if (message.handed?.isOf(this.#processing) !== true) continue;
       this.#cursor.fail(message.sequence);
@@ -107,19 +107,19 @@ export class Refetch {
   /** @param handed with `manualAck`: it was handed over, and may be acknowledged yet */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     const { sequence, time, fetched } = message;
-    const session = this.#knowledge.sentIn(message);
+    const session = this.#state.sentIn(message);
     const { ackWait } = this.#host.options;
     const now = this.#host.clock.now();
     const from = Math.max(now - ackWait, message.receivedAt, message.handedAt);
     const reservedUntil = from + ackWait;
     const due = reservedUntil + LATE;
-    this.#knowledge.unfinished.add({ sequence, time, session, fetched, reservedUntil, handed, due });
+    this.#state.unfinished.add({ sequence, time, session, fetched, reservedUntil, handed, due });
     this.later();
   }
 
   /** Comes back when the time of something has come. */
   later(): void {
-    const at = this.#knowledge.unfinished.earliest;
+    const at = this.#state.unfinished.earliest;
     if (at === Infinity || this.#fetching || this.#host.stopped) return;
     if (this.#cancelFetch !== undefined) {
       if (at >= this.#fetchAt) return;
@@ -138,8 +138,8 @@ export class Refetch {
     // On the next session there is another occasion.
     if (session === undefined || !this.#host.live || this.#fetching) return;
     this.#fetching = true;
-    const due = this.#knowledge.unfinished.takeDue(this.#host.clock.now(), this.#host.options.maxInFlight);
-    const ranges = rangesOf(
+    const due = this.#state.unfinished.takeDue(this.#host.clock.now(), this.#host.options.maxInFlight);
+    const ranges = fetchRanges(
       due.filter((message) => this.#isWanted(message)),
       LONGEST_FETCH,
     );
@@ -151,21 +151,21 @@ export class Refetch {
 
   #isWanted(message: Unfinished): boolean {
     const { sequence } = message;
-    const fate = this.#knowledge.fate(message);
+    const fate = this.#state.fate(message);
     if (fate === 'others' && message.waits < SURELY_OTHERS - 1) {
       // If the server has it pending, it sends it once more, unless that is lost on its way as well.
       message.waits++;
-      this.#knowledge.unfinished.postpone(message, this.#host.clock.now() + LATE);
+      this.#state.unfinished.postpone(message, this.#host.clock.now() + LATE);
       this.#host.makeAgain();
       return false;
     }
     if (fate === 'fetch' || fate === 'others') return true;
     if (fate === 'later') {
       message.waits++;
-      this.#knowledge.unfinished.postpone(message, this.#host.clock.now() + this.#host.options.ackWait);
+      this.#state.unfinished.postpone(message, this.#host.clock.now() + this.#host.options.ackWait);
       return false;
     }
-    this.#knowledge.forget(sequence);
+    this.#state.forget(sequence);
     this.#cursor.fail(sequence);
     return false;
   }
@@ -174,8 +174,8 @@ export class Refetch {
    * @param goneBelow the server has nothing below this, so far as is known
    * @returns the same, with what was learned
    */
-  async #fetchAgain(session: Session, { from, to, wanted }: Range, goneBelow: number): Promise<number> {
-    const { unfinished, epoch } = this.#knowledge;
+  async #fetchAgain(session: Session, { from, to, wanted }: FetchRange, goneBelow: number): Promise<number> {
+    const { unfinished, epoch } = this.#state;
     const stale = this.#host.staleness(session);
     const { inquiries } = this.#host;
     let end: FetchEnd = stale() ? 'failed' : 'through';
@@ -190,20 +190,20 @@ export class Refetch {
     }
     // It may have come by itself, or been acknowledged.
     const isLeft = (message: Unfinished): boolean => unfinished.get(message.sequence) === message;
-    if (epoch !== this.#knowledge.epoch || ![...wanted.values()].some(isLeft)) return goneBelow;
+    if (epoch !== this.#state.epoch || ![...wanted.values()].some(isLeft)) return goneBelow;
     if (end !== 'failed' && !stale() && to >= goneBelow) {
       const first = await inquiries.oldest(this.#host.channel, 'missing');
       if (first !== undefined) goneBelow = first.sequence;
       else if (
         end === 'silent' &&
-        (await inquiries.look(this.#host.channel, () => ({ at: 'last' }), 'missing')) === undefined
+        (await inquiries.peek(this.#host.channel, () => ({ at: 'last' }), 'missing')) === undefined
       ) {
         // Neither the range, nor the oldest message, nor the newest: there is none, if that is so twice.
         if (this.#foundEmpty) goneBelow = Infinity;
         this.#foundEmpty = true;
       }
       if (end === 'silent' && goneBelow < Infinity) await this.#host.startedOver(session, 'missing');
-      if (epoch !== this.#knowledge.epoch) return goneBelow;
+      if (epoch !== this.#state.epoch) return goneBelow;
     }
     if (end === 'failed' && !stale() && this.#host.seesAll && !this.#wentBack) {
       // There is no room for another subscription, so this one has to bring it.
@@ -220,18 +220,18 @@ export class Refetch {
       if (stale() || sequence >= goneBelow) unfinished.postpone(message, again);
       else {
         gone.push(sequence);
-        this.#knowledge.forget(sequence);
+        this.#state.forget(sequence);
         this.#cursor.finish(sequence, time);
       }
     }
-    for (const gap of runsOf(gone)) this.#host.tellGap(gap);
+    for (const gap of rangesOf(gone)) this.#host.tellGap(gap);
     return goneBelow;
   }
 
   /** An unfinished message has come, asked for by its number. */
   #fetched(raw: RawMessage, message: Unfinished): void {
     const { sequence, time, handed } = message;
-    const { unfinished } = this.#knowledge;
+    const { unfinished } = this.#state;
     // It has come by itself, or was acknowledged.
     if (unfinished.get(sequence) !== message) return;
     const stored = raw.getTimestampRaw();
@@ -240,9 +240,9 @@ export class Refetch {
       this.#host.startOver(sequence);
       return;
     }
-    if (this.#knowledge.fate(message) === 'others') {
+    if (this.#state.fate(message) === 'others') {
       // It is there, so that it is no gap.
-      this.#knowledge.forget(sequence);
+      this.#state.forget(sequence);
       this.#cursor.finish(sequence, time);
       return;
     }

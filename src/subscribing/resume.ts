@@ -91,7 +91,7 @@ export function planContiguous(start: Beginning, resumePoint: Position | undefin
 }
 
 /** What the members of a queue group in this client know together. Times are of our clock, in ms. */
-export interface GroupKnowledge {
+export interface GroupPosition {
   /** They have received something, ever. */
   received: boolean;
   /** The leader has answered since the group was made first, so that nothing can be lost from before its first message. */
@@ -117,7 +117,7 @@ export const NOTICE = 5000;
  * A queue group: if we are its last member the server forgets it, and the first one to come back sets its position. What was on
  * its way to us when the session died was sent after the last proof of the whole way.
  */
-export function planGroup(start: Beginning, known: GroupKnowledge, now: number): Plan {
+export function planGroup(start: Beginning, known: GroupPosition, now: number): Plan {
   if (!known.received) return planFirst(start, now);
   if (!known.proven && startsAtAnAge(start)) return planFirst(start, now);
   const recent = known.lastReceipt >= known.arrivedUpTo ? known.recent : undefined;

@@ -1,5 +1,5 @@
 import { below, type Cursor, type Gap, type Leap, type Position, type Verdict } from './cursor.js';
-import { Runs, runsOf } from './runs.js';
+import { RangeSet, rangesOf } from './range-set.js';
 
 /** So many messages in a row, and a queue group has no members elsewhere that get anything. */
 const ALONE = 100;
@@ -36,8 +36,8 @@ export class SparseCursor implements Cursor {
   #highest = 0;
   #highestTime = NaN;
   #latest = -Infinity;
-  readonly #outstanding = new Runs();
-  readonly #done = new Runs();
+  readonly #outstanding = new RangeSet();
+  readonly #done = new RangeSet();
   /** After the verdict 'leap'. */
   leapt: Leap | undefined;
   /** How many messages came one after the other, up to the highest. */
@@ -54,7 +54,7 @@ export class SparseCursor implements Cursor {
   /** Nothing above the highest has come since a server-side subscription was made. */
   #fresh = false;
 
-  /** @param window how many runs of processed sequences are remembered. */
+  /** @param window how many ranges of processed sequences are remembered. */
   constructor(window = 65_536) {
     this.#window = window;
   }
@@ -153,7 +153,7 @@ export class SparseCursor implements Cursor {
   finish(sequence: number): boolean {
     this.#outstanding.remove(sequence, NaN);
     const fresh = this.#done.add(sequence);
-    if (this.#done.runs > this.#window) this.#done.dropLowest();
+    if (this.#done.ranges > this.#window) this.#done.dropLowest();
     return fresh;
   }
 
@@ -217,7 +217,7 @@ export class SparseCursor implements Cursor {
   #without({ from, to }: Gap): Gap[] {
     const left: number[] = [];
     for (let n = from; n <= to; n++) if (!this.#outstanding.has(n) && !this.#done.has(n)) left.push(n);
-    return runsOf(left);
+    return rangesOf(left);
   }
 
   /** From now on, or no more, two of our own subscriptions get messages, and one of them is not listened to. */
@@ -254,7 +254,7 @@ export class SparseCursor implements Cursor {
 
   /** The lowest sequence in hand that is no further back than so many; undefined if there is none. */
   oldestOutstanding(window: number): number | undefined {
-    return this.#outstanding.runFrom(this.#highest - window)?.low;
+    return this.#outstanding.rangeFrom(this.#highest - window)?.low;
   }
 
   get outstanding(): number {
@@ -262,6 +262,6 @@ export class SparseCursor implements Cursor {
   }
 
   get cost(): number {
-    return this.#outstanding.runs + this.#done.runs;
+    return this.#outstanding.ranges + this.#done.ranges;
   }
 }

@@ -6,12 +6,12 @@ import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import { systemClock, type Clock } from './clock.js';
 import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from './consumer.js';
 import { Departures } from './departures.js';
-import { Drops } from './drops.js';
+import { PendingUnsubscribes } from './pending-unsubscribes.js';
 import { Inquiries } from './inquiries.js';
-import { GroupsKnowledge, OwnKnowledge, type Knowledge } from './knowledge.js';
+import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './delivery-state.js';
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
-import { Window } from './window.js';
+import { Window } from './request-window.js';
 
 export interface SubscriptionsOptions {
   /** A listener threw, or a subscription ended that nobody asked to end. */
@@ -30,10 +30,10 @@ export class Subscriptions {
   readonly #consumers = new Set<Consumer>();
   /** Those whose silence may be surprising: a thousand idle subscriptions are not looked at each time. */
   readonly #rhythmic = new Set<Consumer>();
-  readonly #groups = new Map<string, GroupsKnowledge<Consumer>>();
+  readonly #groups = new Map<string, GroupDeliveryState<Consumer>>();
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
   readonly #owner: ConsumerOwner;
-  readonly #drops: Drops;
+  readonly #pendingUnsubscribes: PendingUnsubscribes;
   /** What has been asked for by unsubscribe(), and is not done. */
   readonly #dropping = new Set<Promise<unknown>>();
   #session: Session | undefined;
@@ -60,7 +60,7 @@ export class Subscriptions {
       dropping: (outcome) => this.#waitFor(outcome),
       log: log ?? (() => undefined),
     };
-    this.#drops = new Drops(this.#owner.clock, this.#owner.departures);
+    this.#pendingUnsubscribes = new PendingUnsubscribes(this.#owner.clock, this.#owner.departures);
   }
 
   get stats(): Counters & { subscriptions: number } {
@@ -92,7 +92,7 @@ export class Subscriptions {
       abort?.stop();
       throw error;
     }
-    const consumer = new Consumer(this.#owner, channel, handler, options, this.#knowledge(channel, options), abort);
+    const consumer = new Consumer(this.#owner, channel, handler, options, this.#state(channel, options), abort);
     consumer.subscription = ResilientSubscription.of(consumer, (error) => this.#owner.onError(error));
     this.#consumers.add(consumer);
     begun?.(consumer.subscription);
@@ -116,7 +116,7 @@ export class Subscriptions {
     this.#owner.window.renew();
     this.#owner.inquiries.attach(session);
     // First, or a new durable of the same name would be refused.
-    await this.#drops.settle(session);
+    await this.#pendingUnsubscribes.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
@@ -205,7 +205,7 @@ export class Subscriptions {
     this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
     this.#session = undefined;
     this.#owner.inquiries.detach();
-    this.#drops.close(
+    this.#pendingUnsubscribes.close(
       new ClosedError('the client was closed before the durable could be dropped: the server still keeps it', {
         cause: error,
       }),
@@ -229,7 +229,7 @@ export class Subscriptions {
           `keeps it. Subscribe to it with a new client, and unsubscribe`,
       );
     }
-    await this.#drops.add(request, this.#session);
+    await this.#pendingUnsubscribes.add(request, this.#session);
   }
 
   #waitFor(outcome: Promise<unknown>): void {
@@ -238,17 +238,17 @@ export class Subscriptions {
     outcome.then(done, done);
   }
 
-  #knowledge(channel: string, options: ResolvedSubscribeOptions): Knowledge<Consumer> {
-    if (options.queueGroup === undefined) return new OwnKnowledge(options);
+  #state(channel: string, options: ResolvedSubscribeOptions): DeliveryState<Consumer> {
+    if (options.queueGroup === undefined) return new OwnDeliveryState(options);
     const key = groupKey(channel, options);
-    let knowledge = this.#groups.get(key);
+    let state = this.#groups.get(key);
     // Those who are leaving leave the server without the group.
-    if (knowledge === undefined || [...knowledge.members].every(({ ended }) => ended)) {
-      knowledge = new GroupsKnowledge();
-      this.#groups.set(key, knowledge);
+    if (state === undefined || [...state.members].every(({ ended }) => ended)) {
+      state = new GroupDeliveryState();
+      this.#groups.set(key, state);
     }
-    knowledge.join(options);
-    return knowledge;
+    state.join(options);
+    return state;
   }
 
   /** Whether a subscription of this client has the durable. Several may have that of a queue group. */

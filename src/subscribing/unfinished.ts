@@ -24,7 +24,7 @@ export interface Unfinished {
 }
 
 /** A range of sequences, both ends included, and what is wanted of it. */
-export interface Range {
+export interface FetchRange {
   from: number;
   to: number;
   wanted: Map<number, Unfinished>;
@@ -100,8 +100,8 @@ export class UnfinishedMessages {
 }
 
 /** The ranges to ask for, in order, each no longer than `longest`. */
-export function rangesOf(messages: readonly Unfinished[], longest: number): Range[] {
-  const ranges: Range[] = [];
+export function fetchRanges(messages: readonly Unfinished[], longest: number): FetchRange[] {
+  const ranges: FetchRange[] = [];
   for (const message of [...messages].sort((a, b) => a.sequence - b.sequence)) {
     const { sequence } = message;
     let range = ranges.at(-1);

@@ -44,13 +44,13 @@ describe('inquiries', () => {
     const bench = new Bench();
     for (let i = 0; i < 20; i++) bench.fill(`c${i}`, 1);
     const looks = Array.from({ length: 20 }, (_, i) =>
-      bench.inquiries.look(`c${i}`, () => ({ at: 'first' }), 'routine'),
+      bench.inquiries.peek(`c${i}`, () => ({ at: 'first' }), 'routine'),
     );
     await bench.pass(1000);
     assert.equal(bench.most, 1);
     assert.equal(bench.server.subs.length, 0, 'all are given up');
     for (const [i, seen] of (await Promise.all(looks)).entries()) assert.deepEqual(seen, bench.position(`c${i}`, 1));
-    for (let i = 0; i < 20; i++) void bench.inquiries.look(`c${i}`, () => ({ at: 'first' }), 'held');
+    for (let i = 0; i < 20; i++) void bench.inquiries.peek(`c${i}`, () => ({ at: 'first' }), 'held');
     await bench.pass(1000);
     assert.equal(bench.most, 2);
   });
@@ -58,9 +58,9 @@ describe('inquiries', () => {
   it('go in the order of their urgency', async () => {
     const bench = new Bench();
     for (const channel of ['a', 'b', 'c', 'd']) bench.fill(channel, 1);
-    void bench.inquiries.look('a', () => ({ at: 'first' }), 'routine');
-    void bench.inquiries.look('b', () => ({ at: 'first' }), 'routine');
-    void bench.inquiries.look('c', () => ({ at: 'first' }), 'missing');
+    void bench.inquiries.peek('a', () => ({ at: 'first' }), 'routine');
+    void bench.inquiries.peek('b', () => ({ at: 'first' }), 'routine');
+    void bench.inquiries.peek('c', () => ({ at: 'first' }), 'missing');
     void bench.inquiries.fetch('d', 1, 2, () => true);
     await bench.pass(200);
     assert.deepEqual(bench.channelsAsked, ['a', 'd', 'c', 'b']);
@@ -75,8 +75,8 @@ describe('inquiries', () => {
       nobody,
       nobody,
     );
-    void bench.inquiries.look('a', () => ({ at: 'first' }), 'routine');
-    void bench.inquiries.look('b', () => ({ at: 'first' }), 'held');
+    void bench.inquiries.peek('a', () => ({ at: 'first' }), 'routine');
+    void bench.inquiries.peek('b', () => ({ at: 'first' }), 'held');
     await bench.pass(99);
     assert.deepEqual(bench.channelsAsked, ['user', 'b']);
     await bench.pass(1000);
@@ -93,7 +93,7 @@ describe('inquiries', () => {
       nobody,
       nobody,
     );
-    const look = bench.inquiries.look('a', () => ({ ago: bench.clock.now() - since + 100 }), 'routine');
+    const look = bench.inquiries.peek('a', () => ({ ago: bench.clock.now() - since + 100 }), 'routine');
     await bench.pass(1000);
     assert.deepEqual(await look, bench.position('a', 1));
   });
@@ -152,11 +152,11 @@ describe('inquiries', () => {
     const bench = new Bench();
     bench.fill('a', 5);
     bench.server.channel('empty');
-    const empty = bench.inquiries.look('empty', () => ({ at: 'last' }), 'held');
+    const empty = bench.inquiries.peek('empty', () => ({ at: 'last' }), 'held');
     await bench.pass(10);
     const waiting = [
-      bench.inquiries.look('a', () => ({ at: 'first' }), 'held'),
-      bench.inquiries.look('a', () => ({ at: 'first' }), 'routine'),
+      bench.inquiries.peek('a', () => ({ at: 'first' }), 'held'),
+      bench.inquiries.peek('a', () => ({ at: 'first' }), 'routine'),
       bench.inquiries.identify('a', bench.position('a', 1), 1, 'routine'),
     ];
     const fetch = bench.inquiries.fetch('a', 1, 5, () => true);
@@ -172,7 +172,7 @@ describe('inquiries', () => {
     assert.equal(await bench.inquiries.fetch('a', 1, 5, () => true), 'failed');
     bench.session = bench.server.connect();
     bench.inquiries.attach(bench.session);
-    const again = bench.inquiries.look('a', () => ({ at: 'first' }), 'routine');
+    const again = bench.inquiries.peek('a', () => ({ at: 'first' }), 'routine');
     await bench.pass(20);
     assert.deepEqual(await again, bench.position('a', 1));
   });
@@ -203,7 +203,7 @@ describe('inquiries', () => {
     const bench = new Bench();
     bench.fill('a', 1);
     bench.inquiries.crowded = true;
-    assert.equal(await bench.inquiries.look('a', () => ({ at: 'first' }), 'held'), undefined);
+    assert.equal(await bench.inquiries.peek('a', () => ({ at: 'first' }), 'held'), undefined);
     assert.equal(await bench.inquiries.identify('a', bench.position('a', 1), 1, 'held'), undefined);
     assert.equal(await bench.inquiries.fetch('a', 1, 2, () => true), 'failed');
     assert.equal(bench.server.requests.length, 0);

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Receipts } from '../../../src/subscribing/receipts.js';
+import { RecentDeliveries } from '../../../src/subscribing/recent-deliveries.js';
 import {
   beginning,
   notBefore,
   planContiguous,
   planFirst,
   planGroup,
-  type GroupKnowledge,
+  type GroupPosition,
 } from '../../../src/subscribing/resume.js';
 import { Rhythm } from '../../../src/subscribing/rhythm.js';
 import { subscribeOptions } from '../../support/scripted-subscriptions.js';
@@ -59,7 +59,7 @@ describe('where a subscription starts', () => {
   });
 
   describe('of a queue group', () => {
-    const known: GroupKnowledge = {
+    const known: GroupPosition = {
       received: true,
       unfinished: undefined,
       missing: undefined,
@@ -69,7 +69,7 @@ describe('where a subscription starts', () => {
       arrivedUpTo: 98_000,
       since: Infinity,
     };
-    const plan = (changes: Partial<GroupKnowledge>, startAt: 'first' | 'new' = 'first') =>
+    const plan = (changes: Partial<GroupPosition>, startAt: 'first' | 'new' = 'first') =>
       planGroup({ ...beginning(startAt, 0, 0), requestedAt: 0 }, { ...known, ...changes }, 160_000).start;
 
     it('is as asked for while nothing was received', () => {
@@ -100,7 +100,7 @@ describe('where a subscription starts', () => {
 
 describe('receipts', () => {
   it('know from where on something may be lost', () => {
-    const receipts = new Receipts(32_000);
+    const receipts = new RecentDeliveries(32_000);
     assert.equal(receipts.from(0), undefined);
     receipts.note(10, 0);
     receipts.note(12, 100);
@@ -127,7 +127,7 @@ describe('receipts', () => {
         }),
         fc.integer({ min: 0, max: 20_000 }),
         (notes, back) => {
-          const receipts = new Receipts(32_000);
+          const receipts = new RecentDeliveries(32_000);
           const all: { at: number; sequence: number }[] = [];
           let at = 0;
           for (const { gap, sequence } of notes) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { runsOf } from '../../../src/subscribing/runs.js';
-import { rangesOf, UnfinishedMessages, type Unfinished } from '../../../src/subscribing/unfinished.js';
+import { rangesOf } from '../../../src/subscribing/range-set.js';
+import { fetchRanges, UnfinishedMessages, type Unfinished } from '../../../src/subscribing/unfinished.js';
 
 const message = (sequence: number, due = 0): Omit<Unfinished, 'waits'> => ({
   sequence,
@@ -91,7 +91,7 @@ describe('unfinished messages', () => {
 describe('what is asked for', () => {
   it('is asked for together when it is near', () => {
     const of = (...sequences: number[]): unknown =>
-      rangesOf(
+      fetchRanges(
         sequences.map((n) => ({ ...message(n), waits: 0 })),
         1000,
       ).map(({ from, to, wanted }) => [from, to, wanted.size]);
@@ -106,8 +106,8 @@ describe('what is asked for', () => {
   });
 
   it('and is gone is told in runs', () => {
-    assert.deepEqual(runsOf([]), []);
-    assert.deepEqual(runsOf([5, 3, 4, 9]), [
+    assert.deepEqual(rangesOf([]), []);
+    assert.deepEqual(rangesOf([5, 3, 4, 9]), [
       { from: 3, to: 5 },
       { from: 9, to: 9 },
     ]);

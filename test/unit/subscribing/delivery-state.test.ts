@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { GroupsKnowledge, OwnKnowledge } from '../../../src/subscribing/knowledge.js';
+import { GroupDeliveryState, OwnDeliveryState } from '../../../src/subscribing/delivery-state.js';
 import { beginning, type Beginning } from '../../../src/subscribing/resume.js';
 import { subscribeOptions } from '../../support/scripted-subscriptions.js';
 
@@ -11,24 +11,24 @@ const begun = (startAt: Parameters<typeof beginning>[0]): Beginning => ({
 describe('what a queue group knows', () => {
   const OVERTAKING = 250;
 
-  function member(options: { ackWait?: number; maxInFlight?: number } = {}): GroupsKnowledge {
-    const group = new GroupsKnowledge();
+  function member(options: { ackWait?: number; maxInFlight?: number } = {}): GroupDeliveryState {
+    const group = new GroupDeliveryState();
     group.join({ ackWait: 30_000, maxInFlight: 16, ...options });
     group.noteSession({}, true);
     return group;
   }
 
-  const receive = (group: GroupsKnowledge, sequence: number, now: number): void => {
+  const receive = (group: GroupDeliveryState, sequence: number, now: number): void => {
     group.cursor.receive(sequence, sequence * 10);
     group.noteReceived(sequence, now);
     group.cursor.finish(sequence);
   };
 
-  const made = (group: GroupsKnowledge, now: number, startAt: Parameters<typeof begun>[0] = 'first'): void =>
+  const made = (group: GroupDeliveryState, now: number, startAt: Parameters<typeof begun>[0] = 'first'): void =>
     group.noteMade(group.plan(begun(startAt), now), now, 10);
 
   /** Made at 0; 5 came at 1000, 6 at 2000, 7 at 3000; the leader answered what it was asked at 2500. */
-  function group(): GroupsKnowledge {
+  function group(): GroupDeliveryState {
     const group = member();
     made(group, 0);
     receive(group, 5, 1000);
@@ -38,7 +38,7 @@ describe('what a queue group knows', () => {
     return group;
   }
 
-  const start = (group: GroupsKnowledge, now: number, startAt: Parameters<typeof begun>[0] = 'first'): unknown =>
+  const start = (group: GroupDeliveryState, now: number, startAt: Parameters<typeof begun>[0] = 'first'): unknown =>
     group.plan(begun(startAt), now).start;
 
   it('repeats only what came after the last proof of the whole way', () => {
@@ -183,34 +183,34 @@ describe('what a queue group knows', () => {
 
 describe('what a plain subscription knows', () => {
   it('of its beginning, when that had to be looked at, it insists on', () => {
-    const knowledge = new OwnKnowledge(subscribeOptions({ startAt: 'last' }));
+    const knowledge = new OwnDeliveryState(subscribeOptions({ startAt: 'last' }));
     const again = knowledge.plan(begun('last'), 5000);
     assert.deepEqual(again.start, { ago: 5000 });
-    assert.equal(knowledge.mustLookBack(begun('last'), again, 5000), true);
+    assert.equal(knowledge.mustPeekBack(begun('last'), again, 5000), true);
     knowledge.noteMade(again, 5000, 10);
     assert.equal(knowledge.began(7, NaN), true);
     assert.equal(knowledge.cursor.receive(8, 80, false), 'hole');
     assert.deepEqual(knowledge.plan(begun('last'), 6000).start, { sequence: 7 });
-    assert.equal(knowledge.mustLookBack(begun('last'), again, 5000), false);
+    assert.equal(knowledge.mustPeekBack(begun('last'), again, 5000), false);
   });
 
   it('of its beginning, when ackWait has passed since, is sure', () => {
-    const knowledge = new OwnKnowledge(subscribeOptions());
+    const knowledge = new OwnDeliveryState(subscribeOptions());
     const plan = knowledge.plan(begun('new'), 0);
-    assert.equal(knowledge.mustLookBack(begun('new'), plan, 0), false, 'nothing received');
+    assert.equal(knowledge.mustPeekBack(begun('new'), plan, 0), false, 'nothing received');
     knowledge.noteMade(plan, 0, 10);
     knowledge.cursor.receive(5, 50, false);
     knowledge.noteReceived(5, 1000);
     knowledge.noteLost(10_000, -Infinity);
-    assert.equal(knowledge.mustLookBack(begun('new'), plan, 90_000), true, 'it was lost before');
+    assert.equal(knowledge.mustPeekBack(begun('new'), plan, 90_000), true, 'it was lost before');
     knowledge.noteMade(plan, 90_000, 10);
-    assert.equal(knowledge.mustLookBack(begun('new'), plan, 90_000), false);
+    assert.equal(knowledge.mustPeekBack(begun('new'), plan, 90_000), false);
   });
 
   describe('of its beginning', () => {
     /** Made after 1000 ms, with a request that took 10 ms; message 5 came 500 ms later. */
-    function fresh(startAt: 'new' | { ago: number } = 'new'): OwnKnowledge {
-      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+    function fresh(startAt: 'new' | { ago: number } = 'new'): OwnDeliveryState {
+      const knowledge = new OwnDeliveryState(subscribeOptions({ startAt }));
       knowledge.noteMade(knowledge.plan({ ...begun(startAt), requestedAt: undefined }, 990), 1000, 10);
       knowledge.cursor.receive(5, 1e9 + 1500e6, false);
       knowledge.noteReceived(5, 1500);
@@ -238,10 +238,10 @@ describe('what a plain subscription knows', () => {
   describe('of a sequence that was not there yet', () => {
     const startAt = { sequence: 100 };
     /** Made once, and nothing came. */
-    function asked(): OwnKnowledge {
-      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+    function asked(): OwnDeliveryState {
+      const knowledge = new OwnDeliveryState(subscribeOptions({ startAt }));
       const plan = knowledge.plan({ ...begun(startAt), requestedAt: undefined }, 0);
-      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 0), false);
+      assert.equal(knowledge.mustPeekBack(begun(startAt), plan, 0), false);
       knowledge.noteMade(plan, 10, 10);
       knowledge.noteLost(1000, -Infinity);
       return knowledge;
@@ -251,11 +251,11 @@ describe('what a plain subscription knows', () => {
       const knowledge = asked();
       const plan = knowledge.plan(begun(startAt), 5000);
       assert.deepEqual(plan.start, startAt);
-      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 5000), true);
+      assert.equal(knowledge.mustPeekBack(begun(startAt), plan, 5000), true);
       assert.deepEqual(knowledge.beginning(begun(startAt), 5000), { ago: 5000 });
       assert.equal(knowledge.began(6, 1e9), true);
       assert.deepEqual(knowledge.plan(begun(startAt), 6000).start, { sequence: 6 });
-      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 6000), false);
+      assert.equal(knowledge.mustPeekBack(begun(startAt), plan, 6000), false);
     });
 
     it('begins with the smaller of the two', () => {
@@ -275,37 +275,37 @@ describe('what a plain subscription knows', () => {
       const knowledge = asked();
       for (const now of [5000, 6000]) {
         const plan = knowledge.plan(begun(startAt), now);
-        assert.equal(knowledge.mustLookBack(begun(startAt), plan, now), true);
+        assert.equal(knowledge.mustPeekBack(begun(startAt), plan, now), true);
         knowledge.noteMade(plan, now, 10);
       }
     });
 
     it('looks for those below when only that sequence has come', () => {
-      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+      const knowledge = new OwnDeliveryState(subscribeOptions({ startAt }));
       const plan = knowledge.plan(begun(startAt), 0);
       knowledge.noteMade(plan, 0, 10);
       knowledge.cursor.receive(100, 1e9, false);
       knowledge.noteReceived(100, 50);
-      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 100), true);
+      assert.equal(knowledge.mustPeekBack(begun(startAt), plan, 100), true);
       assert.equal(knowledge.began(101, 1e9 + 5e6), false, 'it was there');
       assert.equal(knowledge.began(98, 1e9 - 10e6), true, 'it was not, and these were lost on their way');
     });
 
     it('and when another one has', () => {
-      const knowledge = new OwnKnowledge(subscribeOptions({ startAt }));
+      const knowledge = new OwnDeliveryState(subscribeOptions({ startAt }));
       const plan = knowledge.plan(begun(startAt), 0);
       knowledge.noteMade(plan, 0, 10);
       knowledge.cursor.receive(7, 1e9, false);
       knowledge.noteReceived(7, 50);
-      assert.equal(knowledge.mustLookBack(begun(startAt), plan, 100), true);
+      assert.equal(knowledge.mustPeekBack(begun(startAt), plan, 100), true);
       assert.deepEqual(knowledge.beginning(begun(startAt), 5000), { ago: 4990 }, 'no earlier than it began');
       assert.equal(knowledge.began(6, 1e9 - 10e6), true);
     });
   });
 
   describe("of what is gone, when it asked for 'first'", () => {
-    const first = (): OwnKnowledge => {
-      const knowledge = new OwnKnowledge(subscribeOptions({ startAt: 'first' }));
+    const first = (): OwnDeliveryState => {
+      const knowledge = new OwnDeliveryState(subscribeOptions({ startAt: 'first' }));
       knowledge.noteMade(knowledge.plan(begun('first'), 0), 0, 10);
       return knowledge;
     };
@@ -339,8 +339,8 @@ describe('what a plain subscription knows', () => {
 
 describe('what a durable may have missed below its first message', () => {
   const startAt = { sequence: 3 };
-  function received(sequence: number, redelivered: boolean): OwnKnowledge {
-    const knowledge = new OwnKnowledge(subscribeOptions({ startAt, durableName: 'd' }));
+  function received(sequence: number, redelivered: boolean): OwnDeliveryState {
+    const knowledge = new OwnDeliveryState(subscribeOptions({ startAt, durableName: 'd' }));
     knowledge.noteMade(knowledge.plan(begun(startAt), 0), 0, 10);
     knowledge.cursor.receive(sequence, 1e9, redelivered);
     knowledge.noteReceived(sequence, 50);
@@ -366,8 +366,8 @@ describe('what a durable may have missed below its first message', () => {
 });
 
 describe('what a durable knows', () => {
-  const durable = (): OwnKnowledge => {
-    const knowledge = new OwnKnowledge(subscribeOptions({ durableName: 'd', maxInFlight: 10 }));
+  const durable = (): OwnDeliveryState => {
+    const knowledge = new OwnDeliveryState(subscribeOptions({ durableName: 'd', maxInFlight: 10 }));
     knowledge.noteSession({}, true);
     knowledge.noteMade(knowledge.plan(begun('first'), 0), 0, 10);
     knowledge.cursor.receive(1, 5e9, false);

@@ -1,6 +1,6 @@
 /** How many requests of the subscriptions wait for their answer at a time. */
 import assert from 'node:assert/strict';
-import { Window } from '../../../src/subscribing/window.js';
+import { Window } from '../../../src/subscribing/request-window.js';
 import { SimulatedClock } from '../../support/scripted-subscriptions.js';
 
 /** A server that works through requests one by one, at the end of a way. */

@@ -25,7 +25,7 @@ interface Drop {
   putOff: number;
 }
 
-export class Drops {
+export class PendingUnsubscribes {
   readonly #clock: Clock;
   readonly #departures: Departures;
   readonly #waiting = new Map<string, Drop>();
@@ -56,7 +56,7 @@ export class Drops {
   }
 
   /**
-   * Drops all that wait. Never rejects: if the session dies, the next one does it. Resolves when each has been tried; what has
+   * PendingUnsubscribes all that wait. Never rejects: if the session dies, the next one does it. Resolves when each has been tried; what has
    * to be tried again keeps waiting only those who want the same durable.
    */
   async settle(session: Session): Promise<void> {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Ring } from '../../../src/subscribing/ring.js';
-import { Runs } from '../../../src/subscribing/runs.js';
+import { RangeSet } from '../../../src/subscribing/range-set.js';
 
-describe('runs', () => {
-  it('are a set, sorted and disjoint, with as few runs as there can be', () => {
+describe('ranges', () => {
+  it('are a set, sorted and disjoint, with as few ranges as there can be', () => {
     const operation = fc.oneof(
       fc.record({ do: fc.constant('add' as const), n: fc.integer({ min: 1, max: 40 }) }),
       fc.record({ do: fc.constant('append' as const), n: fc.integer({ min: 1, max: 3 }) }),
@@ -14,23 +14,23 @@ describe('runs', () => {
     );
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 120 }), (operations) => {
-        const runs = new Runs();
+        const ranges = new RangeSet();
         const model = new Set<number>();
         const sorted = (): number[] => [...model].sort((a, b) => a - b);
         for (const { do: what, n } of operations) {
           if (what === 'add') {
-            assert.equal(runs.add(n), !model.has(n));
+            assert.equal(ranges.add(n), !model.has(n));
             model.add(n);
           } else if (what === 'append') {
             const next = Math.max(0, ...model) + n;
-            runs.append(next, NaN, NaN);
+            ranges.append(next, NaN, NaN);
             model.add(next);
           } else if (what === 'remove') {
-            assert.equal(runs.remove(n, NaN), model.delete(n));
+            assert.equal(ranges.remove(n, NaN), model.delete(n));
           } else if (what === 'remove-min') {
             const min = sorted()[0];
-            assert.equal(runs.min, min ?? NaN);
-            if (min !== undefined) runs.remove(min, NaN);
+            assert.equal(ranges.min, min ?? NaN);
+            if (min !== undefined) ranges.remove(min, NaN);
             model.delete(min!);
           } else {
             for (
@@ -38,19 +38,19 @@ describe('runs', () => {
               min !== undefined && model.delete(min);
               min = model.has(min + 1) ? min + 1 : undefined
             );
-            runs.dropLowest();
+            ranges.dropLowest();
           }
-          assert.equal(runs.size, model.size);
-          assert.equal(runs.max, sorted().at(-1) ?? NaN);
+          assert.equal(ranges.size, model.size);
+          assert.equal(ranges.max, sorted().at(-1) ?? NaN);
           const expected: [number, number][] = [];
           for (const m of sorted()) {
             const last = expected.at(-1);
             if (last?.[1] === m - 1) last[1] = m;
             else expected.push([m, m]);
           }
-          assert.deepEqual([...runs], expected);
-          assert.equal(runs.runs, expected.length);
-          for (let m = 0; m <= 45; m++) assert.equal(runs.has(m), model.has(m));
+          assert.deepEqual([...ranges], expected);
+          assert.equal(ranges.ranges, expected.length);
+          for (let m = 0; m <= 45; m++) assert.equal(ranges.has(m), model.has(m));
         }
       }),
       { numRuns: 400 },
@@ -58,35 +58,35 @@ describe('runs', () => {
   });
 
   it('remember the marks of what is below the smallest, and of the smallest', () => {
-    const runs = new Runs();
-    runs.append(5, 40, 50);
-    assert.deepEqual(runs.runFrom(0), { low: 5, high: 5, below: 40, first: 50 });
-    runs.append(6, 50, 60);
-    runs.append(7, 60, 70);
-    runs.append(9, 80, 90);
-    runs.remove(5, 50);
-    assert.deepEqual(runs.runFrom(0), { low: 6, high: 7, below: 50, first: NaN });
-    runs.append(10, 90, 100);
-    runs.remove(6, 60);
-    runs.remove(7, 70);
-    assert.deepEqual(runs.runFrom(0), { low: 9, high: 10, below: 80, first: 90 });
+    const ranges = new RangeSet();
+    ranges.append(5, 40, 50);
+    assert.deepEqual(ranges.rangeFrom(0), { low: 5, high: 5, below: 40, first: 50 });
+    ranges.append(6, 50, 60);
+    ranges.append(7, 60, 70);
+    ranges.append(9, 80, 90);
+    ranges.remove(5, 50);
+    assert.deepEqual(ranges.rangeFrom(0), { low: 6, high: 7, below: 50, first: NaN });
+    ranges.append(10, 90, 100);
+    ranges.remove(6, 60);
+    ranges.remove(7, 70);
+    assert.deepEqual(ranges.rangeFrom(0), { low: 9, high: 10, below: 80, first: 90 });
   });
 
   it('split where one in the middle is removed', () => {
-    const runs = new Runs();
-    for (let n = 1; n <= 5; n++) runs.append(n, n * 10 - 10, n * 10);
-    runs.remove(3, 30);
-    assert.deepEqual([...runs], [[1, 2], [4, 5]]); // prettier-ignore
-    runs.remove(1, 10);
-    runs.remove(2, 20);
-    assert.deepEqual([runs.runFrom(0)?.low, runs.runFrom(0)?.below], [4, 30]);
+    const ranges = new RangeSet();
+    for (let n = 1; n <= 5; n++) ranges.append(n, n * 10 - 10, n * 10);
+    ranges.remove(3, 30);
+    assert.deepEqual([...ranges], [[1, 2], [4, 5]]); // prettier-ignore
+    ranges.remove(1, 10);
+    ranges.remove(2, 20);
+    assert.deepEqual([ranges.rangeFrom(0)?.low, ranges.rangeFrom(0)?.below], [4, 30]);
   });
 
   it('cost nothing for what is dense', () => {
-    const runs = new Runs();
-    for (let n = 1; n <= 100_000; n++) runs.append(n, NaN, NaN);
-    assert.equal(runs.runs, 1);
-    assert.equal(runs.size, 100_000);
+    const ranges = new RangeSet();
+    for (let n = 1; n <= 100_000; n++) ranges.append(n, NaN, NaN);
+    assert.equal(ranges.ranges, 1);
+    assert.equal(ranges.size, 100_000);
   });
 });
 

@@ -15,8 +15,8 @@ import { endRefusal, subscribeRefusal } from '../connection/server-texts.js';
 import { describe, PermissionError, type ResilientStanError, SubscribeError } from '../errors.js';
 import type { Party } from './barrier.js';
 import type { Clock } from './clock.js';
-import type { DatedPlan } from './knowledge.js';
-import type { Window } from './window.js';
+import type { DatedPlan } from './delivery-state.js';
+import type { Window } from './request-window.js';
 
 /** What does not pass on so many sessions in a row does not pass: others must not lose theirs over it for ever. */
 const MOST_PUT_OFF = 8;
@@ -37,7 +37,7 @@ export type Remaking =
 
 const STRENGTH: Record<Remaking, number> = { 'make-first': 0, 'close-first': 1, 'drop-first': 2 };
 
-export interface PlacementHost {
+export interface ServerSubscriptionHost {
   readonly channel: string;
   /** What to ask for, decided at the last moment. */
   request(): { request: SubscribeRequest; plan: DatedPlan };
@@ -65,7 +65,7 @@ export interface PlacementHost {
 }
 
 /** One subscription at the server. */
-class Life {
+class Incarnation {
   readonly session: Session;
   subscription: SessionSubscription | undefined;
   muted = false;
@@ -80,13 +80,13 @@ class Life {
   }
 }
 
-export class Placement {
-  readonly #host: PlacementHost;
+export class ServerSubscription {
+  readonly #host: ServerSubscriptionHost;
   readonly #clock: Clock;
   readonly #window: Window;
   #session: Session | undefined;
   /** The current one: acks go to it, and only its messages count. */
-  #life: Life | undefined;
+  #life: Incarnation | undefined;
   /** Changes with every session: what was begun for another one has no effect. */
   #turn = 0;
   /** What is under way on this session; never rejects. */
@@ -105,7 +105,7 @@ export class Placement {
   /** How often in a row it was put off while the session lived. */
   #later = 0;
 
-  constructor(host: PlacementHost, clock: Clock, window: Window) {
+  constructor(host: ServerSubscriptionHost, clock: Clock, window: Window) {
     this.#host = host;
     this.#clock = clock;
     this.#window = window;
@@ -171,7 +171,7 @@ export class Placement {
     this.detach();
     this.#session = session;
     const turn = this.#turn;
-    const life = new Life(session);
+    const life = new Incarnation(session);
     life.muted = true;
     try {
       await session.subscribe(
@@ -310,7 +310,7 @@ export class Placement {
     }
   }
 
-  async #end(life: Life | undefined, how: 'close' | 'unsubscribe'): Promise<void> {
+  async #end(life: Incarnation | undefined, how: 'close' | 'unsubscribe'): Promise<void> {
     const subscription = life?.subscription;
     if (subscription !== undefined) await this.#window.pass(() => subscription[how]());
   }
@@ -333,7 +333,7 @@ export class Placement {
           request = asked.request;
           // With one that still lives, a second is for a moment only.
           if (this.live) request.optional = true;
-          const life = new Life(session);
+          const life = new Incarnation(session);
           return session.subscribe(
             request,
             (message) => {
@@ -384,7 +384,7 @@ export class Placement {
   }
 
   /** True: it is to be made once more. */
-  #made(life: Life, turn: number, plan: DatedPlan, subscription: SessionSubscription): boolean {
+  #made(life: Incarnation, turn: number, plan: DatedPlan, subscription: SessionSubscription): boolean {
     life.subscription = subscription;
     const old = this.#life;
     if (turn !== this.#turn) {

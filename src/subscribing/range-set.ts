@@ -1,16 +1,16 @@
 /**
- * A set of integers kept as sorted, disjoint runs, so that what is dense costs nothing: a million consecutive sequences
- * are one run. All that happens in order (append at the end, remove at the front) is O(1) and allocates nothing.
+ * A set of integers kept as sorted, disjoint ranges, so that what is dense costs nothing: a million consecutive sequences
+ * are one range. All that happens in order (append at the end, remove at the front) is O(1) and allocates nothing.
  *
- * Each run may carry two marks, numbers that say something of the integer right below it and of its own first one (the
+ * Each range may carry two marks, numbers that say something of the integer right below it and of its own first one (the
  * cursor keeps their timestamps there). NaN: nothing is known.
  */
-export class Runs {
+export class RangeSet {
   #low = new Float64Array(8);
   #high = new Float64Array(8);
   #below = new Float64Array(8);
   #first = new Float64Array(8);
-  /** The runs are those from here, the spent ones before it are not moved each time, */
+  /** The ranges are those from here, the spent ones before it are not moved each time, */
   #head = 0;
   /** up to, and not including, here. */
   #end = 0;
@@ -21,8 +21,8 @@ export class Runs {
     return this.#size;
   }
 
-  /** How many runs: what the set costs. */
-  get runs(): number {
+  /** How many ranges: what the set costs. */
+  get ranges(): number {
     return this.#end - this.#head;
   }
 
@@ -36,8 +36,8 @@ export class Runs {
     return this.#size === 0 ? NaN : this.#high[this.#end - 1]!;
   }
 
-  /** The run that n is in, or the lowest one above it, with its marks. */
-  runFrom(n: number): { low: number; high: number; below: number; first: number } | undefined {
+  /** The range that n is in, or the lowest one above it, with its marks. */
+  rangeFrom(n: number): { low: number; high: number; below: number; first: number } | undefined {
     if (this.#size === 0 || n > this.#high[this.#end - 1]!) return undefined;
     const i = this.#find(n);
     return { low: this.#low[i]!, high: this.#high[i]!, below: this.#below[i]!, first: this.#first[i]! };
@@ -48,7 +48,7 @@ export class Runs {
     return n >= this.#low[this.#find(n)]!;
   }
 
-  /** Adds an integer above all others. The marks, of the one below and of itself, are kept if a new run starts here. */
+  /** Adds an integer above all others. The marks, of the one below and of itself, are kept if a new range starts here. */
   append(n: number, below: number, own: number): void {
     const end = this.#end;
     this.#size++;
@@ -92,10 +92,10 @@ export class Runs {
     return true;
   }
 
-  /** Removes an integer; `mark` is what is known of it, for a run that now starts right above. False if it was not there. */
+  /** Removes an integer; `mark` is what is known of it, for a range that now starts right above. False if it was not there. */
   remove(n: number, mark: number): boolean {
     if (this.#size === 0) return false;
-    // In order: the front of the first run.
+    // In order: the front of the first range.
     const i = this.#low[this.#head] === n ? this.#head : this.has(n) ? this.#find(n) : -1;
     if (i === -1) return false;
     this.#size--;
@@ -114,7 +114,7 @@ export class Runs {
     return true;
   }
 
-  /** Forgets the lowest run. */
+  /** Forgets the lowest range. */
   dropLowest(): void {
     if (this.#size === 0) return;
     this.#size -= this.#high[this.#head]! - this.#low[this.#head]! + 1;
@@ -125,12 +125,12 @@ export class Runs {
     this.#head = this.#end = this.#size = 0;
   }
 
-  /** The runs as pairs, for those who look. */
+  /** The ranges as pairs, for those who look. */
   *[Symbol.iterator](): IterableIterator<[low: number, high: number]> {
     for (let i = this.#head; i < this.#end; i++) yield [this.#low[i]!, this.#high[i]!];
   }
 
-  /** Index of the first run that ends at or above n; there must be one. */
+  /** Index of the first range that ends at or above n; there must be one. */
   #find(n: number): number {
     let from = this.#head;
     let to = this.#end - 1;
@@ -166,7 +166,7 @@ export class Runs {
     this.#end--;
   }
 
-  /** Moves the runs from `from` on to `to`. */
+  /** Moves the ranges from `from` on to `to`. */
   #move(to: number, from: number): void {
     this.#low.copyWithin(to, from, this.#end);
     this.#high.copyWithin(to, from, this.#end);
@@ -174,7 +174,7 @@ export class Runs {
     this.#first.copyWithin(to, from, this.#end);
   }
 
-  /** Uses the room of the spent ones if it is much, and more memory if not. Returns by how much the runs have moved down. */
+  /** Uses the room of the spent ones if it is much, and more memory if not. Returns by how much the ranges have moved down. */
   #makeRoom(): number {
     const head = this.#head;
     if (head * 2 >= this.#end) {
@@ -196,13 +196,13 @@ export class Runs {
   }
 }
 
-/** Integers as runs without a break, in order, both ends included. */
-export function runsOf(integers: readonly number[]): { from: number; to: number }[] {
-  const runs: { from: number; to: number }[] = [];
+/** Integers as ranges without a break, in order, both ends included. */
+export function rangesOf(integers: readonly number[]): { from: number; to: number }[] {
+  const ranges: { from: number; to: number }[] = [];
   for (const n of [...integers].sort((a, b) => a - b)) {
-    const last = runs.at(-1);
+    const last = ranges.at(-1);
     if (last?.to === n - 1) last.to = n;
-    else runs.push({ from: n, to: n });
+    else ranges.push({ from: n, to: n });
   }
-  return runs;
+  return ranges;
 }

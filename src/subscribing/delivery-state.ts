@@ -6,7 +6,7 @@ import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import { ContiguousCursor } from './contiguous-cursor.js';
 import type { Cursor, Gap, Leap, Position } from './cursor.js';
-import { Receipts } from './receipts.js';
+import { RecentDeliveries } from './recent-deliveries.js';
 import { NOTICE, planContiguous, planFirst, planGroup, planSince, type Beginning, type Plan } from './resume.js';
 import { SparseCursor } from './sparse-cursor.js';
 import { UnfinishedMessages, type Unfinished } from './unfinished.js';
@@ -52,7 +52,7 @@ export type Fate =
   /** It is not known yet whether the group has other members. */
   | 'later';
 
-export abstract class Knowledge<Member = unknown> {
+export abstract class DeliveryState<Member = unknown> {
   abstract readonly cursor: Cursor;
   /** Those who share it. */
   readonly members = new Set<Member>();
@@ -66,7 +66,7 @@ export abstract class Knowledge<Member = unknown> {
   /** The channel of this session is the one we know. */
   verified = true;
   #session: object | undefined;
-  #looked = false;
+  #peeked = false;
   /** What the server has sent again in this session while it was in hand. */
   readonly #held = new Set<number>();
   /** Which channel of that name. */
@@ -98,7 +98,7 @@ export abstract class Knowledge<Member = unknown> {
       this.knownOn = this.#session;
     }
     this.#session = session;
-    this.#looked = false;
+    this.#peeked = false;
     this.#held.clear();
     this.sessions++;
     this.beginSession(continued);
@@ -106,9 +106,9 @@ export abstract class Knowledge<Member = unknown> {
   }
 
   /** Somebody has to look whether the channel is still the same. True for the first member who asks, once in a session. */
-  claimLook(): boolean {
-    const claimed = !this.#looked;
-    this.#looked = true;
+  claimPeek(): boolean {
+    const claimed = !this.#peeked;
+    this.#peeked = true;
     return claimed;
   }
 
@@ -212,7 +212,7 @@ export abstract class Knowledge<Member = unknown> {
   }
 
   /** Whether the beginning is unsure, and has to be looked at. Call it before `noteMade`. */
-  mustLookBack(_begun: Beginning, _plan: DatedPlan, _now: number): boolean {
+  mustPeekBack(_begun: Beginning, _plan: DatedPlan, _now: number): boolean {
     return false;
   }
 
@@ -271,7 +271,7 @@ export abstract class Knowledge<Member = unknown> {
   }
 }
 
-export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
+export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
   readonly cursor: ContiguousCursor;
   readonly #durable: boolean;
   readonly #startAt: ResolvedSubscribeOptions['startAt'];
@@ -356,7 +356,7 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
    * beginning, and report it to `began`. With 'last' what is wanted is the one before that, which no age leads to. With a
    * sequence that was not there yet it began with what was published next, of any number.
    */
-  override mustLookBack(begun: Beginning, plan: DatedPlan, now: number): boolean {
+  override mustPeekBack(begun: Beginning, plan: DatedPlan, now: number): boolean {
     if (this.#beginningSure) return false;
     if (this.#firstReceipt === undefined) {
       return this.#asked === undefined ? begun.startAt === 'last' && !('at' in plan.start) : this.#lives > 0;
@@ -489,16 +489,16 @@ export class OwnKnowledge<Member = unknown> extends Knowledge<Member> {
   }
 }
 
-export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
+export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> {
   readonly cursor = new SparseCursor();
   /** The longest of all members there were, in ms. */
   #ackWait = 0;
   /** The largest maxInFlight of all members there were. */
   #window = 0;
   /** Of the last seconds, and of the last `ackWait`. */
-  readonly #lately = new Receipts(LATELY);
-  #receipts = new Receipts(1000);
-  /** Of a message: {@link Receipts} also count what a subscription starts with. */
+  readonly #lately = new RecentDeliveries(LATELY);
+  #receipts = new RecentDeliveries(1000);
+  /** Of a message: {@link RecentDeliveries} also count what a subscription starts with. */
   #lastReceipt = -Infinity;
   /** When the last session ended. */
   #lostAt = -Infinity;
@@ -527,7 +527,7 @@ export class GroupsKnowledge<Member = unknown> extends Knowledge<Member> {
     this.#ackWait = ackWait;
     const from = this.#receipts.from(-Infinity);
     const { last } = this.#receipts;
-    this.#receipts = new Receipts(ackWait);
+    this.#receipts = new RecentDeliveries(ackWait);
     if (from !== undefined) this.#receipts.note(from, last);
   }
 

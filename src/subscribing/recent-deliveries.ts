@@ -4,7 +4,7 @@
  */
 const BUCKETS = 32;
 
-export class Receipts {
+export class RecentDeliveries {
   readonly #width: number;
   readonly #slot = new Float64Array(BUCKETS + 2).fill(-1);
   readonly #lowest = new Float64Array(BUCKETS + 2);
