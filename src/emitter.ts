@@ -86,7 +86,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param event name of the event
    * @param listener the listener to remove; default: all listeners of the event
    * @param context removes it only where it was registered with this context; default: with any
-   * @param once `true` removes it only where it was registered by {@link once}; default false
+   * @param once `true` removes it only where it was registered by `once()`; default false
    * @returns the emitter itself
    * @group Events
    */
@@ -107,7 +107,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param event name of the event
    * @param listener the listener to remove; default: all listeners of the event
    * @param context removes it only where it was registered with this context; default: with any
-   * @param once `true` removes it only where it was registered by {@link once}; default false
+   * @param once `true` removes it only where it was registered by `once()`; default false
    * @returns the emitter itself
    * @group Events
    */

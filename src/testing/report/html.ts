@@ -1,4 +1,4 @@
-/** `report.html`: one file, no network, no library, light and dark. Pure: data in, HTML out. */
+/** Renders `report.html`: one file, without network and libraries, in light and dark. Pure. */
 import type { ReportData, ReportProcess } from './data.js';
 import { formatBytes, formatCount, formatDuration, formatTime, plural } from './format.js';
 import { embeddable, INTERACTION, readings } from './interaction.js';
@@ -17,6 +17,15 @@ import { element, escape, path } from './svg.js';
 import { THEME, TIMELINE_STYLE } from './theme.js';
 import { renderTimeline } from './timeline.js';
 
+/**
+ * Renders a report as one HTML file, which needs neither network nor libraries.
+ *
+ * @example
+ * ```ts
+ * await writeFile('report.html', renderHtml(await verify({ publishFor: 30_000 })));
+ * ```
+ * @category Reports
+ */
 export function renderHtml(data: ReportData): string {
   const title = `${judgement(data).word}: ${data.client.name}, seed ${data.settings.seed}`;
   return `<!doctype html>

@@ -1,6 +1,6 @@
 /**
- * The picture of a run: faults above, and below them on the same axis of time what they did to throughput, latency and
- * connections. Pure: data in, SVG out.
+ * Renders the picture of a run: faults above, and throughput, latency and connections below them on the same axis of time.
+ * Pure.
  */
 import type { ReportData, ReportFault } from './data.js';
 import { inLanes } from './lanes.js';
@@ -12,26 +12,30 @@ import { headline } from './summary.js';
 import { element, escape, number, path, text, titled } from './svg.js';
 import { familyOf, FAMILIES, THEME, TIMELINE_STYLE } from './theme.js';
 
+/**
+ * Options of {@link renderTimeline}.
+ * @category Reports
+ */
 export interface TimelineOptions {
-  /** With its own colours, background and headline: a file of its own. Default: a part of the report's page. */
+  /** Whether it is a file of its own, with colours, background and headline. Default false: a part of the report's page. */
   standalone?: boolean;
-  /** Pixels. Default 1080. */
+  /** Width of the panels, in pixels. Default 1080. */
   width?: number;
 }
 
-/** Around a picture that stands alone. */
+/** Space around a picture that is a file of its own, in pixels. */
 const MARGIN = 18;
 const GUTTER = 116;
 const RIGHT = 14;
 const LANE = 20;
 const GAP = 30;
-/** Of a character of the font, on average. */
+/** Average width of a character of the font, in pixels. */
 const CHARACTER = 6.6;
 const MAX_LANES = 6;
-/** No bucket is narrower than this. */
+/** Smallest width of a bucket, in pixels. */
 const MIN_BUCKET = 2;
 
-/** What all panels share. */
+/** The parts that all panels share. */
 interface Frame {
   data: ReportData;
   x: Scale;
@@ -46,11 +50,15 @@ interface Panel {
 
 const WIDTH = 1080;
 
-/** Where the axis of time begins and ends, in the picture's own units. */
+/** Where the axis of time begins and ends, in pixels. */
 export function timelineRange(width = WIDTH): readonly [left: number, right: number] {
   return [GUTTER, width - RIGHT];
 }
 
+/**
+ * Renders the picture of a run as SVG.
+ * @category Reports
+ */
 export function renderTimeline(data: ReportData, options: TimelineOptions = {}): string {
   const { standalone = false, width = WIDTH } = options;
   const [left, right] = timelineRange(width);

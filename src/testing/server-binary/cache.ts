@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { askVersion } from './ask-version.js';
 import { releasePlatform, SERVER_VERSION } from './release.js';
 
-/** Where fetched servers are kept: `RESILIENT_STAN_CACHE`, or the operating system's place for such things. */
+/**
+ * The directory for servers that were downloaded or built: `RESILIENT_STAN_CACHE`, else the operating system's directory for
+ * caches.
+ * @category Server binary
+ */
 export function cacheDirectory(env: NodeJS.ProcessEnv = process.env, platform: string = process.platform): string {
   if (env['RESILIENT_STAN_CACHE']) return env['RESILIENT_STAN_CACHE'];
   if (env['XDG_CACHE_HOME']) return join(env['XDG_CACHE_HOME'], 'resilient-stan');

@@ -1,6 +1,9 @@
-/** Which server this is all about. Facts and pure functions. */
+/** The release of the server that is used: its version, its archives and their checksums. Pure. */
 
-/** The last release, and the only one downloaded or built. */
+/**
+ * The version of the server that is downloaded or built: the last release.
+ * @category Server binary
+ */
 export const SERVER_VERSION = '0.25.6';
 
 export const GO_MODULE = `github.com/nats-io/nats-streaming-server@v${SERVER_VERSION}`;

@@ -1,4 +1,4 @@
-/** Keeps the book of a run: told, in the order of the clock, what happened, it knows everything the report says. Pure. */
+/** Records a run. It is told what happened, in the order of the clock, and makes the report. Pure. */
 import { Column } from '../continuity/column.js';
 import { History, type Outcome, type PublisherHistory, type SubscriptionHistory } from '../continuity/history.js';
 import { decodeValue } from '../continuity/value.js';
@@ -11,7 +11,7 @@ import type { ProcessPlan } from './process-plan.js';
 import type { WorkerEvent } from './protocol.js';
 import { SeriesRecorder } from './series.js';
 
-/** Everything that happens, on the run's own clock. */
+/** Something that happened, with the clock of the run in ms. */
 export type RunEvent =
   | { at: number; process: string; life: number; event: WorkerEvent }
   /** A process has ended. */
@@ -21,33 +21,42 @@ export type RunEvent =
   | { at: number; leader: string | undefined };
 
 export interface FaultStart {
-  /** Number in the plan. */
+  /** Number of the fault in its plan. */
   id: number;
   kind: FaultKind;
   whom: readonly string[];
-  /** One line for people. */
+  /** The fault in one line. */
   text: string;
-  /** All nodes there are. */
+  /** Whether it happens to all nodes. */
   everybody: boolean;
 }
 
 export interface RecorderOptions {
-  /** Of the charts, in ms. */
+  /** Length of a bucket of the charts, in ms. */
   interval: number;
   /** How many messages the channel keeps. Default: all. */
   retention?: number | undefined;
 }
 
-/** What this library has by default. */
+/** The default of `maxInFlight` in this library. */
 const MAX_IN_FLIGHT = 1024;
 
-/** Sums, for the live view. */
+/**
+ * Sums of a run of {@link verify}, over all its clients.
+ * @category Verification
+ */
 export interface Counters {
+  /** How many messages were published. */
   attempted: number;
+  /** How many publishes were acknowledged. */
   acknowledged: number;
+  /** How many publishes were rejected. */
   failed: number;
+  /** How many messages were handed to handlers. */
   delivered: number;
+  /** How many connections were lost. */
   losses: number;
+  /** How many connections were regained. */
   reconnects: number;
 }
 

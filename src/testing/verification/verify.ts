@@ -1,4 +1,4 @@
-/** A run: publishers and subscribers in processes of their own, a cluster that is broken under them, and the verdict. */
+/** A run: publishers and subscribers in processes of their own, a cluster with faults, and the verdict. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -45,11 +45,21 @@ const INTERRUPTED_MEND = 15_000;
 const WINDOW = 2000;
 
 /**
- * Verifies that nothing is lost, with a real cluster, real faults, and clients in real processes. Resolves to the report
- * also when the verdict is not clean, and when the run was ended by its signal or failed on its way.
+ * Verifies a client with a real cluster, real faults, and clients in processes of their own. The promise resolves to the
+ * report also when the verdict is not clean, when the signal ended the run, and when the run failed on its way.
  *
- * @throws (as a rejection) InvalidArgumentError; ServerBinaryError, ServerStartError, TimeoutError when there is no
- *   cluster to begin with; AbortedError when the signal came before the first publish
+ * @param options default: this library, for two minutes, in a cluster of three with all faults
+ * @throws InvalidArgumentError when an option is wrong
+ * @throws ServerBinaryError when no server can be found, downloaded or built
+ * @throws ServerStartError when a server refuses to run
+ * @throws TimeoutError when the cluster or a client does not come up at the beginning
+ * @throws AbortedError when the signal is aborted before the first publish
+ * @example
+ * ```ts
+ * const report = await verify({ seed: 42, publishFor: 30_000, onNote: ({ text }) => console.log(text) });
+ * assert.ok(isClean(report), report.verdict.violations.join('\n'));
+ * ```
+ * @category Verification
  */
 export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
   const checked = checkVerifyOptions(options);
