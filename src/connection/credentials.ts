@@ -11,17 +11,35 @@ import type { ServerAddress } from './servers.js';
  * @category Connecting
  */
 export interface Credentials {
-  /** User name. It needs `pass`. */
+  /**
+   * User name. It needs `pass`.
+   * @group Credentials
+   */
   user?: string | undefined;
-  /** Password. It needs `user`. */
+  /**
+   * Password. It needs `user`.
+   * @group Credentials
+   */
   pass?: string | undefined;
-  /** Authorization token. */
+  /**
+   * Authorization token.
+   * @group Credentials
+   */
   token?: string | undefined;
-  /** The seed (`SU…`) of a user's NKey. The public key follows from it, and it signs the server's nonce. */
+  /**
+   * The seed (`SU…`) of a user's NKey. The public key follows from it, and it signs the server's nonce.
+   * @group Credentials
+   */
   nkey?: string | undefined;
-  /** The user's JWT as a string. It needs `nkey`. */
+  /**
+   * The user's JWT as a string. It needs `nkey`.
+   * @group Credentials
+   */
   userJWT?: string | undefined;
-  /** Path of a credentials file with JWT and seed. It is read before each dial, so it may be replaced in place. */
+  /**
+   * Path of a credentials file with JWT and seed. It is read before each dial, so it may be replaced in place.
+   * @group Credentials
+   */
   userCreds?: string | undefined;
 }
 
