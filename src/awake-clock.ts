@@ -3,6 +3,8 @@
  * stopped process) no answer can be heard and nothing can be sent, so that time is held against nobody.
  */
 
+import { MAX_INT32 } from './option-reader.js';
+
 /** A clock and its deadlines. */
 export interface AwakeClock {
   /** Milliseconds in which this process could act, from no particular moment on. Never decreases. */
@@ -34,8 +36,8 @@ const LONG_STALL = 75;
  * which what arrives can be taken in, however long each of them is.
  */
 const SLOW_TURN = 100;
-/** No timer of Node can be set for longer, in ms. */
-const LONGEST = 2 ** 31 - 1;
+/** The longest delay of a timer of Node, in ms. */
+const LONGEST = MAX_INT32;
 
 const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
   now: () => performance.now(),
