@@ -214,7 +214,7 @@ class Queue {
     this.bytes += item.data.length;
   }
 
-  /** Takes the first one, or only so many bytes of its beginning. */
+  /** Takes the first item, or only the first `bytes` bytes of it. */
   take(bytes = Number.POSITIVE_INFINITY): Item {
     const item = this.first as Item;
     const data = item.data.subarray(0, bytes);
@@ -231,7 +231,7 @@ class Queue {
     return item;
   }
 
-  /** Takes everything. */
+  /** Takes all items. */
   clear(): Item[] {
     const all = this.#items.slice(this.#head);
     this.#items = [];
@@ -242,22 +242,22 @@ class Queue {
 }
 
 /**
- * One direction of one connection: what came in, and when it may go out. First it goes over the thin lines, if there
- * are any; from there on it is under way for as long as the other toxics say.
+ * One direction of one connection: what has come in, and when it may go out. It first goes over the lines of limited
+ * bandwidth, if there are any. Then it is under way for as long as the other toxics say.
  */
 export class Link {
   readonly #random: Random;
-  /** Those that concern this connection, since when, and how many bytes they have let through. */
+  /** The toxics of this connection, since when they are there, and how many bytes have passed since. */
   readonly #toxics = new Map<Toxic, { since: number; passed: number }>();
-  /** What everything goes over, and how many bytes may wait for that. */
+  /** The lines that everything goes over, and how many bytes may wait in front of each. */
   readonly #lines = new Map<Toxic, { line: Line; buffer: number }>();
   readonly #entering = new Queue();
   readonly #underWay = new Queue();
-  /** The piece at the head of `#entering` that the lines are busy with, and when it is over them. */
+  /** The piece at the head of `#entering` that is on the lines, and when it has passed them. */
   #turn: { bytes: number; until: number } | undefined;
-  /** Since when what waits could have gone over the lines as they are now. */
+  /** Since when the lines are as they are now. */
   #open = 0;
-  /** When the last one planned is due: nothing overtakes. */
+  /** When the last item is due. No item overtakes another. */
   #last = 0;
   #closeBy: 'close' | undefined;
 
@@ -265,23 +265,23 @@ export class Link {
     this.#random = random;
   }
 
-  /** Bytes that wait in here. */
+  /** How many bytes wait in this direction. */
   get held(): number {
     return this.#entering.bytes + this.#underWay.bytes;
   }
 
-  /** It takes no more for now: the sender has to wait. */
+  /** Whether the sender has to wait. */
   get full(): boolean {
     if (this.#lines.size === 0) return this.held > HIGH_WATER;
     return [...this.#lines.values()].some(({ buffer }) => this.#entering.bytes > buffer);
   }
 
-  /** Nothing that is sent now can get through, and nothing is lost. */
+  /** Whether the path is cut: nothing gets through, and nothing is lost. */
   get stalled(): boolean {
     return this.#find('stall') !== undefined;
   }
 
-  /** `line`: what a `bandwidth` goes over, if it is not a line of its own. */
+  /** Adds a toxic. @param line the line of a `bandwidth`, if it is shared */
   apply(toxic: Toxic, now: number, line?: Line): void {
     this.#toxics.set(toxic, { since: now, passed: 0 });
     if (toxic.type === 'timeout') this.#drop();
@@ -289,7 +289,7 @@ export class Link {
       const buffer = 1000 * (toxic.buffer ?? defaultBuffer(toxic.rate));
       this.#lines.set(toxic, { line: line ?? new Line(toxic.rate), buffer });
       this.#turn = undefined;
-      // What is under way has this line before it, too.
+      // What is under way has to go over this line as well.
       const entering = this.#entering.clear();
       for (const item of [...this.#underWay.clear(), ...entering]) this.#entering.push(item);
     }
@@ -298,7 +298,7 @@ export class Link {
 
   remove(toxic: Toxic, now: number): void {
     if (!this.#toxics.delete(toxic)) return;
-    // A hole in the middle of a stream is not something to go on after.
+    // A stream with a hole in it cannot go on.
     if (toxic.type === 'timeout') this.#closeBy = 'close';
     if (this.#lines.delete(toxic)) this.#turn = undefined;
     this.#replan(now);
@@ -314,7 +314,7 @@ export class Link {
     this.#enter({ kind, data: NOTHING, arrived: now, due: 0 }, now);
   }
 
-  /** The next thing to do. What is returned counts as done. */
+  /** The next step of the far side. It counts as done when it is returned. */
   next(now: number): Step {
     if (this.#closeBy) return { do: this.#closeBy };
     let wake = Number.POSITIVE_INFINITY;
@@ -357,7 +357,7 @@ export class Link {
     this.#carry(now);
   }
 
-  /** Brings over the lines what is over them by now, and begins with the next piece. Nothing moves on a cut path. */
+  /** Moves on what has passed the lines by now, and begins with the next piece. Nothing moves on a cut path. */
   #carry(now: number): void {
     for (let item = this.#entering.first; item; item = this.#entering.first) {
       if (item.kind !== 'data' || this.#lines.size === 0) {
@@ -378,7 +378,7 @@ export class Link {
     }
   }
 
-  /** What waits is subject to the toxics as they are now, from its own arrival on. */
+  /** Plans what waits again with the toxics as they are now, each item from its own arrival on. */
   #replan(now: number): void {
     this.#open = now;
     this.#last = 0;
@@ -402,11 +402,11 @@ export class Link {
           slicer = toxic;
           break;
         case 'stall':
-        case 'timeout': // here only the end of a stream comes this far
+        case 'timeout': // data was dropped before, so this is the end of a stream
           held = true;
           break;
-        case 'bandwidth': // that is behind it
-        case 'limit_data': // these act when something leaves, or at their time
+        case 'bandwidth': // the lines come before
+        case 'limit_data': // these act when something leaves, or at a time of their own
         case 'reset_peer':
           break;
       }

@@ -109,7 +109,7 @@ const RECOVERY = 60_000;
  * @example
  * ```ts
  * const nemesis = new Nemesis(cluster, { onFault: (name) => checker.fault(name), signal: AbortSignal.timeout(60_000) });
- * await nemesis.run(planFaults({ seed: 42, faults: possibleFaults({ ...cluster, proxied: cluster.proxied, clients: false }) }));
+ * await nemesis.run(planFaults({ seed: 42, faults: ['kill', 'pause', 'rolling-restart'] }));
  * ```
  * @category Planned faults
  */
@@ -455,7 +455,7 @@ export class Nemesis {
     };
   }
 
-  /** Whom nothing else befalls at the moment, and this kind may: the chosen one first, then the others. */
+  /** The clients without another fault now to which this kind may happen: the chosen one first, then the others. */
   #clientsFor({ kind, choice }: PlannedFault): KillableClient[] {
     const taken = new Set([...this.#ongoing].flatMap(({ whom }) => whom));
     const free = (this.#options.clients ?? []).filter(
@@ -473,13 +473,13 @@ export class Nemesis {
     await this.#whole();
   }
 
-  /** The last one to be mended sees the cluster whole; before, it cannot be. */
+  /** Waits until the cluster is whole, for the last fault that is mended. While others last it cannot be whole. */
   async #whole(): Promise<void> {
     if (this.#ongoing.size > 1) return;
     await this.#cluster.settled({ timeout: RECOVERY });
   }
 
-  /** Ends early when the run does. */
+  /** Waits, and ends early when the run ends. */
   async #pause(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
     while (!this.#ended) {
@@ -497,7 +497,7 @@ export class Nemesis {
   }
 }
 
-/** What of a client is needed for which kind of fault, besides killing and starting it. */
+/** The methods of a client that a kind of fault needs, besides those to kill and to start it. */
 const NEEDED: Partial<Record<FaultKind, readonly ('pause' | 'resume' | 'replace' | 'failHandlers')[]>> = {
   'client-pause': ['pause', 'resume'],
   'client-replace': ['pause', 'resume', 'replace'],
@@ -511,17 +511,17 @@ interface Sleeper {
   resume(): Promise<void>;
 }
 
-/** In a few words. */
+/** The name of a fault, in a few words. */
 function nameOf(fault: PlannedFault, whom: readonly string[]): string {
   return `${fault.kind} ${namesOf(fault, whom)}`;
 }
 
-/** Where it is everybody, servers and clients, nobody is named. */
+/** The names of those that a fault happens to. Where it is all servers and clients, none is named. */
 function namesOf({ kind }: PlannedFault, whom: readonly string[]): string {
   return kind === 'host-sleep' ? 'everybody' : whom.join(', ');
 }
 
-/** A server may hang in its own shutdown. Whoever operates it kills it then, and so does this. */
+/** Stops a node. A server may hang in its own shutdown, and is then killed, as an operator would do. */
 async function stop(node: StanNode): Promise<void> {
   try {
     await node.stop({ timeout: 5000 });
@@ -533,6 +533,6 @@ async function stop(node: StanNode): Promise<void> {
 interface Act {
   whom: readonly string[];
   break: () => Promise<void>;
-  /** Called also when breaking failed. */
+  /** It is called also when `break` failed. */
   mend: () => Promise<void>;
 }
