@@ -113,11 +113,11 @@ function table(title: string, heads: readonly string[], rows: readonly (readonly
 <tbody>${body}</tbody></table></div>${note === '' ? '' : `<p class="note">${escape(note)}</p>`}</section>`;
 }
 
-/** Has to be 0. */
+/** A number that has to be 0. */
 const must = (count: number): Cell => ({ value: formatCount(count), state: count === 0 ? 'good' : 'bad' });
-/** May be anything; 0 is not worth a look. */
+/** A number that may be anything. 0 is shown faintly. */
 const may = (count: number): Cell => (count === 0 ? { value: '0', state: 'quiet' } : formatCount(count));
-/** Is not promised here. */
+/** A cell for what is not promised here. */
 const notPromised = (count: number): Cell => ({ value: count === 0 ? '–' : formatCount(count), state: 'quiet' });
 
 function publisherTable({ verdict }: ReportData): string {
@@ -247,7 +247,7 @@ function resources(data: ReportData): string {
 <tbody>${rows.join('\n')}</tbody></table></div></section>`;
 }
 
-/** From 0 on, so that what is flat looks flat. */
+/** The axis begins at 0, so that a flat line looks flat. */
 function sparkline({ samples }: ReportProcess, of: 'heap' | 'handles' | 'listeners', duration: number): string {
   const [width, height] = [150, 26];
   const x = linear([0, duration], [1, width - 1]);

@@ -22,9 +22,8 @@ export function cachedServer(cacheDir: string): string {
 }
 
 /**
- * Has `make` put a server into a directory of its own, and gives it its final name only when it has answered for
- * itself. Processes that do the same at the same time do not see each other's halves; the last rename wins, with the
- * same content.
+ * Lets `make` put a server into a temporary directory, asks it for its version, and then moves it to its final name. Several
+ * processes may do that at the same time: none sees a part of a file, and the last one wins with the same content.
  */
 export async function addToCache(cacheDir: string, make: (workDir: string) => Promise<string>): Promise<string> {
   const workDir = join(cacheDir, `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);

@@ -256,7 +256,7 @@ async function fetchInto(
   }
 }
 
-/** Nothing is said by default of what is over before anybody wonders. */
+/** Tells what takes long. By default it says nothing of a step that is over within 2 s. */
 class Progress {
   readonly #listener: ((line: string) => void) | undefined;
 

@@ -19,7 +19,7 @@ const SHA256: Readonly<Record<string, string>> = {
   'linux-386': '796d25d9411e42c7f183950ad109b1918e039236960919cb22d57748b329cae0',
 };
 
-/** The machine in the words of the release's file names. */
+/** The name of this platform in the release's file names. */
 export function releasePlatform(
   platform: string = process.platform,
   arch: string = process.arch,
@@ -38,7 +38,7 @@ export function pinnedChecksum(platform: string): string | undefined {
   return SHA256[platform];
 }
 
-/** `0.25.6` in "nats-streaming-server version 0.25.6, nats-server: v2.9.24"; undefined when it is another program. */
+/** The version in a line as "nats-streaming-server version 0.25.6, nats-server: v2.9.24". Undefined for another program. */
 export function parseVersion(output: string): string | undefined {
   return /^nats-streaming-server version v?(\d+\.\d+\.\d+[^\s,]*)/m.exec(output)?.[1];
 }

@@ -72,9 +72,9 @@ export class Recorder {
   readonly marks: ReportMark[] = [];
   readonly leaders: { at: number; node: string | undefined }[] = [];
   readonly counters: Counters = { attempted: 0, acknowledged: 0, failed: 0, delivered: 0, losses: 0, reconnects: 0 };
-  /** What broke besides what was promised. */
+  /** What went wrong besides broken promises, in sentences. */
   readonly incidents: string[] = [];
-  /** What came of the idle subscriptions at the end. */
+  /** What the roll call of the idle subscriptions has shown. */
   readonly rollCalls: { process: string; asked: number; answered: number }[] = [];
   client: { name: string; version?: string } = { name: '' };
   readonly #processes = new Map<string, ProcessRecord>();
@@ -114,12 +114,12 @@ export class Recorder {
     }));
   }
 
-  /** Of how many processes the client is connected; who only stands in does not count. */
+  /** How many processes have a client that is connected. One that only takes over for others does not count. */
   get connected(): number {
     return [...this.#processes.values()].filter(({ connected, standIn }) => connected && !standIn).length;
   }
 
-  /** Where a later life of a publisher has to go on. */
+  /** The counter with which a later life of a publisher goes on. */
   next(publisher: string): number {
     return this.#publishers.get(publisher)?.history.next ?? 0;
   }
@@ -133,7 +133,7 @@ export class Recorder {
     else this.#leads(happened.leader, at);
   }
 
-  /** The faults with what the verdict says of them; it has them in the same order. */
+  /** The faults, with what the verdict says of them. Both have the same order. */
   faults(
     verdicts: readonly {
       until: number | undefined;
@@ -217,7 +217,7 @@ export class Recorder {
     this.rollCalls.push({ process, asked, answered });
   }
 
-  /** Whatever a process may have: one that stands in has what is not its own. */
+  /** All subscriptions that a process may have. One that takes over for others may have any. */
   get #all(): SubscriptionHistory[] {
     return [...this.#processes.values()].flatMap((process) => this.#subscriptionsOf(process));
   }
@@ -302,12 +302,12 @@ export class Recorder {
   }
 }
 
-/** Every life of every process by a number of its own. */
+/** A number for each life of each process. */
 function lifeOf({ index }: ProcessRecord, life: number): number {
   return index * 1000 + life;
 }
 
-/** By process: the groups that have members in other processes, too. */
+/** For each process the groups that also have members in other processes. */
 function membersOf(plans: readonly ProcessPlan[]): Map<string, { group: string; most: number }[]> {
   const holders = (group: string): number =>
     plans.filter(({ subscriptions }) => subscriptions.some(({ name }) => name === group)).length;
@@ -321,7 +321,7 @@ function membersOf(plans: readonly ProcessPlan[]): Map<string, { group: string; 
   );
 }
 
-/** `publisher-2` as it fits into a picture: `p2`. */
+/** A short name for the picture: `p2` for `publisher-2`. */
 function shortened(name: string): string {
   return name.replace(/^(\w)\w*-/, '$1');
 }
