@@ -32,7 +32,7 @@ type Work = Command & { do: 'publish' | 'deliver' };
 
 const SIZE = 128;
 const STORED = 20_000;
-/** How many messages a round has. With many they come in large batches; in small ones the work of the kernel counts, and varies. */
+/** How many messages are in flight. With many they come in large batches; in small ones the work of the kernel counts, and varies. */
 const WINDOW = 4096;
 /** How many pairs of rounds there are for CPU time, and for allocations, which hardly differ from round to round. */
 const CPU_PAIRS = 20;

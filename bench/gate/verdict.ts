@@ -21,7 +21,7 @@ export interface Excess {
   limit: number;
 }
 
-/** One sentence for each ratio that has become too high. */
+/** The ratios that have become too high. */
 export function excesses(measured: ReadonlyMap<string, Costs>, expected: Readonly<Record<string, Costs>>): Excess[] {
   const found: Excess[] = [];
   for (const [what, costs] of measured) {
