@@ -1,4 +1,4 @@
-/** What is measured. */
+/** The cases of the benchmark. */
 import type { Payload } from './protocol.js';
 
 export type ServerKind = 'memory' | 'file' | 'cluster';
@@ -6,16 +6,16 @@ export type ServerKind = 'memory' | 'file' | 'cluster';
 interface Case {
   name: string;
   server: ServerKind;
-  /** Bytes of a payload. */
+  /** Size of a payload, in bytes. */
   size: number;
   payload: Payload;
-  /** What goes on meanwhile. */
+  /** What disturbs the case meanwhile. */
   disturbance?: Disturbance | undefined;
 }
 
 export interface PublishCase extends Case {
   kind: 'publish';
-  /** Messages not acknowledged, over all channels. */
+  /** How many messages may be unacknowledged, over all channels. */
   window: number;
   channels: number;
   strict: boolean;
@@ -26,7 +26,7 @@ export interface DeliverCase extends Case {
   maxInFlight: number;
 }
 
-/** Published while no server is there. */
+/** A case that publishes while there is no server. */
 export interface BacklogCase extends Case {
   kind: 'backlog';
   count: number;
@@ -39,7 +39,7 @@ export interface SubscriptionsCase extends Case {
 
 export type BenchCase = PublishCase | DeliverCase | BacklogCase | SubscriptionsCase;
 
-/** What must not be taken for the death of the server, and must not cost throughput. */
+/** Disturbances that must not be taken for the death of the server, and must not cost throughput. */
 export type Disturbance = 'long way' | 'pauses' | 'busy CPUs';
 
 const DISTURBANCES: Record<Disturbance, string> = {

@@ -1,7 +1,7 @@
 import type { Answer, Command, Contender } from './protocol.js';
 import { Worker } from './worker-process.js';
 
-/** One of the two, in a process of its own. */
+/** One of the two clients, in a process of its own. */
 export class Contestant extends Worker<Command, Answer> {
   declare readonly name: Contender;
 
@@ -9,7 +9,7 @@ export class Contestant extends Worker<Command, Answer> {
     super('./worker.js', name, ['--expose-gc', ...execArgv]);
   }
 
-  /** The most memory that its process ever had, in bytes. */
+  /** The most memory that its process has had, in bytes. */
   async peak(): Promise<number> {
     return (await this.ask({ do: 'peak' })).peak ?? NaN;
   }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { StanCluster } from '../src/testing/index.js';
 import type { Disturbance } from './cases.js';
 
-/** Until it is disposed of. */
+/** Disturbs until it is disposed of. */
 export function disturb(cluster: StanCluster, disturbance: Disturbance): AsyncDisposable {
   switch (disturbance) {
     case 'long way':
@@ -35,7 +35,7 @@ function pauses({ nodes }: StanCluster): AsyncDisposable {
 }
 
 function busyLoops(count: number): AsyncDisposable {
-  // None outlives us, however we end.
+  // No server outlives this process, however it ends.
   const program =
     'const parent = process.ppid; while (process.ppid === parent) for (const end = Date.now() + 100; Date.now() < end; );';
   const loops = Array.from({ length: count }, () => spawn(process.execPath, ['-e', program], { stdio: 'ignore' }));

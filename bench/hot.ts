@@ -1,4 +1,4 @@
-/** `node .cache/bench/bench/hot.js FILE.cpuprofile…`: where the time went, by function, idle time left out. */
+/** `node .cache/bench/bench/hot.js FILE.cpuprofile…`: shows the time of each function, without idle time. */
 import { readFile } from 'node:fs/promises';
 import { columns } from './report.js';
 

@@ -1,4 +1,4 @@
-/** `npm run bench`: this library beside the raw client, in one run. See docs/performance.md. */
+/** `npm run bench`: measures this library beside the raw client, in one run. See docs/performance.md. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { dirname } from 'node:path';

@@ -1,4 +1,4 @@
-/** What the parent asks of a worker, and what comes back. */
+/** The protocol between the parent and a worker. */
 import type { ConnectLoad, DeliverLoad, PublishLoad } from './clients/client.js';
 
 export type Contender = 'raw' | 'resilient';
@@ -10,33 +10,33 @@ export type Command =
   | { do: 'publish'; load: Omit<PublishLoad, 'payload'>; size: number; payload: Payload }
   | { do: 'deliver'; load: DeliverLoad }
   | { do: 'subscribe'; channels: string[] }
-  /** From now on it counts what comes on the kept subscriptions. */
+  /** Begins to count the messages of the kept subscriptions. */
   | { do: 'count' }
-  /** Waits until so many messages have come since then. */
+  /** Waits until so many of them have come. */
   | { do: 'counted'; count: number }
   | { do: 'idle'; ms: number }
-  /** From now on every message costs this much more. For the gate, to show that it sees it. */
+  /** Makes each message cost more from now on. It shows that the gate notices it. */
   | { do: 'worsen'; cpu: number; bytes: number }
-  /** What the next command allocates is counted, in bytes, garbage included. */
+  /** Counts what the next command allocates, with garbage, in bytes. */
   | { do: 'allocations'; of: Command & { do: 'publish' | 'deliver' } }
-  /** Publishes all at once; says how much memory that takes. */
+  /** Publishes all messages at once, and measures the memory that they take. */
   | { do: 'queue'; channel: string; count: number; size: number; payload: Payload }
-  /** Waits for the acknowledgements of what was queued; measured from the first on. */
+  /** Waits for the acknowledgements of these messages. The time counts from the first one. */
   | { do: 'flushed' }
-  /** Waits for the so-manieth reconnect; `ms` is how long it took. */
+  /** Waits for the reconnect of this number. `ms` is the time it took. */
   | { do: 'reconnected'; times: number }
   | { do: 'peak' };
 
 export interface Usage {
   ms: number;
-  /** User and system time of the whole process, µs. */
+  /** User and system time of the whole process, in microseconds. */
   cpu: number;
-  /** The part of it outside the kernel. */
+  /** The user time of it, in microseconds. */
   user: number;
 }
 
 export interface Answer extends Partial<Usage> {
   bytes?: number;
-  /** The most memory it ever had, bytes. */
+  /** The most memory that the process has had, in bytes. */
   peak?: number;
 }

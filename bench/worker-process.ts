@@ -1,10 +1,10 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** No command takes this long, ms. */
+/** The limit of time for a command, in ms. */
 const PATIENCE = 60_000;
 
-/** The parent's end of a process that answers commands, one at a time. */
+/** A process that answers commands, one at a time, as its parent sees it. */
 export class Worker<Command extends { do: string }, Answer> {
   readonly name: string;
   readonly #child: ChildProcess;
@@ -39,11 +39,11 @@ export class Worker<Command extends { do: string }, Answer> {
     }
   }
 
-  /** Ends the process; without waiting for anything that it does. */
+  /** Ends the process, without waiting for what it does. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = new Promise((resolve) => this.#child.once('exit', resolve));
-    // It exits by itself then, and writes its profile if it has one.
+    // It then exits by itself, and writes its profile if there is one.
     if (this.#child.connected) this.#child.disconnect();
     await exited;
   }

@@ -1,6 +1,6 @@
 /**
- * One contestant in a process of its own: `worker.js raw|resilient`. Does what the parent asks for, one thing at a time, and
- * says what it took.
+ * One of the two clients in a process of its own: `worker.js raw|resilient`. It carries out the commands of its parent, one at a
+ * time, and tells what each of them took.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import type { BenchClient, Burst } from './clients/client.js';
@@ -14,7 +14,7 @@ const contender = process.argv[2] as Contender;
 let client: BenchClient | undefined;
 let burst: Burst | undefined;
 let inQueue = 0;
-/** Messages received by the kept subscriptions, and who waits for how many of them. */
+/** How many messages the kept subscriptions have received, and who waits for how many. */
 let received = 0;
 let countedSince = { at: 0, cpu: process.cpuUsage() };
 let awaited: { count: number; done: () => void } | undefined;
@@ -40,9 +40,9 @@ function memory(): number {
   return heapUsed + external;
 }
 
-/** Another one each time, or a client that keeps references would seem to keep nothing. */
+/** A new payload each time. With one for all, a client that keeps references would seem to keep nothing. */
 function payloadOf(size: number, kind: Payload, i = 0): string | Uint8Array {
-  // Through a buffer, or it would be a short string and a rope.
+  // It goes through a buffer, because a joined string would share its parts with others.
   if (kind === 'string') return Buffer.from(`${i}`.padEnd(size, 'x')).toString('latin1');
   return new Uint8Array(size).fill(120);
 }
@@ -107,7 +107,7 @@ async function counted(messages: number): Promise<Answer> {
   return { ms: performance.now() - countedSince.at, cpu: user + system, user };
 }
 
-/** Needs a young generation so large that nothing is collected meanwhile. */
+/** Counts allocations. The young generation has to be so large that nothing is collected meanwhile. */
 async function allocations(of: Command): Promise<Answer> {
   globalThis.gc?.();
   let collections = 0;
@@ -118,7 +118,7 @@ async function allocations(of: Command): Promise<Answer> {
   const before = process.memoryUsage();
   await run(of);
   const after = process.memoryUsage();
-  // The observer is told later.
+  // The observer hears of it later.
   await new Promise((resolve) => setTimeout(resolve, 10));
   observer.disconnect();
   if (collections > 0) throw new Error('the garbage collector ran, so what was allocated is not known');
@@ -153,7 +153,7 @@ async function peak(): Promise<Answer> {
 }
 
 process.on('message', (command: Command) => {
-  // What throws at once is an answer, too.
+  // A synchronous exception is an answer as well.
   Promise.resolve()
     .then(() => run(command))
     .then(

@@ -15,9 +15,9 @@ import { Row } from './game/row.js';
 import { Tally, type Result } from './game/tally.js';
 
 const CHANNEL = 'foo';
-/** ms between two messages. */
+/** Time between two messages, in ms. */
 const EVERY = 100;
-/** At the end, ms for what is under way to arrive. */
+/** How long messages under way may take to arrive at the end, in ms. */
 const PATIENCE = 10_000;
 
 async function play(game: Game, end: AbortSignal): Promise<number> {
@@ -62,13 +62,13 @@ async function publish(game: Game, end: AbortSignal, row: Row, board: Board | un
     const { value, number } = tally.next(performance.now());
     stan.publish(CHANNEL, value).then(
       () => tally.acknowledged(number),
-      () => {}, // it was given up at close(): the tally has it as open
+      () => {}, // close() gave it up, so the tally counts it as open
     );
   }, EVERY);
   await aborted(AbortSignal.any([end, over.signal]), game.seconds);
   clearInterval(timer);
 
-  // Nothing is published any more; what is under way arrives, and is counted.
+  // Nothing more is published. What is under way arrives, and is counted.
   await board?.end();
   const deadline = performance.now() + PATIENCE;
   const waiting = setTimeout(() => {
@@ -86,7 +86,7 @@ async function publish(game: Game, end: AbortSignal, row: Row, board: Board | un
   return result.lost === 0 && result.open === 0 ? 0 : 1;
 }
 
-/** Resolves at the signal, or after so many seconds. */
+/** Resolves at the signal, or when the seconds are over. */
 async function aborted(signal: AbortSignal, seconds: number | undefined): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => {
@@ -118,19 +118,19 @@ function report(row: Row, result: Result, losses: number, reason: Error | undefi
   if (lost === 0 && open === 0) row.line('Nothing was lost.', 'good');
 }
 
-/** The first Ctrl-C ends the game, the second one everything. */
+/** Handles Ctrl-C. The first one ends the game, the second one the process. */
 function untilInterrupted(): AbortSignal {
   const end = new AbortController();
   let first = Infinity;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // One Ctrl-C comes twice: from the terminal, and passed on by npm. No servers stay behind: the harness sees to it.
+      // Through npm one Ctrl-C comes twice: from the terminal, and from npm. The harness leaves no server behind.
       if (performance.now() - first > 300) process.exit(130);
       first = Math.min(first, performance.now());
       end.abort();
     });
   }
-  // Nobody reads any more: `npm run example | head`.
+  // The reader has ended, as in `npm run example | head`.
   process.stdout.on('error', () => end.abort());
   return end.signal;
 }

@@ -12,7 +12,7 @@ import { connect, type Message, type Stan } from 'node-nats-streaming';
 import { ResilientStan } from 'resilient-stan';
 import { StanCluster } from 'resilient-stan/testing';
 
-/** ms before, during and after the outage. */
+/** Time before, during and after the outage, in ms. */
 const PHASES = { before: 3000, outage: 6000, after: 8000 };
 const EVERY = 10;
 
@@ -25,10 +25,10 @@ interface Outcome {
   attempted: number;
   acknowledged: number;
   failed: number;
-  /** Neither acknowledged nor failed when the run ended. */
+  /** How many messages were neither acknowledged nor failed when the run ended. */
   unsettled: number;
   received: number;
-  /** How the client ended, if it did. */
+  /** How the client has ended, if it has. */
   died: string | undefined;
 }
 
@@ -90,7 +90,7 @@ async function measure(cluster: StanCluster, open: Open): Promise<Outcome> {
   );
   const timer = setInterval(() => {
     const value = String(outcome.attempted++);
-    // The raw client throws when it is dead.
+    // The raw client throws when its connection is lost.
     void (async () => client.publish(value))().then(
       () => outcome.acknowledged++,
       () => outcome.failed++,

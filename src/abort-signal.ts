@@ -1,7 +1,4 @@
-/**
- * The one place that touches an AbortSignal of a caller. It may be one of a polyfill, or not much of a signal at all: what
- * it throws goes no further than this.
- */
+/** The only file that uses an AbortSignal of a caller. The signal may be a polyfill's or a false one, so what it throws is caught here. */
 import { getMaxListeners, setMaxListeners } from 'node:events';
 import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
 import { show } from './validation.js';
@@ -9,21 +6,21 @@ import { show } from './validation.js';
 const MANY = 10_000;
 
 /**
- * One signal may end a hundred subscriptions, or the dials to a dozen servers. Node takes more than ten listeners for a
- * leak, and says so on the user's stderr.
+ * Lets a signal have many listeners, as when it ends a hundred subscriptions. Node would take more than ten for a leak, and
+ * warn on stderr.
  */
 export function expectManyListeners(signal: AbortSignal): void {
   try {
     const limit = getMaxListeners(signal);
     if (limit !== 0 && limit < MANY) setMaxListeners(MANY, signal);
   } catch {
-    // Not one of Node's own: then Node does not count, either.
+    // Node does not count the listeners of a signal that is not its own.
   }
 }
 
 /**
- * Why a value cannot be used as an AbortSignal; it goes on after the name of the option. Undefined if it can. Judged by its
- * shape, because a signal of another realm or of a polyfill does as well.
+ * Why a value cannot be used as an AbortSignal, in words that follow the name of the option. Undefined if it can. Only its
+ * shape counts, because a signal of another realm or of a polyfill is good as well.
  */
 export function signalFault(value: unknown): string | undefined {
   try {
@@ -42,11 +39,11 @@ export function signalFault(value: unknown): string | undefined {
 }
 
 /**
- * Listens to a caller's signal until it is aborted or {@link stop} is called. Make it before anything is changed: making it
- * runs code of the user, and may throw. Then look at {@link aborted}, for the signal may have been aborted already.
+ * Listens to a caller's signal until it is aborted or {@link stop} is called. The constructor runs code of the user and may
+ * throw, so it has to be called before anything is changed. The signal may be aborted already: see {@link aborted}.
  */
 export class AbortWatch {
-  /** Called when the signal is aborted; at most once, and never after {@link stop}. */
+  /** Called when the signal is aborted: at most once, and never after {@link stop}. */
   onAbort: (() => void) | undefined;
   readonly #signal: AbortSignal;
   readonly #listener: () => void;
@@ -56,7 +53,7 @@ export class AbortWatch {
   /** @throws InvalidArgumentError when the signal does not let us listen */
   constructor(signal: AbortSignal, errorOptions: ResilientStanErrorOptions = {}) {
     this.#signal = signal;
-    // A function, because some polyfills take nothing else. Some also know nothing of `once`.
+    // It is a function, because some polyfills take nothing else. Some also do not know `once`.
     this.#listener = () => this.#hear();
     expectManyListeners(signal);
     try {
@@ -68,17 +65,17 @@ export class AbortWatch {
     }
   }
 
-  /** Whether the signal is aborted, or has said so once. */
+  /** Whether the signal is aborted, or has called the listener. */
   get aborted(): boolean {
     try {
-      // It may call us while it is asked.
+      // The signal may call the listener while it is read.
       return this.#heard || this.#signal.aborted === true || this.#heard;
     } catch {
       return this.#heard;
     }
   }
 
-  /** The signal's reason; undefined when it has none. */
+  /** The signal's reason. Undefined when it has none. */
   get reason(): unknown {
     try {
       return this.#signal.reason as unknown;
@@ -87,7 +84,7 @@ export class AbortWatch {
     }
   }
 
-  /** No more listening. */
+  /** Stops listening. */
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -95,7 +92,7 @@ export class AbortWatch {
     try {
       this.#signal.removeEventListener('abort', this.#listener);
     } catch {
-      // It may call us again, and is not heard.
+      // The signal may call the listener again, which then does nothing.
     }
   }
 

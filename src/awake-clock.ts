@@ -1,41 +1,43 @@
 /**
- * Time in which this process could act. While its own event loop stands still (a long computation, a suspended machine, a
- * stopped process) no answer can be heard and nothing can be sent, so that time is held against nobody.
+ * A clock of the time in which this process could act. While the event loop stands still (in a long computation, on a
+ * suspended machine, in a stopped process) no answer can be read, so that time does not count for any deadline.
  */
+
+import { MAX_INT32 } from './option-reader.js';
 
 /** A clock and its deadlines. */
 export interface AwakeClock {
-  /** Milliseconds in which this process could act, from no particular moment on. Never decreases. */
+  /** The time in which this process could act, in ms. It begins at no particular value, and never decreases. */
   now(): number;
   /**
-   * Calls back once, when `delay` ms of waking time have passed and what had arrived by then has been taken in.
-   * @param options `unref`: it does not keep the process alive. Default false.
+   * Calls back once, when `delay` ms of this time have passed and what had arrived by then has been read.
+   * @param options `unref`: the deadline does not keep the process alive. Default false.
    * @returns what cancels it
    */
   after(delay: number, callback: () => void, options?: { unref?: boolean }): () => void;
 }
 
-/** What the clock is made of; the tests have their own. */
+/** The sources of the clock. Tests have sources of their own. */
 export interface ClockSources<Timer = unknown> {
-  /** Monotonic, milliseconds. */
+  /** Monotonic time, in ms. */
   now(): number;
-  /** `keepAlive`: as long as it is set, the process does not end by itself. */
+  /** With `keepAlive` the process does not end by itself while the timer is set. */
   setTimeout(callback: () => void, delay: number, keepAlive: boolean): Timer;
   clearTimeout(timer: Timer): void;
   setImmediate(callback: () => void): void;
 }
 
-/** A timer that is this much late, in ms, says that our own event loop stood still. */
+/** A timer that is later than this shows that the event loop stood still, in ms. */
 const STALL = 25;
-/** From this lateness on, in ms, it is unknown for how long the loop had stood before the timer was due. */
+/** A timer that is later than this does not show for how long the loop stood still before the timer was due, in ms. */
 const LONG_STALL = 75;
 /**
- * So much counts for each turn of a loop that is late for long every time, in ms. A deadline then takes a number of turns, in
- * which what arrives can be taken in, however long each of them is.
+ * How much each turn counts at most when every turn of the loop takes long, in ms. A deadline then takes several turns,
+ * and in each of them what has arrived can be read.
  */
 const SLOW_TURN = 100;
-/** No timer of Node can be set for longer, in ms. */
-const LONGEST = 2 ** 31 - 1;
+/** The longest delay of a timer of Node, in ms. */
+const LONGEST = MAX_INT32;
 
 const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
   now: () => performance.now(),
@@ -48,23 +50,23 @@ const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
   setImmediate: (callback) => void setImmediate(callback),
 };
 
-/** @param sources default: the real ones */
+/** Makes a clock. @param sources default: the real ones */
 export function awakeClock<Timer = NodeJS.Timeout>(sources?: ClockSources<Timer>): AwakeClock {
   return sources === undefined ? new Clock(REAL_SOURCES) : new Clock(sources);
 }
 
-/** Steps in which {@link patience} waits, in ms. */
+/** Length of a step of {@link patience}, in ms. */
 const STEP = 200;
 
 /**
- * As `clock.after`, for the answer of somebody else: in steps, so that a standstill shorter than `delay` is noticed as well. Between
- * two steps the loop turns several times and takes in what has arrived.
+ * Like `clock.after`, but in steps, so that a standstill that is shorter than `delay` is noticed as well. Between two steps
+ * the loop turns several times and reads what has arrived. It is for waiting on an answer.
  * @returns what cancels it
  */
 export function patience(clock: AwakeClock, delay: number, callback: () => void): () => void {
   let left = delay;
   let cancel: () => void;
-  // Not by the clock: without a deadline it sees no standstill, as between the end of one step and the beginning of the next.
+  // The steps are counted, and the clock is not asked: without a deadline, as between two steps, it notices no standstill.
   const wait = (): void => {
     const duration = Math.min(left, STEP);
     left -= duration;
@@ -75,7 +77,7 @@ export function patience(clock: AwakeClock, delay: number, callback: () => void)
 }
 
 interface Deadline {
-  /** In waking time. */
+  /** When it is due, by this clock, in ms. */
   readonly at: number;
   readonly callback: () => void;
   readonly keepAlive: boolean;
@@ -84,21 +86,21 @@ interface Deadline {
 
 class Clock<Timer> implements AwakeClock {
   readonly #sources: ClockSources<Timer>;
-  /** The soonest first. */
+  /** Sorted: the soonest comes first. */
   readonly #deadlines: Deadline[] = [];
   #keptAlive = 0;
-  /** The one timer, for the soonest deadline. */
+  /** The only timer. It is set for the soonest deadline. */
   #timer: Timer | undefined;
-  /** In real time; Infinity: no timer is set. */
+  /** When the timer is due, in real time. Infinity: none is set. */
   #timerDue = Infinity;
   #timerKeepsAlive = false;
-  /** Real time that does not count. */
+  /** How much real time has not counted so far, in ms. */
   #stood = 0;
-  /** When the loop was last known to be awake, in real time. */
+  /** When the loop was last seen awake, in real time. */
   #seen: number;
-  /** The timer is overdue, so time stands still until it fires. */
+  /** Whether the timer is overdue. Time stands still until it fires. */
   #standing = false;
-  /** The timer before this one was late for long, too. */
+  /** Whether the timer before this one was very late as well. */
   #lateBefore = false;
 
   constructor(sources: ClockSources<Timer>) {
@@ -131,7 +133,7 @@ class Clock<Timer> implements AwakeClock {
     if (deadline.over) return;
     deadline.over = true;
     const index = this.#deadlines.indexOf(deadline);
-    // It may be called back in a moment, once what has arrived is taken in; then it is in the list no more.
+    // A deadline that is about to be called back is not in the list any more.
     if (index < 0) return;
     this.now();
     this.#deadlines.splice(index, 1);
@@ -139,12 +141,13 @@ class Clock<Timer> implements AwakeClock {
     this.#arm();
   }
 
-  /** Our timer is overdue: it stands still, and has stood for a while. */
+  /** The timer is overdue: takes the time in which the loop stood still out of the count. */
   #stoodUntil(real: number): void {
     let from = this.#seen;
     if (!this.#standing) {
-      // A short lateness counts from when the timer was due. Of a long one it is unknown for how long we had stood before. But
-      // a loop that is late every time must not put a deadline off for ever: then the timer was set for a SLOW_TURN at most.
+      // If the timer is a little late, the loop stood still since it was due. If it is very late, it may have stood still since
+      // it was last seen. But where every turn is very late, that would put a deadline off for ever: then the timer was set
+      // for at most a SLOW_TURN, and that much counts.
       const long = real - this.#timerDue > LONG_STALL;
       if (!long || this.#lateBefore) from = Math.max(from, this.#timerDue);
       this.#lateBefore = long;
@@ -153,7 +156,7 @@ class Clock<Timer> implements AwakeClock {
     this.#stood += real - from;
   }
 
-  /** Sets the timer for what is due first. One that is overdue is left to fire: only that shows that the loop goes on. */
+  /** Sets the timer for the soonest deadline. An overdue timer is left to fire, because only that shows that the loop goes on. */
   #arm(): void {
     const next = this.#deadlines[0];
     if (this.#standing && next !== undefined) return;
@@ -185,7 +188,7 @@ class Clock<Timer> implements AwakeClock {
     const due = this.#deadlines.splice(0, this.#placeAfter(now));
     for (const deadline of due) if (deadline.keepAlive) this.#keptAlive -= 1;
     this.#arm();
-    // Lets the event loop take in what has already arrived before anything is judged by its absence.
+    // The event loop first reads what has already arrived, so that nothing is called missing that is there.
     if (due.length > 0) this.#sources.setImmediate(() => this.#sources.setImmediate(() => this.#call(due)));
   };
 
@@ -196,7 +199,7 @@ class Clock<Timer> implements AwakeClock {
       try {
         deadline.callback();
       } catch (error) {
-        // As a timer's: it goes to the process, and the others are called all the same.
+        // The error goes to the process, as that of any timer does, and the other deadlines are called all the same.
         const rest = due.slice(index + 1);
         if (rest.length > 0) this.#sources.setImmediate(() => this.#call(rest));
         throw error;
@@ -204,7 +207,7 @@ class Clock<Timer> implements AwakeClock {
     }
   }
 
-  /** Where in the list a deadline of this time belongs: after all that are not later. */
+  /** The place in the list for a deadline of this time, after all that are not later. */
   #placeAfter(at: number): number {
     let low = 0;
     let high = this.#deadlines.length;

@@ -1,4 +1,4 @@
-/** The events of this library: nothing that a listener does comes back to us, or keeps the next one from being called. */
+/** The emitter of this library's events. A listener that fails disturbs neither this library nor the other listeners. */
 import { EventEmitter } from 'eventemitter3';
 import type { CallbackError } from './errors.js';
 import { callUser } from './user-code.js';
@@ -8,19 +8,19 @@ type Listener = (...args: any[]) => unknown;
 type EventName = string | symbol;
 type OnListenerThrown = (error: CallbackError, event: EventName) => void;
 
-/** For each listener that was wrapped: the original. */
+/** The original listener of each wrapper. */
 const originals = new WeakMap<Listener, Listener>();
 
 /**
- * An EventEmitter whose listeners are wrapped when they are registered: one that throws, or whose promise rejects, is
- * reported. To the outside it looks as if there were no wrapper.
+ * An EventEmitter that wraps each listener when it is registered, and reports one that throws or whose promise rejects.
+ * Users of the emitter do not see the wrappers.
  */
 export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends EventEmitter<Events> {
-  /** One wrapper for each function and event, which lives as long as the function does. */
+  /** The wrapper of each function and event. It lives as long as the function does. */
   readonly #wrappers = new WeakMap<Listener, Map<EventName, Listener>>();
   #onThrown: OnListenerThrown = () => undefined;
 
-  /** @internal Who is told of a listener that failed. */
+  /** @internal Sets who is told of a listener that failed. */
   protected static reportTo<Events extends EventEmitter.ValidEventTypes>(
     emitter: SafeEmitter<Events>,
     onThrown: OnListenerThrown,
@@ -28,6 +28,16 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     emitter.#onThrown = onThrown;
   }
 
+  /**
+   * Calls `listener` at every event of this name. A listener that throws, or whose promise is rejected, is told as an
+   * `error` event of the client, and the other listeners are called all the same.
+   *
+   * @param event name of the event
+   * @param listener function that gets the object of the event
+   * @param context `this` in the listener; default: the emitter
+   * @returns the emitter itself
+   * @group Events
+   */
   override on<Event extends EventEmitter.EventNames<Events>>(
     event: Event,
     listener: EventEmitter.EventListener<Events, Event>,
@@ -36,6 +46,15 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     return super.on(event, this.#wrap(event, listener), context);
   }
 
+  /**
+   * Same as {@link on}.
+   *
+   * @param event name of the event
+   * @param listener function that gets the object of the event
+   * @param context `this` in the listener; default: the emitter
+   * @returns the emitter itself
+   * @group Events
+   */
   override addListener<Event extends EventEmitter.EventNames<Events>>(
     event: Event,
     listener: EventEmitter.EventListener<Events, Event>,
@@ -44,6 +63,15 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     return this.on(event, listener, context);
   }
 
+  /**
+   * Calls `listener` at the next event of this name only. A listener that throws is told as with {@link on}.
+   *
+   * @param event name of the event
+   * @param listener function that gets the object of the event
+   * @param context `this` in the listener; default: the emitter
+   * @returns the emitter itself
+   * @group Events
+   */
   override once<Event extends EventEmitter.EventNames<Events>>(
     event: Event,
     listener: EventEmitter.EventListener<Events, Event>,
@@ -52,6 +80,16 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     return super.once(event, this.#wrap(event, listener), context);
   }
 
+  /**
+   * Removes a listener, or all listeners of an event. Does nothing when there is none.
+   *
+   * @param event name of the event
+   * @param listener the listener to remove; default: all listeners of the event
+   * @param context removes it only where it was registered with this context; default: with any
+   * @param once `true` removes it only where it was registered by `once()`; default false
+   * @returns the emitter itself
+   * @group Events
+   */
   override removeListener<Event extends EventEmitter.EventNames<Events>>(
     event: Event,
     listener?: EventEmitter.EventListener<Events, Event>,
@@ -59,10 +97,20 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     once?: boolean,
   ): this {
     const wrapper = typeof listener === 'function' ? this.#wrappers.get(listener)?.get(event) : undefined;
-    // The emitter itself comes with the wrapper, when it has called what was to be called once.
+    // After a call of a once() listener the base class removes it itself, and then names the wrapper.
     return super.removeListener(event, (wrapper as typeof listener) ?? listener, context, once);
   }
 
+  /**
+   * Same as {@link removeListener}.
+   *
+   * @param event name of the event
+   * @param listener the listener to remove; default: all listeners of the event
+   * @param context removes it only where it was registered with this context; default: with any
+   * @param once `true` removes it only where it was registered by `once()`; default false
+   * @returns the emitter itself
+   * @group Events
+   */
   override off<Event extends EventEmitter.EventNames<Events>>(
     event: Event,
     listener?: EventEmitter.EventListener<Events, Event>,
@@ -72,6 +120,12 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     return this.removeListener(event, listener, context, once);
   }
 
+  /**
+   * The listeners of an event, in the order in which they were registered.
+   *
+   * @param event name of the event
+   * @group Events
+   */
   override listeners<Event extends EventEmitter.EventNames<Events>>(
     event: Event,
   ): EventEmitter.EventListener<Events, Event>[] {
@@ -82,7 +136,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
 
   #wrap<L>(name: EventEmitter.EventNames<Events>, given: L): L {
     const event = name;
-    // The emitter itself refuses what is no function.
+    // The base class refuses what is not a function.
     if (typeof given !== 'function') return given;
     const listener = given as unknown as Listener;
     let wrappers = this.#wrappers.get(listener);

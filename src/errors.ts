@@ -1,18 +1,24 @@
 /**
- * Every error of this library is a {@link ResilientStanError} with a stable `code`. There is one class for each thing
- * a caller would handle differently; messages say what failed, with what, and what to do now.
+ * The errors of this library. Each is a {@link ResilientStanError} with a stable `code`, and each thing that a caller
+ * would handle differently has a class of its own. A message says what failed, with what, and what to do now.
  */
 import { types } from 'node:util';
 
-/** What is known of the message of a rejected publish. */
-export type Delivery =
-  /** No byte of it went to a server, now or later: it is safe to publish it again. */
-  | 'not-sent'
-  /** The cluster refused it: it is not stored. */
-  | 'rejected'
-  /** It was sent and no answer came: it may or may not be stored. */
-  | 'unknown';
+/**
+ * What is known of the message of a rejected publish:
+ *
+ * - `'not-sent'`: no byte of it has left and none will, so it is safe to publish it again;
+ * - `'rejected'`: the cluster refused it, so it is not stored;
+ * - `'unknown'`: it was sent and no answer came, so it may or may not be stored.
+ *
+ * @category Publishing
+ */
+export type Delivery = 'not-sent' | 'rejected' | 'unknown';
 
+/**
+ * The stable name of a kind of error. Each class of errors has one of its own.
+ * @category Errors
+ */
 export type ErrorCode =
   | 'ERR_STAN_INVALID_ARGUMENT'
   | 'ERR_STAN_PAYLOAD_TOO_LARGE'
@@ -33,14 +39,33 @@ export type ErrorCode =
   | 'ERR_STAN_SERVER_START'
   | 'ERR_STAN_INTERNAL';
 
+/**
+ * What an error may carry besides its message.
+ * @category Errors
+ */
 export interface ResilientStanErrorOptions {
+  /** The error that led to this one. Default: none. */
   cause?: unknown;
-  /** Set on every error that rejects a publish. */
+  /** What is known of the message. Set on every error that rejects a publish. */
   delivery?: Delivery;
 }
 
-/** The base of all errors of this library. */
+/**
+ * The base class of all errors of this library.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await stan.publish('orders', data, { timeout: 5000 });
+ * } catch (error) {
+ *   if (!(error instanceof ResilientStanError)) throw error;
+ *   console.warn(error.code, error.delivery); // 'ERR_STAN_PUBLISH_TIMEOUT', 'unknown'
+ * }
+ * ```
+ * @category Errors
+ */
 export class ResilientStanError extends Error {
+  /** The stable name of the kind of error. */
   readonly code: ErrorCode;
   /** On a rejected publish: what is known of its message. Undefined on all other errors. */
   readonly delivery?: Delivery;
@@ -53,9 +78,12 @@ export class ResilientStanError extends Error {
   }
 }
 
-/** An argument or option that can never work. Thrown (as a rejection) before anything is sent. */
+/**
+ * An argument or option can never work. The promise is rejected with it before anything is sent.
+ * @category Errors
+ */
 export class InvalidArgumentError extends ResilientStanError {
-  /** The argument or the option's path, as in `publishing.maxInFlight`. */
+  /** The name of the argument, or the path of the option, as in `publishing.maxInFlight`. */
   readonly argument: string;
   constructor(argument: string, message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_INVALID_ARGUMENT', message, options);
@@ -63,9 +91,14 @@ export class InvalidArgumentError extends ResilientStanError {
   }
 }
 
-/** The payload does not fit the server's `max_payload`; NATS would close the connection over it. */
+/**
+ * The message is larger than the server's `max_payload`. It was not sent, because NATS would close the connection over it.
+ * @category Errors
+ */
 export class PayloadTooLargeError extends ResilientStanError {
+  /** Size of the message on the wire, with its protocol overhead, in bytes. */
   readonly size: number;
+  /** The server's `max_payload`, in bytes. */
   readonly limit: number;
   constructor(channel: string, size: number, limit: number) {
     super(
@@ -79,16 +112,25 @@ export class PayloadTooLargeError extends ResilientStanError {
   }
 }
 
-/** Why one server of the list was of no use. */
+/**
+ * Why one server could not be used.
+ * @category Errors
+ */
 export interface ServerFailure {
-  /** URL without credentials. */
+  /** URL of the server, without credentials. */
   server: string;
+  /** What failed, in words. */
   reason: string;
+  /** The error behind it. */
   error: Error;
 }
 
-/** Nobody could be reached, or no leader answered. `failures` has every server tried with its reason. */
+/**
+ * No server could be reached, or no leader answered.
+ * @category Errors
+ */
 export class ConnectError extends ResilientStanError {
+  /** Every server that was tried, with its reason. */
   readonly failures: readonly ServerFailure[];
   constructor(message: string, failures: readonly ServerFailure[], options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_CONNECT', message, options);
@@ -96,8 +138,12 @@ export class ConnectError extends ResilientStanError {
   }
 }
 
-/** A server refused our credentials. */
+/**
+ * A server refused the credentials.
+ * @category Errors
+ */
 export class AuthorizationError extends ResilientStanError {
+  /** URL of the server, without credentials. */
   readonly server: string;
   constructor(server: string, message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_AUTHORIZATION', message, options);
@@ -105,9 +151,12 @@ export class AuthorizationError extends ResilientStanError {
   }
 }
 
-/** The server's permissions forbid what was asked. */
+/**
+ * The permissions of this client at the server do not allow what it asked for.
+ * @category Errors
+ */
 export class PermissionError extends ResilientStanError {
-  /** The NATS subject that was refused, when the server named one. */
+  /** The NATS subject that was refused. Undefined if the server named none. */
   readonly subject: string | undefined;
   constructor(subject: string | undefined, message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_PERMISSION', message, options);
@@ -115,8 +164,12 @@ export class PermissionError extends ResilientStanError {
   }
 }
 
-/** Another live process holds our client ID. */
+/**
+ * Another live client has the same client ID.
+ * @category Errors
+ */
 export class ClientIdConflictError extends ResilientStanError {
+  /** The client ID that both want. */
   readonly clientId: string;
   constructor(clientId: string, options: ResilientStanErrorOptions = {}) {
     super(
@@ -129,28 +182,31 @@ export class ClientIdConflictError extends ResilientStanError {
   }
 }
 
-/** What ended a session. */
+/**
+ * What ended a session:
+ *
+ * - `'disconnect'`: the TCP connection ended, or NATS reported an error on it;
+ * - `'pings'`: `pings.maxOut` STAN pings in a row were not answered;
+ * - `'path'`: the leader answered on another path and not on ours, so our server is frozen or the path is cut;
+ * - `'replaced'`: the cluster does not know this session any more, or another process has taken the client ID;
+ * - `'request_timeout'`: a request of the protocol (subscribe, close) was not answered in time;
+ * - `'ack_timeout'`: a publish was not acknowledged within `publishing.ackTimeout`, although the leader answers;
+ * - `'refused'`: for 2.5 s the server refused every publish for want of a leader, although it answered questions as a leader does;
+ * - `'permission'`: the server forbids a subject that the session needs.
+ *
+ * @category Client
+ */
 export type LossReason =
-  /** The TCP connection ended, or NATS reported an error on it. */
-  | 'disconnect'
-  /** `pings.maxOut` STAN pings went unanswered. */
-  | 'pings'
-  /** The leader answered on another path and not on ours: our server is frozen or the path is cut. */
-  | 'path'
-  /** The cluster does not know this session any more, or another process has taken our client ID. */
-  | 'replaced'
-  /** A request of the protocol (subscribe, close) got no answer in time. */
-  | 'request_timeout'
-  /** A publish got no ack within `publishing.ackTimeout` although the leader answers. */
-  | 'ack_timeout'
-  /** The server refused every publish for want of a leader, for 2.5 s, although it answered questions as the leader does. */
-  | 'refused'
-  /** The server forbids a subject without which the session cannot go on as it is. */
-  | 'permission';
+  'disconnect' | 'pings' | 'path' | 'replaced' | 'request_timeout' | 'ack_timeout' | 'refused' | 'permission';
 
-/** A session ended that nobody asked to end. The client goes on unless it is told to close. */
+/**
+ * A session has ended, and nobody asked for it. The client reconnects unless it is told to close.
+ * @category Errors
+ */
 export class ConnectionLostError extends ResilientStanError {
+  /** What ended the session. */
   readonly reason: LossReason;
+  /** URL of the server of that session, without credentials. */
   readonly server: string;
   constructor(reason: LossReason, server: string, message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_CONNECTION_LOST', message, options);
@@ -159,7 +215,10 @@ export class ConnectionLostError extends ResilientStanError {
   }
 }
 
-/** `maxPending` or `maxPendingBytes` is reached and `whenFull` is 'reject'. */
+/**
+ * As many messages wait for their acknowledgement as `maxPending` or `maxPendingBytes` allows, and `whenFull` is `'reject'`.
+ * @category Errors
+ */
 export class OutboxFullError extends ResilientStanError {
   constructor(pending: number, pendingBytes: number, limit: string) {
     super(
@@ -171,8 +230,12 @@ export class OutboxFullError extends ResilientStanError {
   }
 }
 
-/** A publish was not acknowledged within its own `timeout`. */
+/**
+ * A publish was not acknowledged within its own `timeout`.
+ * @category Errors
+ */
 export class PublishTimeoutError extends ResilientStanError {
+  /** Name of the channel. */
   readonly channel: string;
   constructor(channel: string, timeout: number, delivery: Delivery) {
     super(
@@ -187,8 +250,12 @@ export class PublishTimeoutError extends ResilientStanError {
   }
 }
 
-/** The cluster refused the message, for a reason that did not pass, or its server ended sessions over it. */
+/**
+ * The cluster refused the message, and still did when it was sent again; or sessions ended each time it was sent.
+ * @category Errors
+ */
 export class PublishRejectedError extends ResilientStanError {
+  /** Name of the channel. */
   readonly channel: string;
   constructor(channel: string, message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_PUBLISH_REJECTED', message, { delivery: 'rejected', ...options });
@@ -196,8 +263,12 @@ export class PublishRejectedError extends ResilientStanError {
   }
 }
 
-/** The cluster refused a subscription, for a reason that will not pass, or its server ended sessions over it. */
+/**
+ * The cluster refused the subscription for good; or sessions ended each time it was asked for.
+ * @category Errors
+ */
 export class SubscribeError extends ResilientStanError {
+  /** Name of the channel. */
   readonly channel: string;
   constructor(channel: string, message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_SUBSCRIBE', message, options);
@@ -205,45 +276,60 @@ export class SubscribeError extends ResilientStanError {
   }
 }
 
-/** `flush()` was not done within its `timeout`. */
+/**
+ * Something was not done within its `timeout`, as a `flush()`.
+ * @category Errors
+ */
 export class TimeoutError extends ResilientStanError {
   constructor(message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_TIMEOUT', message, options);
   }
 }
 
-/** The caller's own AbortSignal ended it. `cause` is the signal's reason. */
+/**
+ * The AbortSignal that the caller gave was aborted. `cause` is the signal's reason.
+ * @category Errors
+ */
 export class AbortedError extends ResilientStanError {
   constructor(message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_ABORTED', message, options);
   }
 }
 
-/** Used after, or ended by, `close()`. */
+/**
+ * The client or the subscription is closed: it was closed before the call, or while the call waited.
+ * @category Errors
+ */
 export class ClosedError extends ResilientStanError {
   constructor(message = 'the client is closed', options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_CLOSED', message, options);
   }
 }
 
-/** A callback or listener of the user threw. */
+/**
+ * A callback or listener of the user has thrown, or its promise was rejected. `cause` is what it threw.
+ * @category Errors
+ */
 export class CallbackError extends ResilientStanError {
   constructor(what: string, cause: unknown) {
     super('ERR_STAN_CALLBACK', `${what} threw: ${describe(cause)}`, { cause });
   }
 }
 
-/** A bug in this library. */
+/**
+ * Something that this library does not expect: a bug in it. `cause` is what was thrown.
+ * @category Errors
+ */
 export class InternalError extends ResilientStanError {
   constructor(message: string, options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_INTERNAL', message, options);
   }
 }
 
-/** The message of anything that was thrown: the wrapped clients throw strings, and users whatever they like. */
+/** The message of anything that was thrown. The wrapped clients throw strings, and users may throw anything. */
 export function describe(thrown: unknown): string {
   try {
-    // One of another realm (a vm context, some test runners) as well.
+    // An error of another realm (a vm context, some test runners) counts as well.
     if (types.isNativeError(thrown) || thrown instanceof Error) return String(thrown.message || thrown.name);
     return typeof thrown === 'string' ? thrown : String(thrown);
   } catch {
@@ -257,7 +343,7 @@ export function toError(thrown: unknown): Error {
 }
 
 /**
- * What goes out to the user: an error of this library as it is, anything else as an {@link InternalError}.
+ * The error that the user gets: one of this library as it is, anything else inside an {@link InternalError}.
  * @param what what failed, as in 'flush()'
  */
 export function toOurs(thrown: unknown, what: string, options: ResilientStanErrorOptions = {}): ResilientStanError {
@@ -266,7 +352,7 @@ export function toOurs(thrown: unknown, what: string, options: ResilientStanErro
   return new InternalError(message, { ...options, cause: thrown });
 }
 
-/** `instanceof`, for what may be a proxy that throws when it is asked. */
+/** `instanceof`, for a value that may be a proxy and throw at the question. */
 function isA<T>(kind: abstract new (...args: never[]) => T, value: unknown): value is T {
   try {
     return value instanceof kind;

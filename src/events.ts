@@ -3,26 +3,37 @@ import type { ConnectionState } from './connection/states.js';
 import type { ClientIdConflictError, ConnectionLostError, LossReason, PermissionError } from './errors.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 
-/** Names of node-nats-streaming where the event is the same. Times are milliseconds. */
+/**
+ * The events of a client, by name. Each listener gets one object. An event that node-nats-streaming has as well has the
+ * same name here. Times are milliseconds, and URLs are without credentials.
+ *
+ * @example
+ * ```ts
+ * stan.on('connection_lost', ({ error, reason }) => console.warn(reason, error.message));
+ * stan.on('reconnect', ({ server, downtime }) => console.warn(`back at ${server} after ${Math.round(downtime)} ms`));
+ * stan.on('error', ({ error }) => console.error(error));
+ * ```
+ * @category Client
+ */
 export interface ResilientStanEvents {
-  /** The first session is up. `attempt` counts from 1. */
+  /** The first session is up. `attempt` is the number of the attempt that made it, from 1. */
   connect: (event: { server: string; attempt: number }) => void;
-  /** A session ended that nobody asked to end: once per loss. */
+  /** A session has ended, and nobody asked for it. Emitted once for each loss. */
   connection_lost: (event: { error: ConnectionLostError; reason: LossReason }) => void;
-  /** An attempt to come back begins in `delay` ms; `error` is why it is needed. */
+  /** The next attempt to reconnect begins in `delay` ms. `error` is why it is needed, and `attempt` counts from 1. */
   reconnecting: (event: { attempt: number; delay: number; error: Error }) => void;
-  /** A new session is up, subscriptions included. `downtime`: ms since the loss. */
+  /** A new session is up, and its subscriptions are made. `downtime` is the time since the loss, in ms. */
   reconnect: (event: { server: string; downtime: number; attempts: number }) => void;
-  /** A subscription was made again at the server. */
+  /** A subscription was made at the server again. */
   resubscribe: (event: { subscription: ResilientSubscription }) => void;
-  /** The server forbids a subject. */
+  /** The server does not allow a subject that was used. */
   permission_error: (event: { error: PermissionError }) => void;
-  /** Another live process has our client ID; with `clientIdConflict: 'retry'` the client goes on trying. */
+  /** Another live client has the same client ID. With `clientIdConflict: 'retry'` this client goes on trying. */
   client_id_conflict: (event: { error: ClientIdConflictError }) => void;
-  /** A change of {@link ResilientStan.state}. */
+  /** {@link ResilientStan.state} has changed. */
   state: (event: { from: ConnectionState; to: ConnectionState }) => void;
-  /** Something that needs a person; nothing that is retried. Nobody has to listen. */
+  /** Something went wrong that a person should look at, and that is not retried. Without a listener nothing happens. */
   error: (event: { error: Error }) => void;
-  /** It is over; with the reason if nobody asked for it. */
+  /** The client is closed, and this is its last event. `error` is the reason, if nobody asked for it. */
   close: (event: { error?: Error }) => void;
 }

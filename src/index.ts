@@ -1,7 +1,11 @@
 /**
- * A NATS Streaming client that outlives its servers.
+ * A NATS Streaming client that outlives its servers. Begin with {@link ResilientStan.connect}.
  *
- * @packageDocumentation
+ * ```ts
+ * import { ResilientStan } from 'resilient-stan';
+ * ```
+ *
+ * @module resilient-stan
  */
 export {
   ResilientStan,

@@ -1,18 +1,27 @@
-/** The user's logger, made safe: it is called from timers and sockets, where a throw would take the process down. */
+/** The user's logger, made safe. It is called from timers and sockets, where an exception would end the process. */
 import { InvalidArgumentError } from './errors.js';
 import { readForeign, type OptionReader } from './option-reader.js';
 import { callUser } from './user-code.js';
 import { show } from './validation.js';
 
-/** Where the library says what it does. Every function is optional; none may be a place where the process dies. */
+/**
+ * Where the library says what it does. Each function is optional, but one of them has to be there. What a function throws
+ * is ignored.
+ *
+ * @example
+ * ```ts
+ * const stan = await ResilientStan.connect(urls, { logger: { warn: console.warn, error: console.error } });
+ * ```
+ * @category Monitoring
+ */
 export interface Logger {
-  /** Every dial, suspicion and probe. */
+  /** Each dial, each suspicion and each probe. */
   debug?(message: string, details?: Record<string, unknown>): void;
-  /** Connected, subscriptions made again. */
+  /** Each connect and reconnect. */
   info?(message: string, details?: Record<string, unknown>): void;
-  /** Losses, and what was done about them. */
+  /** Each loss, and what was done about it. */
   warn?(message: string, details?: Record<string, unknown>): void;
-  /** What needs a person. */
+  /** What a person should look at. */
   error?(message: string, details?: Record<string, unknown>): void;
 }
 
@@ -30,14 +39,14 @@ function hasFunction(logger: Logger | undefined, level: (typeof LOG_LEVELS)[numb
   }
 }
 
-/** All four functions, none of which throws or leaves a rejection behind. */
+/** A logger with all four functions. None of them throws, and none leaves a rejected promise behind. */
 export function safeLogger(logger: Logger | undefined): ResolvedLogger {
   const safe = (level: (typeof LOG_LEVELS)[number]): ResolvedLogger['debug'] => {
     if (!hasFunction(logger, level)) return silence;
     return (message, details) => {
-      // Looked up each time: loggers may be reconfigured, and need their `this`.
+      // It is looked up at each call, because a logger may be reconfigured and needs its `this`.
       const log = (): unknown => (details === undefined ? logger[level]?.(message) : logger[level]?.(message, details));
-      // A log line is not worth a connection, and where would it be told?
+      // A failed log line is ignored, because there is no place left to tell it.
       callUser(`logger.${level}`, log, silence);
     };
   };

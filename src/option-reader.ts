@@ -1,44 +1,44 @@
 /**
- * Reads one object of options, each of them once: refuses names it does not know, checks every value that is given, fills in the rest.
- * `undefined` is the same as leaving an option out, so `{ clientId: process.env.CLIENT_ID }` works as expected.
+ * Reads one object of options. It reads each option once, refuses unknown names, checks the values, and fills in the
+ * defaults. An option that is `undefined` counts as left out, so `{ clientId: process.env.CLIENT_ID }` works as expected.
  */
 import { signalFault } from './abort-signal.js';
 import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
 import { suggest } from './suggest.js';
 import { kindOf, quote, show } from './validation.js';
 
-/** Counts in the protocol are 32 bits wide, and so are the milliseconds of a timer (24.8 days): a longer one fires at once. */
+/** The largest count in the protocol, and the longest delay of a timer of Node, in ms (24.8 days). A longer timer fires at once. */
 export const MAX_INT32 = 2 ** 31 - 1;
 
 export interface OptionNames {
-  /** The options there are. */
+  /** The names of the options. */
   known: readonly string[];
-  /** What to say to names that are not options here, but elsewhere: in other clients, or in another place of ours. */
+  /** Help for names that are options elsewhere: in another client, or in another place of this library. */
   hints?: Readonly<Record<string, string>>;
 }
 
 export interface NumberRule {
   min: number;
   max?: number;
-  /** What it counts, as in 'whole number of messages'. */
+  /** The unit, as in 'whole number of messages'. */
   unit?: string;
-  /** `Infinity` is a legal value. */
+  /** Whether `Infinity` is allowed. */
   infinity?: boolean;
-  /** Fractions are legal. */
+  /** Whether fractions are allowed. */
   fraction?: boolean;
-  /** Why the minimum is what it is. */
+  /** The reason for the minimum, for the error. */
   because?: string;
 }
 
 export class OptionReader {
-  /** The known options as they were given, unchecked. They may have been inherited. */
+  /** The known options as they were given, unchecked. Inherited ones count as well. */
   readonly values: Readonly<Record<string, unknown>>;
   readonly #prefix: string;
   readonly #errorOptions: ResilientStanErrorOptions;
 
   /**
-   * @param argument what the object is called in an error: `options`, or the path of a nested one
-   * @throws InvalidArgumentError when it is no object, has names that are no options, or cannot be read
+   * @param argument name of the object in an error: `options`, or the path of a nested one
+   * @throws InvalidArgumentError when it is not an object, has unknown names, or cannot be read
    */
   constructor(options: unknown, argument: string, names: OptionNames, errorOptions: ResilientStanErrorOptions = {}) {
     this.#errorOptions = errorOptions;
@@ -74,7 +74,7 @@ export class OptionReader {
     );
   }
 
-  /** The full name of an option, as it stands in errors. */
+  /** The full name of an option, for errors. */
   path(name: string): string {
     return this.#prefix + name;
   }
@@ -83,7 +83,7 @@ export class OptionReader {
     return this.values[name] !== undefined;
   }
 
-  /** Refuses the option. `reason` goes on after its name: "must be …". */
+  /** Throws an error about an option. `reason` follows the name of the option: "must be …". */
   refuse(name: string, reason: string): never {
     throw new InvalidArgumentError(this.path(name), `option '${this.path(name)}' ${reason}`, this.#errorOptions);
   }
@@ -107,7 +107,7 @@ export class OptionReader {
     return this.refuse(name, `must be ${kind}${range}${or}${because}, not ${show(value)}${help}`);
   }
 
-  /** A time in ms, short enough for a timer. With `infinity`, Infinity stands for "no limit". */
+  /** A time that a timer can wait, in ms. */
   milliseconds<Fallback>(
     name: string,
     fallback: Fallback,
@@ -116,7 +116,7 @@ export class OptionReader {
     return this.number(name, fallback, { min: 1, max: MAX_INT32, unit: 'milliseconds', ...rule });
   }
 
-  /** A limit in ms. Undefined: there is none, as with Infinity. */
+  /** A limit of time, in ms. Undefined when it is left out or Infinity. */
   timeout(name: string, fallback?: number, { min = 1 } = {}): number | undefined {
     const timeout = this.milliseconds(name, fallback, { min, infinity: true });
     return timeout === Infinity ? undefined : timeout;
@@ -138,7 +138,7 @@ export class OptionReader {
     return value;
   }
 
-  /** A string whose value never shows in an error. */
+  /** A string whose value is never shown in an error. */
   secret(name: string, { empty = false } = {}): string | undefined {
     const value = this.values[name];
     if (value === undefined) return undefined;
@@ -161,7 +161,7 @@ export class OptionReader {
     return this.refuse(name, `must be ${either(values)}, not ${show(value)}${help}`);
   }
 
-  /** Any callback. Only its being a function can be checked: the type says what it is called with. */
+  /** A callback. It is only checked that it is a function. */
   callback<Callback>(name: string, signature: string): Callback | undefined {
     const value = this.values[name];
     if (value === undefined) return undefined;
@@ -177,14 +177,14 @@ export class OptionReader {
     return value as AbortSignal;
   }
 
-  /** A nested object of options; an absent one is empty. */
+  /** A nested object of options. One that is left out counts as empty. */
   nested(name: string, names: OptionNames): OptionReader {
     return new OptionReader(this.values[name], this.path(name), names, this.#errorOptions);
   }
 }
 
 /**
- * Reads something of a value that came from the user, which may be a getter or a proxy that throws.
+ * Reads something of a value of the user, which may throw at that.
  * @throws InvalidArgumentError that names it
  */
 export function readForeign<T>(

@@ -1,4 +1,4 @@
-/** What users may say of a client as a whole, and what it comes to. The parts of it are owned by whoever they concern. */
+/** The options of `connect`, `flush` and `close`, checked and with their defaults. Each layer checks its own part. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ConnectionOptions } from 'node:tls';
@@ -24,75 +24,85 @@ import {
 } from './publishing/publisher-options.js';
 import { checkClientId, checkClusterId } from './validation.js';
 
-/** Options of `connect`, but for those that speak of the client itself. */
+/** The options of `connect` whose types do not name the client. */
 export interface BaseConnectOptions extends Credentials {
-  /** Cluster ID as the servers are configured. Default `'test-cluster'`. A wrong one is answered by silence only. */
+  /** The cluster ID of the servers. Default `'test-cluster'`. Servers do not answer to a wrong one. */
   clusterId?: string | undefined;
   /**
-   * Letters, digits, `-` and `_`; must be different for every process. Default: generated, and another one in every
-   * process, which is why plain durables need one that is set.
+   * The client ID: letters, digits, `-` and `_`. Each process needs another one. Default: a new one is generated for each
+   * client, so a durable that is not a queue group needs one that is set.
    */
   clientId?: string | undefined;
-  /** STAN pings. Default every 1000 ms, lost after 3. */
+  /** STAN pings, which find out whether a leader answers. Default `{ interval: 1000, maxOut: 3 }`. */
   pings?: PingOptions | undefined;
   /**
-   * Limit of each step: TCP and NATS greeting of one server; the first answer of a leader; the STAN handshake.
-   * Default 2000.
+   * The limit for each of three steps, in ms: TCP and the NATS greeting of one server, the first answer of a leader, and the
+   * STAN handshake. Default 2000.
    */
   connectTimeout?: number | undefined;
   /**
-   * Retries of the first connect. Default
+   * How the first connect is tried again. Default
    * `{ retries: 3, factor: 2, minTimeout: 100, maxTimeout: 1000, randomize: true, maxRetryTime: Infinity }`.
    */
   initialConnect?: RetryOptions | undefined;
   /**
-   * Retries after a loss; `false` to close instead. Default
+   * How a connect after a loss is tried again. `false` closes the client at the first loss. Default
    * `{ retries: Infinity, factor: 1.5, minTimeout: 50, maxTimeout: 500, randomize: true, maxRetryTime: Infinity }`.
    */
   reconnect?: RetryOptions | false | undefined;
-  /** When another live process holds or took our client ID: go on trying (`'retry'`, default), or `'close'`. */
+  /**
+   * What to do when another live client has the same client ID: `'retry'` goes on trying, `'close'` closes this client.
+   * Default `'retry'`.
+   */
   clientIdConflict?: 'retry' | 'close' | undefined;
-  /** What holds for all publishes. */
+  /** Options of all publishes. */
   publishing?: PublishingOptions | undefined;
-  /** Shuffle the server list, so that many clients spread over the servers. Default true. */
+  /** Whether the list of servers is shuffled, so that many clients spread over the servers. Default true. */
   randomize?: boolean | undefined;
   /**
-   * Dial the servers that the cluster announces, after the listed ones. They get the same credentials, under the same TLS
-   * rules. `false` for clients that cannot reach them, as from outside of a NAT. Default true.
+   * Whether servers that the cluster announces are dialled as well, after the listed ones. They get the same credentials,
+   * under the same TLS rules. `false` is for clients that cannot reach them, as from outside of a NAT. Default true.
    */
   discover?: boolean | undefined;
   /**
-   * `true`, or the options of `tls.connect` (`ca`, `cert`, `key`, `servername` …, as contents, not as paths), or a function
-   * that is asked for them before every dial: then every server is reached over TLS. Left out, only those with a `tls://`
-   * URL are, and a list that mixes `tls://` and `nats://` is refused. The certificate is checked against the host of the URL.
+   * TLS for every server: `true`, or options of `tls.connect` (`ca`, `cert`, `key`, `servername` … as contents, not as
+   * paths), or a function that is asked for them before each dial. Default: TLS for servers with a `tls://` URL only, and a
+   * list that mixes `tls://` and `nats://` is refused. The certificate is checked against the host of the URL.
    */
   tls?: boolean | ConnectionOptions | TlsProvider | undefined;
-  /** Asked before every dial; instead of static credentials. */
+  /** A function that is asked for credentials before each dial, instead of static ones. Default: none. */
   credentials?: CredentialsProvider | undefined;
-  /** Name of the NATS connections in the server's monitoring. Default: the client ID. */
+  /** The name of the NATS connections in the server's monitoring. Default: the client ID. */
   name?: string | undefined;
-  /** Aborts the connect, or closes the client when it is connected already. */
+  /** When it is aborted, the connect is given up, or the connected client is closed at once. Default: none. */
   signal?: AbortSignal | undefined;
-  /** Where to log. Default: nowhere. `console` will do. */
+  /** Where the client logs, for instance `console`. Default: nowhere. */
   logger?: Logger | undefined;
 }
 
-/** Options of `flush`. */
+/**
+ * Options of {@link ResilientStan.flush}.
+ * @category Client
+ */
 export interface FlushOptions {
-  /** Milliseconds after which it rejects with a `TimeoutError`. Default: never. */
+  /** Time after which it rejects with a {@link TimeoutError}, in ms. Default: no limit. */
   timeout?: number | undefined;
 }
 
-/** Options of `close`. */
+/**
+ * Options of {@link ResilientStan.close}.
+ * @category Client
+ */
 export interface CloseOptions {
   /**
-   * Milliseconds for the drain: running handlers, pending publishes, durables that are to be dropped. Then it closes all the
-   * same. Default 10000; 0: at once. It also hurries a `close()` that is under way.
+   * Time for the drain, in ms: for running handlers, pending publishes and durables that are to be dropped. Then the client
+   * closes all the same. 0 closes at once, `Infinity` is no limit. It also hurries a `close()` that is under way.
+   * Default 10000.
    */
   timeout?: number | undefined;
 }
 
-/** @typeParam Stan the client, which this file need not know */
+/** @typeParam Stan the class of the client, which this file must not import */
 type LostHandler<Stan> = (error: ConnectionLostError, stan: Stan) => unknown;
 
 export interface ResolvedConnectOptions<Stan> extends ConnectionSettings {
@@ -130,7 +140,7 @@ const CONNECT_NAMES: OptionNames = {
         .filter((name) => name !== 'randomize')
         .map((name) => [name, `did you mean 'reconnect.${name}' or 'initialConnect.${name}'?`]),
     ),
-    // What the same thing is called in node-nats-streaming and nats.
+    // Names of the same options in node-nats-streaming and nats.
     stanPingInterval: "did you mean 'pings.interval'?",
     stanMaxPingOut: "did you mean 'pings.maxOut'?",
     pingInterval: "did you mean 'pings.interval'?",
@@ -200,7 +210,7 @@ export function resolveConnectOptions<Stan>(servers?: unknown, options?: unknown
 }
 
 function generateClientId(): string {
-  // The host's name is for those who look at the server's list of clients.
+  // The name of the host helps a person who reads the server's list of clients.
   const host = hostname()
     .replace(/[^a-zA-Z0-9_-]/g, '-')
     .slice(0, 40);

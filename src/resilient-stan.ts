@@ -1,6 +1,4 @@
-/**
- * The facade: wires connection, publishing and subscribing together and owns the public events.
- */
+/** The facade. It connects the layers with each other and emits the public events. */
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
 import { awakeClock } from './awake-clock.js';
@@ -44,91 +42,148 @@ import { Subscriptions } from './subscribing/subscriptions.js';
 import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
-/** Options of `ResilientStan.connect`. Times are milliseconds. Unknown names are refused. */
+/**
+ * Options of {@link ResilientStan.connect}. All are optional, times are milliseconds, and an unknown name is refused with
+ * an {@link InvalidArgumentError}.
+ *
+ * @example
+ * ```ts
+ * const stan = await ResilientStan.connect('nats://a:4222,nats://b:4222', {
+ *   clusterId: 'test-cluster',
+ *   clientId: 'orders-1',
+ *   publishing: { ordering: 'strict' },
+ *   initialConnect: { retries: Infinity }, // wait for a cluster that is not up yet
+ * });
+ * ```
+ * @category Client
+ */
 export interface ConnectOptions extends BaseConnectOptions {
-  /** Asked at every loss whether to go on. Default: always. */
+  /** Asked at each loss whether to reconnect. Default: the client always reconnects. */
   connectionLostHandler?: ConnectionLostHandler | undefined;
 }
 
 /**
- * Called once per loss of a session. Return (or resolve to) `'close'` to close the client, `'reconnect'` or nothing to
- * go on. The client reconnects only when the answer is there; one that throws or rejects counts as `'reconnect'`.
+ * Called once for each loss of a session. It answers `'close'` to close the client, and `'reconnect'` or nothing to
+ * reconnect. The client waits for the answer. If the handler throws or its promise is rejected, the client reconnects,
+ * and emits `error`.
+ *
+ * @param error says what ended the session
+ * @param stan the client
+ * @example
+ * ```ts
+ * const connectionLostHandler: ConnectionLostHandler = (error) => (error.reason === 'replaced' ? 'close' : 'reconnect');
+ * ```
+ * @category Client
  */
 export type ConnectionLostHandler = (
   error: ConnectionLostError,
   stan: ResilientStan,
 ) => void | 'reconnect' | 'close' | Promise<void | 'reconnect' | 'close'>;
 
-/** Counters since `connect()` and gauges of this moment. */
+/**
+ * Numbers of a client. Counters count since `connect()`, and gauges are of this moment.
+ * @category Monitoring
+ */
 export interface StanStats {
-  /** Calls of `publish()` with arguments that can work: always acknowledged + rejected + pending. */
+  /** Counter: calls of `publish()` with valid arguments. It always is `acknowledged + rejected + pending`. */
   published: number;
-  /** Publishes the cluster has acknowledged. */
+  /** Counter: publishes that the cluster has acknowledged. */
   acknowledged: number;
-  /** Those of them whose promise was rejected, for want of room as well. */
+  /** Counter: publishes whose promise was rejected, also because the outbox was full. */
   rejected: number;
-  /** Sendings after the first one of a message. */
+  /** Counter: how often a message was sent again. */
   resent: number;
-  /** Gauge: publishes that are not settled, those that wait for room (`whenFull: 'wait'`) included. */
+  /** Gauge: publishes that are not settled, including those that wait for room (`whenFull: 'wait'`). */
   pending: number;
-  /** Gauge: bytes of their payloads, those that wait for room not included. */
+  /** Gauge: size of their payloads, without those that wait for room, in bytes. */
   pendingBytes: number;
-  /** Gauge: publishes that were sent on this session and are not acknowledged. */
+  /** Gauge: publishes that were sent on the live session and are not acknowledged. */
   inFlight: number;
-  /** Messages handed to handlers. */
+  /** Counter: messages that were handed to handlers. */
   delivered: number;
-  /** Messages that came again although they were processed: acknowledged, and not handed over. */
+  /** Counter: messages that came again after they were processed. They were acknowledged and not handed over. */
   duplicatesDropped: number;
-  /** Messages that came with the server's redelivery flag, those included that were not handed over because they are processed or in hand. */
+  /** Counter: messages that came with the server's redelivery flag, also those that were not handed over. */
   redelivered: number;
   /**
-   * Messages that were read past the server's memory of a durable, a queue group or an unacknowledged message, because it did
-   * not bring them by itself.
+   * Counter: messages that the client fetched by their numbers, because the server did not send them by itself to a durable
+   * or a queue group, or did not send an unacknowledged one again.
    */
   fetched: number;
-  /** How often the leader was overdue with an answer and was asked; most of these come to nothing. */
+  /** Counter: how often an answer of the leader was overdue, and the client asked whether it lives. Mostly it did. */
   suspicions: number;
-  /** Sessions lost. */
+  /** Counter: sessions that were lost. */
   losses: number;
-  /** Sessions that were up after a loss. */
+  /** Counter: sessions that were up again after a loss. */
   reconnects: number;
   /** Gauge: open subscriptions. */
   subscriptions: number;
 }
 
-/** For health checks: `healthy` is what a readiness probe asks, the rest says why. */
+/**
+ * The health of a client. `healthy` is the answer for a readiness probe, and the rest says why.
+ *
+ * @example
+ * ```ts
+ * const { healthy, state, lastError } = stan.health();
+ * response.statusCode = healthy ? 200 : 503;
+ * response.end(JSON.stringify({ state, lastError: lastError?.error.message }));
+ * ```
+ * @category Monitoring
+ */
 export interface StanHealth {
-  /** Connected, the leader is not overdue with anything, and no channel goes unacknowledged. */
+  /** The client is connected, no answer of the leader is overdue, and every channel is acknowledged. */
   healthy: boolean;
+  /** The state of the client. */
   state: ConnectionState;
-  /** Since when it is in this state. */
+  /** When it came into this state. */
   since: Date;
-  /** URL of the live session, without credentials. */
+  /** URL of the live session, without credentials. Undefined while there is none. */
   server: string | undefined;
-  /** The leader is overdue with an answer and is being asked. */
+  /** An answer of the leader is overdue, and the client asks whether it lives. */
   suspect: boolean;
   /**
-   * Channels whose publishes are not acknowledged although the leader answers: the server that has them is down, or very slow.
-   * The others go on.
+   * Channels whose publishes are not acknowledged although the leader answers, because the server that has them is down or
+   * very slow. The other channels go on.
    */
   unacknowledgedChannels: string[];
   /** Publishes that are not settled. */
   pending: number;
   /** Sessions lost so far. */
   losses: number;
-  /** The last loss, failed attempt or error, and when it was. */
-  lastError: { error: Error; at: Date } | undefined;
+  /** The last loss, failed attempt or error. Undefined before the first. */
+  lastError:
+    | {
+        /** What it was. */
+        error: Error;
+        /** When it was. */
+        at: Date;
+      }
+    | undefined;
 }
 
-/** For the server's answer to the close request at the end of close(), in ms. */
+/** How long `close()` waits for the server's answer to the close request, in ms. */
 const CLOSE_REQUEST_TIMEOUT = 2000;
-/** The same, when there is no time left: a living server has a chance to free the client ID. */
+/** How long it waits at least, also when its time is over, in ms. So a living server can free the client ID. */
 const CLOSE_REQUEST_LEAST = 250;
-/** Channel names known to be valid: validating one costs more than looking it up. */
+/** How many valid channel names are kept. Looking a name up is cheaper than checking it again. */
 const MAX_KNOWN_CHANNELS = 1024;
 
 /**
- * A NATS Streaming client that outlives its servers. Make one with {@link ResilientStan.connect}.
+ * A NATS Streaming client that outlives its servers. It is made by {@link ResilientStan.connect}.
+ *
+ * Its events are `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
+ * `client_id_conflict`, `state`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
+ * Nothing throws synchronously: whatever is wrong comes as a rejected promise.
+ *
+ * @example
+ * ```ts
+ * const stan = await ResilientStan.connect(['nats://a:4222', 'nats://b:4222', 'nats://c:4222'], { clientId: 'orders-1' });
+ * await stan.subscribe('orders', async (message) => console.log(message.sequence, message.string()), { startAt: 'first' });
+ * await stan.publish('orders', 'hello');
+ * await stan.close();
+ * ```
+ * @category Client
  */
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
@@ -139,17 +194,17 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #knownChannels = new Set<string>();
   readonly #closed: Promise<Error | undefined>;
   #resolveClosed!: (reason: Error | undefined) => void;
-  /** Resolves when a drain need not wait any longer: its time is over, or the supervisor will not come back. */
+  /** Resolves when a drain is to stop waiting, because its time is over or no session will come back. */
   readonly #gaveUp: Promise<void>;
   #resolveGaveUp!: () => void;
-  /** When that will be, at the latest. */
+  /** When the drain stops waiting at the latest, by the clock of this client. */
   #closeBy = Infinity;
   #cancelPatience: (() => void) | undefined;
-  /** Called when it begins to close. */
+  /** These are called when the client begins to close. */
   readonly #onClosing = new Set<() => void>();
   #closing: Promise<void> | undefined;
   #ended = false;
-  /** 'close' was emitted: nothing else is. */
+  /** `close` was emitted, and no other event may follow it. */
   #over = false;
   #suspicions = 0;
   #losses = 0;
@@ -159,12 +214,20 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #abort: AbortWatch | undefined;
 
   /**
-   * Connects to the cluster.
+   * Connects to the cluster. The promise resolves when the first session is up.
    *
-   * @param servers one URL or a list, as `nats://host:port` or `tls://host:port`; default `nats://localhost:4222`
-   * @throws InvalidArgumentError before anything is dialled; ConnectError with every server and its reason when nobody
-   *   could be reached or no leader answered within {@link ConnectOptions.initialConnect}; AuthorizationError at once;
-   *   ClientIdConflictError; AbortedError at the signal
+   * @param servers one URL, several URLs separated by commas, or an array, as `nats://host:port` or `tls://host:port`;
+   *   default `nats://localhost:4222`
+   * @param options all optional
+   * @throws InvalidArgumentError before anything is dialled
+   * @throws ConnectError with every server and its reason, when all attempts of {@link ConnectOptions.initialConnect} failed
+   * @throws AuthorizationError at once, when the credentials are refused
+   * @throws ClientIdConflictError when another live client has the client ID
+   * @throws AbortedError when the signal is aborted
+   * @example
+   * ```ts
+   * await using stan = await ResilientStan.connect('nats://localhost:4222', { clientId: 'orders-1' });
+   * ```
    */
   static async connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
     try {
@@ -186,7 +249,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
     super();
     SafeEmitter.reportTo(this, (error, event) => {
-      // One of 'error' would be told of its own failure, for ever.
+      // A listener of 'error' that throws would be told of its own failure without end.
       if (event === 'error' && !this.#over) options.logger.error(error.message, { error });
       else this.#error(error);
     });
@@ -206,7 +269,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onError,
     });
     this.#subscriptions = new Subscriptions({
-      // Where a subscription resumes follows real time; what is waited for, time in which something can come.
+      // The place to resume is found by real time. Waiting is counted in time in which this process could act.
       clock: {
         ...systemClock,
         awake: () => this.#clock.now(),
@@ -219,33 +282,47 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), this.#clock);
   }
 
-  /** The cluster ID this client talks to. */
+  /** The cluster ID of the servers. */
   get clusterId(): string {
     return this.#options.clusterId;
   }
 
-  /** The client ID the cluster knows this client by. */
+  /** The client ID under which the cluster knows this client. */
   get clientId(): string {
     return this.#options.clientId;
   }
 
-  /** Where it is in its life. */
+  /** The state of the client. */
   get state(): ConnectionState {
     return this.#supervisor.state;
   }
 
-  /** URL of the live session, without credentials. */
+  /** URL of the live session, without credentials. Undefined while there is none. */
   get server(): string | undefined {
     return this.#supervisor.session?.server;
   }
 
   /**
-   * Publishes a message; resolves when the cluster has stored it. During an outage it is kept and sent, in order, on
-   * the next session. At least once: the server does not know duplicates.
+   * Publishes a message. The promise resolves when the cluster has stored it. During an outage the message is kept, and
+   * sent in its order on the next session. A message may be stored twice, because the server knows no duplicates.
    *
-   * @param data a string goes out as UTF-8; bytes are copied, so the caller may use the buffer again
-   * @throws (as a rejection) InvalidArgumentError, PayloadTooLargeError, OutboxFullError, PublishTimeoutError,
-   *   PublishRejectedError, PermissionError, AbortedError, ClosedError: each says in `delivery` what is known of the message
+   * Every error says in `delivery` what is known of the message.
+   *
+   * @param channel name of the channel, without wildcards
+   * @param data a string is sent as UTF-8; bytes are copied, so the caller may use the buffer again
+   * @param options default: no limit of time
+   * @throws InvalidArgumentError when an argument can never work
+   * @throws PayloadTooLargeError when the message is larger than the server takes
+   * @throws OutboxFullError when `publishing.maxPending` or `maxPendingBytes` is reached
+   * @throws PublishTimeoutError when its `timeout` is over
+   * @throws PublishRejectedError when the cluster refuses it
+   * @throws PermissionError when this client must not publish there
+   * @throws AbortedError when its signal is aborted
+   * @throws ClosedError when the client is closed
+   * @example
+   * ```ts
+   * const { guid } = await stan.publish('orders', JSON.stringify({ id: 1 }), { timeout: 10_000 });
+   * ```
    */
   publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
     try {
@@ -258,11 +335,25 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
-   * Subscribes; resolves when the server has the subscription. During an outage it waits for the next session.
+   * Subscribes to a channel. The promise resolves when the server has the subscription. During an outage it waits for the
+   * next session.
    *
-   * @param handler may be asynchronous: a message is acknowledged when its promise has resolved
-   * @throws (as a rejection) InvalidArgumentError, SubscribeError when the cluster refuses it for good, PermissionError,
-   *   AbortedError at its signal, ClosedError
+   * @param channel name of the channel, without wildcards
+   * @param handler called for each message; the message is acknowledged when its promise has resolved
+   * @param options default: a plain subscription to what is published from now on
+   * @throws InvalidArgumentError when an argument can never work
+   * @throws SubscribeError when the cluster refuses it for good
+   * @throws PermissionError when this client must not subscribe there
+   * @throws AbortedError when its signal is aborted
+   * @throws ClosedError when the client is closed
+   * @example
+   * ```ts
+   * const subscription = await stan.subscribe('orders', async (message) => save(message.json()), {
+   *   durableName: 'saver',
+   *   startAt: 'first',
+   * });
+   * subscription.on('gap', ({ from, to }) => console.warn(`messages ${from} to ${to} are gone`));
+   * ```
    */
   async subscribe(
     channel: string,
@@ -279,9 +370,20 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
-   * The messages of a channel as an async iterator; each is acknowledged when the next one is asked for. Leaving the
-   * loop closes the subscription, keeps a durable, and waits for nobody. {@link close} ends the loop; an end that has a reason
-   * is thrown in it, once.
+   * Subscribes to a channel, and gives its messages as an async iterator. A message is acknowledged when the next one is
+   * asked for. When the loop is left, the subscription is closed and a durable is kept; nothing is waited for.
+   * {@link close} ends the loop. If the subscription ends for another reason, the loop throws that reason once.
+   *
+   * The loop throws the errors of {@link subscribe}.
+   *
+   * @param channel name of the channel, without wildcards
+   * @param options as those of {@link subscribe}, but `manualAck` and a `concurrency` above 1 are refused
+   * @example
+   * ```ts
+   * for await (const message of stan.messages('orders', { durableName: 'saver' })) {
+   *   await save(message.json());
+   * }
+   * ```
    */
   messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
     return messages((handler, begun) => {
@@ -291,7 +393,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
   }
 
-  /** Counters and gauges. */
+  /** Counters and gauges of this client. */
   stats(): StanStats {
     const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
     const { delivered, duplicatesDropped, redelivered, fetched, subscriptions } = this.#subscriptions.stats;
@@ -314,7 +416,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     };
   }
 
-  /** Is it up, since when, what is pending, what went wrong last. */
+  /** The health of this client: whether it is up, since when, what is pending, and what failed last. */
   health(): StanHealth {
     const suspect = this.#supervisor.session?.suspect ?? false;
     const unacknowledgedChannels = this.#publisher.unacknowledged.map(({ channel }) => channel);
@@ -332,8 +434,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
-   * Resolves when every publish so far is settled, one way or the other.
-   * @throws (as a rejection) TimeoutError; nothing is given up by it
+   * Resolves when every publish of before this call is settled, that is, acknowledged or rejected.
+   *
+   * @param options default: no limit of time
+   * @throws InvalidArgumentError when an option is wrong
+   * @throws TimeoutError when its `timeout` is over; the messages are still kept and sent
    */
   async flush(options?: FlushOptions): Promise<void> {
     try {
@@ -350,18 +455,26 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
-   * Drains, then closes. No message is handed to a handler any more; running handlers finish, with `publish()` and `flush()`
-   * open to them, and are acknowledged; what is pending is sent, and durables that are to be dropped are. Once no handler runs,
-   * `publish()` rejects. Durables keep their position, and the client ID is free afterwards. What is not done within the timeout is
-   * given up: publishes reject with a ClosedError.
+   * Drains the client, then closes it:
    *
-   * The body of a `for await` loop is a handler that may be waiting for this very promise, which cannot be told. So when all
-   * else is done it has 500 ms to ask for the next message, counted anew from each publish of its own. The same holds for
-   * a handler that calls this before it has awaited anything. A handler that awaits this later waits for itself, until the
-   * timeout.
+   * 1. No message is handed to a handler any more. Running handlers finish, may still publish, and their messages are acknowledged.
+   * 2. When no handler runs, `publish()` rejects. What is pending is sent, and durables that are to be dropped are dropped.
+   * 3. The client ID is given free at the server. Durables keep their position.
    *
-   * Calls share one end: of several timeouts the one counts that is over first, so `close({ timeout: 0 })` hurries a `close()`
-   * that is under way.
+   * What is not done within the timeout is given up, and its publishes reject with a {@link ClosedError}.
+   *
+   * A handler must not await this promise after it has awaited something else, because then each waits for the other until
+   * the timeout is over. The body of a `for await` loop, and a handler that calls this first, may await it: when all else is
+   * done they have 500 ms, again from each publish of theirs, and are then not waited for any more.
+   *
+   * Several calls share one end, and the earliest end counts. So `close({ timeout: 0 })` hurries a `close()` that is under way.
+   *
+   * @param options default: a drain of at most 10000 ms
+   * @throws InvalidArgumentError when an option is wrong; then nothing is closed
+   * @example
+   * ```ts
+   * process.once('SIGTERM', () => void stan.close({ timeout: 5000 }));
+   * ```
    */
   close(options?: CloseOptions): Promise<void> {
     let timeout: number | undefined;
@@ -373,12 +486,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return this.#closeOnce(timeout, undefined);
   }
 
-  /** Resolves when it is over, with the reason if nobody asked for it. Never rejects. */
+  /** Resolves when the client is closed: to undefined after `close()`, else to the reason. Never rejects. */
   closed(): Promise<Error | undefined> {
     return this.#closed;
   }
 
-  /** `await using stan = …` closes it with the default timeout. */
+  /** Closes the client with the default timeout, at the end of a scope with `await using stan = …`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -386,10 +499,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   async #connect(): Promise<void> {
     const abort = this.#abort;
     if (abort) {
-      // Everything is cancelled at once: who aborts does not want to wait for a drain.
+      // An abort ends everything at once, without a drain.
       abort.onAbort = () => {
         const error = new AbortedError('the client was closed by its signal', { cause: abort.reason });
-        // Nor does who has called close() before.
+        // A close() that is under way stops waiting as well.
         this.#resolveGaveUp();
         void this.#closeOnce(0, error);
       };
@@ -411,11 +524,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       return this.#closing;
     }
     let follow!: (end: Promise<void>) => void;
-    // Set before anything is done: a listener of 'state' may call close(), too.
+    // It is set first, because a listener of 'state' may call close() as well.
     this.#closing = new Promise<void>((resolve) => {
       follow = resolve;
     });
-    // Many a caller of ours does not wait for it.
+    // Some callers do not wait for it, and a rejection must not be an unhandled one.
     this.#closing.catch(() => undefined);
     for (const call of this.#onClosing) call();
     this.#onClosing.clear();
@@ -428,7 +541,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return this.#closing;
   }
 
-  /** It takes no longer than this, in ms, from now on. */
+  /** Ends the drain in `timeout` ms from now, unless it ends earlier. */
   #hurry(timeout = Infinity): void {
     const by = this.#clock.now() + timeout;
     if (this.#over || by >= this.#closeBy) return;
@@ -448,12 +561,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     const closedError = (): ClosedError =>
       new ClosedError('the client was closed before the message was acknowledged', { cause: reason });
     this.#publisher.rejectAll(closedError);
-    // The rest of the time, but never so little that a living server has no chance to free the client ID.
+    // The rest of the time is for the close request. A living server always gets enough of it to free the client ID.
     const left = Math.max(this.#closeBy - this.#clock.now(), CLOSE_REQUEST_LEAST);
     await this.#supervisor.close(atOnce && reason !== undefined ? 0 : Math.min(CLOSE_REQUEST_TIMEOUT, left));
     this.#cancelPatience?.();
     this.#subscriptions.close(reason);
-    // A subscription that was made a moment ago has still to tell of its end.
+    // A subscription that was made a moment ago emits its own end first.
     await new Promise<void>((resolve) => setImmediate(resolve));
     const close = reason ? { error: reason } : {};
     this.#over = true;
@@ -461,14 +574,14 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#resolveClosed(reason);
   }
 
-  /** Intake of messages stops, handlers finish, publishing stops, what is pending is sent. */
+  /** Takes in no more messages, lets handlers finish, takes no more publishes, and waits until what is pending is settled. */
   async #drain(): Promise<void> {
     const subscriptions = this.#subscriptions;
     const publisher = this.#publisher;
     const drained = subscriptions.drain();
     if (!subscriptions.busy) publisher.stopIntake();
     await drained;
-    // Who runs now may be waiting for us. Who publishes is not.
+    // A handler that still runs may be waiting for close(). One that publishes is not.
     while (subscriptions.busy && !this.#ended) {
       const { published } = publisher.stats;
       await publisher.flush();
@@ -476,7 +589,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         void subscriptions.idle().then(done);
         return () => {};
       };
-      // It may go on after the time for close() is over, and must not keep the process alive then.
+      // This wait may go on after the time for close() is over, and must not keep the process alive.
       await this.#within(GRACE, idle, true);
       if (publisher.stats.published === published) break;
     }
@@ -487,9 +600,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #cargo(): Cargo {
     const publisher = this.#publisher;
     const subscriptions = this.#subscriptions;
-    /** How far real time, which is that of the subscriptions, is ahead of waking time. */
+    /** By how much real time, the clock of the subscriptions, is ahead of waking time, in ms. It never decreases. */
     const stood = (): number => systemClock.now() - this.#clock.now();
-    /** That, when the session came up or a question was answered last: since then it may have grown, and is never less. */
+    /** Its value when the session came up or a question was answered last. */
     let stoodBefore = stood();
     return {
       bringUp: (session, careful) => subscriptions.attach(session, careful),
@@ -508,7 +621,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       oldestEnd: () => publisher.oldestEnd,
       leaderAnswered: (askedAt) => {
         publisher.leaderAnswered(askedAt);
-        // Rather too early than too late: what came later than the question is not proven by its answer.
+        // Too early is safe, too late is not: an answer does not prove what came after its question.
         subscriptions.leaderAnswered(askedAt + stoodBefore);
         stoodBefore = stood();
       },
@@ -543,12 +656,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       connected: (server, attempt) => {
         logger.info(`connected to ${server} as '${this.clientId}'`);
-        // connect() resolves first, so that there can be a listener.
+        // connect() resolves first, so that the caller can add a listener.
         setImmediate(() => this.#emit('connect', { server, attempt }));
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {
-        // The first one is for the loss, which was noted, and may have been followed by another error.
+        // The error of the first attempt is the loss, which is noted already.
         if (attempt > 1) this.#note(error);
         this.#emit('reconnecting', { attempt, delay, error });
       },
@@ -576,7 +689,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     };
   }
 
-  /** Asks the ConnectionLostHandler, once per loss; a broken handler does not cost the connection. */
+  /** Asks the ConnectionLostHandler once for each loss. A handler that fails counts as `'reconnect'`. */
   async #lost(error: ConnectionLostError): Promise<'reconnect' | 'close'> {
     this.#losses += 1;
     this.#note(error);
@@ -586,7 +699,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     if (!handler) return 'reconnect';
     const asked = this.#ask(handler, error);
     return await new Promise((resolve) => {
-      // A handler that calls close() and waits for it would wait for itself: what is to be drained needs a session.
+      // Once the client closes, it does not wait for the handler: the drain needs a session, and the handler may wait for close().
       const goOn = (): void => {
         resolve('reconnect');
         void asked.then((late) => late === 'close' && this.#resolveGaveUp());
@@ -614,7 +727,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
   #error(error: Error): void {
     if (this.#over) {
-      // A listener of 'close' has thrown, or an asynchronous one has rejected long afterwards.
+      // A listener has thrown at 'close', or its promise was rejected after that.
       this.#options.logger.debug(`after the client was closed: ${error.message}`);
       return;
     }
@@ -634,9 +747,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
-   * Whether it was done in time, in ms in which we could act; without a timeout it always is.
+   * Resolves to whether something was done in time. The time is that in which this process could act.
+   * @param timeout in ms; without one it is always in time
+   * @param begin calls back when it is done, and returns a function that cancels the callback
    * @param unref the wait alone does not keep the process alive
-   * @param begin calls back when it is done; returns what takes the callback away
    */
   #within(timeout: number | undefined, begin: (done: () => void) => () => void, unref = false): Promise<boolean> {
     return new Promise((resolve) => {
@@ -658,7 +772,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
   }
 
-  /** Not settled, those that wait for room included. */
+  /** Publishes that are not settled, including those that wait for room. */
   get #pending(): number {
     const { pending, waiting } = this.#publisher.stats;
     return pending + waiting;
@@ -680,7 +794,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
 const NOT_SENT = { delivery: 'not-sent' } as const;
 
-/** What connect() rejects with. The connection's errors say which server they are about. */
+/** The error with which `connect()` rejects. Errors of a connection name their server themselves. */
 function connectFailure(error: unknown): ResilientStanError {
   if (error instanceof ResilientStanError) return error;
   return new ConnectError(`no session could be made: ${describe(error)}`, [], { cause: error });

@@ -1,24 +1,24 @@
 /**
- * Time as it goes by for the servers, by which a subscription's start is found again. The monotonic clock stands still while
- * the host sleeps, and what is published meanwhile would be skipped; the wall clock goes on, but may be set. So time here is
- * monotonic, plus all that the wall clock has gained over it: a sleep, or that it was set forward. Too much of it repeats
- * what is old, too little loses what is new. That the wall clock is set back changes nothing.
+ * A clock that goes on while the host sleeps. By it the start of a subscription is found again. The monotonic clock stands
+ * still during a sleep, so messages of that time would be skipped. The wall clock goes on, but may be set. So this clock is
+ * the monotonic one plus all that the wall clock has gained on it, by a sleep or by being set forward. Too much time only
+ * repeats old messages, and too little would lose new ones. Setting the wall clock back changes nothing.
  */
 
-/** What the clock is made of; the tests have their own. */
+/** The sources of the clock. Tests have sources of their own. */
 export interface SleepClockSources {
-  /** Monotonic, milliseconds. */
+  /** Monotonic time, in ms. */
   monotonic(): number;
-  /** Milliseconds since the epoch. */
+  /** Wall clock: time since 1970, in ms. */
   wall(): number;
 }
 
 /**
- * The wall clock is looked at no more often than this, ms: a busy subscription asks for the time at each message, and
- * nothing that depends on a sleep happens so soon after one.
+ * How long the wall clock is not read again, in ms. A busy subscription asks for the time at each message, and nothing that
+ * depends on a sleep happens so soon after it.
  */
 const LOOK_EVERY = 1;
-/** Only if it is behind by more than this, ms, was the wall clock set back: the two are not read at the same instant. */
+/** By how much the wall clock has to fall behind to count as set back, in ms. The two clocks are not read at the same instant. */
 const SET_BACK = 100;
 
 const REAL_SOURCES: SleepClockSources = {
@@ -27,11 +27,12 @@ const REAL_SOURCES: SleepClockSources = {
 };
 
 /**
+ * Makes a clock.
  * @param sources default: the real ones
- * @returns a function that tells the time, in milliseconds from no particular moment on. It never decreases.
+ * @returns a function that tells the time, in ms. It begins at no particular value, and never decreases.
  */
 export function sleepClock(sources: SleepClockSources = REAL_SOURCES): () => number {
-  /** How far the wall clock is ahead. It is read first: an interruption in between makes this smaller, never larger. */
+  /** How far the wall clock is ahead, in ms. It is read first, so that an interruption makes this smaller and not larger. */
   const ahead = (): number => {
     const wall = sources.wall();
     return wall - sources.monotonic();
@@ -49,7 +50,7 @@ export function sleepClock(sources: SleepClockSources = REAL_SOURCES): () => num
       slept += now - highest;
       highest = now;
     } else if (highest - now > SET_BACK) {
-      // Once more, in case there was an interruption. From now on it is the new setting that a sleep counts from.
+      // It is read once more, in case of an interruption. A later sleep counts from this new setting.
       const again = ahead();
       if (highest - again > SET_BACK) highest = again;
     }

@@ -1,10 +1,10 @@
-/** "Did you mean …?": the nearest of a few known names, or none when nothing is near. Pure. */
+/** Finds the known name that is nearest to a wrong one, for "did you mean …?". Pure. */
 
-/** The known name that `name` most probably meant. Case, `-` and `_` do not count as differences. */
+/** The known name that is nearest to `name`, or undefined when none is near. Case, `-` and `_` are ignored. */
 export function suggest(name: string, known: readonly string[]): string | undefined {
   const wanted = fold(name);
   let best: string | undefined;
-  // Two slips in a long name are a typo, in a short one they are another word.
+  // Two differences are a typing error in a long name, and another word in a short one.
   let bestDistance = Math.min(3, Math.floor(wanted.length / 3) + 1);
   for (const candidate of known) {
     const distance = editDistance(wanted, fold(candidate), bestDistance);
@@ -17,11 +17,11 @@ export function suggest(name: string, known: readonly string[]): string | undefi
 }
 
 function fold(name: string): string {
-  // A name as long as this is no slip of anything we know, and the distance is quadratic.
+  // A name of this length is not near any known one, and finding its distance would take long.
   return name.slice(0, 64).toLowerCase().replace(/[-_ ]/g, '');
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`; `limit` when it is that or more. */
+/** How many insertions, deletions, replacements and swaps of neighbours turn `a` into `b`, and at most `limit`. */
 export function editDistance(a: string, b: string, limit = Infinity): number {
   if (Math.abs(a.length - b.length) >= limit) return limit;
   let beforePrevious: number[] = [];

@@ -1,18 +1,18 @@
 /**
- * Every call into code of the user goes through here: it comes from a timer, a socket or the middle of our own work, where
- * what is thrown would end the process, and what is rejected later would be a rejection that nobody handles.
+ * Calls code of the user. Such calls come from timers, sockets or the middle of our own work. There an exception would end
+ * the process, and a rejected promise would be an unhandled one.
  */
 import { types } from 'node:util';
 import { CallbackError, toError } from './errors.js';
 
-/** Is told what the user's code threw, or rejected with. Must not throw. */
+/** Gets the error that the user's code threw or rejected with. It must not throw itself. */
 export type OnThrown = (error: CallbackError) => void;
 
 /**
- * Calls code whose answer is nobody's business: a listener, a logger. What it throws, and what the promise that it returns
- * rejects with, is reported as a {@link CallbackError}.
+ * Calls code whose answer is not needed, as a listener or a logger. What it throws or rejects with is reported as a
+ * {@link CallbackError}.
  *
- * @param what what is called, as it stands in the error: "a listener of 'close'"
+ * @param what name of what is called, for the error: "a listener of 'close'"
  */
 export function callUser(what: string, call: () => unknown, onThrown: OnThrown): void {
   const failed = (thrown: unknown): void => onThrown(new CallbackError(what, thrown));
@@ -38,17 +38,17 @@ export async function askUser<Answer>(call: () => Answer | PromiseLike<Answer>):
   }
 }
 
-/** Whether it may be something that can be waited for. Reads nothing of it: a property may be a getter that throws. */
+/** Whether a value may be a promise. It reads no property of it, because that may throw. */
 export function mayBePromise(value: unknown): value is object {
   return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }
 
 /**
- * Calls one of the two, once and never at once, when what a user's function returned is settled, whatever that is: it may
- * be no promise at all, and a `then` of its own may throw, also when it is only read, and call back twice.
+ * Calls one of the two functions when the answer of a user's function is settled. It calls once, and never synchronously. The
+ * answer may be no promise, and a `then` of its own may throw, even when it is only read, or call back twice.
  */
 export function whenSettled(result: object, done: () => void, failed: (thrown: unknown) => void): void {
-  // What nearly every asynchronous function returns; it costs no promise more.
+  // Nearly every asynchronous function returns a native promise, and this way makes no further promise.
   const plain = types.isPromise(result) && Object.getPrototypeOf(result) === Promise.prototype;
   if (plain && !Object.hasOwn(result, 'then') && !Object.hasOwn(result, 'constructor')) {
     void Promise.prototype.then.call(result, done, failed);

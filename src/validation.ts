@@ -1,15 +1,15 @@
 /**
- * What may go to a server: channel names, IDs, durable and group names, payloads. The wrapped clients check none of it,
- * and there a line break in a name is an injected command, and a space is the end of the connection.
+ * Checks what goes to a server: channel names, IDs, names of durables and groups, and payloads. The wrapped clients check
+ * nothing: a line break in a name would be an injected command, and a space would end the connection.
  */
 import { types } from 'node:util';
 import { InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
 import { escapeInvisible } from './printable.js';
 
-/** The file store makes a directory for each channel, and file systems take names of up to 255 bytes. */
+/** The longest name, in bytes. The file store makes a directory for each channel, and file systems take no longer names. */
 const MAX_NAME_BYTES = 255;
 
-// Tokens of visible ASCII without `*`, `>`, `/`, joined by single dots.
+// Tokens of visible ASCII without `*`, `>` and `/`, joined by single dots.
 const CHANNEL = /^[!-)+,\-0-=?-~]+(?:\.[!-)+,\-0-=?-~]+)*$/;
 
 /**
@@ -19,7 +19,7 @@ const CHANNEL = /^[!-)+,\-0-=?-~]+(?:\.[!-)+,\-0-=?-~]+)*$/;
  * @throws InvalidArgumentError that says which character is wrong, and where
  */
 export function checkChannel(channel: unknown, options: ResilientStanErrorOptions = {}): asserts channel is string {
-  // Called for every publish: one regular expression when all is well.
+  // This is called for every publish, so a good name costs one regular expression.
   if (typeof channel === 'string' && channel.length <= MAX_NAME_BYTES && CHANNEL.test(channel)) return;
   throw new InvalidArgumentError('channel', `channel ${channelFault(channel)}`, options);
 }
@@ -35,7 +35,7 @@ function channelFault(channel: unknown): string {
   );
 }
 
-/** What keeps a name from being a literal NATS subject. */
+/** Why a name is not a literal NATS subject, or undefined. */
 function tokenFault(name: string): string | undefined {
   for (let index = 0; index < name.length; index++) {
     const where = `at character ${index + 1}`;
@@ -67,9 +67,9 @@ export function checkClientId(clientId: unknown, argument = 'clientId'): asserts
 }
 
 /**
- * Checks a cluster ID. It is a part of every subject of the protocol, so it may be what a subject may be: visible ASCII
- * without wildcards, and dots only between other characters.
- * Whether it is the right one shows only at connect: a wrong one is answered by silence.
+ * Checks a cluster ID. It is a part of every subject of the protocol, so it may have what a subject may have: visible ASCII
+ * without wildcards, and dots between other characters. Whether it is the right one shows at connect, because servers do not
+ * answer to a wrong one.
  *
  * @throws InvalidArgumentError
  */
@@ -98,8 +98,8 @@ function lengthFault(name: string, why = ''): string | undefined {
 }
 
 /**
- * Checks the name of a durable or of a queue group. No `:`, because the server joins the two names of a durable queue
- * group with it; no white space and no control characters, which would be a slip; 255 bytes at most.
+ * Checks the name of a durable or of a queue group. `:` is refused, because the server joins the two names of a durable queue
+ * group with it. White space and control characters are refused as well, because they would be a mistake. 255 bytes at most.
  *
  * @throws InvalidArgumentError
  */
@@ -133,7 +133,7 @@ export function checkPayload(
   data: unknown,
   options: ResilientStanErrorOptions = {},
 ): asserts data is string | Uint8Array {
-  // Not `instanceof`: bytes made in another realm (a vm context, some test runners) are bytes as well.
+  // `instanceof` would refuse bytes of another realm (a vm context, some test runners).
   if (typeof data === 'string' || types.isUint8Array(data)) return;
   throw new InvalidArgumentError('data', `data must be a string or a Uint8Array, not ${payloadFault(data)}`, options);
 }
@@ -151,7 +151,7 @@ function payloadFault(data: unknown): string {
   return `${show(data)}: convert it with String(data)`;
 }
 
-/** A value in an error message: short, on one line, strings in quotes. Never give it a secret. */
+/** A value for an error message: short, on one line, strings in quotes. It must not be a secret. */
 export function show(value: unknown): string {
   switch (typeof value) {
     case 'string':
@@ -168,7 +168,7 @@ export function show(value: unknown): string {
   }
 }
 
-/** It may be a proxy, or have getters, that throw. */
+/** An object for an error message. It may be a proxy that throws, or have getters that do. */
 function showObject(value: object): string {
   try {
     if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
@@ -179,14 +179,14 @@ function showObject(value: object): string {
   }
 }
 
-/** What kind of thing a value is, without its content: for what may be a secret. */
+/** The kind of a value without its content, for a value that may be a secret. */
 export function kindOf(value: unknown): string {
   if (value === '') return 'an empty string';
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return `a ${typeof value}`;
   return show(value);
 }
 
-/** Quoted, with everything that cannot be seen escaped, and cut when it is long. */
+/** A text in quotes. Characters that cannot be seen are escaped, and a long text is cut. */
 export function quote(text: string): string {
   const cut = text.length > 60 ? `${text.slice(0, 57)}…` : text;
   return `'${escapeInvisible(cut)}'`;
@@ -196,7 +196,7 @@ function typeName(value: object): string {
   try {
     const prototype = Object.getPrototypeOf(value) as { constructor?: { name?: unknown } } | null;
     const name = prototype?.constructor?.name;
-    // A name may be any text, and this goes into logs.
+    // The name of a class may be any text, and this goes into logs.
     return typeof name === 'string' && /^[\w$]{1,60}$/.test(name) && name !== 'Object' ? name : 'object';
   } catch {
     return 'object';
@@ -215,7 +215,7 @@ const CHARACTER_NAMES: Record<string, string> = {
   '\0': 'a NUL character',
 };
 
-/** How to speak of one character: some cannot be seen, others could not be told from a letter. */
+/** The name of a character. Some cannot be seen, and others look like a letter. */
 function nameOf(text: string, index: number): string {
   const code = text.codePointAt(index)!;
   const char = String.fromCodePoint(code);

@@ -1,12 +1,12 @@
-/** What both contestants can do. Each does it in the way that is natural, and cheapest, with its own API. */
+/** The interface of both clients. Each uses its own API in the natural and cheapest way. */
 export interface BenchClient {
   publish(load: PublishLoad): Promise<void>;
   deliver(load: DeliverLoad): Promise<void>;
-  /** One subscription per channel, kept until the end. Resolves when the server has all of them. */
+  /** Makes one subscription for each channel, kept until the end. Resolves when the server has all. */
   subscribe(channels: readonly string[], onMessage: () => void): Promise<void>;
-  /** Publishes at once, and goes on when all have been handed over. */
+  /** Publishes all messages at once. Resolves when all are handed over. */
   burst(load: BurstLoad): Burst;
-  /** How long each loss took until everything was up again, ms. Not the raw client's: its subscriptions do not come back. */
+  /** How long each loss lasted until everything was up again, in ms. The raw client has none, as its subscriptions do not come back. */
   readonly downtimes?: readonly number[];
 }
 
@@ -15,7 +15,7 @@ export interface ConnectLoad {
   clusterId: string;
   clientId: string;
   ordering: 'pipelined' | 'strict';
-  /** Messages in flight. */
+  /** How many messages are in flight. */
   window: number;
 }
 
@@ -23,9 +23,9 @@ export interface PublishLoad {
   channels: readonly string[];
   payload: string | Uint8Array;
   count: number;
-  /** Messages not acknowledged, over all channels. */
+  /** How many messages may be unacknowledged, over all channels. */
   window: number;
-  /** One in flight per channel. */
+  /** Whether one message for each channel is in flight at a time. */
   strict: boolean;
 }
 
@@ -42,7 +42,7 @@ export interface BurstLoad {
 }
 
 export interface Burst {
-  /** Resolves at the first acknowledgement, and when all are acknowledged. */
+  /** Two promises: one resolves at the first acknowledgement, the other when all are acknowledged. */
   first: Promise<void>;
   all: Promise<void>;
 }

@@ -21,7 +21,7 @@ const { connect } = createRequire(import.meta.url)('node-nats-streaming') as {
   connect: (this: void, clusterId: string, clientId: string, options: Record<string, unknown>) => RawStan;
 };
 
-/** `node-nats-streaming` by itself, with callbacks and its own acknowledging, which is its quickest way. */
+/** The raw client, `node-nats-streaming`, with callbacks and its own acknowledgements, which is its quickest way. */
 export class RawClient implements BenchClient {
   readonly #stan: RawStan;
 
@@ -66,7 +66,7 @@ export class RawClient implements BenchClient {
         };
         if (published < count) next();
       };
-      // Its order holds only with one in flight per channel, so that is what strict costs without a queue.
+      // Its order holds only with one message in flight for each channel, so this is the cost of strict order without a queue.
       const lanes = strict ? channels.length : window;
       for (let i = 0; i < lanes; i++) start(channels[i % channels.length]!);
     });
@@ -83,7 +83,7 @@ export class RawClient implements BenchClient {
         bytes += message.getRawData().length;
         if (++received === count) {
           if (bytes === 0) reject(new Error('the messages were empty'));
-          // Not within the callback, or the acknowledgement of this one would be lost.
+          // It is done after the callback, because otherwise the acknowledgement of this message would be lost.
           setImmediate(() => subscription.close());
         }
       });

@@ -67,7 +67,7 @@ export class ResilientClient implements BenchClient {
 
   burst({ channel, payload, count }: BurstLoad): Burst {
     const first = this.#stan.publish(channel, payload()).then(() => undefined);
-    // Their promises are dropped at once: what is measured is what the client itself keeps.
+    // Their promises are dropped at once, so that only the memory of the client itself is measured.
     for (let i = 1; i < count; i++) void this.#stan.publish(channel, payload());
     return { first, all: this.#stan.flush() };
   }

@@ -1,10 +1,10 @@
-/** What is spent on each message for nothing, so that the gate can be seen to close. */
+/** Spends time and memory on each message for nothing, to show that the gate then fails. */
 let turns = 0;
 let pointers = 0;
 let kept: unknown;
 let state = 1;
 
-/** A loop, because a look at the clock costs as much as there is to spend, and garbage besides. */
+/** Spends time in a loop. Reading the clock would cost as much, and make garbage. */
 function turn(times: number): void {
   for (let i = 0; i < times; i++) state = (Math.imul(state, 1_103_515_245) + 12_345) | 0;
 }
@@ -28,5 +28,5 @@ export function spend(): void {
   if (turns > 0) turn(turns);
 }
 
-/** What keeps the compiler from leaving it all out. */
+/** It keeps the compiler from leaving the loop out. */
 export const spent = (): unknown => [state, kept];

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:gate`: fails when a message has become dearer, measured by what noise does not move: CPU time and bytes
- * allocated per message, as ratios to the raw client in the same run.
+ * `npm run bench:gate`: fails when a message has become more expensive. It measures CPU time and allocated bytes of a message,
+ * as ratios to the raw client in the same run, because noise of the machine hardly changes these.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -16,7 +16,7 @@ const USAGE = `npm run bench:gate -- [options]
   --worse-allocations PERCENT   the same; garbage costs CPU time, too
   --write                       write the figures down as those to compare with from now on`;
 
-/** In the sources, not where this was compiled to. */
+/** The file in the sources, and not beside the compiled program. */
 const EXPECTED = 'bench/gate/expected.json';
 
 const { values } = parseArgs({
@@ -32,9 +32,9 @@ type Work = Command & { do: 'publish' | 'deliver' };
 
 const SIZE = 128;
 const STORED = 20_000;
-/** So many that messages always come in large batches: in small ones, what the kernel does for each counts, and wavers. */
+/** How many messages are in flight. With many they come in large batches; in small ones the work of the kernel counts, and varies. */
 const WINDOW = 4096;
-/** Pairs of rounds for the CPU time, and for the allocations, which hardly differ from round to round. */
+/** How many pairs of rounds there are for CPU time, and for allocations, which hardly differ from round to round. */
 const CPU_PAIRS = 20;
 const ALLOCATION_PAIRS = 5;
 const ALLOCATION_MESSAGES = 4000;
@@ -57,7 +57,7 @@ interface Pair {
   resilient: Contestant;
 }
 
-/** A young generation in which a round's garbage has room. */
+/** The size of a young generation that holds the garbage of a round. */
 const NO_COLLECTION = ['--min-semi-space-size=256', '--max-semi-space-size=256'];
 
 async function connected(cluster: StanCluster, what: string, flags: readonly string[]): Promise<Pair> {
@@ -76,7 +76,7 @@ async function connected(cluster: StanCluster, what: string, flags: readonly str
   return pair;
 }
 
-/** A B B A A B … */
+/** The order of the rounds: A B B A A B … */
 async function alternate(
   pairs: number,
   { raw, resilient }: Pair,
@@ -95,7 +95,7 @@ async function costs(work: (count: number) => Work, cpuPair: Pair, memoryPair: P
   const cpu = async (contestant: Contestant): Promise<number> => (await contestant.ask(work(STORED))).cpu! / STORED;
   const bytes = async (contestant: Contestant): Promise<number> =>
     (await contestant.ask({ do: 'allocations', of: work(ALLOCATION_MESSAGES) })).bytes! / ALLOCATION_MESSAGES;
-  // Until everything is compiled that will be.
+  // These rounds warm up, until everything is compiled.
   await alternate(3, cpuPair, cpu);
   await alternate(4, memoryPair, async (contestant) => (await contestant.ask(work(STORED))).cpu!);
   await alternate(2, memoryPair, bytes);
@@ -156,7 +156,7 @@ async function main(): Promise<void> {
   const expected = JSON.parse(await readFile(EXPECTED, 'utf8')) as Record<string, Costs>;
   let failed = judge(measured, expected);
   if (failed.length > 0) {
-    // Noise does not strike twice in the same place.
+    // The gate measures once more, because noise hardly has the same effect twice.
     console.error('Too dear, at first sight. Measuring again.');
     const again = judge(await measureAll(), expected);
     failed = again.filter(({ what, cost }) => failed.some((first) => first.what === what && first.cost === cost));

@@ -1,16 +1,16 @@
-/** What the gate lets through. Pure. */
+/** Decides whether the gate passes. Pure. */
 
 /** Ratios of this library to the raw client, measured in one run. */
 export interface Costs {
-  /** CPU time per message. */
+  /** CPU time of a message. */
   cpu: number;
-  /** Bytes allocated per message, garbage included. */
+  /** Bytes that are allocated for a message, with garbage. */
   allocations: number;
 }
 
 export type Cost = keyof Costs;
 
-/** By how much a ratio may exceed what it was when it was written down. What noise does is well below, a fifth is well above. */
+/** By how much a ratio may be higher than the one that was written down. Noise changes it by much less than this, and a fifth is much more. */
 export const TOLERANCE: Costs = { cpu: 1.1, allocations: 1.08 };
 
 export interface Excess {
@@ -21,7 +21,7 @@ export interface Excess {
   limit: number;
 }
 
-/** Everything that has become too dear. */
+/** The ratios that have become too high. */
 export function excesses(measured: ReadonlyMap<string, Costs>, expected: Readonly<Record<string, Costs>>): Excess[] {
   const found: Excess[] = [];
   for (const [what, costs] of measured) {

@@ -30,7 +30,7 @@ const { values } = parseArgs({
   },
 });
 
-/** So long without a request of it, ms, and the client is done with what the loss made it ask. */
+/** How long the client must not ask for anything to be done with the loss, in ms. */
 const QUIET = 5000;
 const MOST_WATCHED = 300_000;
 
@@ -41,18 +41,18 @@ interface Case {
 }
 
 interface Reset {
-  /** ms until all are back, and until the last request. */
+  /** Time until all are back, and until the last request, in ms. */
   back: number;
   done: number;
   subscribes: number;
   closes: number;
-  /** The neighbour's, ms, until all are back, and from then on. */
+  /** How long the neighbour's requests took, in ms: until all were back, and after that. */
   during: number[];
   after: number[];
   neighboursLosses: number;
 }
 
-/** What the server is asked for, by whom it is not the neighbour. */
+/** Counts what the server is asked for, without the neighbour's requests. */
 class Spy {
   subscribes = 0;
   closes = 0;

@@ -1,8 +1,8 @@
-/** What the parent asks of the client with many subscriptions, and of its neighbour, each in a process of its own. */
+/** The protocol between the parent, the client with many subscriptions, and its neighbour, each in a process of its own. */
 export type Kind = 'durable' | 'plain';
 
 export type Command =
-  /** Connects, subscribes, and has received one message on each channel. */
+  /** Connects, subscribes, and waits for one message on each channel. */
   | { do: 'fill'; url: string; clusterId: string; kind: Kind; count: number; channels: number }
   /** Waits until it is back after a loss: all subscriptions are at the server again. */
   | { do: 'back' }
@@ -13,16 +13,16 @@ export type Command =
   | { do: 'stop' };
 
 export interface Answer {
-  /** When it was back, by {@link now}. */
+  /** When it was back, as {@link now} tells it. */
   at?: number;
-  /** ms each, and the one that is still without an answer. */
+  /** The times in ms, with the one that still has no answer. */
   latencies?: number[];
-  /** Sessions that the client has lost so far. */
+  /** How many sessions the client has lost so far. */
   losses?: number;
 }
 
-/** The neighbour's channel. */
+/** Name of the neighbour's channel. */
 export const NEIGHBOUR = 'neighbour';
 
-/** ms by the machine's monotonic clock, the same in all processes. */
+/** The machine's monotonic clock, in ms. It is the same in all processes. */
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ResilientStan } from '../../src/index.js';
 import { NEIGHBOUR, now, type Answer, type Command } from './protocol.js';
 
-/** ms between two of the neighbour's. */
+/** Time between two requests of the neighbour, in ms. */
 const EVERY = 10;
-/** So many at a time while it is set up. */
+/** How many subscriptions are made at a time at the beginning. */
 const AT_A_TIME = 64;
 
 let stan: ResilientStan | undefined;

@@ -5,13 +5,13 @@ import { now } from './protocol.js';
 export interface Fault {
   name: string;
   title: string;
-  /** Needs a proxy before each node. */
+  /** Whether it needs a proxy in front of each node. */
   proxied?: boolean;
-  /** The cluster needs another leader. */
+  /** Whether the cluster needs another leader. */
   electing?: boolean;
-  /** Nothing is published before the fault, and one message right after it. */
+  /** Whether nothing is published before the fault, and one message right after it. */
   idle?: boolean;
-  /** The node the clients are to be attached to; undefined: it does not matter. */
+  /** The node that the clients are attached to. Undefined when it does not matter. */
   attachTo?: (cluster: StanCluster, leader: StanNode) => StanNode;
   /**
    * Resolves with the moment from which on the cluster could have served: the fault itself while the leader lives, else
@@ -21,10 +21,10 @@ export interface Fault {
   mend(cluster: StanCluster): Promise<void>;
 }
 
-/** For so long is everything down in a full outage, ms. */
+/** How long all nodes are down in a full outage, in ms. */
 const OUTAGE = 3000;
 
-/** When one of these nodes said that it serves. */
+/** When one of these nodes has said that it serves. */
 async function nextLeader(nodes: readonly StanNode[], after: number): Promise<number> {
   // The nodes' clock is the harness's own.
   const offset = now() - performance.now();

@@ -1,4 +1,4 @@
-/** `npm run bench:recovery`: how long until all goes on after a fault. See docs/performance.md. */
+/** `npm run bench:recovery`: measures how long it takes until everything goes on after a fault. See docs/performance.md. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, loadavg } from 'node:os';
 import { dirname } from 'node:path';
@@ -31,14 +31,14 @@ const { values } = parseArgs({
 interface FaultResult {
   fault: string;
   title: string;
-  /** Trials that did not count, because the cluster changed its leader by itself. */
+  /** How many trials did not count, because the cluster changed its leader by itself. */
   void: number;
   readyAfter: number[];
   resilient: Outcome[];
   raw: Outcome[];
 }
 
-/** What is a number in every outcome. */
+/** The fields of an outcome that are numbers. */
 type Measure = Exclude<keyof Outcome, 'log'>;
 
 async function main(): Promise<void> {
@@ -136,7 +136,7 @@ function figures(values: readonly number[]): string {
 
 const ms = (value: number): string => (Number.isFinite(value) ? value.toFixed(0) : 'never');
 
-/** Maxima above three times the p95, each with what the client logged: not to be averaged away. */
+/** Maxima above three times the p95, each with the log of the client, so that they are not lost in an average. */
 function outliers(results: readonly FaultResult[]): string[] {
   const measures: Measure[] = ['ackAfterReady', 'deliveryAfterReady', 'ackSilence', 'deliverySilence'];
   return results.flatMap(({ title, resilient }) =>

@@ -1,32 +1,32 @@
-/** What the parent asks of a pair of clients in a process of their own, and what they saw. */
+/** The protocol between the parent and a pair of clients in a process of their own. */
 export interface PairOptions {
   publisher: { urls: string[] };
   subscriber: { urls: string[] };
   clusterId: string;
   channel: string;
-  /** ms between two publishes; 0: none but those that are asked for. */
+  /** Time between two publishes, in ms. 0: only those that are asked for. */
   every: number;
 }
 
 export type PairCommand =
   | { do: 'start'; options: PairOptions }
-  /** One message, not of the rhythm. */
+  /** Publishes one more message. */
   | { do: 'publish' }
-  /** No more publishes; the record of all so far. */
+  /** Stops publishing, and answers with the record. */
   | { do: 'record' }
   | { do: 'stop' };
 
-/** Times are those of {@link now}, which is the same clock in all processes. */
+/** What the clients have seen. Times are those of {@link now}. */
 export interface PairRecord {
   acks: number[];
   deliveries: number[];
   published: number;
   acknowledged: number;
-  /** Publishes that were answered with an error. */
+  /** How many publishes were answered with an error. */
   failed: number;
-  /** Stored more than once. */
+  /** How many messages were stored more than once. */
   duplicates: number;
-  /** Sessions lost, or connections, as the client tells. */
+  /** How many sessions or connections were lost, as the client tells. */
   losses: number;
   suspicions: number;
   log: string[];
@@ -36,5 +36,5 @@ export interface PairAnswer {
   record?: PairRecord;
 }
 
-/** ms by the machine's monotonic clock. */
+/** The machine's monotonic clock, in ms. It is the same in all processes. */
 export const now = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -7,41 +7,41 @@ import { now, type PairAnswer, type PairCommand, type PairRecord } from './proto
 
 export type PairProcess = Worker<PairCommand, PairAnswer>;
 
-/** What one pair of clients went through. Times are ms; Infinity: not as long as it was watched. */
+/** What one pair of clients has seen. Times are in ms. Infinity: not while it was watched. */
 export interface Outcome {
   /** From the fault, and from the moment at which the cluster could have served, to the next acknowledged publish. */
   ackAfterFault: number;
   ackAfterReady: number;
-  /** To the next delivery. */
+  /** Time from the same two moments to the next delivery. */
   deliveryAfterFault: number;
   deliveryAfterReady: number;
-  /** The longest pauses, from before the fault to the end. */
+  /** The longest pauses from before the fault to the end. */
   ackSilence: number;
   deliverySilence: number;
   duplicates: number;
   losses: number;
   suspicions: number;
-  /** Neither acknowledged when the watching ended, nor going to be: without an answer or with an error. */
+  /** How many messages had no acknowledgement at the end, with an error or without an answer. */
   unacknowledged: number;
   log: string[];
 }
 
 export interface Trial {
-  /** The cluster changed its leader once more than the fault made it: what was seen is not the fault's. */
+  /** Whether the cluster changed its leader once more than the fault made it. The trial then does not count. */
   void: boolean;
-  /** From the fault to a ready leader. */
+  /** Time from the fault to a leader that is ready. */
   readyAfter: number;
   outcomes: Map<PairProcess, Outcome>;
 }
 
-/** ms between two publishes. */
+/** Time between two publishes, in ms. */
 const EVERY = 10;
-/** How long it is quiet, or busy, before the fault. */
+/** How long it is quiet, or busy, before the fault, in ms. */
 const BEFORE = 1000;
 const LEAST_WATCHED = 1500;
 const MOST_WATCHED = 8000;
 
-/** A fault, and what the clients see of it; side by side, so that all meet the same. */
+/** Makes a fault, and tells what the clients see of it. They run side by side, so that all meet the same. */
 export async function trial(fault: Fault, cluster: StanCluster, pairs: readonly PairProcess[]): Promise<Trial> {
   await cluster.settled({ timeout: 60_000 });
   const leader = await cluster.leader();
@@ -129,7 +129,7 @@ function next(times: readonly number[], after: number): number {
   return times.find((time) => time > after) ?? Infinity;
 }
 
-/** The longest pause that lasted into the time after the fault, its end included. */
+/** The longest pause that lasted into the time after the fault. */
 function silence(times: readonly number[], struckAt: number, endedAt: number | undefined): number {
   let longest = 0;
   let last = times[0] ?? struckAt;

@@ -8,7 +8,7 @@ import { ResilientStan } from '../../src/index.js';
 import type { Contender } from '../protocol.js';
 import { now, type PairAnswer, type PairCommand, type PairOptions, type PairRecord } from './protocol.js';
 
-/** What is written down, whoever the client is. */
+/** The record of a client, raw or resilient. */
 class Book {
   readonly acks: number[] = [];
   readonly deliveries: number[] = [];
@@ -93,7 +93,7 @@ interface RawStan extends EventEmitter {
   close(): void;
 }
 
-/** With its best settings: quick pings, every server, NATS reconnects for ever and at once. */
+/** The raw client with its best settings: quick pings, every server, NATS reconnects at once and without end. */
 async function rawPair({ publisher, subscriber, clusterId, channel }: PairOptions): Promise<Pair> {
   const { connect } = createRequire(import.meta.url)('node-nats-streaming') as {
     connect: (this: void, clusterId: string, clientId: string, options: Record<string, unknown>) => RawStan;

@@ -1,9 +1,9 @@
-/** The cluster the game is played on: tells who leads, brings back who was killed, and has a monkey. */
+/** The cluster of the game. It tells which node leads, starts nodes that were killed, and can kill nodes itself. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StanCluster, type StanNode } from 'resilient-stan/testing';
 import type { Row } from './row.js';
 
-/** How often the nodes are looked at, in ms. */
+/** Time between two looks at the nodes, in ms. */
 const LOOK_EVERY = 100;
 /** A node that was killed comes back after this long, in ms. */
 export const BACK_AFTER = 5000;
@@ -12,7 +12,7 @@ export class Board {
   readonly cluster: StanCluster;
   readonly #row: Row;
   readonly #stop = new AbortController();
-  /** Who was up when last looked at. */
+  /** Whether each node was up at the last look. */
   readonly #up = new Map<StanNode, boolean>();
   readonly #starting = new Set<Promise<void>>();
   #told = '';
@@ -38,7 +38,7 @@ export class Board {
     this.#watching = this.#until(LOOK_EVERY, () => this.#look(attached, backAfter));
   }
 
-  /** Kills random nodes, one and sometimes two at a time, whenever all are there. */
+  /** Kills random nodes, one or sometimes two at a time, whenever all are up. */
   unleashMonkey(): void {
     this.#playing = this.#until(1500, async () => {
       await sleep(between(0, 2000));
@@ -49,11 +49,11 @@ export class Board {
     });
   }
 
-  /** Ends the game: everybody is brought back, so that what is under way can arrive. */
+  /** Ends the game. All nodes are started, so that what is under way can arrive. */
   async end(): Promise<void> {
     this.#stop.abort();
     await Promise.all([this.#watching, this.#playing, ...this.#starting]);
-    // Whoever froze one by hand may have forgotten it.
+    // A node that was frozen by hand may still be.
     for (const { pid } of this.cluster.nodes) if (pid !== undefined) process.kill(pid, 'SIGCONT');
     await Promise.allSettled(this.cluster.nodes.map((node) => node.start()));
   }
@@ -85,14 +85,14 @@ export class Board {
         await node.start();
       } catch (error) {
         this.#row.line(`node ${node.name} does not come back: ${(error as Error).message}`, 'bad');
-        this.#up.set(node, true); // to be noticed, and tried, again
+        this.#up.set(node, true); // so that it is noticed and tried again
       }
     })();
     this.#starting.add(starting);
     void starting.finally(() => this.#starting.delete(starting));
   }
 
-  /** Again and again, until the end. */
+  /** Repeats something until the end. */
   async #until(every: number, act: () => Promise<void>): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {

@@ -1,4 +1,4 @@
-/** The command line of the game. Pure. */
+/** Reads the command line of the game. Pure. */
 import { parseArgs } from 'node:util';
 
 export const USAGE = `Usage: npm run example [-- [options] [servers]]
@@ -11,15 +11,15 @@ export const USAGE = `Usage: npm run example [-- [options] [servers]]
   --help             this text
 `;
 
-/** The command line cannot be used; the message says what is wrong with it. */
+/** The command line is wrong. The message says what is wrong with it. */
 export class UsageError extends Error {}
 
 export interface Game {
-  /** URLs of the user's own servers; none: a cluster is booted. */
+  /** URLs of the user's own servers. Empty when a cluster is booted. */
   servers: string[];
   clusterId: string;
   monkey: boolean;
-  /** Undefined: until Ctrl-C. */
+  /** How long the game lasts, in seconds. Undefined: until Ctrl-C. */
   seconds: number | undefined;
   help: boolean;
 }
@@ -47,7 +47,7 @@ export function readCommandLine(args: readonly string[], env: NodeJS.ProcessEnv 
     strict: false,
     tokens: true,
   });
-  // Checked here and not by parseArgs, for the sake of a better answer.
+  // It is checked here and not by parseArgs, so that the answer is better.
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     if (!NAMES.includes(token.name)) throw new UsageError(unknown(token.rawName, token.name));
@@ -75,7 +75,7 @@ export function readCommandLine(args: readonly string[], env: NodeJS.ProcessEnv 
 }
 
 const EXAMPLES: Readonly<Record<string, string>> = { seconds: '30', 'cluster-id': 'test-cluster' };
-/** Timers take no more. */
+/** The longest time of a timer, in seconds. */
 const MAX_SECONDS = Math.floor((2 ** 31 - 1) / 1000);
 
 function readSeconds(text: string): number {
@@ -91,7 +91,7 @@ function unknown(rawName: string, name: string): string {
   return `there is no option ${rawName}: ${near === undefined ? `there are --${NAMES.join(', --')}` : `did you mean --${near}?`}`;
 }
 
-/** How many characters to insert, remove or replace to get from one word to the other. */
+/** How many characters have to be inserted, removed or replaced to get from one word to the other. */
 function slips(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (const [index, char] of [...from].entries()) {

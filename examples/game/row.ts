@@ -10,9 +10,9 @@ export interface Output {
 export type Tone = 'bad' | 'good' | 'dim';
 
 const COLOURS: Readonly<Record<Tone, number>> = { bad: 31, good: 32, dim: 2 };
-/** Dots in a full row: at ten a second, five seconds. */
+/** How many dots a full row has: five seconds at ten dots a second. */
 const FULL = 50;
-/** What stands before each row: the time. */
+/** The beginning of a row: the time. */
 const MARGIN = 8;
 
 export class Row {
@@ -22,7 +22,7 @@ export class Row {
   readonly #colours: boolean;
   #used = 0;
   #gap = true;
-  /** Not on a terminal: what is not written yet. */
+  /** What is not written yet, where the output is not a terminal. */
   #held = '';
 
   /** @param elapsed ms since the beginning */
@@ -39,17 +39,17 @@ export class Row {
     if (this.#used >= this.#width) this.end();
   }
 
-  /** One short word among the dots. */
+  /** Writes a short word among the dots. */
   word(text: string, tone: Tone): void {
     if (this.#used > 0 && this.#used + text.length + 2 > this.#width) this.end();
     const before = this.#gap ? '' : ' ';
     this.#put(`${before}${this.#paint(text, tone)} `, before.length + text.length + 1);
     this.#gap = true;
-    // Who reads lines wants to know now, and not when the dots are back.
+    // A reader of lines wants to know it now, and not when the dots are back.
     if (!this.#live) this.end();
   }
 
-  /** A line of its own. */
+  /** Writes a line of its own. */
   line(text: string, tone?: Tone): void {
     this.end();
     this.#out.write(`${tone === undefined ? text : this.#paint(text, tone)}\n`);
@@ -84,7 +84,7 @@ export class Row {
   }
 }
 
-/** 65 000 ms: `1:05`. */
+/** A time in ms as text: `1:05` for 65 000. */
 export function clock(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;

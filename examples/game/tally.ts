@@ -1,15 +1,15 @@
-/** Who was published, acknowledged, received. Pure: times are passed in, in ms. */
+/** Counts what was published, acknowledged and received. Pure: times are passed in, in ms. */
 
 export interface Result {
   published: number;
   acknowledged: number;
-  /** Different messages that came back. */
+  /** How many different messages came back. */
   received: number;
-  /** Acknowledged, and never came back. */
+  /** How many were acknowledged and never came back. */
   lost: number;
-  /** Neither acknowledged nor received: the run ended first. */
+  /** How many were neither acknowledged nor received when the run ended. */
   open: number;
-  /** Copies beyond the first. */
+  /** How many copies came after the first one of a message. */
   duplicates: number;
   /** Longest time without a message coming back, in ms. */
   longestPause: number;
@@ -40,7 +40,7 @@ export class Tally {
     this.#acknowledged.add(number);
   }
 
-  /** False when it is not one of ours. */
+  /** Notes a message. Returns false when it is not one of this run. */
   received(value: string, now: number): boolean {
     const number = value.startsWith(this.#prefix) ? Number(value.slice(this.#prefix.length)) : NaN;
     if (!Number.isInteger(number) || number < 0 || number >= this.#published) return false;
@@ -51,7 +51,7 @@ export class Tally {
     return true;
   }
 
-  /** Everything that is acknowledged has come back. */
+  /** Whether everything that is acknowledged has come back. */
   get complete(): boolean {
     return this.#lost() === 0;
   }
@@ -60,7 +60,7 @@ export class Tally {
     const lost = this.#lost();
     const settled = new Set([...this.#acknowledged, ...this.#received]).size;
     const open = this.#published - settled;
-    // Something is still awaited, so the pause goes on.
+    // A message is still missing, so the pause goes on.
     const pause = lost + open > 0 && this.#lastAt !== undefined ? now - this.#lastAt : 0;
     return {
       published: this.#published,

@@ -1,4 +1,4 @@
-/** `resilient-stan cluster`: a cluster to try things on. */
+/** `resilient-stan cluster`: boots a cluster to try things with. */
 import { once } from 'node:events';
 import { StanCluster, type ClusterOptions } from '../testing/index.js';
 import { keepAlive } from '../testing/wait.js';
@@ -17,7 +17,7 @@ export const runCluster: Command = async (parse) => {
     if (!/^\d+$/.test(values.nodes)) throw new UsageError(`--nodes must be a whole number, not '${values.nodes}'`);
     options.nodes = Number(values.nodes);
   }
-  // The rest is checked, and explained, by the harness.
+  // The harness checks the other options.
   if (values.mode !== undefined) options.mode = values.mode as NonNullable<ClusterOptions['mode']>;
   if (values['cluster-id'] !== undefined) options.clusterId = values['cluster-id'];
   if (values.dir !== undefined) options.dir = values.dir;
@@ -30,7 +30,7 @@ export const runCluster: Command = async (parse) => {
   console.log(cluster.urls.join(','));
   for (const node of cluster.nodes) console.error(`${node.name}: ${node.url}, kill -9 ${node.pid}`);
   console.error('Ctrl-C stops it.');
-  // The harness keeps no process alive on its own.
+  // The harness itself does not keep the process alive.
   await keepAlive(interrupted);
   stop.abort();
   return 0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** The `resilient-stan` command. Results go to stdout, everything else to stderr; exit code 2 is a wrong command line. */
+/** The `resilient-stan` command. Results go to stdout, everything else to stderr. Exit code 2 is a wrong command line. */
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { describe } from '../errors.js';
 import { suggest } from '../suggest.js';
@@ -33,7 +33,7 @@ ${VERIFY_HELP}
   --help, --version
 `;
 
-/** The exit code. */
+/** Runs a command. Resolves to the exit code. */
 async function main(argv: string[]): Promise<number> {
   const [name, ...rest] = argv;
   if (name === '--version' || name === '-v') {
@@ -56,7 +56,7 @@ function parse<const Options extends NonNullable<ParseArgsConfig['options']>>(ar
   try {
     return parseArgs({ args, options, allowPositionals: true, strict: true });
   } catch (error) {
-    // Node's own words, without its advice on arguments that start with a dash.
+    // Node's own words are used, without its advice on arguments that start with a dash.
     const [words] = describe(error).split('. ');
     const unknown = /^Unknown option '(-+)([^']+)'/.exec(words ?? '');
     const near = unknown ? suggest(unknown[2]!, Object.keys(options)) : undefined;

@@ -1,4 +1,4 @@
-/** `resilient-stan server`: what `resolveServer` finds, and how to mend it. */
+/** `resilient-stan server`: shows what `resolveServer` finds, and how to mend it. */
 import { diagnoseServer, resolveServer } from '../testing/index.js';
 import { either } from '../option-reader.js';
 import { UsageError, type Command } from './usage.js';
@@ -25,7 +25,7 @@ export const runServer: Command = async (parse) => {
   }
 };
 
-/** Exit code 0 when there is a server without a download or a build. */
+/** Shows each step of the search. The exit code is 0 when a server is found without a download or a build. */
 async function doctor(): Promise<number> {
   const results = await diagnoseServer();
   for (const { step, reason, mend, path, version } of results) {

@@ -7,7 +7,7 @@ export type Parse = <const O extends Options>(
   options: O,
 ) => ReturnType<typeof parseArgs<{ args: string[]; options: O; allowPositionals: true; strict: true }>>;
 
-/** A command; resolves to the exit code. */
+/** A command. It resolves to the exit code. */
 export type Command = (parse: Parse) => Promise<number>;
 
 /** The command line is wrong. */

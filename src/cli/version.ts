@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-// Two levels up from here, in the sources as in the package.
+// It is two levels up, in the sources as well as in the package.
 const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };

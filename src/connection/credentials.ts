@@ -5,25 +5,53 @@ import type { OptionReader } from '../option-reader.js';
 import { userKeyFromSeed } from './nkey.js';
 import type { ServerAddress } from './servers.js';
 
-/** How to prove who we are. The names are those of the NATS client; use one kind of proof only. */
+/**
+ * The credentials of this client, with the names of the NATS client. Only one kind may be given: `user` and `pass`, or
+ * `token`, or `nkey`, or `userCreds`. Default: none.
+ * @category Connecting
+ */
 export interface Credentials {
-  /** User name; goes with `pass`. */
+  /**
+   * User name. It needs `pass`.
+   * @group Credentials
+   */
   user?: string | undefined;
-  /** Password; goes with `user`. */
+  /**
+   * Password. It needs `user`.
+   * @group Credentials
+   */
   pass?: string | undefined;
-  /** Authorization token. */
+  /**
+   * Authorization token.
+   * @group Credentials
+   */
   token?: string | undefined;
-  /** NKey *seed* of a user (`SU…`). The public key is derived from it, and the server's nonce is signed with it. */
+  /**
+   * The seed (`SU…`) of a user's NKey. The public key follows from it, and it signs the server's nonce.
+   * @group Credentials
+   */
   nkey?: string | undefined;
-  /** User JWT, when it is at hand as a string; goes with `nkey`. In a file together with its seed: `userCreds`. */
+  /**
+   * The user's JWT as a string. It needs `nkey`.
+   * @group Credentials
+   */
   userJWT?: string | undefined;
-  /** Path of a credentials file (JWT and seed). It is read before every dial, so it may be rotated in place. */
+  /**
+   * Path of a credentials file with JWT and seed. It is read before each dial, so it may be replaced in place.
+   * @group Credentials
+   */
   userCreds?: string | undefined;
 }
 
 /**
- * Called before every dial, so that each one goes out with fresh credentials. A rejection counts as the failure of
- * that dial, and is retried like any other.
+ * Called before each dial, so that each one has fresh credentials. If it throws or its promise is rejected, that dial has
+ * failed, and is tried again like any other.
+ *
+ * @example
+ * ```ts
+ * const credentials: CredentialsProvider = async () => ({ token: await readToken() });
+ * ```
+ * @category Connecting
  */
 export type CredentialsProvider = () => Credentials | Promise<Credentials>;
 

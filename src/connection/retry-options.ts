@@ -2,25 +2,25 @@
 import { MAX_INT32, type OptionNames, type OptionReader } from '../option-reader.js';
 
 /**
- * How often to try again, by p-retry's names. The delay after the n-th failed attempt is `minTimeout · factor^(n − 1)`,
- * at most `maxTimeout`. Times are milliseconds. The defaults are those of `ConnectOptions.initialConnect` and
- * `ConnectOptions.reconnect`.
+ * How often and how soon to try again, with the names of p-retry. The delay after the n-th failed attempt is
+ * `minTimeout · factor^(n − 1)`, and at most `maxTimeout`. Times are milliseconds. The defaults are those of
+ * {@link ConnectOptions.initialConnect} and {@link ConnectOptions.reconnect}.
+ *
+ * Attempts and time are counted on through sessions that last less than 2 s.
+ * @category Connecting
  */
 export interface RetryOptions {
-  /** Attempts after the first one, counted on through sessions that last less than 2 s; `Infinity` for no limit. */
+  /** How many attempts follow the first one. `Infinity` is no limit. */
   retries?: number | undefined;
-  /** By how much each delay is longer than the one before; 1 or more. */
+  /** By which factor each delay is longer than the one before, 1 or more. */
   factor?: number | undefined;
-  /** The delay after the first failed attempt; 1 or more, or a refused dial would be repeated in a tight loop. */
+  /** The delay after the first failed attempt, in ms, 1 or more. */
   minTimeout?: number | undefined;
-  /** The longest delay. */
+  /** The longest delay, in ms. */
   maxTimeout?: number | undefined;
-  /** Draw each delay at random, between half of its value and all of it, so that many clients do not dial in step. */
+  /** Whether each delay is drawn at random between half of its value and all of it, so that clients do not dial in step. */
   randomize?: boolean | undefined;
-  /**
-   * No further attempt once this long has passed since the first, counted on through sessions that last less than 2 s.
-   * Default `Infinity`.
-   */
+  /** How long after the first attempt another one may begin, in ms. Default `Infinity`. */
   maxRetryTime?: number | undefined;
 }
 

@@ -7,14 +7,14 @@ import type { ResolvedRetryOptions } from './retry-options.js';
 import type { ServerAddress } from './servers.js';
 import type { TlsProvider } from './tls-options.js';
 
-/** STAN pings: how the client notices that no leader answers although the TCP connection lives. */
+/**
+ * STAN pings. By them an idle client notices that no leader answers, although its TCP connection lives.
+ * @category Connecting
+ */
 export interface PingOptions {
-  /**
-   * Milliseconds between two pings of an idle session. A multiple of 1000, as the protocol has whole seconds.
-   * Default 1000.
-   */
+  /** Time between two pings of an idle session, in ms. A multiple of 1000, because the protocol has whole seconds. Default 1000. */
   interval?: number | undefined;
-  /** The session is lost when this many pings in a row went unanswered. Default 3. */
+  /** How many pings in a row may go unanswered before the session is lost. Default 3. */
   maxOut?: number | undefined;
 }
 

@@ -1,6 +1,16 @@
 import { InternalError } from '../errors.js';
 
-/** The life of a client. */
+/**
+ * The state of a client:
+ *
+ * - `'connecting'`: before its first session;
+ * - `'connected'`: it has a session;
+ * - `'reconnecting'`: its session was lost, and there is no other yet;
+ * - `'closing'`: `close()` is under way;
+ * - `'closed'`: nothing follows.
+ *
+ * @category Client
+ */
 export type ConnectionState = 'connecting' | 'connected' | 'reconnecting' | 'closing' | 'closed';
 
 /** Every legal transition. Anything else is a bug in this library. */

@@ -9,9 +9,15 @@ import { kindOf, show } from '../validation.js';
 import type { ServerAddress } from './servers.js';
 
 /**
- * Called before every dial, so that certificates can be renewed without a restart. `true`, or the options of
- * `tls.connect`: every server is then reached over TLS, whatever its URL says. A rejection, or an answer that cannot be
- * used (`false` is one), counts as the failure of that dial, and is retried like any other.
+ * Called before each dial, so that certificates can be renewed without a restart. It answers `true`, or options of
+ * `tls.connect`. Every server is then reached over TLS, whatever its URL says. If it throws, or its promise is rejected, or
+ * its answer cannot be used (as `false`), that dial has failed, and is tried again like any other.
+ *
+ * @example
+ * ```ts
+ * const tls: TlsProvider = async () => ({ ca: await readFile('ca.pem'), cert: await readFile('cert.pem'), key: await readFile('key.pem') });
+ * ```
+ * @category Connecting
  */
 export type TlsProvider = () => boolean | ConnectionOptions | Promise<boolean | ConnectionOptions>;
 

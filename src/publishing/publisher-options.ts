@@ -38,27 +38,31 @@ export interface PublisherStats {
   waiting: number;
 }
 
-/** What holds for all publishes of a client. */
+/**
+ * Options of all publishes of a client.
+ * @category Publishing
+ */
 export interface PublishingOptions {
   /**
-   * `'pipelined'` (default): many messages are in flight at a time, and those in flight when a fault strikes may be
-   * stored in another order. `'strict'`: one message in flight per channel, so the order of a channel always holds.
+   * `'pipelined'`: many messages are in flight at a time, and those in flight at a fault may be stored in another order.
+   * `'strict'`: one message for each channel is in flight at a time, so the order of a channel always holds.
+   * Default `'pipelined'`.
    */
   ordering?: 'pipelined' | 'strict' | undefined;
-  /** The most messages that are sent and not acknowledged yet. Default 1024. */
+  /** How many messages may be sent and not acknowledged at a time. Default 1024. */
   maxInFlight?: number | undefined;
   /**
-   * Milliseconds to wait for the acknowledgement of one sending, while the leader is known to be alive, before the
-   * session is given up and the message is sent again on the next one. Default 30000.
+   * How long one sending waits for its acknowledgement while the leader lives, in ms. After that the session is given up, and
+   * the message is sent again on the next one. Default 30000.
    */
   ackTimeout?: number | undefined;
-  /** The most messages that may wait for their acknowledgement, sent or not. Default 100000. */
+  /** How many messages may wait for their acknowledgement, sent or not. Default 100000. */
   maxPending?: number | undefined;
-  /** The most bytes of payload that may wait for their acknowledgement. Default 268435456 (256 MiB). */
+  /** How large the payloads of these messages may be together, in bytes. Default 268435456 (256 MiB). */
   maxPendingBytes?: number | undefined;
   /**
-   * What `publish` does at `maxPending` or `maxPendingBytes`: `'reject'` (default) with an `OutboxFullError` at once,
-   * or `'wait'` for room, first come, first served.
+   * What `publish` does when `maxPending` or `maxPendingBytes` is reached. `'reject'`: it rejects at once with an
+   * {@link OutboxFullError}. `'wait'`: it waits for room, in the order of the calls. Default `'reject'`.
    */
   whenFull?: 'reject' | 'wait' | undefined;
 }
@@ -92,14 +96,17 @@ export function resolvePublishing(reader: OptionReader): ResolvedPublishingOptio
   };
 }
 
-/** Options of `publish`. */
+/**
+ * Options of {@link ResilientStan.publish}.
+ * @category Publishing
+ */
 export interface PublishOptions {
   /**
-   * Milliseconds after which the publish is given up and rejects with a `PublishTimeoutError`. Default: never, the
-   * message is kept and sent again until it is acknowledged. Time in which this process stood still does not count.
+   * Time after which the publish is given up and rejects with a {@link PublishTimeoutError}, in ms. Time in which this
+   * process stood still does not count. Default: none, the message is kept and sent again until it is acknowledged.
    */
   timeout?: number | undefined;
-  /** Gives the publish up. */
+  /** When it is aborted, the publish is given up and rejects with an {@link AbortedError}. Default: none. */
   signal?: AbortSignal | undefined;
 }
 

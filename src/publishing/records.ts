@@ -8,12 +8,16 @@ import { toOurs } from '../errors.js';
 import type { Timed, TimedQueue } from './deadlines.js';
 import type { Generation } from './generations.js';
 
-/** The cluster's acknowledgement of one message. */
+/**
+ * The acknowledgement of one message by the cluster.
+ * @category Publishing
+ */
 export interface PubAck {
-  /** The ID under which the acknowledged sending went out. A message that was sent more than once had one for each. */
+  /** The ID of the sending that was acknowledged. Each sending of a message has another one. */
   guid: string;
+  /** Name of the channel. */
   channel: string;
-  /** How often the message was handed to a server until this acknowledgement came; 1 without faults. */
+  /** How often the message was sent until this acknowledgement came. 1 without faults. */
   attempts: number;
 }
 

@@ -2,39 +2,45 @@ import type { RawMessage } from '../connection/protocol.js';
 import { describe, InvalidArgumentError } from '../errors.js';
 import { printable } from '../printable.js';
 
-/** A message of a channel, as a handler gets it. */
+/**
+ * A message of a channel, as a handler gets it.
+ * @category Subscribing
+ */
 export interface StanMessage {
-  /** Its number in the channel, from 1. Exact up to 2^53. */
+  /** The number of the message in its channel, from 1. It is exact up to 2^53. */
   readonly sequence: number;
+  /** Name of the channel. */
   readonly channel: string;
-  /** The payload. Decoded when first asked for, and then always the same buffer. Empty payloads are legal. */
+  /** The payload, which may be empty. Each read gives the same buffer. */
   readonly data: Buffer;
-  /** When the server stored it, by the clock of the leader of that moment. Milliseconds; the server's nanoseconds are lost. */
+  /** When the message was stored, by the clock of the server that led then. It is exact to 1 ms. */
   readonly timestamp: Date;
-  /** The server says it sent this message before. */
+  /** Whether the server says that it has sent this message before. */
   readonly redelivered: boolean;
-  /** How many times the server sent it again; a change of leader starts the count over. */
+  /** How often the server has sent the message again. A new leader counts from 0. */
   readonly redeliveryCount: number;
   /** The payload as UTF-8 text. */
   string(): string;
   /**
-   * The payload as JSON.
-   * @throws InvalidArgumentError naming channel and sequence, when it is none; at once, as `JSON.parse` does
+   * The payload as JSON. This is the one method of this library that throws at once.
+   * @typeParam T type of the value; it is not checked
+   * @throws InvalidArgumentError when the payload is not JSON; it names channel and sequence
    */
   json<T = unknown>(): T;
   /**
-   * Says that the message is processed: the server need not send it again. The only way to do so with `manualAck`;
-   * without it, early. Idempotent, never throws; if the session that brought the message is gone, the acknowledgement
-   * goes out when the server sends the message again.
+   * Acknowledges the message, so that the server does not send it again. With `manualAck` this is the only way, and without
+   * it the message is acknowledged earlier than at the end of its handler. It never throws, and may be called again. If the
+   * session that brought the message is gone, the acknowledgement is sent when the server sends the message again.
    */
   ack(): void;
 }
 
 /**
- * Processes one message. It counts as processed, and is acknowledged, when the returned promise resolves (with
- * `manualAck`: at `ack()`). If it throws or rejects, the message is not acknowledged, the subscription emits
- * `handler_error`, and the message is handed over again after `ackWait`: the server sends it, or it is fetched by its number.
- * If the server does not have it any more, the subscription emits `gap`.
+ * Processes one message. The message is acknowledged when the returned promise resolves, or with `manualAck` at
+ * {@link StanMessage.ack}. If the handler throws or its promise is rejected, the message is not acknowledged, and the
+ * subscription emits `handler_error`. After `ackWait` the message is handed over again, or the subscription emits `gap` if the
+ * server no longer has it.
+ * @category Subscribing
  */
 export type MessageHandler = (message: StanMessage) => void | Promise<void>;
 

@@ -5,61 +5,88 @@ import { MAX_INT32, OptionReader, readForeign, type OptionNames } from '../optio
 import { checkChannel, checkSubscriptionName, show } from '../validation.js';
 import type { StanMessage } from './message.js';
 
-/** Where a subscription starts that the server does not know yet. */
+/**
+ * Where a subscription starts that the server does not know yet:
+ *
+ * - `'new'`: with the first message that is published after the server has the subscription;
+ * - `'last'`: with the newest stored message;
+ * - `'first'`: with the oldest stored message;
+ * - `{ sequence }`, `{ time }`, `{ ago }`: with a message that is named by its number or its age.
+ *
+ * @example
+ * ```ts
+ * await stan.subscribe('orders', handler, { startAt: { ago: 60_000 } }); // what was stored in the last minute, and all after it
+ * ```
+ * @category Subscribing
+ */
 export type StartAt =
-  /** With what is published from when the server has the subscription. */
   | 'new'
-  /** With the newest stored message. */
   | 'last'
-  /** With the oldest stored message. */
   | 'first'
-  /**
-   * With this sequence, or the oldest stored one above it: what is missing below that is a `gap`. If there is none yet, with what is
-   * published next, of any number. Of a durable the server does not say whether it is new, so messages in such a `gap` may have been
-   * handled before.
-   */
-  | { sequence: number }
-  /**
-   * With the first message stored at or after this time, by the server's clock. It may be yet to come; then what is stored before is
-   * acknowledged and not handed over. Not for a durable or a queue group: there a time more than a minute ahead is refused
-   * with an `InvalidArgumentError`, and a nearer one is `'new'`.
-   */
-  | { time: Date }
-  /** With the first message stored at most this many milliseconds ago. More than 292 years is `'first'`. */
-  | { ago: number };
+  | {
+      /**
+       * Starts with the message of this number, or with the oldest stored one above it; the missing ones between are told as
+       * a `gap`. If there is none yet, it starts with the next one that is published, whatever its number. In the `gap` of a
+       * durable there may be messages that were handled before, because the server does not say whether a durable is new.
+       */
+      sequence: number;
+    }
+  | {
+      /**
+       * Starts with the first message that was stored at this time or later, by the server's clock. The time may be in the
+       * future: what is stored earlier is then acknowledged and not handed over. For a durable or a queue group a time more
+       * than a minute ahead is refused with an `InvalidArgumentError`, and a nearer one counts as `'new'`.
+       */
+      time: Date;
+    }
+  | {
+      /** Starts with the first message that was stored at most so long ago, in ms. More than 292 years count as `'first'`. */
+      ago: number;
+    };
 
-/** Takes a message that was delivered `maxDeliveries` times in vain. It is acknowledged when the promise resolves. */
+/**
+ * Takes a message for which the handler failed `maxDeliveries` times. The message is acknowledged when the promise resolves.
+ * @param error what the handler failed with last
+ * @category Subscribing
+ */
 export type DeadLetterHandler = (message: StanMessage, error: unknown) => void | Promise<void>;
 
-/** Options of `subscribe` and `messages`. */
+/**
+ * Options of {@link ResilientStan.subscribe} and {@link ResilientStan.messages}. Times are milliseconds.
+ * @category Subscribing
+ */
 export interface SubscribeOptions {
   /**
-   * Makes it durable: the server keeps its position under this name, per client ID (or per queue group). It needs a
-   * `clientId` that is set, unless there is a `queueGroup`.
+   * Makes the subscription durable: the server keeps its position under this name, for each client ID or each queue group. It
+   * needs a `clientId` that is set, unless there is a `queueGroup`. Default: not durable.
    */
   durableName?: string | undefined;
-  /** Members of one group share the messages of the channel. */
+  /** Name of a queue group. The members of a group share the messages of the channel. Default: none. */
   queueGroup?: string | undefined;
-  /** Where to start. Default `'new'`. Without effect on a durable or a queue group that the server knows already. */
+  /** Where to start. It has no effect on a durable or a queue group that the server knows already. Default `'new'`. */
   startAt?: StartAt | undefined;
-  /** The most messages the server sends ahead of our acknowledgements. Default 1024. */
+  /** How many messages the server may send before the first of them is acknowledged. Default 1024. */
   maxInFlight?: number | undefined;
   /**
-   * Milliseconds after which the server sends an unacknowledged message again; 1000 or more, and rounded up to whole
-   * seconds, as the protocol has no others. Default 30000.
+   * Time after which the server sends an unacknowledged message again, in ms. It is 1000 or more, and rounded up to whole
+   * seconds, because the protocol has no other unit. Default 30000.
    */
   ackWait?: number | undefined;
   /**
-   * `false` (default): a message is acknowledged when its handler's promise resolves. `true`: only by `message.ack()`.
+   * `false`: a message is acknowledged when its handler's promise resolves. `true`: only by {@link StanMessage.ack}.
+   * Default `false`.
    */
   manualAck?: boolean | undefined;
-  /** How many handlers may run at a time; 1 (default) handles in order. At most `maxInFlight`. */
+  /** How many handlers may run at a time, at most `maxInFlight`. With 1 messages are handled in order. Default 1. */
   concurrency?: number | undefined;
-  /** After this many deliveries in vain a message is a dead letter: handed to `deadLetter`, acknowledged, told. */
+  /**
+   * After how many failed deliveries a message is a dead letter. It is then given to `deadLetter`, acknowledged, and told as
+   * `dead_letter`. Default: never.
+   */
   maxDeliveries?: number | undefined;
-  /** Takes dead letters; needs `maxDeliveries`. */
+  /** Takes dead letters. It needs `maxDeliveries`. Default: they are only told. */
   deadLetter?: DeadLetterHandler | undefined;
-  /** Closes the subscription, keeping a durable. */
+  /** When it is aborted, the subscription is closed and a durable is kept. Default: none. */
   signal?: AbortSignal | undefined;
 }
 

@@ -2,25 +2,34 @@ import { SafeEmitter } from '../emitter.js';
 import type { CallbackError } from '../errors.js';
 import type { StanMessage } from './message.js';
 
-/** The events of a subscription. Each carries one object. */
+/**
+ * The events of a subscription, by name. Each listener gets one object.
+ *
+ * @example
+ * ```ts
+ * subscription.on('handler_error', ({ error, message }) => console.error(message.sequence, error));
+ * subscription.on('gap', ({ from, to }) => console.warn(`messages ${from} to ${to} are gone`));
+ * ```
+ * @category Subscribing
+ */
 export interface SubscriptionEvents {
-  /** The server has it: the first time, and every time it was made again. */
+  /** The server has the subscription. Emitted the first time, and each time it was made again. */
   ready: (event: { subscription: ResilientSubscription }) => void;
-  /** The handler threw or rejected; the message is not acknowledged and will come again. */
+  /** The handler has thrown, or its promise was rejected. The message is not acknowledged and comes again. */
   handler_error: (event: { error: unknown; message: StanMessage }) => void;
   /**
-   * The server no longer has these, both ends included (limits of the channel), and they were not processed; reading goes on
-   * above them. Of a message that is in hand it is told when `ackWait` has passed without its acknowledgement.
+   * The server no longer has the messages `from` to `to`, because of the limits of the channel, and they were not processed.
+   * Reading goes on above them. For a message in a handler this is told when it is not acknowledged after `ackWait`.
    */
   gap: (event: { from: number; to: number }) => void;
   /**
-   * The channel was deleted and started over: `got` came where `expected` should have been. Reading goes on from the
-   * first message of the new one.
+   * The channel was deleted and has begun again: sequence `got` came where `expected` should have come. Reading goes on from
+   * the first message of the new channel.
    */
   reset: (event: { expected: number; got: number }) => void;
-  /** A message was delivered `maxDeliveries` times in vain; it is given up and acknowledged. */
+  /** The handler failed for a message `maxDeliveries` times. The message is given up and acknowledged. */
   dead_letter: (event: { message: StanMessage; error: unknown }) => void;
-  /** It is over; with the reason if nobody asked for it. */
+  /** The subscription has ended. `error` is the reason, if nobody asked for it. */
   closed: (event: { error?: Error }) => void;
 }
 
@@ -44,8 +53,12 @@ export interface SubscriptionLife {
 }
 
 /**
- * A subscription that outlives sessions: it is made again on each new one, where it left off. Got from
- * `ResilientStan.subscribe()`.
+ * A subscription that outlives sessions. On each new session it is made again at the place it had reached. It is made by
+ * {@link ResilientStan.subscribe}.
+ *
+ * Its events are `ready`, `handler_error`, `gap`, `reset`, `dead_letter` and `closed`: see {@link SubscriptionEvents} for
+ * what each of them carries.
+ * @category Subscribing
  */
 export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   readonly #life: SubscriptionLife;
@@ -67,39 +80,47 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
     subscription.#life.follower = follower;
   }
 
+  /** Name of the channel. */
   get channel(): string {
     return this.#life.channel;
   }
 
-  /** The highest sequence below which everything is processed; 0 before the first message. */
+  /** The highest sequence up to which every message is processed. 0 before the first message. */
   get lastSequence(): number {
     return this.#life.lastSequence;
   }
 
   /**
-   * Ends it, and makes the server forget a durable: resolves when it has. Like {@link close} otherwise. Also after `close()`:
-   * then it drops the durable, and there is nothing to drop of what is not durable. During an outage the durable is dropped on the
-   * next session, and only then this resolves. An answer of the server that it was not done, for want of a leader, say, is
-   * followed by another try. May be called again when it has rejected.
-   * @throws (as a rejection) ClosedError if the client is closed, or is before the durable could be dropped; PermissionError if
-   *   the server forbids that; SubscribeError if it is in use again, or if the server refuses it for some seconds. Each time the
-   *   server still keeps the durable.
+   * Ends the subscription like {@link close}, and makes the server forget a durable. The promise resolves when the server has
+   * forgotten it.
+   *
+   * During an outage the durable is dropped on the next session. If the server could not drop it, for instance for want of a
+   * leader, the client asks again. After `close()` this drops the durable that was kept. After a rejection it may be called again.
+   *
+   * With each error the server still keeps the durable.
+   *
+   * @throws ClosedError when the client is closed before the durable is dropped
+   * @throws PermissionError when the server does not allow it
+   * @throws SubscribeError when the durable is in use again, or the server refuses for some seconds
    */
   unsubscribe(): Promise<void> {
     return this.#life.unsubscribe();
   }
 
   /**
-   * Ends it, and keeps a durable. Nothing is delivered from now on; running handlers finish and are acknowledged, and
-   * what was waiting for one is not. Resolves when that is done and the server has been told; during an outage, as soon as no
-   * handler runs. It waits for handlers no longer than `ackWait`, and for the server no longer than a second. A handler may
-   * await it before it has awaited anything else; later it would wait for itself, for `ackWait`. Idempotent; never rejects.
+   * Ends the subscription, and keeps a durable. No message is delivered any more. Running handlers finish, and their messages
+   * are acknowledged. What waits for a handler is not handed over.
+   *
+   * The promise resolves when the handlers have finished and the server was told. It waits at most `ackWait` for handlers
+   * and 1000 ms for the server, and during an outage not for the server at all. It never rejects, and may be called again.
+   *
+   * A handler may await this if it has awaited nothing else before. Later it would wait for itself until `ackWait` is over.
    */
   close(): Promise<void> {
     return this.#life.close();
   }
 
-  /** Same as {@link close}. */
+  /** Closes the subscription as {@link close} does, at the end of a scope with `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

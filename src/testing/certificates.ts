@@ -1,7 +1,7 @@
 /**
- * Certificates for a test cluster, made on the fly: an authority, a server certificate for this machine's loopback
- * names, a client certificate. Node can check certificates and not make them, and an openssl program is not everywhere,
- * so the few structures are written out here (DER, X.509 version 3, ECDSA on P-256). For tests only.
+ * Makes certificates for a test cluster: an authority, a server certificate for the loopback names, and a client certificate.
+ * Node can check certificates but not make them, and not every machine has openssl. So their structures (DER, X.509 version
+ * 3, ECDSA on P-256) are written here. For tests only.
  */
 import { createHash, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto';
 
@@ -14,7 +14,7 @@ export interface CertificateSet {
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** Valid from a day before `now` to ten days after. */
+/** Makes the certificates. They are valid from one day before `now` to ten days after. */
 export function makeCertificates(now = Date.now()): CertificateSet {
   const authority = keyPair();
   const issuer = 'resilient-stan test authority';
@@ -26,7 +26,7 @@ export function makeCertificates(now = Date.now()): CertificateSet {
       subject,
       publicKey,
       validity,
-      // Strict verifiers want to know by which key.
+      // Strict verifiers want to know which key has signed it.
       extensions: [
         ...extensions,
         extension(OID.authorityKeyIdentifier, sequence(tlv(0x80, keyId(authority.publicKey)))),
@@ -48,7 +48,7 @@ export function makeCertificates(now = Date.now()): CertificateSet {
           OID.subjectAltName,
           sequence(dnsName('localhost'), ipAddress([127, 0, 0, 1]), ipAddress(LOOPBACK_V6)),
         ),
-        // The server uses it as a client, too, for its inner connection.
+        // The server also uses it as a client, for its inner connection.
         extension(OID.extendedKeyUsage, sequence(oid(OID.serverAuth), oid(OID.clientAuth))),
       ]),
       key: pem(server.privateKey),
@@ -81,7 +81,7 @@ function keyPair(): { publicKey: KeyObject; privateKey: KeyObject } {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
 }
 
-/** Any 20 bytes that differ from key to key do. */
+/** An identifier of a key: any 20 bytes will do that differ from key to key. */
 function keyId(key: KeyObject): Buffer {
   return createHash('sha1')
     .update(key.export({ type: 'spki', format: 'der' }))
@@ -102,7 +102,7 @@ function certificate(of: {
 }): string {
   const algorithm = sequence(oid(OID.ecdsaWithSha256));
   const serial = randomBytes(16);
-  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40; // positive, and of the full length
+  serial[0] = ((serial[0] ?? 0) & 0x7f) | 0x40; // so that it is positive and has its full length
   const toBeSigned = sequence(
     tlv(0xa0, tlv(0x02, Buffer.from([2]))), // version 3
     tlv(0x02, serial),
@@ -135,7 +135,7 @@ function ipAddress(bytes: readonly number[]): Buffer {
   return tlv(0x87, Buffer.from(bytes));
 }
 
-/** UTCTime, which ends with 2049, or GeneralizedTime. */
+/** A time as UTCTime, which can be used up to 2049, or as GeneralizedTime. */
 function time(ms: number): Buffer {
   const digits = new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, '');
   return Number(digits.slice(0, 4)) < 2050 ? tlv(0x17, Buffer.from(digits.slice(2))) : tlv(0x18, Buffer.from(digits));

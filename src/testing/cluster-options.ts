@@ -5,54 +5,61 @@ import { checkClusterId, show } from '../validation.js';
 import type { AuthOption, TlsOption } from './security.js';
 import { FAST_RAFT, type ClusterMode, type ConfigValue, type RaftTimings, type StoreKind } from './config.js';
 
+/**
+ * Options of {@link StanCluster.start}. Times are milliseconds, and an unknown name is refused.
+ *
+ * @example
+ * ```ts
+ * await using cluster = await StanCluster.start({
+ *   proxied: true, // for cuts and slow lines
+ *   raft: 'default', // the server's own timings
+ *   config: { streaming: { store_limits: { max_msgs: 100 } } },
+ * });
+ * ```
+ * @category Cluster
+ */
 export interface ClusterOptions {
-  /** How many servers. Default 3; 2 in fault-tolerant mode; 1 in single mode. */
+  /** How many servers, 1 to 25. Default 3; in fault-tolerant mode 2; in single mode 1. */
   nodes?: number;
-  /**
-   * - `clustered` (default): each node has its own store, Raft keeps them equal, a leader serves;
-   * - `fault-tolerant`: all nodes share one store, one of them is active, the others stand by;
-   * - `single`: one server.
-   */
+  /** How the servers work together. Default `'clustered'`. */
   mode?: ClusterMode;
-  /** Default `test-cluster`. */
+  /** The cluster ID. Default `'test-cluster'`. */
   clusterId?: string;
-  /** Default `file`. `memory` loses everything at a restart, and is for single mode only: the server refuses it elsewhere. */
+  /** Where messages are kept. Default `'file'`. The server takes `'memory'` in single mode only. */
   store?: StoreKind;
   /**
-   * Raft timings in ms, those left out being heartbeat 200, election 200, lease 100, commit 20: a new leader within a
-   * second. `default`: the server's own (five to eight seconds). The server wants lease ≤ heartbeat ≤ election.
+   * The timings of Raft, in ms, with lease ≤ heartbeat ≤ election. Default
+   * `{ heartbeat: 200, election: 200, lease: 100, commit: 20 }`, with which there is a new leader within a second.
+   * `'default'`: the server's own, with which it takes five to eight seconds.
    */
   raft?: Partial<RaftTimings> | 'default';
   /**
-   * Where configuration, stores and Raft logs go. It is kept, and a later cluster in it finds its messages again.
-   * Default: a temporary directory that is removed.
+   * The directory for configuration, stores and Raft logs. It is kept, and a later cluster in it has its messages. Default: a
+   * temporary directory, which is removed at the end.
    */
   dir?: string;
   /** Path of the server. Default: what {@link resolveServer} finds. */
   server?: string;
   /**
-   * More configuration for every server, in its own words, laid over the harness's: for example
-   * `{ max_payload: 4096, streaming: { store_limits: { max_msgs: 100 } } }`.
+   * More configuration for each server, with the server's own names. It wins over the harness's. For example
+   * `{ max_payload: 4096, streaming: { store_limits: { max_msgs: 100 } } }`. Default: none.
    */
   config?: { readonly [key: string]: ConfigValue | undefined };
   /**
-   * Puts a proxy before each node and between the nodes, for {@link StanCluster.isolate}, {@link StanCluster.partition}
-   * and {@link StanNode.proxy}. Default false.
+   * Whether there is a proxy in front of each node, and between the nodes. {@link StanCluster.isolate},
+   * {@link StanCluster.partition} and {@link StanNode.proxy} need them. Default false.
    */
   proxied?: boolean;
   /**
-   * `true`: clients connect with TLS; certificate and authority are made for this cluster. `{ verify: true }`: clients
-   * have to show a certificate, too. What a client needs is in {@link StanCluster.connectOptions}. Default false.
+   * `true`: clients have to use TLS. `{ verify: true }`: they also have to show a certificate. What a client needs is in
+   * {@link StanCluster.connectOptions}. Default false.
    */
   tls?: TlsOption;
-  /**
-   * What clients have to show: `{ user, pass }`, with `permissions` if they may not do everything; `{ token }`;
-   * `{ nkey: true }` for a key made for this cluster. Default: nothing.
-   */
+  /** The credentials that clients have to show. Default: none. */
   auth?: AuthOption;
-  /** What chance does in the proxies follows from it. Default: another one each time. */
+  /** The seed of the chance in the proxies. Default: a new one each time. */
   seed?: number;
-  /** How long the whole start may take, in ms (without getting a server binary). Default 30 000. */
+  /** How long the start may take, in ms, without the time to get a server. Default 30 000. */
   startTimeout?: number;
 }
 
@@ -81,7 +88,7 @@ const OPTIONS: OptionNames = {
   ],
   hints: { size: "it is called 'nodes'", replicas: "it is called 'nodes'", proxy: "it is called 'proxied'" },
 };
-/** Ports are found for all of them at once, and every node dials every other. */
+/** More nodes are refused, because ports are found for all of them at once and each node dials each other. */
 const MAX_NODES = 25;
 
 /** @throws InvalidArgumentError */

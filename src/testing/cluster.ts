@@ -13,35 +13,44 @@ import { resolveServer } from './server-binary/index.js';
 import { Site } from './site.js';
 import { waitFor } from './wait.js';
 
-/** How often other ports are tried when somebody takes ours between finding and using them. */
+/** How often the start is tried with other ports, when another process takes one of ours before we listen. */
 const PORT_TRIES = 4;
 
+/**
+ * How long to wait for the cluster.
+ * @category Cluster
+ */
 export interface WaitingOptions {
-  /** ms. Default 15 000. */
+  /** Time after which it rejects with a `TimeoutError`, in ms. Default 15 000. */
   timeout?: number;
 }
 
 /**
- * A real NATS Streaming cluster on this machine, in your hands:
+ * A real NATS Streaming cluster on this machine, whose nodes can be killed, frozen and cut off. It needs a POSIX system. No
+ * server outlives this process, however the process ends.
  *
+ * @example
  * ```ts
  * await using cluster = await StanCluster.start({ nodes: 3 });
- * const stan = await ResilientStan.connect(cluster.urls);
+ * const stan = await ResilientStan.connect(cluster.urls, cluster.connectOptions);
  * const leader = await cluster.leader();
  * await leader.kill();
  * ```
- *
- * Needs a POSIX system. No server outlives the process, however that ends.
+ * @category Cluster
  */
 export class StanCluster {
+  /** How the nodes work together. */
   readonly mode: ClusterMode;
+  /** Where the nodes keep messages. */
   readonly store: StoreKind;
+  /** The cluster ID of the nodes. */
   readonly clusterId: string;
-  /** Configuration, stores, Raft logs. */
+  /** The directory with configuration, stores and Raft logs. */
   readonly dir: string;
+  /** All nodes, up or down, in the order of their names. */
   readonly nodes: readonly StanNode[];
   /**
-   * What a client needs besides the {@link urls}: cluster ID, credentials, TLS. To be passed on:
+   * The options a client needs: cluster ID, credentials and TLS. They fit
    * `ResilientStan.connect(cluster.urls, cluster.connectOptions)`.
    */
   readonly connectOptions: ClusterConnectOptions;
@@ -73,9 +82,14 @@ export class StanCluster {
   }
 
   /**
-   * Boots a cluster. Resolves when it serves, and every node is in it.
-   * @throws InvalidArgumentError; ServerBinaryError when there is no server to run; ServerStartError with the server's
-   * own words when it refuses; TimeoutError. Whatever was started is ended again.
+   * Boots a cluster. The promise resolves when the cluster serves and every node is a part of it. After an error nothing that
+   * was started is left.
+   *
+   * @param options default: three nodes with a file store
+   * @throws InvalidArgumentError when an option is wrong
+   * @throws ServerBinaryError when no server can be found, downloaded or built
+   * @throws ServerStartError with the server's own words, when a server refuses to run
+   * @throws TimeoutError when `startTimeout` is over
    */
   static async start(options: ClusterOptions = {}): Promise<StanCluster> {
     const checked = checkClusterOptions(options);
@@ -90,7 +104,7 @@ export class StanCluster {
       try {
         return await StanCluster.#boot(checked, server);
       } catch (error) {
-        // Somebody took a port between our looking and the server's listening.
+        // Another process took a port after we had found it free.
         const taken =
           (error instanceof ServerStartError && error.addressInUse !== undefined) ||
           (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
@@ -114,17 +128,21 @@ export class StanCluster {
     }
   }
 
-  /** Whether there are proxies, to be broken. */
+  /** Whether the cluster has proxies. */
   get proxied(): boolean {
     return this.#site.network !== undefined;
   }
 
-  /** Where clients connect. */
+  /** The URLs for clients, of all nodes. */
   get urls(): string[] {
     return this.nodes.map((node) => node.url);
   }
 
-  /** The node called `name` (`a`, `b`, …). */
+  /**
+   * The node with this name.
+   * @param name `a`, `b`, `c` …
+   * @throws InvalidArgumentError (at once) when there is none
+   */
   node(name: string): StanNode {
     const found = this.nodes.find((node) => node.name === name);
     if (found) return found;
@@ -133,23 +151,26 @@ export class StanCluster {
   }
 
   /**
-   * The node that serves: the leader, the active one, or the only one. Waits for one. A frozen node is none, and of two
-   * that both believe it is the later.
-   * @throws TimeoutError
+   * Waits for the node that serves: the leader, the active node, or the only one. A frozen node does not count. If two nodes
+   * believe that they lead, it is the one that began later.
+   * @throws TimeoutError when no node serves in time
    */
   leader(options: WaitingOptions = {}): Promise<StanNode> {
     const { timeout = 15_000 } = options;
     return waitFor(() => this.findLeader(), { timeout, what: () => `no node leads. ${this.#overview()}` });
   }
 
-  /** Fault-tolerant mode's word for {@link leader}. */
+  /**
+   * Same as {@link leader}: in fault-tolerant mode the node that serves is called the active one.
+   * @throws TimeoutError when no node serves in time
+   */
   active(options: WaitingOptions = {}): Promise<StanNode> {
     return this.leader(options);
   }
 
-  /** The node that serves at this moment, if there is one. */
+  /** The node that serves now. Undefined when there is none. */
   async findLeader(): Promise<StanNode | undefined> {
-    // By their logs first: it says "ready", where the monitoring says "Leader" before the promotion is through.
+    // The logs come first, because the monitoring says "Leader" before the node is ready to serve.
     const candidates = this.nodes
       .filter((node) => node.serving && !node.paused)
       .sort((x, y) => y.servingSince - x.servingSince);
@@ -163,17 +184,17 @@ export class StanCluster {
 
   /**
    * Resolves when the cluster serves clients.
-   * @throws TimeoutError
+   * @throws TimeoutError when no node serves in time
    */
   async ready(options: WaitingOptions = {}): Promise<void> {
     await this.leader(options);
   }
 
   /**
-   * Resolves when the cluster serves clients and every node that runs and is not paused is a part of it: follows the
-   * leader, or stands by. The moment from which the next node may be taken down; but a node that was down for seconds may
-   * take as many again until it gets what is published, because Raft's leader tries it with growing pauses.
-   * @throws TimeoutError
+   * Resolves when the cluster serves clients, and each other node that runs and is not paused follows or stands by. From
+   * then on the next node may be taken down. A node that was down for seconds may need as long again until it gets messages,
+   * because the leader tries it with growing pauses: see {@link replicated}.
+   * @throws TimeoutError when it is not so in time
    */
   async settled(options: WaitingOptions = {}): Promise<void> {
     const { timeout = 15_000 } = options;
@@ -190,7 +211,7 @@ export class StanCluster {
     const members = this.nodes.filter((node) => node.running && !node.paused);
     const joined = await Promise.all(
       members.map(async (node) => {
-        // A Raft node is a follower from its first moment on: that it is in touch with the others, its routes tell.
+        // A Raft node calls itself a follower from its start. Its routes show whether it reaches the others.
         const [serverz, routez] = await Promise.all([node.monitor.serverz(), node.monitor.routez()]);
         if (!serverz || !routez || routez.num_routes < members.length - 1) return false;
         if (node === leader) return true;
@@ -201,9 +222,13 @@ export class StanCluster {
   }
 
   /**
-   * Cuts the network between two groups of nodes, in a proxied cluster: nothing that one sends reaches the other. As in a
-   * real network, connections stay open and mute, and what was sent arrives late, or never.
-   * @param options.oneWay only what `one` sends does not reach `other`. Default false.
+   * Cuts the network between two groups of nodes, in a proxied cluster. Nothing that one group sends reaches the other. As in
+   * a real network, connections stay open and are silent, and what was sent arrives after the cut or never.
+   *
+   * @param one nodes on one side
+   * @param other nodes on the other side
+   * @param options `oneWay`: cuts only what `one` sends; default false
+   * @returns what heals this cut
    * @throws InvalidArgumentError when the cluster is not proxied, or a node is on both sides
    */
   async partition(
@@ -216,22 +241,32 @@ export class StanCluster {
   }
 
   /**
-   * Cuts one node off from the others, in a proxied cluster. Its clients still reach it: what they see of it is silence.
-   * @param options.clients cut them off, too. Default false.
+   * Cuts one node off from the other nodes, in a proxied cluster. Clients still reach it.
+   *
+   * @param node the node to cut off
+   * @param options `clients`: cuts it off from clients as well; default false
+   * @returns what heals this cut
    * @throws InvalidArgumentError when the cluster is not proxied
    */
   async isolate(node: StanNode, options: { clients?: boolean } = {}): Promise<Cut> {
     return this.#proxied().isolate(this.#own(node).name, options.clients ?? false);
   }
 
-  /** Mends the network of a proxied cluster: all cuts and all toxics, whoever put them there, are gone. */
+  /**
+   * Heals the network of a proxied cluster: removes all cuts and all toxics.
+   * @throws InvalidArgumentError when the cluster is not proxied
+   */
   async heal(): Promise<void> {
     this.#proxied().heal();
   }
 
   /**
-   * The proxy through which `from` dials `to`, in a proxied cluster, to put toxics in. The one connection that two nodes
-   * keep may be the one or the other of them has dialled: what concerns the pair goes into both proxies.
+   * The proxy through which one node dials another, in a proxied cluster. Two nodes keep one connection, and either of them
+   * may have dialled it. So a toxic for the pair has to be added to both proxies, `route(a, b)` and `route(b, a)`.
+   *
+   * @param from the node that dials
+   * @param to the node that is dialled
+   * @throws InvalidArgumentError (at once) when the cluster is not proxied, or both are the same node
    */
   route(from: StanNode, to: StanNode): Proxy {
     if (from === to) throw new InvalidArgumentError('to', `node '${to.name}' does not dial itself`);
@@ -249,9 +284,9 @@ export class StanCluster {
   }
 
   /**
-   * Resolves when every node that runs and is not paused has stored what the leader had stored at the call. The moment
-   * from which a node's store may be lost without losing a message.
-   * @throws TimeoutError
+   * Resolves when each node that runs and is not paused has stored what the leader had stored at the call. From then on one
+   * node may lose its store, and no message is lost.
+   * @throws TimeoutError when it is not so in time
    */
   async replicated(options: WaitingOptions = {}): Promise<void> {
     const { timeout = 15_000 } = options;
@@ -289,7 +324,11 @@ export class StanCluster {
       .join(', ');
   }
 
-  /** Writes every node's log to `<dir>/<cluster ID>-<node>.log`: for when a run fails. Returns the files. */
+  /**
+   * Writes the log of each node to `<dir>/<cluster ID>-<node>.log`, for a run that has failed.
+   * @param dir directory, which is made if it is not there
+   * @returns paths of the files
+   */
   async writeLogs(dir: string): Promise<string[]> {
     await mkdir(dir, { recursive: true });
     return Promise.all(
@@ -307,9 +346,9 @@ export class StanCluster {
     );
   }
 
-  /** Ends all servers, paused or not, and removes the directory unless it was given. Idempotent. */
+  /** Ends all servers, paused ones as well, and removes the directory unless it was given. It may be called again. */
   stop(): Promise<void> {
-    // What is thrown away needs no good-bye.
+    // Servers whose stores are removed need no orderly shutdown.
     this.#stopping ??= this.#end(this.#site.temporary ? 'kill' : 'stop');
     return this.#stopping;
   }
@@ -321,6 +360,7 @@ export class StanCluster {
     if (failed && !(failed.reason instanceof TimeoutError)) throw failed.reason;
   }
 
+  /** Stops the cluster as {@link stop} does, at the end of a scope with `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
@@ -330,7 +370,7 @@ function describeNode(node: unknown): string {
   return node instanceof StanNode ? `node '${node.name}'` : String(node);
 }
 
-/** Of each channel the last sequence this node has stored. */
+/** The last sequence that a node has stored of each channel. Undefined when it does not answer. */
 async function lastSequences(node: StanNode): Promise<Map<string, number> | undefined> {
   const page = await node.monitor.get<{ channels?: Channelz[] }>('/streaming/channelsz?subs=1&limit=100000');
   return page && new Map(page.channels?.map(({ name, last_seq }) => [name, last_seq]));

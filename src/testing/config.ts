@@ -1,24 +1,47 @@
-/** Renders the configuration file of one node. Pure: what is written follows from what is passed. */
+/** Renders the configuration file of one node. Pure. */
 
-/** A value of the server's configuration language. */
+/**
+ * A value in a configuration file of the server.
+ * @category Cluster
+ */
 export type ConfigValue =
   string | number | boolean | readonly ConfigValue[] | { readonly [key: string]: ConfigValue | undefined };
 
-/** Raft timings in ms. The server wants lease ≤ heartbeat ≤ election. */
+/**
+ * The timings of Raft, in ms. The server wants lease ≤ heartbeat ≤ election.
+ * @category Cluster
+ */
 export interface RaftTimings {
+  /** How long a follower waits for the leader before it becomes a candidate, in ms. */
   heartbeat: number;
+  /** How long a candidate waits for votes before it asks again, in ms. */
   election: number;
+  /** How long a leader without a majority goes on leading, in ms. */
   lease: number;
+  /** How long an idle leader waits before it tells the followers what is committed, in ms. */
   commit: number;
 }
 
-/** A new leader within a second of the old one's death, where the server's own defaults take five to eight. */
+/** With these a new leader is there within a second. With the server's own it takes five to eight seconds. */
 export const FAST_RAFT: RaftTimings = { heartbeat: 200, election: 200, lease: 100, commit: 20 };
 
+/**
+ * How the servers of a cluster work together:
+ *
+ * - `'clustered'`: each has its own store, Raft keeps the stores equal, and one of them leads;
+ * - `'fault-tolerant'`: all share one store, one of them is active, and the others stand by;
+ * - `'single'`: there is one server.
+ *
+ * @category Cluster
+ */
 export type ClusterMode = 'clustered' | 'fault-tolerant' | 'single';
+/**
+ * Where a server keeps messages: `'file'` on disk, `'memory'` until it ends.
+ * @category Cluster
+ */
 export type StoreKind = 'file' | 'memory';
 
-/** Where one node listens and whom it dials, by port on 127.0.0.1. */
+/** The ports on which one node listens, on 127.0.0.1. */
 export interface NodePorts {
   client: number;
   monitor: number;
@@ -31,19 +54,19 @@ export interface NodeConfig {
   clusterId: string;
   store: StoreKind;
   ports: NodePorts;
-  /** `host:port` of the routes to solicit. */
+  /** The nodes that it dials, as `host:port`. */
   routes: readonly string[];
-  /** Names of all nodes of the cluster, this one included. */
+  /** Names of all nodes of the cluster, also of this one. */
   peers: readonly string[];
-  /** Absolute; of this node alone, except in fault-tolerant mode, where all nodes share it. */
+  /** Absolute path. In fault-tolerant mode all nodes share it, else each has its own. */
   storeDir: string;
-  /** Absolute. */
+  /** Absolute path. */
   raftDir: string;
-  /** Undefined: the server's own defaults. */
+  /** Undefined for the server's own timings. */
   raft: RaftTimings | undefined;
-  /** What this node tells clients and other nodes about where it can be reached, when that is not where it listens. */
+  /** The addresses that this node announces to clients and to other nodes. Undefined when it is where it listens. */
   advertise?: { client: string; route: string } | undefined;
-  /** Laid over all this, one after the other. */
+  /** More configuration, merged in this order. A later value wins. */
   extra?: readonly { readonly [key: string]: ConfigValue | undefined }[] | undefined;
 }
 
@@ -60,11 +83,11 @@ export function nodeConfig(node: NodeConfig): { readonly [key: string]: ConfigVa
     client_advertise: node.advertise?.client,
     cluster: joined
       ? {
-          // Without a name the servers negotiate one at every restart and drop their routes over it.
+          // Without a name the servers agree on one at each restart, and drop their routes for that.
           name: node.clusterId,
           listen: `${HOST}:${ports.route}`,
           routes: node.routes.map((route) => `nats://${route}`),
-          // What is behind proxies must not be told of a way around them. Clients are told of the proxies.
+          // Nodes behind proxies must not learn of a way around the proxies.
           ...(node.advertise && { advertise: node.advertise.route }),
         }
       : undefined,
@@ -98,7 +121,7 @@ function isTree(value: ConfigValue | undefined): value is Tree {
   return typeof value === 'object' && !Array.isArray(value);
 }
 
-/** `over` wins; trees are merged, everything else is replaced. */
+/** Merges two trees. Where both have a value that is not a tree, that of `over` wins. */
 function merge(base: Tree, over: Tree): Tree {
   const merged: Record<string, ConfigValue | undefined> = { ...base };
   for (const [key, value] of Object.entries(over)) {
@@ -121,14 +144,14 @@ function renderEntries(tree: Tree, indent: string): string {
 }
 
 function renderValue(value: ConfigValue, indent: string): string {
-  // Always quoted: a bare word may be a number with a unit, a variable or a boolean to the server.
+  // Strings are always quoted, because the server may take a bare word for a number, a variable or a boolean.
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value !== 'object') return String(value);
   if (isTree(value)) return `{\n${renderEntries(value, `${indent}  `)}${indent}}`;
   return `[${value.map((item) => renderValue(item, indent)).join(', ')}]`;
 }
 
-/** a, b, c … z, n27, n28 … */
+/** The name of a node by its index: a, b, c … z, n27, n28 … */
 export function nodeName(index: number): string {
   return index < 26 ? String.fromCharCode(97 + index) : `n${index + 1}`;
 }

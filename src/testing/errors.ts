@@ -1,17 +1,24 @@
 import { ResilientStanError, type ResilientStanErrorOptions } from '../errors.js';
 
-/** One step of the search for a server binary, and what came of it. */
+/**
+ * One step of the search for a server, and its result.
+ * @category Server binary
+ */
 export interface ServerSearchStep {
-  /** `option`, `RESILIENT_STAN_SERVER`, `PATH`, `cache`, `download` or `go install`. */
+  /** Name of the step: `option`, `RESILIENT_STAN_SERVER`, `PATH`, `cache`, `download` or `go install`. */
   step: string;
-  /** Why it gave no server. */
+  /** Why there is no server. */
   reason: string;
-  /** What would mend this step: a command to copy, or what to change. */
+  /** What to do so that this step works: a command, or what to change. Undefined when there is nothing. */
   mend?: string;
 }
 
-/** No usable `nats-streaming-server` was found or could be got. `steps` says what was tried, in order. */
+/**
+ * No `nats-streaming-server` was found, and none could be downloaded or built.
+ * @category Errors
+ */
 export class ServerBinaryError extends ResilientStanError {
+  /** The steps that were tried, in their order. */
   readonly steps: readonly ServerSearchStep[];
   constructor(message: string, steps: readonly ServerSearchStep[], options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_SERVER_BINARY', message, options);
@@ -19,13 +26,16 @@ export class ServerBinaryError extends ResilientStanError {
   }
 }
 
-/** A server process did not come up, or went down while somebody waited for it. */
+/**
+ * A server did not start, or ended while it started.
+ * @category Errors
+ */
 export class ServerStartError extends ResilientStanError {
   /** Name of the node. */
   readonly node: string;
-  /** The last lines the server wrote in this life. */
+  /** The last lines that the server wrote since this start. */
   readonly log: readonly string[];
-  /** The address that somebody else holds, when that is why. */
+  /** The address that another process holds, when that is the reason. */
   readonly addressInUse: string | undefined;
   constructor(
     node: string,

@@ -1,7 +1,11 @@
 /**
- * A test harness for NATS Streaming: boot a real cluster in a test, and break it.
+ * A test harness for NATS Streaming. It boots a real cluster in a test, and breaks it. Begin with {@link StanCluster.start}.
  *
- * @packageDocumentation
+ * ```ts
+ * import { StanCluster } from 'resilient-stan/testing';
+ * ```
+ *
+ * @module resilient-stan/testing
  */
 export { StanCluster, type WaitingOptions } from './cluster.js';
 export type { ClusterOptions } from './cluster-options.js';

@@ -1,96 +1,182 @@
-/** The servers' own monitoring over HTTP: what they say of themselves. */
+/** The servers' own monitoring over HTTP. */
 import { request } from 'node:http';
 
+/**
+ * What a server says of itself: its page `/streaming/serverz`. The names are the server's.
+ * @category Cluster
+ */
 export interface Serverz {
+  /** The cluster ID. */
   cluster_id: string;
+  /** The ID of the server. It makes a new one at each start. */
   server_id: string;
+  /** Version of the streaming server. */
   version: string;
-  /** `CLUSTERED`, `FT_ACTIVE`, `FT_STANDBY`, `STANDALONE`, `FAILED`, `SHUTDOWN`. */
+  /** `CLUSTERED`, `FT_ACTIVE`, `FT_STANDBY`, `STANDALONE`, `FAILED` or `SHUTDOWN`. */
   state: string;
-  /** Only when clustered. `Leader` precedes readiness. */
+  /** Its role in Raft, when clustered only. It says `Leader` before the server is ready to serve. */
   role?: 'Leader' | 'Follower' | 'Candidate' | 'Shutdown';
+  /** Its name in Raft, when clustered only. */
   node_id?: string;
+  /** How many clients are registered. */
   clients: number;
+  /** How many subscriptions there are. */
   subscriptions: number;
+  /** How many channels there are. */
   channels: number;
+  /** How many messages are stored, in all channels. */
   total_msgs: number;
 }
 
+/**
+ * What a server says of a subscription. The names are the server's.
+ * @category Cluster
+ */
 export interface SubscriptionMonitor {
+  /** The client ID. */
   client_id: string;
+  /** The subject to which messages are sent. */
   inbox: string;
+  /** Name of the durable, if it is one. */
   durable_name?: string;
+  /** Name of the queue group, if it is in one. */
   queue_name?: string;
+  /** Whether it is durable. */
   is_durable: boolean;
+  /** Whether it is a durable that nobody is subscribed to now. */
   is_offline: boolean;
+  /** How many messages may be sent before the first is acknowledged. */
   max_inflight: number;
+  /** Time after which an unacknowledged message is sent again, in seconds. */
   ack_wait: number;
+  /** The highest sequence that was sent to it. */
   last_sent: number;
+  /** How many messages are sent and not acknowledged. */
   pending_count: number;
+  /** Whether nothing more is sent, because `max_inflight` is reached. */
   is_stalled: boolean;
 }
 
+/**
+ * What a server says of a channel: its page `/streaming/channelsz`. The names are the server's.
+ * @category Cluster
+ */
 export interface Channelz {
+  /** Name of the channel. */
   name: string;
+  /** How many messages are stored. */
   msgs: number;
+  /** Size of these messages, in bytes. */
   bytes: number;
+  /** The lowest sequence that is stored. */
   first_seq: number;
+  /** The highest sequence that is stored. */
   last_seq: number;
+  /** How many subscriptions there are. */
   subs_count?: number;
+  /** The subscriptions. */
   subscriptions?: SubscriptionMonitor[];
 }
 
+/**
+ * What a server says of its clients: its page `/streaming/clientsz`. The names are the server's.
+ * @category Cluster
+ */
 export interface Clientsz {
+  /** How many clients are registered. */
   total: number;
-  clients: { id: string; hb_inbox: string; subs_count?: number }[];
+  /** The clients. */
+  clients: {
+    /** The client ID. */
+    id: string;
+    /** The subject to which heartbeats are sent. */
+    hb_inbox: string;
+    /** How many subscriptions the client has. */
+    subs_count?: number;
+  }[];
 }
 
+/**
+ * What a server says of its connections to other servers: its page `/routez`. The names are the server's.
+ * @category Cluster
+ */
 export interface Routez {
+  /** How many routes there are. */
   num_routes: number;
+  /** The routes. */
   routes: {
+    /** The ID of the other server. */
     remote_id: string;
+    /** The name of the other server. */
     remote_name?: string;
+    /** How many messages have come from it. */
     in_msgs: number;
+    /** How many messages went to it. */
     out_msgs: number;
+    /** Size of the messages that have come from it, in bytes. */
     in_bytes: number;
+    /** Size of the messages that went to it, in bytes. */
     out_bytes: number;
   }[];
 }
 
+/**
+ * How {@link Monitor} asks.
+ * @category Cluster
+ */
 export interface MonitorOptions {
-  /** ms. Default 500. A frozen server accepts and never answers. */
+  /** How long to wait for the answer, in ms. Default 500. A frozen server accepts connections and never answers. */
   timeout?: number;
 }
 
-/** Asks one server. A channel that does not exist, and a server that does not answer, is undefined: not an exception. */
+/**
+ * Asks one server over HTTP. No method rejects: the answer is undefined when the server does not answer, and when there is no
+ * such thing, as a channel that does not exist.
+ *
+ * @example
+ * ```ts
+ * const channel = await (await cluster.leader()).monitor.channelz('orders');
+ * assert.equal(channel?.last_seq, 100);
+ * ```
+ * @category Cluster
+ */
 export class Monitor {
+  /** Where it asks, as `http://127.0.0.1:8222`. */
   readonly url: string;
 
+  /** @param port the server's monitoring port, on 127.0.0.1 */
   constructor(port: number) {
     this.url = `http://127.0.0.1:${port}`;
   }
 
+  /** What the server says of itself. */
   serverz(options?: MonitorOptions): Promise<Serverz | undefined> {
     return this.get<Serverz>('/streaming/serverz', options);
   }
 
-  /** One channel with its subscriptions. */
+  /** What the server says of one channel and its subscriptions. */
   channelz(channel: string, options?: MonitorOptions): Promise<Channelz | undefined> {
     return this.get<Channelz>(`/streaming/channelsz?channel=${encodeURIComponent(channel)}&subs=1`, options);
   }
 
+  /** What the server says of its clients. */
   clientsz(options?: MonitorOptions): Promise<Clientsz | undefined> {
     return this.get<Clientsz>('/streaming/clientsz?limit=100000', options);
   }
 
+  /** What the server says of its connections to other servers. */
   routez(options?: MonitorOptions): Promise<Routez | undefined> {
     return this.get<Routez>('/routez', options);
   }
 
-  /** Any monitoring path of the server, parsed. Undefined: no answer in time, or not 200. */
+  /**
+   * Any monitoring page of the server, parsed as JSON.
+   * @typeParam T type of the page; it is not checked
+   * @param path path of the page, as `/varz`
+   */
   get<T>(path: string, { timeout = 500 }: MonitorOptions = {}): Promise<T | undefined> {
     return new Promise((resolve) => {
-      // No agent: a kept-alive socket would hang on in a process that is done.
+      // Without an agent, because a socket that is kept alive would keep a finished process alive.
       const asked = request(`${this.url}${path}`, { agent: false }, (response) => {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -105,7 +191,7 @@ export class Monitor {
           }
         });
       });
-      // Over the whole exchange, not only for silence on the socket.
+      // The limit is for the whole exchange, and not only for silence on the socket.
       const timer = setTimeout(() => {
         asked.destroy();
         resolve(undefined);

@@ -4,20 +4,23 @@ import { Proxy, type AppliedToxic } from './proxy.js';
 import type { Random } from './random.js';
 import type { Direction } from './line.js';
 
-/** A cut that {@link StanCluster.partition} or {@link StanCluster.isolate} made. */
+/**
+ * A cut in the network, made by {@link StanCluster.partition} or {@link StanCluster.isolate}.
+ * @category Network
+ */
 export interface Cut {
-  /** Mends this cut, and leaves others as they are. Idempotent. */
+  /** Heals this cut, and no other. It may be called again. */
   heal(): void;
 }
 
 /**
- * The network of a proxied cluster: a proxy before each node, and for each two nodes one in each direction of dialling.
- * The servers know each other by these proxies only.
+ * The network of a proxied cluster. There is a proxy in front of each node for clients, and one for each node and each other
+ * node that it dials. The servers know each other by these proxies only.
  */
 export class Network {
   readonly #names: readonly string[];
   readonly #clients: ReadonlyMap<string, Proxy>;
-  /** By who dials and who is dialled. */
+  /** The proxies between nodes, by the node that dials and then by the node that is dialled. */
   readonly #routes: ReadonlyMap<string, ReadonlyMap<string, Proxy>>;
 
   private constructor(
@@ -30,7 +33,7 @@ export class Network {
     this.#routes = routes;
   }
 
-  /** How many ports it takes. */
+  /** How many ports the proxies need. */
   static portsNeeded(nodes: number, routed: boolean): number {
     return nodes + (routed ? nodes * (nodes - 1) : 0);
   }
@@ -70,7 +73,7 @@ export class Network {
     }
   }
 
-  /** The proxy before this node, for clients. */
+  /** The proxy in front of a node, for clients. */
   clients(node: string): Proxy {
     return this.#clients.get(node) as Proxy;
   }
@@ -80,17 +83,17 @@ export class Network {
     return this.#routes.get(from)?.get(to) as Proxy;
   }
 
-  /** `host:port` of what this node dials. */
+  /** The addresses that a node dials, as `host:port`. */
   routesOf(node: string): string[] {
     return [...(this.#routes.get(node)?.values() ?? [])].map((proxy) => `127.0.0.1:${proxy.port}`);
   }
 
-  /** The node listens: who dials it gets through. */
+  /** A node listens, so its proxies accept connections. */
   async up(node: string): Promise<void> {
     await Promise.all(this.#to(node).map((proxy) => proxy.up()));
   }
 
-  /** The node listens no more: who dials it is refused, as without a proxy. What it still had ends by itself. */
+  /** A node does not listen any more, so its proxies refuse connections. Open ones end by themselves. */
   async down(node: string): Promise<void> {
     await Promise.all(this.#to(node).map((proxy) => proxy.down({ connections: 'keep' })));
   }
@@ -100,7 +103,7 @@ export class Network {
     return [this.clients(node), ...routes];
   }
 
-  /** Nothing that one side sends reaches the other; with `oneWay`, only what the first sends does not. */
+  /** Cuts what two groups of nodes send each other; with `oneWay` only what the first group sends. */
   partition(one: readonly string[], other: readonly string[], oneWay: boolean): Cut {
     const both = one.find((node) => other.includes(node));
     if (both !== undefined) {
@@ -129,7 +132,7 @@ export class Network {
     };
   }
 
-  /** The network as it was: no cuts, no toxics, of whomever. */
+  /** Removes all cuts and all toxics. */
   heal(): void {
     for (const proxy of this.#all()) proxy.clear();
   }
@@ -138,7 +141,7 @@ export class Network {
     await Promise.all(this.#all().map((proxy) => proxy.close()));
   }
 
-  /** A cut path loses nothing of a TCP stream: it delivers late, or never. */
+  /** Cuts a path. TCP sends again what did not arrive, so nothing is lost: it arrives after the cut or never. */
   #cut(proxy: Proxy, stream: Direction | 'both'): AppliedToxic {
     return proxy.add({ type: 'stall', stream });
   }

@@ -16,50 +16,67 @@ const LOG_LINES = 5000;
 
 export const NOT_PROXIED = 'there is no proxy to break: start the cluster with { proxied: true }';
 
-/** How the last life of a node ended. */
+/**
+ * How a server process has ended.
+ * @category Cluster
+ */
 export interface NodeExit {
+  /** The exit code. Null after a signal, and when the process could not be run. */
   code: number | null;
+  /** The signal that ended it. Null when it ended by itself. */
   signal: NodeJS.Signals | null;
-  /** False: nobody called `stop()` or `kill()`. */
+  /** Whether `stop()` or `kill()` was called. */
   asked: boolean;
+  /** When it ended. */
   at: Date;
 }
 
-/** What a cluster tells a node about itself. */
+/** What a node has to know, from its cluster. */
 export interface NodeSettings {
   /** Path of the server. */
   server: string;
-  /** Where its configuration, and the store and Raft log that are its own, are. Absolute. */
+  /** Absolute path of the directory with its configuration, and with its store and Raft log if they are its own. */
   dir: string;
-  /** Where clients reach it: its own port, or its proxy's. */
+  /** The URL for clients, with its own port or that of its proxy. */
   url: string;
   config: NodeConfig;
-  /** What clients go through to reach it. */
+  /** The proxy in front of it. Undefined when the cluster is not proxied. */
   proxy?: Proxy | undefined;
-  /** It listens: awaited by `start()`. */
+  /** Called when the server listens. `start()` waits for the promise. */
   onListening?: (() => Promise<void>) | undefined;
-  /** Its process has ended. */
+  /** Called when the process has ended. */
   onEnd?: (() => void) | undefined;
 }
 
 /**
- * One server of a {@link StanCluster}: a value that can be stopped, killed, frozen, wiped and started again on its own
- * ports and with its own store.
+ * One server of a {@link StanCluster}. It can be stopped, killed, frozen and wiped, and started again on the same ports and
+ * with the same store.
+ *
+ * @example
+ * ```ts
+ * const node = await cluster.leader();
+ * await node.pause(); // frozen: its connections stay open and are silent
+ * await cluster.leader(); // another one leads
+ * await node.resume();
+ * await cluster.settled();
+ * ```
+ * @category Cluster
  */
 export class StanNode {
+  /** Name of the node: `a`, `b`, `c` … */
   readonly name: string;
-  /** Where clients reach it, without credentials; through its proxy in a proxied cluster. */
+  /** The URL for clients, without credentials. In a proxied cluster it leads through the proxy. */
   readonly url: string;
-  /** Its own directory: configuration, store, Raft log. */
+  /** The directory of the node, with configuration, store and Raft log. */
   readonly dir: string;
-  /** Its monitoring endpoint, never behind a proxy. */
+  /** The monitoring of the server. It is never behind a proxy. */
   readonly monitor: Monitor;
 
   readonly #settings: NodeSettings;
   readonly #log = new LineRing(LOG_LINES);
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
-  /** Since it listened last: what has to follow for it to be reached. */
+  /** Settles when the server can be reached, after it has begun to listen. */
   #reachable: Promise<void> = Promise.resolve();
   #starting: Promise<void> | undefined;
   #state: ServerLogState = FRESH;
@@ -79,71 +96,81 @@ export class StanNode {
     this.monitor = new Monitor(settings.config.ports.monitor);
   }
 
-  /** The ports the server itself listens on, on 127.0.0.1. */
-  get ports(): { client: number; monitor: number; route: number } {
+  /** The ports of the server itself, on 127.0.0.1. */
+  get ports(): {
+    /** The port for clients. */
+    client: number;
+    /** The port for monitoring. */
+    monitor: number;
+    /** The port for other servers. */
+    route: number;
+  } {
     return { ...this.#settings.config.ports };
   }
 
   /**
-   * The proxy between its clients and it, to put toxics in: in a proxied cluster only.
-   * @throws InvalidArgumentError in any other
+   * The proxy between the node and its clients, in a proxied cluster.
+   * @throws InvalidArgumentError (at once) when the cluster is not proxied
    */
   get proxy(): Proxy {
     if (this.#settings.proxy) return this.#settings.proxy;
     throw new InvalidArgumentError('proxied', NOT_PROXIED);
   }
 
-  /** Process ID of the server itself; undefined while it is down. */
+  /** Process ID of the server. Undefined while it is down. */
   get pid(): number | undefined {
     return this.#child?.pid;
   }
 
-  /** Whether the process exists. A paused node is running. */
+  /** Whether the process exists. A paused node is running as well. */
   get running(): boolean {
     return this.#child !== undefined;
   }
 
-  /** Whether it is frozen by {@link pause}. */
+  /** Whether the node is frozen by {@link pause}. */
   get paused(): boolean {
     return this.#paused;
   }
 
-  /** Whether, by its own log, it serves streaming clients: as the leader, as the active one, or alone. */
+  /** Whether the node serves streaming clients, by its log: as the leader, as the active node, or as the only one. */
   get serving(): boolean {
     return this.#child !== undefined && this.#state.serving;
   }
 
-  /** Whether, by its own log, it stands by for the active node of its group (fault-tolerant mode). */
+  /** Whether the node stands by for the active one, by its log. So in fault-tolerant mode only. */
   get standby(): boolean {
     return this.#child !== undefined && this.#state.standby;
   }
 
-  /** `performance.now()` of the moment it last became {@link serving}. */
+  /** When the node last became {@link serving}, as `performance.now()` tells it. 0 before the first time. */
   get servingSince(): number {
     return this.#servingSince;
   }
 
-  /** How often it was started. */
+  /** How often the node was started. */
   get lives(): number {
     return this.#lives;
   }
 
-  /** How the last life ended; undefined before the first end. */
+  /** How the process ended last. Undefined before the first end. */
   get lastExit(): NodeExit | undefined {
     return this.#lastExit;
   }
 
-  /** The last 5000 lines of its log over all its lives, with what was done to it in between. */
+  /** The last 5000 lines of the log, over all starts, and what was done to the node between them. */
   log(): string[] {
     return this.#log.lines();
   }
 
   /**
-   * Starts the server on its ports, with the store it has. Resolves when it is up: alone and ready, serving or standing
-   * by in its group, or a member of its Raft cluster (which may not have a leader yet: see `cluster.ready()`).
-   * Does nothing when it runs. A port that somebody else holds at the moment is waited for.
-   * @param options.timeout ms, default 20 000
-   * @throws ServerStartError with the server's own words; TimeoutError
+   * Starts the server on its ports, with the store it has. The promise resolves when the server is up; a cluster may still be
+   * without a leader then: see {@link StanCluster.ready}. Does nothing when it runs. A port that another process holds for the
+   * moment is waited for.
+   *
+   * @param options `timeout`: how long the start may take, in ms, default 20 000
+   * @throws ServerStartError with the server's own words, when it refuses to run
+   * @throws TimeoutError when the time is over
+   * @throws AbortedError when it is stopped or killed meanwhile
    */
   start(options: { timeout?: number } = {}): Promise<void> {
     if (this.#starting) return this.#starting;
@@ -156,10 +183,11 @@ export class StanNode {
   }
 
   /**
-   * SIGTERM: the server shuts down in its own time. Resolves when the process is gone. Thaws it first if it is paused.
-   * Does nothing when it is down.
-   * @param options.timeout ms, default 10 000; then it is killed
-   * @throws TimeoutError when it had to be killed
+   * Sends SIGTERM, so that the server shuts down in order. The promise resolves when the process is gone. A paused node is
+   * resumed for it. Does nothing when the node is down.
+   *
+   * @param options `timeout`: after this time the process is killed, in ms, default 10 000
+   * @throws TimeoutError when the process had to be killed
    */
   async stop(options: { timeout?: number } = {}): Promise<void> {
     const { timeout = 10_000 } = options;
@@ -172,7 +200,7 @@ export class StanNode {
     throw new TimeoutError(`node '${this.name}' did not exit within ${timeout} ms of SIGTERM, and was killed`);
   }
 
-  /** SIGKILL: as if the machine lost power. Resolves when the process is gone. Does nothing when it is down. */
+  /** Sends SIGKILL, as if the process crashed. The promise resolves when it is gone. Does nothing when the node is down. */
   async kill(): Promise<void> {
     if (!this.#child) return;
     this.#signal('SIGKILL');
@@ -180,8 +208,9 @@ export class StanNode {
   }
 
   /**
-   * SIGSTOP: the process freezes, its connections stay open and mute. Resolves when it is frozen.
-   * @throws InvalidArgumentError when it is down
+   * Sends SIGSTOP, so that the process freezes and its connections stay open and are silent. The promise resolves when it is
+   * frozen.
+   * @throws InvalidArgumentError when the node is down
    */
   async pause(): Promise<void> {
     const child = this.#running('pause');
@@ -194,7 +223,7 @@ export class StanNode {
     });
   }
 
-  /** SIGCONT: it goes on as if nothing had been. Does nothing when it is not paused. */
+  /** Sends SIGCONT, so that a frozen process goes on. Does nothing when the node is not paused. */
   async resume(): Promise<void> {
     const child = this.#child;
     if (!child || !this.#paused) return;
@@ -208,12 +237,12 @@ export class StanNode {
   }
 
   /**
-   * Removes its store and its Raft log, together: it comes back as an empty member, and its peers fill it up.
+   * Removes the store and the Raft log of a node that is down. It comes back empty, and the other nodes send it what it needs.
    *
-   * Raft does not survive just any loss of a disk: a member that forgot what it acknowledged votes for anybody. Acknowledged
-   * messages are safe when it is wiped while it is down, and the others have a leader and are `cluster.replicated()`
-   * without it; and when nothing else happens until they are so again with it.
-   * @throws InvalidArgumentError while it runs, and in fault-tolerant mode, where the store is not its own
+   * Raft may lose messages over this, because a member that has forgotten what it acknowledged votes for any other one. No
+   * acknowledged message is lost if the other nodes have a leader and are {@link StanCluster.replicated} without the node,
+   * and if no other fault happens until they are so again with it.
+   * @throws InvalidArgumentError while the node runs, and in fault-tolerant mode, where all nodes share one store
    */
   async wipe(): Promise<void> {
     if (this.#child) throw new InvalidArgumentError('node', `node '${this.name}' runs: stop or kill it before wipe()`);
@@ -235,7 +264,7 @@ export class StanNode {
       try {
         return await this.#launch(deadline, timeout);
       } catch (error) {
-        // An outgoing connection may hold our port for a moment, or an earlier life's socket.
+        // An outgoing connection, or a socket of the last process, may hold the port for a moment.
         const passing = error instanceof ServerStartError && error.addressInUse !== undefined && this.#lives > 1;
         if (!passing || performance.now() + 1000 > deadline) throw error;
         await sleep(200);
@@ -274,7 +303,7 @@ export class StanNode {
     }
   }
 
-  /** @throws ServerStartError when it never will be. */
+  /** Answers true when the server is up. @throws ServerStartError when it never will be */
   async #isUp(child: ChildProcess): Promise<true | undefined> {
     if (this.#child !== child || this.#state.fatal !== undefined) throw this.#startError();
     switch (this.#settings.config.mode) {
@@ -283,7 +312,7 @@ export class StanNode {
       case 'fault-tolerant':
         return this.#state.serving || this.#state.standby || undefined;
       case 'clustered':
-        // Raft comes after NATS, and can fail by itself.
+        // Raft starts after NATS, and may fail on its own.
         return this.#state.accepting && (await this.monitor.serverz())?.role ? true : undefined;
     }
   }
@@ -304,7 +333,7 @@ export class StanNode {
     );
   }
 
-  /** What the server itself says, in an error message. */
+  /** What the server wrote last, for an error message. */
   #lastWords(): string {
     const log = this.#log.lines(this.#lifeStart);
     if (this.#state.fatal !== undefined) return `The server says: ${this.#state.fatal}`;
@@ -315,7 +344,7 @@ export class StanNode {
       .join('\n')}`;
   }
 
-  /** Resolves when the process is gone and all it wrote has been read. */
+  /** Resolves when the process is gone and everything that it wrote has been read. */
   #watch(child: ChildProcess): Promise<void> {
     for (const stream of [child.stdout, child.stderr]) {
       let rest = '';
@@ -354,11 +383,11 @@ export class StanNode {
     if (this.#state.serving && !before.serving) this.#servingSince = performance.now();
     if (this.#state.accepting && !before.accepting) {
       this.#reachable = this.#settings.onListening?.() ?? Promise.resolve();
-      this.#reachable.catch(() => {}); // start() tells
+      this.#reachable.catch(() => {}); // start() awaits it and tells the error
     }
   }
 
-  /** What the harness did, between the server's own lines. */
+  /** Writes what the harness did into the log, between the server's own lines. */
   #note(what: string): void {
     this.#log.push(`[harness] ${new Date().toISOString()} node '${this.name}' ${what}`);
   }
@@ -366,7 +395,7 @@ export class StanNode {
   #signal(signal: NodeJS.Signals): void {
     if (signal === 'SIGTERM' || signal === 'SIGKILL') this.#asked = true;
     this.#note(`gets ${signal}`);
-    this.#child?.kill(signal); // never a wrong process: the ID is ours until we have seen the end
+    this.#child?.kill(signal); // the ID cannot belong to another process before we have seen this one end
   }
 
   #running(what: string): ChildProcess {

@@ -1,7 +1,7 @@
 /**
- * Ports that stay ours across a restart. The operating system gives outgoing connections ports of its ephemeral range
- * (32768 and up on Linux, 49152 on macOS): a node whose port is from there may find it taken when it comes back. So
- * ports are taken from below it, at random, so that two test processes are unlikely to choose the same.
+ * Finds ports that a node can use again after a restart. Outgoing connections get ports of the ephemeral range (from 32768
+ * on Linux, from 49152 on macOS), so a port of that range may be taken when the node comes back. So ports are taken below
+ * it, at random, because then two test processes hardly choose the same.
  */
 import { createServer } from 'node:net';
 import { randomInt } from 'node:crypto';
@@ -10,10 +10,10 @@ import { ResilientStanError } from '../errors.js';
 const LOWEST = 20_000;
 const HIGHEST = 32_000;
 
-/** Those given out by this process, and not given back. */
+/** The ports that this process uses. */
 const taken = new Set<number>();
 
-/** @throws ResilientStanError when no free port is found. */
+/** Takes free ports. @throws ResilientStanError when none is found */
 export async function takePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   try {
@@ -43,7 +43,7 @@ async function takePort(): Promise<number> {
   );
 }
 
-/** Whether nobody listens on it and we could. */
+/** Whether a port is free to listen on. */
 export function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer();

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 
-/** State letter of a process as `ps` has it: `R`, `S`, `T` (stopped), `Z` (dead, not yet waited for). Undefined: gone. */
+/** The state of a process as `ps` shows it: `R`, `S`, `T` (stopped), `Z` (dead, not yet waited for). Undefined when it is gone. */
 export async function processState(pid: number): Promise<string | undefined> {
   if (process.platform === 'linux') {
     try {

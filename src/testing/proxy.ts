@@ -1,45 +1,65 @@
-/**
- * A TCP proxy that breaks things: what toxiproxy is, inside the test process. It never keeps a process alive.
- */
+/** A TCP proxy that breaks connections, as toxiproxy does, in the process of the test. It keeps no process alive. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { InvalidArgumentError } from '../errors.js';
 import { sharedLine, type SharedLine } from './line.js';
 import type { Random } from './random.js';
 import { checkToxic, Link, type Toxic } from './toxics.js';
 
+/**
+ * Options of {@link Proxy.listen}.
+ * @category Network
+ */
 export interface ProxyOptions {
-  /** For messages. Default: its port. */
+  /** Name of the proxy, for error messages. Default: made of its target. */
   name?: string;
-  /** Where it listens on 127.0.0.1. Default 0: the operating system chooses, once. */
+  /** Port to listen on, on 127.0.0.1. Default 0: the operating system chooses one, which the proxy then keeps. */
   port?: number;
-  /** Where it leads to. */
-  target: { host?: string; port: number };
-  /** Decides jitter, sizes and toxicity. Default `Math.random`. */
+  /** Where the connections lead to. */
+  target: {
+    /** Host. Default 127.0.0.1. */
+    host?: string;
+    /** Port. */
+    port: number;
+  };
+  /** The source of chance for jitter, sizes and toxicity. Default `Math.random`. */
   random?: Random;
 }
 
-/** A toxic in place. */
+/**
+ * A toxic that was added to a proxy.
+ * @category Network
+ */
 export interface AppliedToxic {
+  /** Name of the toxic in its proxy. */
   readonly name: string;
+  /** What it does. */
   readonly toxic: Toxic;
+  /** Removes the toxic. It may be called again. */
   remove(): void;
+  /** Removes the toxic at the end of a scope with `using`. */
   [Symbol.dispose](): void;
 }
 
-/** A toxic as the connections get it. */
+/** A toxic and the line that its connections share. */
 interface InPlace {
   toxic: Toxic;
-  /** What they all go over. Undefined: each has a line of its own, or none. */
+  /** The line of all connections. Undefined when each has a line of its own, or none. */
   line: SharedLine | undefined;
 }
 
 /**
+ * A TCP proxy on 127.0.0.1 that can delay, limit and break its connections. It keeps no process alive.
+ *
+ * @example
  * ```ts
  * const proxy = await Proxy.listen({ target: { port: 4222 } });
  * using slow = proxy.add({ type: 'latency', latency: 300, jitter: 50 });
+ * const stan = await ResilientStan.connect(`nats://127.0.0.1:${proxy.port}`);
  * ```
+ * @category Network
  */
 export class Proxy {
+  /** Name of the proxy, for error messages. */
   readonly name: string;
   readonly #target: { host: string; port: number };
   readonly #random: Random;
@@ -59,35 +79,50 @@ export class Proxy {
     this.name = options.name ?? `proxy to ${this.#target.host}:${this.#target.port}`;
   }
 
-  /** Starts one. Rejects when the port is taken. */
+  /**
+   * Makes a proxy that listens.
+   * @param options the target at least
+   * @throws an error with the code `EADDRINUSE` when the port is taken
+   */
   static async listen(options: ProxyOptions): Promise<Proxy> {
     const proxy = new Proxy(options);
     await proxy.up();
     return proxy;
   }
 
+  /** The port it listens on, on 127.0.0.1. */
   get port(): number {
     return this.#port;
   }
 
-  /** Whether it accepts connections. */
+  /** Whether the proxy accepts connections. */
   get enabled(): boolean {
     return this.#server !== undefined;
   }
 
-  /** What is in place, in the order it was added. */
+  /** The toxics of this proxy, in the order in which they were added. */
   get toxics(): readonly AppliedToxic[] {
     return [...this.#toxics].map(([name, { toxic }]) => this.#applied(name, toxic));
   }
 
-  /** Open connections, all connections ever accepted, and bytes that left the proxy. */
-  get stats(): { connections: number; accepted: number; upstream: number; downstream: number } {
+  /** Numbers of this proxy. */
+  get stats(): {
+    /** How many connections are open. */
+    connections: number;
+    /** How many connections were accepted so far. */
+    accepted: number;
+    /** How much was sent on to the target, in bytes. */
+    upstream: number;
+    /** How much was sent back to clients, in bytes. */
+    downstream: number;
+  } {
     return { connections: this.#connections.size, accepted: this.#accepted, ...this.#bytes };
   }
 
   /**
-   * Puts a toxic in place, for the connections there are and those to come.
-   * @throws InvalidArgumentError for what is not a toxic, and for a name that is taken
+   * Adds a toxic, for the connections that are open and for later ones.
+   * @returns what removes it
+   * @throws InvalidArgumentError (at once) for what is not a toxic, and for a name that is taken
    */
   add(toxic: Toxic): AppliedToxic {
     checkToxic(toxic);
@@ -107,7 +142,7 @@ export class Proxy {
     return this.#applied(name, own.toxic);
   }
 
-  /** Takes a toxic away again. Does nothing when it is not there. */
+  /** Removes the toxic with this name. Does nothing when there is none. */
   remove(name: string): void {
     const inPlace = this.#toxics.get(name);
     if (!inPlace) return;
@@ -115,17 +150,20 @@ export class Proxy {
     for (const connection of this.#connections) connection.remove(inPlace.toxic);
   }
 
-  /** Takes all toxics away. */
+  /** Removes all toxics. */
   clear(): void {
     for (const name of [...this.#toxics.keys()]) this.remove(name);
   }
 
-  /** Resets (RST) every open connection, once. */
+  /** Resets (TCP RST) all open connections once. */
   resetConnections(): void {
     for (const connection of [...this.#connections]) connection.destroy('reset');
   }
 
-  /** Accepts connections again, on the same port. Rejects when somebody else has it. */
+  /**
+   * Accepts connections again, on the same port.
+   * @throws an error with the code `EADDRINUSE` when another process has the port
+   */
   up(): Promise<void> {
     return this.#change(async () => {
       if (this.#server) return;
@@ -139,36 +177,38 @@ export class Proxy {
           resolve();
         });
       });
-      server.on('error', () => {}); // out of descriptors, say: that connection is refused
+      server.on('error', () => {}); // for instance too many open files; that connection is refused then
       this.#port = (server.address() as { port: number }).port;
       this.#server = server;
     }).finally(() => this.#server?.unref());
   }
 
   /**
-   * Toxiproxy's "down": new connections are refused, open ones are closed (or left as they are).
+   * Refuses new connections until {@link up}.
+   * @param options `connections`: what happens to open ones; they are closed, reset (TCP RST), or kept; default `'close'`
    */
   down(options: { connections?: 'close' | 'reset' | 'keep' } = {}): Promise<void> {
     const { connections = 'close' } = options;
     return this.#change(async () => {
       const server = this.#server;
       this.#server = undefined;
-      server?.close(); // stops to listen at once; its callback would wait for the connections
+      server?.close(); // it stops listening at once, and only its callback waits for the connections
       if (connections !== 'keep') for (const connection of [...this.#connections]) connection.destroy(connections);
     });
   }
 
-  /** Ends it for good. */
+  /** Closes the proxy and its connections. */
   async close(): Promise<void> {
     await this.down();
     for (const connection of [...this.#connections]) connection.destroy('close');
   }
 
+  /** Closes the proxy as {@link close} does, at the end of a scope with `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  /** One change of the listener after the other. */
+  /** Makes the changes of the listener one after the other. */
   #change(act: () => Promise<void>): Promise<void> {
     const done = this.#changing.then(act);
     this.#changing = done.catch(() => {});
@@ -193,7 +233,7 @@ export class Proxy {
   }
 
   #applied(name: string, toxic: Toxic): AppliedToxic {
-    // Not by name alone: the name may have been given to another one since.
+    // The name alone is not enough, because another toxic may have it by now.
     const remove = () => {
       if (this.#toxics.get(name)?.toxic === toxic) this.remove(name);
     };
@@ -201,7 +241,7 @@ export class Proxy {
   }
 }
 
-/** Both directions of one connection, and its two sockets. */
+/** One connection: its two sockets and both directions. */
 class Connection {
   readonly #client: Socket;
   readonly #target: { host: string; port: number };
@@ -229,7 +269,7 @@ class Connection {
     client.once('close', () => this.#closed());
   }
 
-  /** Reads from the client, and dials the server: a cut path lets no handshake through, so that waits for its end. */
+  /** Reads from the client, and dials the server. While the path is cut it does not dial, as no handshake would get through. */
   open(): void {
     this.#up.from(this.#client);
     this.#down.to(this.#client, (n) => (this.#bytes.downstream += n));
@@ -255,11 +295,11 @@ class Connection {
     for (const socket of [this.#client, this.#server]) {
       if (!socket || socket.destroyed) continue;
       if (how === 'close') socket.destroySoon();
-      // Node cannot reset what it has begun to end: the handle would never close, and the process never exit.
+      // Node cannot reset a socket that it has begun to end: the socket would never close, and the process never exit.
       else if (socket.writableEnded) socket.destroy();
       else socket.resetAndDestroy();
     }
-    // One whose far side does not read never finishes in its own time.
+    // A socket whose far side does not read would never finish by itself.
     if (how === 'close') setImmediate(() => [this.#client, this.#server].forEach((socket) => socket?.destroy()));
     this.#over();
   }
@@ -282,7 +322,7 @@ class Connection {
   }
 }
 
-/** One direction: a source socket, what the link makes of it, a destination socket. */
+/** One direction of a connection: from the source socket through the link to the destination socket. */
 class Flow {
   readonly #link: Link;
   readonly #end: (how: 'close' | 'reset') => void;
@@ -308,7 +348,7 @@ class Flow {
       this.#pump();
     });
     source.once('end', () => this.#finish('end'));
-    // Refused, reset, broken: for the far side it is a reset.
+    // Whatever the error is, the far side sees a reset.
     source.once('error', () => this.#finish('reset'));
     source.on('error', () => {});
     source.resume(); // it was accepted paused
@@ -344,7 +384,7 @@ class Flow {
       const now = performance.now();
       const step = this.#link.next(now);
       if (step.do === 'write') {
-        if (!destination.writable) continue; // it is gone; what was for it goes nowhere
+        if (!destination.writable) continue; // it is gone, so the data is dropped
         this.#count(step.data.length);
         destination.write(step.data);
       } else if (step.do === 'end') {

@@ -1,7 +1,10 @@
-/** A stream of numbers that a seed reproduces: `[0, 1)`, as Math.random. */
+/**
+ * A source of numbers from 0 to below 1, as `Math.random` is.
+ * @category Network
+ */
 export type Random = () => number;
 
-/** Mulberry32: 32 bits of state, plenty for choosing faults. */
+/** A source whose numbers follow from a seed, by the algorithm Mulberry32. */
 export function randomFrom(seed: number): Random {
   let state = seed >>> 0;
   return () => {
@@ -13,7 +16,7 @@ export function randomFrom(seed: number): Random {
   };
 }
 
-/** A whole number from `from` to `to`, both included. */
+/** A random whole number from `from` to `to`, both included. */
 export function between(random: Random, from: number, to: number): number {
   return from + Math.floor(random() * (to - from + 1));
 }
@@ -23,7 +26,7 @@ export function pick<T>(random: Random, items: readonly T[]): T {
   return items[between(random, 0, items.length - 1)] as T;
 }
 
-/** A copy in random order. */
+/** A copy of `items` in random order. */
 export function shuffled<T>(random: Random, items: readonly T[]): T[] {
   const copy = [...items];
   for (let i = copy.length - 1; i > 0; i--) {

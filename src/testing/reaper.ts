@@ -1,19 +1,19 @@
 /**
- * No server outlives the process that started it, however that ends: SIGKILL, a crash, `process.exit()`.
+ * Kills servers when the process that started them ends, in whatever way: SIGKILL, a crash, `process.exit()`.
  *
- * One small shell process holds the read end of a pipe. Its write end is ours alone, so when we are gone, in whatever
- * way, the shell reads the end of the pipe and kills every server it was told about. A server announces itself: it is
- * started through a shell that writes its own process ID to the pipe, closes it, and becomes the server. So there is no
- * instant at which a server lives and the reaper does not know it, and the process ID stays the server's own.
+ * One small shell, the reaper, holds the read end of a pipe, and only we hold the write end. When we are gone, the shell reads
+ * the end of the pipe and kills every server that it knows. A server is started through another shell, which writes its own
+ * process ID to the pipe, closes it, and becomes the server. So the reaper knows each server from the beginning, and the
+ * process ID is the server's.
  *
- * A shell and not a Node script: it starts in a millisecond, takes 1 MB, and no NODE_OPTIONS reaches it.
+ * The reaper is a shell and not a Node script, because a shell starts in a millisecond, takes 1 MB, and ignores NODE_OPTIONS.
  */
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import type { Socket } from 'node:net';
 
 /**
- * A process ID alone is not enough, it may have been given to somebody else since: what is killed must also have been
- * born at the same time. Directories are removed only when they carry the prefix of the harness's own temporary ones.
+ * The script of the reaper. Another process may have got the ID of a server that has ended, so a process is killed only if it
+ * was also started at the known time. A directory is removed only if it has the prefix of the harness's temporary ones.
  */
 const REAPER_SCRIPT = `
 trap '' HUP INT TERM QUIT
@@ -54,10 +54,10 @@ printf '%s' "$dirs" | while IFS= read -r dir; do
 done
 `;
 
-/** Prefix of the temporary directories the reaper is willing to remove. */
+/** Prefix of the temporary directories that the reaper may remove. */
 export const TEMPORARY_PREFIX = 'resilient-stan-';
 
-/** Announces itself on descriptor 3, gives that up (else the pipe would never end), and becomes the server. */
+/** Writes its process ID to descriptor 3, closes it (else the pipe would never end), and becomes the server. */
 const LAUNCH_SCRIPT = 'echo "server $$" >&3 && exec "$0" "$@" 3>&-';
 
 class Reaper {
@@ -65,7 +65,7 @@ class Reaper {
   readonly #dirs = new Set<string>();
   #shell: ChildProcess | undefined;
 
-  /** Starts a server that dies with us. Its group and session are its own, so a Ctrl-C at our terminal is ours to answer. */
+  /** Starts a server that ends with this process. It has a group and session of its own, so Ctrl-C reaches only this process. */
   launch(file: string, args: readonly string[], cwd: string): ChildProcess {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', this.#pipe()];
     const child = spawn('/bin/sh', ['-c', LAUNCH_SCRIPT, file, ...args], { cwd, detached: true, stdio });
@@ -76,7 +76,7 @@ class Reaper {
     return child;
   }
 
-  /** Kills a process that was started in another way, should we die before it. */
+  /** Kills a process that was started in another way, if this process ends before it. */
   adopt(child: ChildProcess): void {
     this.#pipe();
     this.#watch(child);
@@ -97,7 +97,7 @@ class Reaper {
     });
   }
 
-  /** Removes `dir` should we die before {@link release}. */
+  /** Removes `dir` if this process ends before {@link release}. */
   guard(dir: string): void {
     this.#dirs.add(dir);
     this.#pipe();
@@ -121,13 +121,13 @@ class Reaper {
     shell.unref();
     const stdin = shell.stdin as Socket;
     stdin.unref();
-    stdin.on('error', () => {}); // it was killed: 'exit' tells
+    stdin.on('error', () => {}); // the reaper was killed, which 'exit' tells
     shell.on('error', () => this.#lost(shell));
     shell.once('exit', () => this.#lost(shell));
     return stdin;
   }
 
-  /** Somebody killed the reaper itself: its successor hears of everything again. */
+  /** The reaper itself was killed: starts another one, and tells it everything again. */
   #lost(shell: ChildProcess): void {
     if (this.#shell !== shell) return;
     this.#shell = undefined;
@@ -150,5 +150,5 @@ class Reaper {
   }
 }
 
-/** One for the whole process: every cluster of it shares the shell. */
+/** The reaper of this process. All its clusters share the shell. */
 export const reaper = new Reaper();

@@ -1,4 +1,4 @@
-/** TLS and authentication of a test cluster: what the servers are told, and what a client has to show. */
+/** TLS and authentication of a test cluster, for its servers and its clients. */
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,40 +6,88 @@ import { makeCertificates } from './certificates.js';
 import type { ConfigValue } from './config.js';
 import { makeUserNKey } from './nkey.js';
 
-/** `true`: the servers have certificates of an authority made for this cluster. `verify`: clients need one, too. */
-export type TlsOption = boolean | { verify?: boolean };
+/**
+ * Whether the servers use TLS. With `true` they have certificates of an authority that is made for this cluster.
+ * @category Cluster
+ */
+export type TlsOption =
+  | boolean
+  | {
+      /** Whether clients have to show a certificate of that authority. Default false. */
+      verify?: boolean;
+    };
 
+/**
+ * NATS subjects that a user may use, with wildcards.
+ * @category Cluster
+ */
 export interface SubjectPermissions {
+  /** The subjects that are allowed. Default: all. */
   allow?: readonly string[];
+  /** The subjects that are not allowed. They win over `allow`. Default: none. */
   deny?: readonly string[];
 }
 
+/**
+ * The credentials that clients have to show: user and password, or a token, or the key of an NKey.
+ * @category Cluster
+ */
 export type AuthOption =
-  /** A user with a password; limited to what the permissions say, if they say anything. */
-  | { user: string; pass: string; permissions?: { publish?: SubjectPermissions; subscribe?: SubjectPermissions } }
-  | { token: string }
-  /** A key pair made for this cluster. */
-  | { nkey: true };
+  | {
+      /** User name. */
+      user: string;
+      /** Password. */
+      pass: string;
+      /** What the user may do. Default: everything. */
+      permissions?: {
+        /** Subjects to publish to. Default: all. */
+        publish?: SubjectPermissions;
+        /** Subjects to subscribe to. Default: all. */
+        subscribe?: SubjectPermissions;
+      };
+    }
+  | {
+      /** Token. */
+      token: string;
+    }
+  | {
+      /** Makes a key pair for this cluster. */
+      nkey: true;
+    };
 
-/** What a client needs to connect, besides the URLs: options of `ResilientStan.connect`. */
+/**
+ * The options that a client needs to connect to a cluster, besides its URLs. They are options of `ResilientStan.connect`.
+ * @category Cluster
+ */
 export interface ClusterConnectOptions {
+  /** The cluster ID. */
   clusterId: string;
+  /** User name, if the cluster wants one. */
   user?: string;
+  /** Password, if the cluster wants one. */
   pass?: string;
+  /** Token, if the cluster wants one. */
   token?: string;
-  /** Seed (`SU…`). */
+  /** The seed (`SU…`) of an NKey, if the cluster wants one. */
   nkey?: string;
-  /** PEM texts. */
-  tls?: { ca: string; cert?: string; key?: string };
+  /** Certificates as PEM texts, if the cluster uses TLS. */
+  tls?: {
+    /** Certificate of the authority. */
+    ca: string;
+    /** Certificate of the client, if the servers verify it. */
+    cert?: string;
+    /** Private key of the client, if the servers verify it. */
+    key?: string;
+  };
 }
 
 export interface Security {
   connectOptions: Omit<ClusterConnectOptions, 'clusterId'>;
-  /** To be merged into every server's configuration. */
+  /** A part of each server's configuration. */
   config: { readonly [key: string]: ConfigValue | undefined };
 }
 
-/** Makes keys and certificates, and writes those the servers read into `dir`. */
+/** Makes keys and certificates, and writes those that the servers read into `dir`. */
 export async function prepareSecurity(
   dir: string,
   tls: TlsOption | undefined,
@@ -77,7 +125,7 @@ async function prepareTls(dir: string, { verify = false }: { verify?: boolean })
     },
     config: {
       tls: { cert_file: cert, key_file: key, ca_file: ca, verify, timeout: 5 },
-      // The streaming server is a client of the NATS server it embeds, and has to know its authority.
+      // The streaming server is itself a client of its NATS server, so it has to know the authority.
       streaming: { tls: { client_ca: ca, ...(verify && { client_cert: cert, client_key: key }) } },
     },
   };
@@ -102,7 +150,7 @@ async function prepareAuth(dir: string, auth: AuthOption): Promise<Security> {
       },
     };
   }
-  // The streaming server has a user of its own: the client's permissions are not for it.
+  // The streaming server has a user of its own, because the client's permissions would not be enough for it.
   const inner = { user: 'streaming-server', password: randomBytes(16).toString('hex') };
   const { user, pass, permissions } = auth;
   return {

@@ -1,13 +1,13 @@
-/** What a server's own log says of its state. Pure: a fold over its lines. */
+/** Reads the state of a server from the lines of its log. Pure. */
 
 export interface ServerLogState {
-  /** It accepts NATS connections (not yet streaming requests). */
+  /** Whether it accepts NATS connections. It may not serve streaming requests yet. */
   accepting: boolean;
-  /** It serves streaming clients: single and ready, leader and promoted, or the active one of its group. */
+  /** Whether it serves streaming clients: as the only server, as the leader, or as the active server of its group. */
   serving: boolean;
-  /** It follows a leader it knows, or stands by. Only the monitoring can tell a follower from a candidate. */
+  /** Whether it stands by for the active server. A follower cannot be told from a candidate by the log. */
   standby: boolean;
-  /** The server's own words about why it cannot go on. */
+  /** The server's own words on why it ends. Undefined while it goes on. */
   fatal: string | undefined;
 }
 
@@ -18,8 +18,8 @@ export function readLine(state: ServerLogState, line: string): ServerLogState {
   if (fatal) return { ...state, serving: false, fatal: state.fatal ?? fatal[1] ?? line };
   if (line.includes('STREAM: ')) {
     if (line.includes('Streaming Server is ready')) return { ...state, serving: true, standby: false };
-    // The server writes "is ready" when a promotion ends, also of one that lost the leadership meanwhile: the line
-    // about the loss comes after it, and undoes it.
+    // The server writes "is ready" when a promotion ends, even if it has lost the leadership meanwhile. The line about the
+    // loss then follows.
     if (line.includes('server lost leadership')) return { ...state, serving: false };
     if (line.includes('server became leader')) return { ...state, serving: false };
     if (line.includes('Starting in standby mode')) return { ...state, standby: true };
@@ -30,12 +30,12 @@ export function readLine(state: ServerLogState, line: string): ServerLogState {
   return state;
 }
 
-/** `127.0.0.1:4222` in "listen tcp 127.0.0.1:4222: bind: address already in use". */
+/** The address in a line like "listen tcp 127.0.0.1:4222: bind: address already in use". */
 export function addressInUse(text: string): string | undefined {
   return /listen tcp ([^ ]+): bind: address already in use/.exec(text)?.[1];
 }
 
-/** The last `capacity` lines, without ever moving them: a ring. */
+/** Keeps the last `capacity` lines in a ring. */
 export class LineRing {
   readonly #lines: string[] = [];
   readonly #capacity: number;
@@ -50,12 +50,12 @@ export class LineRing {
     this.#next++;
   }
 
-  /** How many were ever pushed: a place to read on from. */
+  /** How many lines were ever added. */
   get count(): number {
     return this.#next;
   }
 
-  /** Those still kept, from the `from`th ever pushed on. */
+  /** The lines that are kept, from the line number `from` on. */
   lines(from = 0): string[] {
     const first = Math.max(from, this.#next - this.#capacity, 0);
     const lines: string[] = [];

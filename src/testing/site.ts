@@ -1,4 +1,4 @@
-/** What a cluster stands on: ports, a directory, a network of proxies, keys. Taken before its servers, released after. */
+/** The ports, directory, proxies and keys of a cluster. They are taken before its servers start, and released after they end. */
 import { randomBytes } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { randomFrom } from './random.js';
 import { reaper, TEMPORARY_PREFIX } from './reaper.js';
 import { prepareSecurity, type Security } from './security.js';
 
-/** Where nobody listens. What behind proxies the servers tell each other of themselves, so that nobody goes around. */
+/** An address where nothing listens. Servers behind proxies announce it, so that no other server goes around the proxies. */
 const NOWHERE = '127.0.0.1:1';
 
 /** A node's name and ports. */
@@ -33,7 +33,7 @@ export class Site {
     this.#options = options;
   }
 
-  /** Rejects when something cannot be had; then nothing is kept. */
+  /** Takes everything. When something cannot be taken it rejects, and keeps nothing. */
   static async take(options: CheckedClusterOptions): Promise<Site> {
     const site = new Site(options);
     try {
@@ -45,17 +45,17 @@ export class Site {
     }
   }
 
-  /** Whether the directory goes away with it. */
+  /** Whether the directory is removed at the end. */
   get temporary(): boolean {
     return this.#options.dir === undefined;
   }
 
-  /** Gives everything back, last taken first. */
+  /** Releases everything, in the opposite order. */
   async release(): Promise<void> {
     for (let cleanup = this.#cleanups.pop(); cleanup; cleanup = this.#cleanups.pop()) await cleanup();
   }
 
-  /** What the server of this place is to be configured with. */
+  /** The configuration of the server at a place. */
   configOf({ name, ports }: Place): NodeConfig {
     const { mode, clusterId, store, raft, config } = this.#options;
     const home = this.home(name);
@@ -107,9 +107,9 @@ export class Site {
       await mkdir(this.dir, { recursive: true });
       return;
     }
-    // The real path: the servers are told it, and a link on the way (macOS: /tmp) may not mean the same to them.
+    // The real path is used, because the servers may see a link on the way (as /tmp on macOS) in another way.
     const dir = join(realpathSync(tmpdir()), `${TEMPORARY_PREFIX}${randomBytes(8).toString('hex')}`);
-    reaper.guard(dir); // before it exists: there is no instant at which it would be left behind
+    reaper.guard(dir); // before it exists, so that it is never left behind
     this.#cleanups.push(async () => {
       await rm(dir, { recursive: true, force: true });
       reaper.release(dir);

@@ -1,46 +1,107 @@
 /**
- * Network faults in the words of Shopify's toxiproxy, and what they do to one direction of one connection.
- * Pure: no sockets and no timers; the time is passed in, in ms.
+ * Network faults, with the names of Shopify's toxiproxy, and their effect on one direction of one connection.
+ * Pure: there are no sockets and no timers, and the time is passed in, in ms.
  */
 import { InvalidArgumentError } from '../errors.js';
 import { defaultBuffer, Line, type Direction } from './line.js';
 import { between, type Random } from './random.js';
 
+/**
+ * What a toxic does, with toxiproxy's names:
+ *
+ * - `latency`: everything arrives later, and in order;
+ * - `bandwidth`: a line with a limit, in each direction;
+ * - `slow_close`: the end of a connection arrives later;
+ * - `timeout`: a black hole: what is sent is lost, and the connection stays open and silent. When the toxic is removed, the
+ *   connection is closed;
+ * - `reset_peer`: the connection is reset;
+ * - `slicer`: data arrives in pieces;
+ * - `limit_data`: the connection is closed after some data;
+ * - `stall` (not in toxiproxy): a cut path, as TCP lives through it. Nothing arrives and nothing is lost, and what was sent
+ *   arrives when the toxic is removed. New connections are accepted and silent.
+ *
+ * @category Network
+ */
 export type ToxicKind =
-  /** Everything arrives `latency` ms later, give or take `jitter`; in order. */
-  | { type: 'latency'; latency: number; jitter?: number }
-  /**
-   * A thin line: at most `rate` KB (of 1000 bytes) a second in each direction. Of each connection it holds up to
-   * `buffer` KB in each direction (default: what 100 ms carry, at least 16 KB), and then the sender has to wait.
-   * `shared: true`: one limit for all connections of the proxy, and of all proxies to which the same object is added;
-   * those that have something to send get equal parts. Default: each connection has a line of its own.
-   */
-  | { type: 'bandwidth'; rate: number; buffer?: number; shared?: boolean }
-  /** The end of the connection arrives `delay` ms later. */
-  | { type: 'slow_close'; delay: number }
-  /**
-   * A black hole: what is sent is gone, and the connection stays open and mute; it is closed after `timeout` ms
-   * (default 0: never), and when the toxic is removed.
-   */
-  | { type: 'timeout'; timeout?: number }
-  /** The connection is reset after `timeout` ms (default 0: at once). */
-  | { type: 'reset_peer'; timeout?: number }
-  /** Data arrives in pieces of `average_size` bytes, give or take `size_variation`, `delay` µs apart. */
-  | { type: 'slicer'; average_size: number; size_variation?: number; delay?: number }
-  /** The connection is closed after `bytes` bytes more. */
-  | { type: 'limit_data'; bytes: number }
-  /**
-   * Not one of toxiproxy's: a cut path, as TCP lives through it. Nothing arrives and nothing is lost; what was sent
-   * arrives when the toxic is removed. New connections are accepted and mute.
-   */
-  | { type: 'stall' };
+  | {
+      /** Everything arrives later, and in order. */
+      type: 'latency';
+      /** How much later, in ms. */
+      latency: number;
+      /** By how much that may be more or less, in ms. Default 0. */
+      jitter?: number;
+    }
+  | {
+      /** A line with a limit, in each direction. */
+      type: 'bandwidth';
+      /** The limit in each direction, in KB (1000 bytes) a second. */
+      rate: number;
+      /**
+       * How much the line holds of each connection and direction before the sender has to wait, in KB. Default: what the line
+       * carries in 100 ms, and at least 16.
+       */
+      buffer?: number;
+      /**
+       * Whether all connections share one line, also those of other proxies to which the same object is added. Those that have
+       * something to send get equal parts. Default false: each connection has a line of its own.
+       */
+      shared?: boolean;
+    }
+  | {
+      /** The end of a connection arrives later. */
+      type: 'slow_close';
+      /** How much later, in ms. */
+      delay: number;
+    }
+  | {
+      /** A black hole. */
+      type: 'timeout';
+      /** Time after which the connection is closed, in ms. Default 0: never. */
+      timeout?: number;
+    }
+  | {
+      /** The connection is reset (TCP RST). */
+      type: 'reset_peer';
+      /** Time after which it is reset, in ms. Default 0: at once. */
+      timeout?: number;
+    }
+  | {
+      /** Data arrives in pieces. */
+      type: 'slicer';
+      /** Size of a piece, in bytes. */
+      average_size: number;
+      /** By how much that may be more or less, in bytes. Default 0. */
+      size_variation?: number;
+      /** Time between two pieces, in microseconds. Default 0. */
+      delay?: number;
+    }
+  | {
+      /** The connection is closed after some data. */
+      type: 'limit_data';
+      /** How much data still passes, in bytes. */
+      bytes: number;
+    }
+  | {
+      /** A cut path. */
+      type: 'stall';
+    };
 
+/**
+ * A network fault for the connections of a {@link Proxy}.
+ *
+ * @example
+ * ```ts
+ * proxy.add({ type: 'bandwidth', rate: 100, shared: true });
+ * proxy.add({ type: 'timeout', stream: 'upstream', toxicity: 0.5 });
+ * ```
+ * @category Network
+ */
 export type Toxic = ToxicKind & {
-  /** To remove it by. Default: its type and a number. */
+  /** Name of the toxic. Default: its type and a number. */
   name?: string;
-  /** Default `both` (toxiproxy's own default is `downstream`). */
+  /** The direction it concerns. Default `'both'` (in toxiproxy it is `downstream`). */
   stream?: Direction | 'both';
-  /** The probability that it concerns a connection, 0 to 1, decided once for each. Default 1. */
+  /** The probability that it concerns a connection, from 0 to 1. It is drawn once for each connection. Default 1. */
   toxicity?: number;
 };
 
@@ -114,19 +175,19 @@ export function checkToxic(toxic: Toxic): void {
   }
 }
 
-/** What is to be done with the far side next. */
+/** What the far side is to do next. */
 export type Step =
   | { do: 'write'; data: Buffer }
-  /** FIN in this direction. */
+  /** End this direction (FIN). */
   | { do: 'end' }
-  /** Close the whole connection: FIN both ways, or RST both ways. */
+  /** End both directions (FIN), or reset the connection (RST). */
   | { do: 'close' | 'reset' }
-  /** Ask again then. */
+  /** Ask again at this time. */
   | { do: 'wait'; until: number }
-  /** Ask again when something came, or a toxic changed. */
+  /** Ask again when something has come, or a toxic has changed. */
   | { do: 'idle' };
 
-/** What waits in one direction of a proxy before it stops reading, in bytes: about what a network holds. */
+/** How much may wait in one direction before the proxy stops reading, in bytes. A network holds about as much. */
 const HIGH_WATER = 256 * 1024;
 
 interface Item {
@@ -138,7 +199,7 @@ interface Item {
 
 const NOTHING = Buffer.alloc(0);
 
-/** What waits, in order, and how many bytes that are. */
+/** Items that wait, in their order, and their bytes. */
 class Queue {
   #items: Item[] = [];
   #head = 0;
@@ -153,7 +214,7 @@ class Queue {
     this.bytes += item.data.length;
   }
 
-  /** Takes the first one, or only so many bytes of its beginning. */
+  /** Takes the first item, or only the first `bytes` bytes of it. */
   take(bytes = Number.POSITIVE_INFINITY): Item {
     const item = this.first as Item;
     const data = item.data.subarray(0, bytes);
@@ -170,7 +231,7 @@ class Queue {
     return item;
   }
 
-  /** Takes everything. */
+  /** Takes all items. */
   clear(): Item[] {
     const all = this.#items.slice(this.#head);
     this.#items = [];
@@ -181,22 +242,22 @@ class Queue {
 }
 
 /**
- * One direction of one connection: what came in, and when it may go out. First it goes over the thin lines, if there
- * are any; from there on it is under way for as long as the other toxics say.
+ * One direction of one connection: what has come in, and when it may go out. It first goes over the lines of limited
+ * bandwidth, if there are any. Then it is under way for as long as the other toxics say.
  */
 export class Link {
   readonly #random: Random;
-  /** Those that concern this connection, since when, and how many bytes they have let through. */
+  /** The toxics of this connection, since when they are there, and how many bytes have passed since. */
   readonly #toxics = new Map<Toxic, { since: number; passed: number }>();
-  /** What everything goes over, and how many bytes may wait for that. */
+  /** The lines that everything goes over, and how many bytes may wait in front of each. */
   readonly #lines = new Map<Toxic, { line: Line; buffer: number }>();
   readonly #entering = new Queue();
   readonly #underWay = new Queue();
-  /** The piece at the head of `#entering` that the lines are busy with, and when it is over them. */
+  /** The piece at the head of `#entering` that is on the lines, and when it has passed them. */
   #turn: { bytes: number; until: number } | undefined;
-  /** Since when what waits could have gone over the lines as they are now. */
+  /** Since when the lines are as they are now. */
   #open = 0;
-  /** When the last one planned is due: nothing overtakes. */
+  /** When the last item is due. No item overtakes another. */
   #last = 0;
   #closeBy: 'close' | undefined;
 
@@ -204,23 +265,23 @@ export class Link {
     this.#random = random;
   }
 
-  /** Bytes that wait in here. */
+  /** How many bytes wait in this direction. */
   get held(): number {
     return this.#entering.bytes + this.#underWay.bytes;
   }
 
-  /** It takes no more for now: the sender has to wait. */
+  /** Whether the sender has to wait. */
   get full(): boolean {
     if (this.#lines.size === 0) return this.held > HIGH_WATER;
     return [...this.#lines.values()].some(({ buffer }) => this.#entering.bytes > buffer);
   }
 
-  /** Nothing that is sent now can get through, and nothing is lost. */
+  /** Whether the path is cut: nothing gets through, and nothing is lost. */
   get stalled(): boolean {
     return this.#find('stall') !== undefined;
   }
 
-  /** `line`: what a `bandwidth` goes over, if it is not a line of its own. */
+  /** Adds a toxic. @param line the line of a `bandwidth`, if it is shared */
   apply(toxic: Toxic, now: number, line?: Line): void {
     this.#toxics.set(toxic, { since: now, passed: 0 });
     if (toxic.type === 'timeout') this.#drop();
@@ -228,7 +289,7 @@ export class Link {
       const buffer = 1000 * (toxic.buffer ?? defaultBuffer(toxic.rate));
       this.#lines.set(toxic, { line: line ?? new Line(toxic.rate), buffer });
       this.#turn = undefined;
-      // What is under way has this line before it, too.
+      // What is under way has to go over this line as well.
       const entering = this.#entering.clear();
       for (const item of [...this.#underWay.clear(), ...entering]) this.#entering.push(item);
     }
@@ -237,7 +298,7 @@ export class Link {
 
   remove(toxic: Toxic, now: number): void {
     if (!this.#toxics.delete(toxic)) return;
-    // A hole in the middle of a stream is not something to go on after.
+    // A stream with a hole in it cannot go on.
     if (toxic.type === 'timeout') this.#closeBy = 'close';
     if (this.#lines.delete(toxic)) this.#turn = undefined;
     this.#replan(now);
@@ -253,7 +314,7 @@ export class Link {
     this.#enter({ kind, data: NOTHING, arrived: now, due: 0 }, now);
   }
 
-  /** The next thing to do. What is returned counts as done. */
+  /** The next step of the far side. It counts as done when it is returned. */
   next(now: number): Step {
     if (this.#closeBy) return { do: this.#closeBy };
     let wake = Number.POSITIVE_INFINITY;
@@ -296,7 +357,7 @@ export class Link {
     this.#carry(now);
   }
 
-  /** Brings over the lines what is over them by now, and begins with the next piece. Nothing moves on a cut path. */
+  /** Moves on what has passed the lines by now, and begins with the next piece. Nothing moves on a cut path. */
   #carry(now: number): void {
     for (let item = this.#entering.first; item; item = this.#entering.first) {
       if (item.kind !== 'data' || this.#lines.size === 0) {
@@ -317,7 +378,7 @@ export class Link {
     }
   }
 
-  /** What waits is subject to the toxics as they are now, from its own arrival on. */
+  /** Plans what waits again with the toxics as they are now, each item from its own arrival on. */
   #replan(now: number): void {
     this.#open = now;
     this.#last = 0;
@@ -341,11 +402,11 @@ export class Link {
           slicer = toxic;
           break;
         case 'stall':
-        case 'timeout': // here only the end of a stream comes this far
+        case 'timeout': // data was dropped before, so this is the end of a stream
           held = true;
           break;
-        case 'bandwidth': // that is behind it
-        case 'limit_data': // these act when something leaves, or at their time
+        case 'bandwidth': // the lines come before
+        case 'limit_data': // these act when something leaves, or at a time of their own
         case 'reset_peer':
           break;
       }

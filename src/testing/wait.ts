@@ -1,18 +1,37 @@
 import { AbortedError, TimeoutError } from '../errors.js';
 
+/**
+ * How {@link waitFor} waits.
+ * @category Waiting
+ */
 export interface WaitOptions {
-  /** Give up after this many ms. */
+  /** Time after which it rejects with a `TimeoutError`, in ms. */
   timeout: number;
-  /** Ask again this long after an answer that was not it, in ms. Default 20. */
+  /** How long to wait between two questions, in ms. Default 20. */
   interval?: number;
-  /** Completes "after 5000 ms …" in the error; asked when it fails, so that it can tell the last state. */
+  /** Completes the sentence "after 5000 ms …" in the error. It is called when the wait fails, so it can tell the last state. */
   what: () => string;
+  /** When it is aborted, the wait is given up. Default: none. */
   signal?: AbortSignal | undefined;
 }
 
 /**
- * Asks `probe` until it gives something other than undefined. Waiting for a condition, never for a guessed time.
- * @throws TimeoutError, AbortedError, or whatever `probe` throws.
+ * Asks `probe` until it answers something other than undefined.
+ *
+ * @param probe what to ask; it may be asynchronous
+ * @param options the limit of time, and the words of the error
+ * @returns the answer
+ * @throws TimeoutError when the time is over
+ * @throws AbortedError when the signal is aborted
+ * @throws whatever `probe` throws
+ * @example
+ * ```ts
+ * await waitFor(() => (received.length === 100 ? true : undefined), {
+ *   timeout: 5000,
+ *   what: () => `${received.length} messages have come`,
+ * });
+ * ```
+ * @category Waiting
  */
 export async function waitFor<T>(
   probe: () => T | undefined | Promise<T | undefined>,
@@ -29,12 +48,12 @@ export async function waitFor<T>(
   }
 }
 
-/** A referenced timer: something that is waited for keeps the process alive, and nothing else of the harness does. */
+/** Waits, and keeps the process alive meanwhile. Nothing else of the harness does that. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Keeps the event loop alive until `promise` settles: what it waits for (an unreferenced child) may not. */
+/** Keeps the process alive until `promise` settles, as what it waits for (an unreferenced child) may not do. */
 export async function keepAlive<T>(promise: Promise<T>): Promise<T> {
   const timer = setInterval(() => {}, 1 << 30);
   try {

@@ -137,18 +137,31 @@ describe('the documents', function () {
     for (const document of DOCUMENTS.filter((name) => /internals|architecture/.test(name))) {
       for (const line of read(document).split('\n')) {
         let file: string | undefined;
-        // What stands in backticks after a file, up to the next one, is in that file.
-        for (const [, code] of line.matchAll(/`([^`]+)`/g)) {
-          if (/^((src|test|bench|examples)\/[^*]*|[\w.]+)\.(ts|mjs|js)$/.test(code!)) {
-            file = code!;
+        // Right after a file stand places: names that it declares. In the words that follow, up to the next file, a name
+        // has to occur in it.
+        let end = 0;
+        let isPlace = false;
+        for (const match of line.matchAll(/`([^`]+)`/g)) {
+          const code = match[1]!;
+          const between = line.slice(end, match.index);
+          end = match.index + match[0].length;
+          if (/^((src|test|bench|examples)\/[^*]*|[\w.]+)\.(ts|mjs|js)$/.test(code)) {
+            file = code;
+            isPlace = true;
             places++;
             if (!existsSync(join(ROOT, file))) missing.push(`${document}: ${file}`);
             continue;
           }
-          const name = /^#?(?:\w+\.)*(#?\w+)(?:\(\))?$/.exec(code!)?.[1];
+          isPlace &&= /^(,| and|, and) $/.test(between);
+          const name = /^(#?\w+(?:\.#?\w+)*)(?:\(\))?$/.exec(code)?.[1];
           if (file === undefined || name === undefined || !existsSync(join(ROOT, file))) continue;
           places++;
-          if (!read(file).includes(name)) missing.push(`${document}: ${file} has no '${code}'`);
+          const { declared, used } = namesIn(file);
+          if (isPlace) {
+            if (!declared.has(name)) missing.push(`${document}: ${file} declares no '${code}'`);
+          } else if (!name.split('.').every((part) => used.has(part))) {
+            missing.push(`${document}: ${file} has no '${code}'`);
+          }
         }
       }
     }
@@ -251,6 +264,51 @@ describe('the documents', function () {
     assert.deepEqual(namesInTable(join('docs', 'testing.md'), '| Kind |').sort(), [...FAULT_KINDS].sort());
   });
 });
+
+interface Names {
+  /** Classes, functions, types, members and constants. A member is there as `member`, and as `Owner.member`. */
+  declared: ReadonlySet<string>;
+  /** All words, in comments as well. */
+  used: ReadonlySet<string>;
+}
+
+const known = new Map<string, Names>();
+
+function namesIn(file: string): Names {
+  const found = known.get(file);
+  if (found !== undefined) return found;
+  const declared = new Set<string>();
+  const visit = (node: ts.Node, owner: string | undefined): void => {
+    const name = declaredName(node);
+    if (name !== undefined) {
+      declared.add(name);
+      if (owner !== undefined) declared.add(`${owner}.${name}`);
+    }
+    const inside = ts.isConstructorDeclaration(node) ? owner : (name ?? owner);
+    ts.forEachChild(node, (child) => visit(child, inside));
+  };
+  const text = read(file);
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.ES2022, true), undefined);
+  const names = { declared, used: new Set(text.match(/#?\w+/g)) };
+  known.set(file, names);
+  return names;
+}
+
+function declaredName(node: ts.Node): string | undefined {
+  if (ts.isConstructorDeclaration(node)) return 'constructor';
+  const declares =
+    ts.isClassLike(node) ||
+    ts.isFunctionLike(node) ||
+    ts.isInterfaceDeclaration(node) ||
+    ts.isTypeAliasDeclaration(node) ||
+    ts.isVariableDeclaration(node) ||
+    ts.isPropertyDeclaration(node) ||
+    ts.isPropertySignature(node) ||
+    ts.isPropertyAssignment(node) ||
+    (ts.isParameter(node) && ts.isParameterPropertyDeclaration(node, node.parent));
+  if (!declares || node.name === undefined) return undefined;
+  return ts.isIdentifier(node.name) || ts.isPrivateIdentifier(node.name) ? node.name.text : undefined;
+}
 
 const isFirst = (name: string, index: number, names: string[]): boolean => names.indexOf(name) === index;
 

@@ -1,4 +1,4 @@
-/** The command line of `verify`, and what it means. Pure. */
+/** Reads the command line of `verify`. Pure. */
 import type { ParseArgsConfig } from 'node:util';
 import type { FaultKind, VerifyOptions } from '../../testing/index.js';
 import { UsageError } from '../usage.js';
@@ -58,7 +58,7 @@ export interface VerifyArguments {
   svg: string | undefined;
 }
 
-/** @throws UsageError for what is not even a number. The rest is checked, and explained, by the library. */
+/** The options that the command line asks for. The library checks their values. @throws UsageError for what is not a number */
 export function readArguments(values: Values): VerifyArguments {
   const { faults, ordering, mode, servers, client, 'cluster-id': clusterId } = values;
   const positive = (name: 'minutes' | 'fault-seconds', unit: number): number | undefined => {
@@ -103,6 +103,6 @@ function listOf(faults: string): FaultKind[] {
     .split(',')
     .map((name) => name.trim())
     .filter(Boolean);
-  // Whether there are such faults, the library says.
+  // The library checks the names of the faults.
   return (names.length === 1 && names[0] === 'none' ? [] : names) as FaultKind[];
 }

@@ -1,18 +1,18 @@
-/** What a terminal shows while a run lasts. Pure: a state in, lines out. */
+/** Renders what a terminal shows while a run lasts. Pure. */
 import type { Progress, RunNote } from '../../testing/index.js';
 import { formatCount, formatTime, plural } from '../../testing/report/format.js';
 import { cut, pad, padLeft, type Paint } from './style.js';
 
-/** How often the rate is looked at, in ms. */
+/** Time between two rates, in ms. */
 const STEP = 500;
 /** How many rates are shown. */
 const STEPS = 48;
 const NOTES = 7;
 const BLOCKS = '▁▂▃▄▅▆▇█';
-/** The view does not get wider than is pleasant to read. */
+/** The largest width of the view, in columns. */
 const WIDEST = 100;
 
-/** Remembers of a run what the view shows of its past. */
+/** Keeps the part of a run's past that the view shows. */
 export class LiveState {
   readonly rates: number[] = [];
   readonly notes: RunNote[] = [];
@@ -31,7 +31,7 @@ export class LiveState {
   }
 
   note(note: RunNote): void {
-    // They come by the dozen; there are figures of them.
+    // Connections are not listed, because they are many, and their numbers are shown.
     if (note.kind === 'connection') return;
     this.notes.push(note);
     if (this.notes.length > NOTES) this.notes.shift();
@@ -91,7 +91,7 @@ function progressBar(progress: Progress, width: number, paint: Paint): string {
   return before + paint('good', '━'.repeat(done)) + paint('quiet', '─'.repeat(length - done)) + after + overdue;
 }
 
-/** Against the highest of what is shown, so that an outage is a hole and what follows it a peak. */
+/** Bars that are relative to the highest value shown, so that an outage is a hole and what follows it a peak. */
 export function sparkline(values: readonly number[]): string {
   const highest = Math.max(...values, 1);
   return values
@@ -105,7 +105,7 @@ function noteLine(note: RunNote | undefined, paint: Paint): string {
   return note ? `  ${describeNote(note, paint)}` : '';
 }
 
-/** A line about something that happened. */
+/** The line of a note. */
 export function describeNote({ at, kind, text }: RunNote, paint: Paint): string {
   const time = paint('quiet', `${formatTime(at)}.${Math.floor(at / 100) % 10}`);
   switch (kind) {
@@ -122,7 +122,7 @@ export function describeNote({ at, kind, text }: RunNote, paint: Paint): string 
   }
 }
 
-/** A line for a log, instead of the view. */
+/** The line for a log, where there is no view. */
 export function statusLine(progress: Progress, state: LiveState): string {
   const { at, phase, doing, counters, pending, owed, leader, current } = progress;
   const facts = [

@@ -1,4 +1,4 @@
-/** A few lines of a terminal that are drawn again and again in their place. */
+/** A few lines of a terminal that are drawn again in the same place. */
 
 export class Screen {
   readonly #stream: NodeJS.WriteStream;
@@ -9,19 +9,19 @@ export class Screen {
   }
 
   get width(): number {
-    // The last column is left alone: some terminals wrap as soon as it is written to.
+    // The last column stays empty, because some terminals wrap as soon as it is written to.
     return Math.max((this.#stream.columns ?? 80) - 1, 20);
   }
 
   draw(lines: readonly string[]): void {
-    // What does not fit would scroll away, and the cursor could not be brought back to it.
+    // Lines that do not fit would scroll away, and the cursor could not go back to them.
     const fitting = lines.slice(0, Math.max((this.#stream.rows ?? 24) - 1, 1));
     const up = this.#drawn.length > 1 ? `\u001b[${this.#drawn.length - 1}A` : '';
     this.#stream.write(`\u001b[?25l\r${up}${fitting.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`);
     this.#drawn = fitting;
   }
 
-  /** Leaves the terminal as if nothing had been there. */
+  /** Removes the lines from the terminal. */
   clear(): void {
     const up = this.#drawn.length > 1 ? `\u001b[${this.#drawn.length - 1}A` : '';
     this.#stream.write(`\r${up}\u001b[J\u001b[?25h`);

@@ -21,12 +21,12 @@ export function paintFor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): P
 
 const ESCAPES = /\u001b\[\d+m/g;
 
-/** How many columns a text takes. */
+/** The width of a text, in columns. */
 export function widthOf(text: string): number {
   return [...text.replace(ESCAPES, '')].length;
 }
 
-/** No wider than `width`, colours intact. */
+/** Cuts a text to `width` columns, and keeps its colours. */
 export function cut(text: string, width: number): string {
   if (widthOf(text) <= width) return text;
   let [left, result] = [Math.max(width - 1, 0), ''];

@@ -1,4 +1,4 @@
-/** The verdict on a terminal. Pure. */
+/** Renders the verdict for a terminal. Pure. */
 import type { ReportData } from '../../testing/index.js';
 import { formatCount, formatDuration, plural } from '../../testing/report/format.js';
 import {
@@ -12,7 +12,7 @@ import {
 } from '../../testing/report/summary.js';
 import { pad, padLeft, type Paint } from './style.js';
 
-/** More than these are in the report. */
+/** How many sentences are shown. The report has all. */
 const MOST_FINDINGS = 12;
 
 export function renderVerdict(data: ReportData, paint: Paint): string[] {
@@ -21,7 +21,7 @@ export function renderVerdict(data: ReportData, paint: Paint): string[] {
   const wrong = findings(data);
   const more = wrong.length - MOST_FINDINGS;
   return [
-    // Of what did not come to its end, the headline says so itself.
+    // The headline itself says when a run did not come to its end.
     `${paint(good ? 'good' : 'bad', `${good ? '✓' : '✗'}${data.end === 'complete' ? ` ${word} ` : ''}`)} ${paint('strong', headline(data))}`,
     ...wrong.slice(0, MOST_FINDINGS).map((finding) => `  ${paint('bad', '✗')} ${finding}`),
     ...(more > 0 ? [`  … and ${more} more, in the report`] : []),
@@ -70,7 +70,7 @@ function recoveryTable(data: ReportData, paint: Paint): string[] {
   return [...columns(['fault', 'times', 'next ack', 'at most', 'next delivery', 'at most'], rows, paint), ''];
 }
 
-/** The first column to the left, the others to the right. */
+/** Lines of columns. The first column is aligned left, the others right. */
 export function columns(heads: readonly string[], rows: readonly (readonly string[])[], paint: Paint): string[] {
   const plain: Paint = (_, text) => text;
   const widths = heads.map((head, i) => Math.max(...[heads, ...rows].map((row) => [...strip(row[i] ?? head)].length)));

@@ -1,4 +1,4 @@
-/** `resilient-stan verify`: every message accounted for, through everything that breaks. */
+/** `resilient-stan verify`: runs a verification, shows it on the terminal, and writes the report. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { AbortedError, InvalidArgumentError } from '../../errors.js';
@@ -21,7 +21,7 @@ import { Screen } from './screen.js';
 import { paintFor } from './style.js';
 import { renderVerdict } from './verdict-view.js';
 
-/** Between two status lines where there is no terminal, in ms. */
+/** Time between two status lines where there is no terminal, in ms. */
 const STATUS_INTERVAL = 5000;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -65,7 +65,7 @@ export const runVerify: Command = async (parse) => {
   return interruption.exitCode ?? (isClean(data) ? 0 : 1);
 };
 
-/** Before anything is started, so that a mistake on the command line is told as one. */
+/** Checks before anything is started, so that a mistake of the command line is told as one. */
 function check(options: VerifyOptions): CheckedVerifyOptions {
   try {
     return checkVerifyOptions(options);
@@ -91,13 +91,13 @@ async function writePicture(data: ReportData, file: string): Promise<void> {
   await writeFile(file, renderTimeline(data, { standalone: true }));
 }
 
-/** Ctrl-C: once ends the run in good order, twice ends it. */
+/** Handles Ctrl-C. The first one ends the run in good order, the second one ends it at once. */
 class Interruption {
   readonly #controller = new AbortController();
   #exitCode: number | undefined;
   readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
     const listener = () => {
-      if (this.#exitCode !== undefined) process.exit(EXIT_CODES[name]); // what was started ends with us
+      if (this.#exitCode !== undefined) process.exit(EXIT_CODES[name]); // everything that was started ends with this process
       this.#exitCode = EXIT_CODES[name];
       this.#controller.abort(name);
     };
@@ -137,7 +137,7 @@ class TerminalView implements View {
 
   constructor(options: CheckedVerifyOptions) {
     this.#title = titleOf(options);
-    // However the process ends, the cursor comes back.
+    // The cursor comes back however the process ends.
     process.once('exit', () => this.end());
   }
 
@@ -155,7 +155,7 @@ class TerminalView implements View {
   }
 }
 
-/** For logs, and for pipes. */
+/** Writes lines, where the output is a file or a pipe. */
 class LogView implements View {
   readonly #state = new LiveState();
   readonly #paint = paintFor({}, {});

@@ -1,4 +1,4 @@
-/** Publishers and subscribers that keep book: thin, over a {@link History}. */
+/** Publishers and subscribers that write what happens into a {@link History}. */
 import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
@@ -8,19 +8,28 @@ import { onGap } from './gaps.js';
 import { encodeValue } from './value.js';
 import type { JudgeOptions, SubscriptionKind, Verdict } from './verdict.js';
 
-/** What is asked of a message. */
+/**
+ * What the checker has to know of a message.
+ * @category Continuity
+ */
 export interface CheckedMessage {
+  /** The number of the message in its channel. */
   readonly sequence: number;
+  /** The payload. */
   readonly data: Uint8Array;
 }
 
-/** What is asked of a client: `ResilientStan` does it, and an adapter of a few lines for any other. */
+/**
+ * A client that can be checked. `ResilientStan` is one, and any other client needs an adapter of a few lines.
+ * @category Continuity
+ */
 export interface CheckedClient {
-  /** Resolves when the cluster has acknowledged it. A rejection may say in `delivery` what is known of the message. */
+  /** Publishes a message. Resolves when the cluster has acknowledged it. The error may say in `delivery` what is known of it. */
   publish(channel: string, data: string): Promise<unknown>;
   /**
-   * Resolves when the subscription is established, best to an emitter of `gap` with `{ from, to }`: what it tells of is
-   * gone, where messages may be. A message is acknowledged when its handler is through.
+   * Subscribes. Resolves when the server has the subscription. The answer may be an emitter of the event `gap` with
+   * `{ from, to }`, which tells which messages the server no longer has. A message has to be acknowledged when its handler's
+   * promise resolves.
    */
   subscribe(
     channel: string,
@@ -29,63 +38,87 @@ export interface CheckedClient {
   ): Promise<unknown>;
 }
 
+/**
+ * Options of {@link ContinuityChecker}.
+ * @category Continuity
+ */
 export interface CheckerOptions extends JudgeOptions, HistoryOptions {
-  /** Default: one of its own, `continuity.` and something random. */
+  /** Name of the channel. Default: `continuity.` and a random word. */
   channel?: string;
-  /** The clock, in ms. Default `performance.now`. */
+  /** The clock of the run, in ms. Default `performance.now`. */
   now?: () => number;
-  /** Is told of every acknowledgement and of how long it took, in ms: for a view of the run while it lasts. */
+  /** Called at each acknowledgement. `took` is the time since the publish, and `at` the clock, in ms. */
   onAcknowledged?: (publisher: string, took: number, at: number) => void;
-  /** Is told of every rejection. */
+  /** Called at each publish that was rejected. `at` is the clock, in ms. */
   onRejected?: (publisher: string, error: unknown, at: number) => void;
-  /** Is told of everything that is handed to a handler. */
+  /** Called at each message that is handed to a handler. `at` is the clock, in ms. */
   onDelivered?: (subscription: string, message: CheckedMessage, at: number) => void;
 }
 
+/**
+ * Options of {@link ContinuityChecker.publish}.
+ * @category Continuity
+ */
 export interface PublisherOptions {
-  /** How many a second, at most. Default 100. */
+  /** How many messages a second, at most. Default 100. */
   rate?: number;
-  /** How many may be unacknowledged at a time: 1 is one after the other. Default 256. */
+  /** How many messages may be unacknowledged at a time. With 1 they are published one after the other. Default 256. */
   window?: number;
-  /** Bytes of a message. Default: no more than its value. */
+  /** Size of a message, in bytes. Default: the size of its value. */
   size?: number;
 }
 
+/**
+ * Options of {@link ContinuityChecker.subscribe}.
+ * @category Continuity
+ */
 export interface CheckedSubscribeOptions extends SubscribeOptions {
-  /** Work to do for each message before it counts as processed. */
+  /** The work of the handler for each message. What it throws goes to the client. Default: none. */
   work?: (message: CheckedMessage) => void | Promise<void>;
 }
 
+/**
+ * Options of {@link ContinuityChecker.finish}.
+ * @category Continuity
+ */
 export interface FinishOptions {
-  /** How long publishes may take to settle, and after that deliveries to arrive, in ms each. Default 30 000. */
+  /** How long publishes may take to settle, and then deliveries to arrive, in ms each. Default 30 000. */
   timeout?: number;
-  /** How long to go on listening when everything is there, in ms: for what comes that should not. Default 0. */
+  /** How long to listen on when everything has arrived, in ms. What must not come may still come then. Default 0. */
   linger?: number;
 }
 
 /**
+ * Checks that a client loses nothing: it publishes and subscribes with the client, and judges what has arrived.
+ *
+ * @example
  * ```ts
  * const checker = new ContinuityChecker({ ordering: 'strict' });
  * await checker.subscribe('reader', stan);
  * checker.publish('writer', stan, { rate: 200 });
  * const fault = checker.fault('leader killed');
  * await (await cluster.leader()).kill();
- * …
+ * await cluster.leader();
+ * fault.mended();
  * const verdict = await checker.finish();
  * assert.deepEqual(verdict.violations, []);
  * ```
+ * @category Continuity
  */
 export class ContinuityChecker {
-  /** Everything goes through this one. */
+  /** Name of the channel that is used. */
   readonly channel: string;
-  /** The book. May be written to directly, for publishers and subscribers of your own. */
+  /** The record of the run. Publishers and subscribers of your own may write to it. */
   readonly history: History;
   readonly #options: CheckerOptions;
   readonly #now: () => number;
   readonly #loops: PublisherLoop[] = [];
   readonly #lives = new Map<string, number>();
 
-  /** @throws InvalidArgumentError */
+  /**
+   * @param options all optional
+   * @throws InvalidArgumentError when `retention` is wrong
+   */
   constructor(options: CheckerOptions = {}) {
     this.#options = options;
     this.history = new History(options);
@@ -94,10 +127,20 @@ export class ContinuityChecker {
   }
 
   /**
-   * Starts a publisher: it publishes until it is stopped, or {@link finish} is called.
-   * @throws InvalidArgumentError
+   * Starts a publisher. It publishes until it is stopped or {@link finish} is called.
+   *
+   * @param name name of the publisher: letters, digits, `_`, `-` and `.`
+   * @param client the client that publishes
+   * @throws InvalidArgumentError (at once) when the name or an option is wrong
    */
-  publish(name: string, client: CheckedClient, options: PublisherOptions = {}): { stop(): void } {
+  publish(
+    name: string,
+    client: CheckedClient,
+    options: PublisherOptions = {},
+  ): {
+    /** Stops the publisher. */
+    stop(): void;
+  } {
     const { rate = 100, window = 256, size = 0 } = options;
     if (!(rate > 0)) throw new InvalidArgumentError('rate', `rate must be a positive number, not ${String(rate)}`);
     if (!(window >= 1)) throw new InvalidArgumentError('window', `window must be 1 or more, not ${String(window)}`);
@@ -122,9 +165,13 @@ export class ContinuityChecker {
   }
 
   /**
-   * Adds a subscriber, and resolves when it is established. The same name again is another member of the same group, or
-   * another life of the same subscription. From `startAt: 'first'` on it has to see everything, else what is published
-   * after it is established.
+   * Adds a subscriber. The promise resolves when the client has subscribed. The same name again is another member of the
+   * group, or the next life of the subscription. With `startAt: 'first'` it has to see every message, else those that are
+   * published after the client has subscribed.
+   *
+   * @param name name of the subscription, in the verdict
+   * @param client the client that subscribes
+   * @throws whatever `client.subscribe()` rejects with
    */
   async subscribe(name: string, client: CheckedClient, options: CheckedSubscribeOptions = {}): Promise<void> {
     const { work, ...subscribeOptions } = options;
@@ -149,15 +196,21 @@ export class ContinuityChecker {
     subscription.ready(this.#now());
   }
 
-  /** Notes that a fault begins now; the verdict tells how long it took to the next acknowledgement and delivery. */
-  fault(name: string): { mended(): void } {
+  /**
+   * Notes that a fault begins now. The verdict tells how long it took until the next acknowledgement and delivery.
+   * @param name what happened, for the verdict
+   */
+  fault(name: string): {
+    /** Notes that the fault is over now. */
+    mended(): void;
+  } {
     const fault = this.history.fault(name, this.#now());
     return { mended: () => fault.mended(this.#now()) };
   }
 
   /**
-   * Stops the publishers, waits until every publish has settled and everything acknowledged has arrived, or for as long
-   * as is allowed, and judges.
+   * Stops the publishers, waits until each publish is settled and each acknowledged message has arrived, and judges. After
+   * the timeout it judges what is there.
    */
   async finish(options: FinishOptions = {}): Promise<Verdict> {
     const { timeout = 30_000, linger = 0 } = options;
@@ -168,7 +221,7 @@ export class ContinuityChecker {
     return this.verdict();
   }
 
-  /** The verdict as of now: what is under way counts as unsettled, and as lost. */
+  /** The verdict of now. A publish that is under way counts as unsettled, and a delivery that is under way as lost. */
   verdict(): Verdict {
     return this.history.judge(this.#now(), this.#options);
   }
@@ -184,7 +237,7 @@ function kindOf({ durableName, queueGroup }: SubscribeOptions): SubscriptionKind
   return durableName === undefined ? 'plain' : 'durable';
 }
 
-/** Publishes at a rate, as long as the window allows. */
+/** Publishes at a rate, while the window has room. */
 class PublisherLoop {
   readonly #publishOne: () => Promise<void>;
   readonly #interval: number;
@@ -214,7 +267,7 @@ class PublisherLoop {
       this.#inFlight++;
       void this.#publishOne().then(() => this.#done());
     }
-    // What an outage has kept from being published is not made up for: a burst would be another load.
+    // What could not be published in an outage is not made up for, because a burst would be another load.
     if (this.#due < now) this.#due = now;
     if (this.#stopped || this.#inFlight >= this.#window) return;
     this.#timer = setTimeout(() => this.#turn(), Math.max(this.#due - now, 1));

@@ -1,4 +1,4 @@
-/** A long row of numbers by index, in pages: it may grow for hours, and begin at sequence one billion. */
+/** A long row of numbers by index, in pages. It may grow for hours, and may begin at sequence one billion. */
 
 const PAGE = 4096;
 
@@ -14,7 +14,7 @@ export class Column {
     this.#make = (length) => new kind(length);
   }
 
-  /** 0 where nothing was set. */
+  /** The number at an index. 0 where none was set. */
   get(index: number): number {
     return this.#page(index)?.[index % PAGE] ?? 0;
   }
@@ -35,7 +35,7 @@ export class Column {
     this.#lastPage = undefined;
   }
 
-  /** Neighbours are asked for one after the other. */
+  /** The page of an index. The last one is kept at hand, because neighbours are mostly asked for one after the other. */
   #page(index: number): Page | undefined {
     const number = Math.floor(index / PAGE);
     if (number !== this.#lastIndex) {

@@ -1,11 +1,11 @@
 /**
- * When a channel that keeps only so many messages dropped each of them: when the one was stored that came so many later. Of
- * that it is known when it was published, and by when it was acknowledged; and what is stored before another one has the
- * lower sequence. Pure.
+ * When a channel with a limit of messages dropped each of them. A message is dropped when a later one is stored that exceeds
+ * the limit. It is known when that one was published and when it was acknowledged, and messages are stored in the order of
+ * their sequences. Pure.
  */
 import { Column } from './column.js';
 
-/** When something happened: not before, and not after, on the run's own clock. */
+/** The earliest and the latest time at which something happened, by the clock of the run, in ms. */
 export interface Between {
   earliest: number;
   latest: number;
@@ -44,12 +44,12 @@ export class Dropping {
     return this.#highest - this.#retention;
   }
 
-  /** Whether it may have been stored in this time. */
+  /** Whether a message may have been stored in this time. */
   stored(sequence: number, { earliest, latest }: Between): boolean {
     return this.#earliest.get(sequence) <= latest && this.#latest.get(sequence) >= earliest;
   }
 
-  /** Whether it may have been dropped in this time. */
+  /** Whether a message may have been dropped in this time. */
   within(sequence: number, from: number, to: number): boolean {
     if (sequence < 1 || sequence > this.end) return false;
     const by = sequence + this.#retention;

@@ -1,41 +1,41 @@
 import type { FaultVerdict } from './verdict.js';
 
-/** A fault, and which messages are from before and after it. */
+/** A fault, and the first messages after its beginning and after its end. */
 export interface FaultRecord extends Pick<FaultVerdict, 'name' | 'at' | 'until'> {
-  /** By index of the publisher: its first counter after the beginning of the fault. */
+  /** For each publisher, by index, its first counter after the beginning of the fault. */
   readonly begun: readonly number[];
-  /** The same, after its end. */
+  /** For each publisher its first counter after the end of the fault. */
   mended: readonly number[] | undefined;
 }
 
 /**
- * A wait that begins later than this many ms after the end of a fault is not its doing. Until then it may be: a node that
- * comes back can cost the cluster its leader once more.
+ * How long after its end a fault may still be the reason for a wait, in ms. A node that comes back can cost the cluster its
+ * leader once more.
  */
 const AFTERMATH = 1000;
 
 interface Watched {
   next: number | undefined;
   stall: number;
-  /** Its stall is known. */
+  /** Whether the stall of the fault is known. */
   over: boolean;
 }
 
 /**
- * What faults meant to one of those who wait: a publisher for acknowledgements, a subscription for deliveries. Whatever
- * comes in a fault's first moment may have been under way before it; so what counts as an answer was published after it.
+ * Measures what faults did to a publisher that waits for acknowledgements, or to a subscription that waits for deliveries.
+ * What comes right after a fault may have been under way before it. So only messages count that were published after it.
  */
 export class FaultWatch {
   readonly #faults: readonly FaultRecord[];
   readonly #watched: Watched[] = [];
-  /** All faults before this one are over. */
+  /** The first fault that is not over. */
   #from = 0;
 
   constructor(faults: readonly FaultRecord[]) {
     this.#faults = faults;
   }
 
-  /** What was waited for since `since` has come: this counter of this publisher. */
+  /** Notes that this message of this publisher has come, after a wait that began at `since`. */
   came(publisher: number, counter: number, at: number, since: number): void {
     for (let i = this.#from; i < this.#faults.length; i++) {
       const fault = this.#faults[i] as FaultRecord;
@@ -43,7 +43,7 @@ export class FaultWatch {
       if (!watched.over) {
         if (isAfter(since, fault)) watched.over = true;
         else watched.stall = Math.max(watched.stall, at - Math.max(since, fault.at));
-        // What was published after its end has been waited for without it.
+        // The fault is not the reason for a wait that began after its end.
         if (fault.mended && counter >= (fault.mended[publisher] ?? 0)) watched.over = true;
       }
       if (counter >= (fault.begun[publisher] ?? 0)) watched.next ??= at - fault.at;
@@ -51,12 +51,12 @@ export class FaultWatch {
     while (this.#isDone(this.#watched[this.#from])) this.#from++;
   }
 
-  /** ms from the fault to the first that was published after it. */
+  /** Time from the beginning of a fault to the first message that was published after it, in ms. */
   next(fault: number): number | undefined {
     return this.#watched[fault]?.next;
   }
 
-  /** The longest wait in the fault, in ms. `since`: something is still waited for, `now` is the time. */
+  /** The longest wait in a fault, in ms. `since` is the beginning of a wait that still lasts. */
   stall(fault: number, now: number, since: number): number {
     const { stall, over } = this.#watched[fault] ?? { stall: 0, over: false };
     const record = this.#faults[fault] as FaultRecord;

@@ -1,6 +1,6 @@
 /**
- * What happened in a run, and the verdict on it. Pure: it is told what happened and when, by any one clock in ms. It
- * grows by a few bytes for each message, so a run may last for hours.
+ * The record of a run, and the verdict on it. Pure: it is told what happened and when, by any clock in ms. It grows by a few
+ * bytes for each message, so a run may last for hours.
  */
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
 import { Column } from './column.js';
@@ -21,10 +21,13 @@ import {
   type Verdict,
 } from './verdict.js';
 
-/** How a publish ended. `abandoned`: its process was killed first. */
+/**
+ * How a publish has ended: `'acknowledged'`, or what its error said, or `'abandoned'` when its process was killed before.
+ * @category Continuity
+ */
 export type Outcome = 'acknowledged' | Delivery | 'abandoned';
 
-/** What is known of one attempt. */
+/** The outcomes, in the order of the states that follow PENDING. */
 const OUTCOMES: readonly Outcome[] = ['acknowledged', 'not-sent', 'rejected', 'unknown', 'abandoned'];
 const NEVER = 0;
 const PENDING = 1;
@@ -34,45 +37,64 @@ const REJECTED = 4;
 
 const MAX_EXAMPLES = 5;
 
+/**
+ * What a subscription has to see.
+ * @category Continuity
+ */
 export interface SubscriptionSettings {
+  /** Kind of the subscription. */
   kind: SubscriptionKind;
   /**
-   * `all` (default): it has to see everything. `ready`: what is published after its first {@link SubscriptionHistory.ready}.
+   * `'all'`: it has to see every message. `'ready'`: those that are published after {@link SubscriptionHistory.ready} was
+   * called first. Default `'all'`.
    */
   from?: 'all' | 'ready';
 }
 
-/** One delivery to a handler. */
+/**
+ * One message that was handed to a handler.
+ * @category Continuity
+ */
 export interface Receipt {
+  /** The payload. */
   data: Uint8Array;
+  /** The number of the message in its channel. */
   sequence: number;
-  /** Which life or which member of the subscription has handled it. Default 0. */
+  /** The life or the member of the subscription that got it. Default 0. */
   life?: number;
 }
 
+/**
+ * What a {@link History} has to know of the channel.
+ * @category Continuity
+ */
 export interface HistoryOptions {
   /**
-   * How many messages the channel keeps, as by the server's limit `max_msgs`. Only then a message may be gone, and every
-   * subscription has to be told of every sequence that is. Default: all, and no gap excuses a loss.
+   * How many messages the channel keeps, as the server's `max_msgs` says. Messages may then be gone, and each subscription
+   * has to tell each sequence that is. Default: all messages are kept, and no `gap` excuses a loss.
    */
   retention?: number | undefined;
 }
 
-/** What the server itself may lose of a group: see {@link SubscriptionHistory.exposed}. */
+/**
+ * What the server itself may have lost of a group: see {@link SubscriptionHistory.exposed}.
+ * @category Continuity
+ */
 export interface Exposure {
   /**
-   * `stored` (default): what may have been stored in that time, by when it was published and acknowledged. `dropped`: what the
-   * channel may have dropped in it.
+   * `'stored'`: messages that may have been stored in this time, by when they were published and acknowledged. `'dropped'`:
+   * messages that the channel may have dropped in this time. Default `'stored'`.
    */
   what?: 'stored' | 'dropped';
-  /** On the run's own clock: both ends included. */
+  /** The beginning of the time, by the clock of the run, in ms. */
   from: number;
+  /** The end of the time, by the clock of the run, in ms. */
   to: number;
-  /** How many messages at most. */
+  /** How many messages it may be, at most. */
   most: number;
 }
 
-/** What all records of a run share. */
+/** The parts that all records of a run share. */
 interface Shared {
   readonly publishers: ReadonlyMap<string, PublisherHistory>;
   readonly subscriptions: ReadonlyMap<string, SubscriptionHistory>;
@@ -81,13 +103,31 @@ interface Shared {
   readonly retention: number | undefined;
 }
 
+/**
+ * The record of a run. It is told what happened and when, and judges it. A {@link ContinuityChecker} writes to one.
+ *
+ * @example
+ * ```ts
+ * const history = new History();
+ * const writer = history.publisher('writer');
+ * const reader = history.subscription('reader', { kind: 'plain' });
+ * const counter = writer.attempt(performance.now()); // publish `writer-${counter}` now
+ * writer.settle(counter, 'acknowledged', performance.now());
+ * reader.receive({ data: Buffer.from('writer-0'), sequence: 1 }, performance.now());
+ * assert.deepEqual(history.judge(performance.now()).violations, []);
+ * ```
+ * @category Continuity
+ */
 export class History {
   readonly #publishers = new Map<string, PublisherHistory>();
   readonly #subscriptions = new Map<string, SubscriptionHistory>();
   readonly #faults: FaultRecord[] = [];
   readonly #shared: Shared;
 
-  /** @throws InvalidArgumentError */
+  /**
+   * @param options default: the channel keeps all messages
+   * @throws InvalidArgumentError when `retention` is wrong
+   */
   constructor({ retention }: HistoryOptions = {}) {
     if (retention !== undefined && !(retention >= 1)) {
       throw new InvalidArgumentError('retention', `retention must be 1 message or more, not ${String(retention)}`);
@@ -101,7 +141,10 @@ export class History {
     };
   }
 
-  /** The record of a publisher; made at the first call. */
+  /**
+   * The record of a publisher. It is made at the first call.
+   * @throws InvalidArgumentError when the name is wrong
+   */
   publisher(name: string): PublisherHistory {
     const known = this.#publishers.get(name);
     if (known) return known;
@@ -111,7 +154,10 @@ export class History {
     return made;
   }
 
-  /** The record of a subscription; made at the first call, which has to say what it is. */
+  /**
+   * The record of a subscription. It is made at the first call, which needs the settings.
+   * @throws InvalidArgumentError when there is none, and no settings are given
+   */
   subscription(name: string, settings?: SubscriptionSettings): SubscriptionHistory {
     const known = this.#subscriptions.get(name);
     if (known) return known;
@@ -121,8 +167,14 @@ export class History {
     return made;
   }
 
-  /** A fault begins. Returns how to say that it was mended. */
-  fault(name: string, at: number): { mended(at: number): void } {
+  /** Notes that a fault begins. */
+  fault(
+    name: string,
+    at: number,
+  ): {
+    /** Notes that the fault is over. Only the first call counts. */
+    mended(at: number): void;
+  } {
     const next = (): number[] => [...this.#publishers.values()].map((publisher) => publisher.next);
     const record: FaultRecord = { name, at, until: undefined, begun: next(), mended: undefined };
     this.#faults.push(record);
@@ -135,31 +187,35 @@ export class History {
     };
   }
 
-  /** Publishes that were acknowledged. */
+  /** How many publishes were acknowledged. */
   get acknowledged(): number {
     let acknowledged = 0;
     for (const publisher of this.#publishers.values()) acknowledged += publisher.acknowledged;
     return acknowledged;
   }
 
-  /** Publishes that have not settled. */
+  /** How many publishes are not settled. */
   get pending(): number {
     let pending = 0;
     for (const publisher of this.#publishers.values()) pending += publisher.pending;
     return pending;
   }
 
-  /** Deliveries that are still owed: acknowledged, and not yet handed over, by subscription. */
+  /** How many deliveries are missing: acknowledged messages that a subscription has not got, over all subscriptions. */
   get owed(): number {
     let owed = 0;
     for (const subscription of this.#subscriptions.values()) owed += subscription.owed;
     return owed;
   }
 
-  /** The verdict as of now. What is pending or owed at this moment counts as unsettled and as lost. */
+  /**
+   * The verdict of now. A publish that is pending counts as unsettled, and a delivery that is missing as lost.
+   * @param at the clock, in ms
+   * @param options what was promised
+   */
   judge(at: number, options: JudgeOptions = {}): Verdict {
     const publishers = [...this.#publishers.values()].map((publisher) => publisher.judge(at));
-    // The same for all, dear, and needed by few.
+    // It is the same for all, costs time, and few need it, so it is found out at the first question.
     let known: Dropping | undefined;
     const dropping = (): Dropping | undefined => (known ??= this.#dropping());
     const subscriptions = [...this.#subscriptions.values()].map((subscription) => subscription.judge(at, dropping));
@@ -174,7 +230,7 @@ export class History {
     };
   }
 
-  /** When the channel dropped what. Undefined: it keeps everything. */
+  /** When the channel dropped which message. Undefined when it keeps all. */
   #dropping(): Dropping | undefined {
     const { retention, places } = this.#shared;
     if (retention === undefined) return undefined;
@@ -205,7 +261,12 @@ export class History {
   }
 }
 
+/**
+ * The record of one publisher, in a {@link History}.
+ * @category Continuity
+ */
 export class PublisherHistory {
+  /** Name of the publisher. */
   readonly name: string;
   /** @internal */
   readonly index: number;
@@ -215,7 +276,7 @@ export class PublisherHistory {
   readonly #states = new Column(Uint8Array);
   readonly #attempts = new Column(Float64Array);
   readonly #acknowledgements = new Column(Float64Array);
-  /** The sequence at which somebody has seen it. 0: nobody has. */
+  /** The sequence at which a subscription has seen each message. 0: none has. */
   readonly #places = new Column(Float64Array);
   readonly #counts: Record<Outcome, number> = {
     acknowledged: 0,
@@ -242,21 +303,22 @@ export class PublisherHistory {
     this.faultWatch = new FaultWatch(faults);
   }
 
-  /** The counter of its next attempt. */
+  /** The counter of the next message. */
   get next(): number {
     return this.#next;
   }
 
-  /** Attempts that have not settled. */
+  /** How many messages are not settled. */
   get pending(): number {
     return this.#pending;
   }
 
+  /** How many messages were acknowledged. */
   get acknowledged(): number {
     return this.#counts.acknowledged;
   }
 
-  /** Its next value is about to be published. Returns the counter of it. */
+  /** Notes that the next message is about to be published. Returns its counter. */
   attempt(at: number): number {
     const counter = this.#next++;
     this.#states.set(counter, PENDING);
@@ -266,7 +328,11 @@ export class PublisherHistory {
     return counter;
   }
 
-  /** An attempt has ended. Returns how long it took, in ms. */
+  /**
+   * Notes how a publish has ended.
+   * @returns how long it took, in ms
+   * @throws InvalidArgumentError when no message has this counter
+   */
   settle(counter: number, outcome: Outcome, at: number): number {
     const state = this.#states.get(counter);
     if (state === NEVER) {
@@ -291,7 +357,7 @@ export class PublisherHistory {
     return took;
   }
 
-  /** Its process was killed: nobody will ever hear what became of these. */
+  /** Notes that the process was killed. What is not settled is abandoned. */
   abandon(at: number): void {
     for (let counter = 0; counter < this.#next; counter++) {
       if (this.#states.get(counter) === PENDING) this.settle(counter, 'abandoned', at);
@@ -303,29 +369,29 @@ export class PublisherHistory {
     return this.faultWatch.stall(fault, now, this.#pending > 0 ? this.#stall.since : Number.POSITIVE_INFINITY);
   }
 
-  /** @internal What is known of this attempt. */
+  /** @internal The state of a message. */
   stateOf(counter: number): number {
     return this.#states.get(counter);
   }
 
-  /** @internal When it was attempted. */
+  /** @internal When a message was published. */
   attemptedAt(counter: number): number {
     return this.#attempts.get(counter);
   }
 
-  /** @internal When it was stored, if it was. */
+  /** @internal Between which times a message was stored, if it was. */
   storedWithin(counter: number): Between {
     const known = this.#states.get(counter) === ACKNOWLEDGED;
     const latest = known ? this.#acknowledgements.get(counter) : Number.POSITIVE_INFINITY;
     return { earliest: this.attemptedAt(counter), latest };
   }
 
-  /** @internal Somebody has seen where it is. */
+  /** @internal Notes at which sequence a message was seen. */
   place(counter: number, sequence: number): void {
     this.#places.set(counter, sequence);
   }
 
-  /** @internal The sequence at which it was seen last. 0: nobody has seen it. */
+  /** @internal The sequence at which a message was seen last. 0: it was not seen. */
   placeOf(counter: number): number {
     return this.#places.get(counter);
   }
@@ -352,13 +418,13 @@ export class PublisherHistory {
   }
 }
 
-/** Of one publisher, as one subscription sees it. */
+/** The messages of one publisher, as one subscription has seen them. */
 class Seen {
-  /** How many copies of each value, up to 255. */
+  /** How many copies of each message have come, up to 255. */
   readonly copies = new Column(Uint8Array);
-  /** 1: it was told to be gone, before any copy came. */
+  /** 1: the message was told to be gone before a copy came. */
   readonly gone = new Column(Uint8Array);
-  /** Of its values, the first that has to be seen. */
+  /** The counter of the first message that has to be seen. */
   readonly from: number;
   first = Number.POSITIVE_INFINITY;
   last = -1;
@@ -368,21 +434,27 @@ class Seen {
   }
 }
 
-/** A life of a subscription: one after the other, or beside each other. */
+/** A life of a subscription. Lives follow each other, or are members of a group beside each other. */
 interface Life {
   /** 0, 1, 2 … in the order in which they began. */
   readonly order: number;
   readonly at: number;
-  /** It has left in good order: what it handled is acknowledged. */
+  /** It has left in good order, so what it handled is acknowledged. */
   left: boolean;
-  /** Since when nothing reaches it. Infinity: something may. */
+  /** Since when nothing reaches it, in ms. Infinity: messages may reach it. */
   cutOff: number;
-  /** Its process has ended, so that nothing will reach it again. */
+  /** Its process has ended. */
   over: boolean;
 }
 
+/**
+ * The record of one subscription, in a {@link History}.
+ * @category Continuity
+ */
 export class SubscriptionHistory {
+  /** Name of the subscription. */
   readonly name: string;
+  /** Kind of the subscription. */
   readonly kind: SubscriptionKind;
   readonly #fromReady: boolean;
   readonly #shared: Shared;
@@ -396,21 +468,21 @@ export class SubscriptionHistory {
     publisher: new Column(Uint16Array),
     counter: new Column(Float64Array),
     life: new Column(Uint32Array),
-    /** 1: its handler was called for it, and failed. */
+    /** 1: the handler was called for this message, and failed. */
     tried: new Column(Uint8Array),
   };
   readonly #lives = new Map<number, Life>();
   readonly #told = new Told();
   readonly #exposures: Exposure[] = [];
-  /** When no process had it. */
+  /** The times in which no process had the subscription. */
   readonly #absences: { from: number; to: number }[] = [];
   readonly #examples: SubscriptionVerdict['examples'] = {};
   #ready = false;
-  /** Acknowledged, and not yet handed over. */
+  /** How many acknowledged messages have not come. */
   #owed = 0;
-  /** Published (and not rejected), and not yet handed over. */
+  /** How many messages have not come that were published and not rejected. */
   #awaited = 0;
-  /** Sequences it was told to be gone at which nobody has seen anything. */
+  /** How many sequences were told to be gone at which no subscription has seen a message. */
   #toldUnseen = 0;
   #received = 0;
   #aliens = 0;
@@ -435,17 +507,17 @@ export class SubscriptionHistory {
     this.faultWatch = new FaultWatch(shared.faults);
   }
 
-  /** Acknowledged, and neither handed to it nor told to be gone. */
+  /** How many acknowledged messages have neither come nor were told to be gone. */
   get owed(): number {
     return Math.max(this.#owed - this.#unseenExcuses, 0);
   }
 
-  /** Different values it got. */
+  /** How many different messages have come. */
   get received(): number {
     return this.#received;
   }
 
-  /** It is established: from here on it has to see everything. Only the first call counts. */
+  /** Notes that the client has subscribed, so each message from now on has to come. Only the first call counts. */
   ready(at = 0): void {
     if (this.#ready) return;
     for (const publisher of this.#publishers.values()) this.#of(publisher);
@@ -467,18 +539,21 @@ export class SubscriptionHistory {
     if (outcome === 'acknowledged') {
       this.#owed++;
     } else {
-      this.#awaited--; // it may come, or not
+      this.#awaited--; // it need not come
       if (this.#ready) this.#stall.wait(at);
     }
   }
 
-  /** Before it is established it is owed nothing; but what it gets shows that it is. */
+  /** Whether a message has to come. Before {@link ready} none has to, unless one has come already. */
   #hasToSee(publisher: PublisherHistory, counter: number): boolean {
     if (this.#fromReady && !this.#ready && !this.#seen.has(publisher)) return false;
     return counter >= this.#of(publisher).from;
   }
 
-  /** A life of it begins: later lives take over from earlier ones. Told before anything that it gets. Only the first call counts. */
+  /**
+   * Notes that a life begins, before anything that it gets. Later lives take over from earlier ones. Only the first call
+   * counts.
+   */
   began(life: number, at: number): void {
     if (this.#lives.has(life)) return;
     if (this.#isUnattended) {
@@ -488,19 +563,19 @@ export class SubscriptionHistory {
     this.#lives.set(life, { order: this.#lives.size, at, left: false, cutOff: Number.POSITIVE_INFINITY, over: false });
   }
 
-  /** The session of this life is lost. */
+  /** Notes that the session of a life is lost. */
   cutOff(life: number, at: number): void {
     const known = this.#lives.get(life);
     if (known) known.cutOff = Math.min(known.cutOff, at);
   }
 
-  /** This life has a session again. */
+  /** Notes that a life has a session again. */
   cameBack(life: number): void {
     const known = this.#lives.get(life);
     if (known && !known.over) known.cutOff = Number.POSITIVE_INFINITY;
   }
 
-  /** The process of this life has ended. */
+  /** Notes that the process of a life has ended. */
   ended(life: number, at: number): void {
     const known = this.#lives.get(life);
     if (!known) return;
@@ -508,18 +583,18 @@ export class SubscriptionHistory {
     known.over = true;
   }
 
-  /** There were processes that had it, and there is none. */
+  /** Whether processes had the subscription, and none has it now. */
   get #isUnattended(): boolean {
     return this.#lives.size > 0 && [...this.#lives.values()].every(({ over }) => over);
   }
 
-  /** A life has left in good order, with everything acknowledged that it had handled. */
+  /** Notes that a life has left in good order, so everything that it has handled is acknowledged. */
   left(life: number): void {
     const known = this.#lives.get(life);
     if (known) known.left = true;
   }
 
-  /** It was told that these are gone. */
+  /** Notes that the subscription was told that sequences are gone. */
   gap(gap: Gap, at: number): void {
     const { from, to, life = 0 } = gap;
     this.began(life, at);
@@ -537,15 +612,15 @@ export class SubscriptionHistory {
   }
 
   /**
-   * What was on its way to a member may be lost by the server itself: what was stored shortly before, if the leader that knew
-   * of it is gone; and what the channel dropped before the server gave it to another member. What is missing of that counts as
-   * `serverLost`, up to the most that can have been on its way; what is missing beyond is lost.
+   * Notes that the server itself may have lost what was on its way to a member of a group: messages that were stored shortly
+   * before, if the leader that knew of them is gone, and messages that the channel dropped before another member got them.
+   * They count as `serverLost`, up to `most`. What is missing beyond that is lost.
    */
   exposed(exposure: Exposure): void {
     this.#exposures.push(exposure);
   }
 
-  /** A message was handed to its handler, which is through with it. */
+  /** Notes a message that was handed to its handler, and processed. */
   receive(receipt: Receipt, at: number): void {
     const message = this.#read(receipt);
     if (!message) return;
@@ -575,7 +650,7 @@ export class SubscriptionHistory {
     this.#stall.progress(at, this.#awaited - this.#unseenExcuses > 0);
   }
 
-  /** A message was handed to its handler, which failed: it has to come again, at whatever place. */
+  /** Notes a message that was handed to its handler, and failed. It has to come again, in whatever order. */
   threw(receipt: Receipt, at: number): void {
     const message = this.#read(receipt);
     if (!message) return;
@@ -586,7 +661,7 @@ export class SubscriptionHistory {
     this.#threw++;
     const there = this.#atSequence;
     if (there.publisher.get(sequence) !== 0) {
-      // Through with it before, and called for it once more.
+      // The message was processed before, and its handler was called once more.
       if (there.life.get(sequence) === life) this.#twice(publisher, counter, sequence);
       return;
     }
@@ -597,7 +672,7 @@ export class SubscriptionHistory {
     if (seen.copies.get(counter) === 0) this.#inOrder(publisher, counter, seen);
   }
 
-  /** Whose it is. Undefined: nobody published it. */
+  /** The publisher and the counter of a message. Undefined when no publisher has published it. */
   #read({ data, sequence }: Receipt): { publisher: PublisherHistory; counter: number } | undefined {
     const value = decodeValue(data);
     const publisher = value && this.#publishers.get(value.publisher);
@@ -614,14 +689,14 @@ export class SubscriptionHistory {
     return { publisher, counter };
   }
 
-  /** @internal Somebody has seen what is at this sequence, for the first time. */
+  /** @internal A subscription has seen the message at this sequence, for the first time. */
   seenAt(sequence: number, publisher: PublisherHistory, counter: number): void {
     if (!this.#told.has(sequence)) return;
     this.#toldUnseen--;
     this.#isGone(publisher, counter);
   }
 
-  /** This message is what it was told to be gone. */
+  /** Notes that this message was told to be gone. */
   #isGone(publisher: PublisherHistory, counter: number): void {
     if (this.#shared.retention === undefined || !this.#hasToSee(publisher, counter)) return;
     const { copies, gone } = this.#of(publisher);
@@ -632,7 +707,7 @@ export class SubscriptionHistory {
     if (state === ACKNOWLEDGED || state === PENDING) this.#awaited--;
   }
 
-  /** What is handed over was not gone when this life, or one before it, was told so. */
+  /** A message that comes was not gone if this life, or one before it, was told so. */
   #wasThere(sequence: number, life: number): void {
     if (!this.#told.has(sequence)) return;
     const order = (of: number): number => this.#lives.get(of)!.order;
@@ -643,7 +718,7 @@ export class SubscriptionHistory {
     if (this.#told.refute(sequence)) this.#example('falseGaps', `sequence ${sequence}`);
   }
 
-  /** How many of the messages that nobody has seen it was told to be gone, where that excuses anything. */
+  /** How many sequences were told to be gone at which nothing was seen. 0 where the channel keeps all messages. */
   get #unseenExcuses(): number {
     return this.#shared.retention === undefined ? 0 : this.#toldUnseen;
   }
@@ -674,7 +749,7 @@ export class SubscriptionHistory {
     this.#example('handledTwice', `${publisher.name}-${counter} at sequence ${sequence}`);
   }
 
-  /** Notes what is at this sequence. False: it is a message that was handed over before. */
+  /** Notes the message at a sequence. Returns false when it was handed over before. */
   #place(publisher: PublisherHistory, counter: number, sequence: number, life: number): boolean {
     const there = this.#atSequence;
     const before = there.publisher.get(sequence);
@@ -693,7 +768,7 @@ export class SubscriptionHistory {
       return false;
     }
     if (before !== 0) {
-      // Another message at a sequence that was taken: the channel has begun again.
+      // Another message was at this sequence, so the channel has begun again.
       this.#resets++;
       for (const column of Object.values(there)) column.clear();
       this.#highest = 0;
@@ -706,8 +781,8 @@ export class SubscriptionHistory {
   }
 
   /**
-   * What `after` is handed is none of its own: `other` had taken over from it when that was published, and has left with
-   * everything acknowledged. What was published before may have been on its way to both.
+   * Whether a message must not come to the life `after`: the life `other` had taken over before the message was published, and
+   * has left with everything acknowledged. What was published earlier may have been on its way to both.
    */
   #tookOver(other: number, after: number, attemptedAt: number): boolean {
     const [later, earlier] = [this.#lives.get(other)!, this.#lives.get(after)!];
@@ -723,12 +798,12 @@ export class SubscriptionHistory {
     let unattended = 0;
     let serverLost = 0;
     let unseenLost = 0;
-    /** Of these, nobody has seen where they are: they may be what it was told. */
+    /** How many lost messages may be excused, as their sequences are not known and may be among those told to be gone. */
     let excuses = this.#unseenExcuses;
     const excusable = this.#absences.length > 0 || this.#exposures.length > 0;
     const dropping = excusable ? droppingOf() : undefined;
     const missed = this.#missed(dropping);
-    /** Nor of these. */
+    /** Missed sequences at which no subscription has seen a message. */
     const unseenMissed = [...missed].filter((sequence) => !this.#shared.places.at(sequence));
     const isUnseenMissed = (stored: Between): boolean => {
       const i = unseenMissed.findIndex((sequence) => dropping?.stored(sequence, stored));
@@ -809,8 +884,8 @@ export class SubscriptionHistory {
   }
 
   /**
-   * Sequences that it was told to be gone when they cannot have been: a message that was published after it was told has
-   * a sequence above all that were stored by then, and the youngest of those are kept.
+   * Sequences that were told to be gone too early. A message that was published after a gap was told has a sequence above
+   * all that were stored then, and the channel keeps the youngest of those.
    */
   #tooEarly(): number[] {
     const { retention, places } = this.#shared;
@@ -835,10 +910,10 @@ export class SubscriptionHistory {
     return [...early];
   }
 
-  /** Sequences of which it knows nothing, and that the channel dropped while no process had it. */
+  /** Sequences that neither came nor were told to be gone, and that the channel dropped while no process had the subscription. */
   #missed(dropping: Dropping | undefined): ReadonlySet<number> {
     const missed = new Set<number>();
-    // What was at the sequences of a channel before it began again, nobody remembers.
+    // What was at the sequences of a channel before it began again is not known.
     if (dropping === undefined || this.#absences.length === 0 || this.#resets > 0) return missed;
     for (let sequence = 1; sequence <= dropping.end; sequence++) {
       if (this.#knows(sequence)) continue;
@@ -852,8 +927,8 @@ export class SubscriptionHistory {
   }
 
   /**
-   * Sequences of which it knows nothing. Those of messages that count as lost are not told twice; of a message that
-   * nobody has seen the sequence is not known, so as many of them are left out as are lost of these.
+   * How many sequences neither came nor were told to be gone. A message that counts as lost is not counted again. The
+   * sequence of a lost message that nobody has seen is not known, so for each of those one unknown sequence is left out.
    */
   #untold(
     unseenLost: number,
@@ -862,7 +937,7 @@ export class SubscriptionHistory {
     example: (text: string) => void,
   ): number {
     const { retention, places } = this.#shared;
-    // What was at the sequences of a channel before it began again, nobody remembers.
+    // What was at the sequences of a channel before it began again is not known.
     if (retention === undefined || this.#resets > 0) return 0;
     const publishers = [...this.#publishers.values()];
     let sequence = 1;
@@ -900,7 +975,7 @@ export class SubscriptionHistory {
     return this.kind === 'queue' || this.kind === 'durable-queue';
   }
 
-  /** A publisher that comes after it is established has to be seen from its beginning. */
+  /** The record of a publisher. One that begins after {@link ready} has to be seen from its first message on. */
   #of(publisher: PublisherHistory): Seen {
     let seen = this.#seen.get(publisher);
     if (!seen) {
@@ -916,25 +991,25 @@ export class SubscriptionHistory {
   }
 }
 
-/** What is left of what the server itself may lose. */
+/** How much the server itself may still have lost. */
 class Exposures {
   readonly #left: Exposure[];
   readonly #dropping: Dropping | undefined;
 
   constructor(exposures: readonly Exposure[], dropping: Dropping | undefined) {
-    // The one that is over first is used up first.
+    // The exposure that ends first is used up first.
     this.#left = exposures.map((exposure) => ({ ...exposure })).sort((a, b) => a.to - b.to);
     this.#dropping = dropping;
   }
 
-  /** Whether a message, stored in this time, and at this sequence if that is known, may be one of them. It is then. */
+  /** Whether the server may have lost a message, by when and at which sequence it was stored (0: not known). It counts as one then. */
   take(stored: Between, sequence: number): boolean {
     const found = this.#left.find((exposure) => exposure.most > 0 && this.#covers(exposure, stored, sequence));
     if (found) found.most--;
     return found !== undefined;
   }
 
-  /** Whether it may be another copy of one of them. */
+  /** Whether a sequence may be another copy of such a message. It does not count. */
   cover(stored: Between, sequence: number): boolean {
     return this.#left.some((exposure) => this.#covers(exposure, stored, sequence));
   }
@@ -945,12 +1020,12 @@ class Exposures {
   }
 }
 
-/** The longest time without progress while some was owed. */
+/** Measures the longest time in which something was missing and nothing came. */
 class StallWatch {
   #since = Number.POSITIVE_INFINITY;
   #longest: Stall = { ms: 0, at: 0 };
 
-  /** Since when something is owed, or nothing has come that was. Infinity: nothing is owed. */
+  /** Since when something is missing and nothing has come, in ms. Infinity: nothing is missing. */
   get since(): number {
     return this.#since;
   }
@@ -959,15 +1034,15 @@ class StallWatch {
     this.#since = at;
   }
 
-  /** Something came. `stillOwed`: and more has to. */
+  /** Notes that something has come. `stillOwed`: more is missing. */
   progress(at: number, stillOwed: boolean): void {
     this.wait(at);
     this.#since = stillOwed ? at : Number.POSITIVE_INFINITY;
   }
 
-  /** Still nothing. */
+  /** Notes that nothing has come until now. */
   wait(at: number): void {
-    const ms = at - this.#since; // -Infinity when nothing is owed
+    const ms = at - this.#since; // -Infinity when nothing is missing
     if (ms > this.#longest.ms) this.#longest = { ms, at };
   }
 

@@ -1,30 +1,34 @@
 import { Column } from './column.js';
 
-/** What a subscription was told to be gone. */
+/**
+ * The sequences that a subscription was told to be gone.
+ * @category Continuity
+ */
 export interface Gap {
-  /** Both ends included. */
+  /** The first sequence. */
   from: number;
+  /** The last sequence. */
   to: number;
-  /** Which life of the subscription was told. Default 0. */
+  /** The life or the member of the subscription that was told. Default 0. */
   life?: number;
 }
 
-/** Everything that one subscription was told to be gone, sequence by sequence. */
+/** All sequences that one subscription was told to be gone. */
 export class Told {
-  /** As they were told. */
+  /** The gaps as they were told. */
   readonly gaps: (Required<Gap> & { at: number })[] = [];
-  /** The first life that was told, plus one. */
+  /** For each sequence the first life that was told, plus 1. 0: none was. */
   readonly #life = new Column(Uint32Array);
   readonly #false = new Column(Uint8Array);
   #total = 0;
   #falsehoods = 0;
 
-  /** Different sequences. */
+  /** How many different sequences were told to be gone. */
   get total(): number {
     return this.#total;
   }
 
-  /** Sequences that were there all the same. */
+  /** How many of them were there all the same. */
   get falsehoods(): number {
     return this.#falsehoods;
   }
@@ -33,18 +37,18 @@ export class Told {
     return this.#life.get(sequence) !== 0;
   }
 
-  /** The first life that was told this. */
+  /** The first life that was told that this sequence is gone. */
   lifeOf(sequence: number): number {
     return this.#life.get(sequence) - 1;
   }
 
-  /** How many of these the same life was told before. */
+  /** How many sequences of a gap the same life was told before. */
   again({ from, to, life = 0 }: Gap): number {
     const overlap = (gap: Required<Gap>): number => Math.max(Math.min(gap.to, to) - Math.max(gap.from, from) + 1, 0);
     return this.gaps.filter((gap) => gap.life === life).reduce((sum, gap) => sum + overlap(gap), 0);
   }
 
-  /** Returns the sequences that nobody was told before. */
+  /** Notes a gap. Returns those of its sequences that no life was told before. */
   note({ from, to, life = 0 }: Gap, at: number): number[] {
     this.gaps.push({ from, to, life, at });
     const fresh: number[] = [];
@@ -57,7 +61,7 @@ export class Told {
     return fresh;
   }
 
-  /** It was there. False: that is known already. */
+  /** Notes that a sequence was there all the same. Returns false if that is known already. */
   refute(sequence: number): boolean {
     if (this.isFalse(sequence)) return false;
     this.#false.set(sequence, 1);

@@ -1,4 +1,4 @@
-/** What the checker publishes: `publisher-counter`, padded to a size with itself. Pure. */
+/** The payloads that the checker publishes: `publisher-counter`, repeated up to a size. Pure. */
 import { InvalidArgumentError } from '../../errors.js';
 
 export interface Value {
@@ -14,14 +14,14 @@ export function checkPublisherName(name: string): void {
   throw new InvalidArgumentError('publisher', `a publisher's name is letters, digits, '_', '-' and '.', not '${name}'`);
 }
 
-/** `p1-42`, or of `size` bytes: `p1-42 p1-42 p1-4`. Never shorter than its value. */
+/** The payload of a value: `p1-42`, or repeated up to `size` bytes: `p1-42 p1-42 p1-4`. It is never shorter than the value. */
 export function encodeValue({ publisher, counter }: Value, size = 0): string {
   const value = `${publisher}-${counter}`;
   if (size <= value.length) return value;
   return `${value} `.repeat(Math.ceil(size / (value.length + 1))).slice(0, size);
 }
 
-/** Undefined for anything that {@link encodeValue} does not write: somebody else's message, or an altered one. */
+/** The value of a payload. Undefined when {@link encodeValue} has not written it: it is somebody else's, or was changed. */
 export function decodeValue(data: Uint8Array): Value | undefined {
   const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('latin1');
   const end = text.indexOf(' ');

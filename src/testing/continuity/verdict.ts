@@ -1,144 +1,196 @@
-/** What a run came to: plain data, to be printed, written as JSON, or asserted on. */
+/** The verdict on a run. It is plain data, to be printed, written as JSON, or asserted on. */
 
+/**
+ * The order that a client was configured for: `'strict'`, the order of a channel holds through faults; `'pipelined'`, messages
+ * in flight at a fault may change places.
+ * @category Continuity
+ */
 export type Ordering = 'strict' | 'pipelined';
 
 /**
- * `plain` and `durable` are promised every sequence once and in order; groups (`queue`, `durable-queue`) every message at
- * least once, by any member.
+ * The kind of a subscription. `'plain'` and `'durable'` have to see each sequence once and in order. The groups, `'queue'` and
+ * `'durable-queue'`, have to see each message at least once, in any member.
+ * @category Continuity
  */
 export type SubscriptionKind = 'plain' | 'durable' | 'queue' | 'durable-queue';
 
+/**
+ * A time in which nothing came.
+ * @category Continuity
+ */
 export interface Stall {
-  /** 0: there was none. */
+  /** How long it was, in ms. 0: there was none. */
   ms: number;
-  /** When it ended, on the run's own clock. */
+  /** When it ended, by the clock of the run, in ms. */
   at: number;
 }
 
+/**
+ * The numbers of one publisher.
+ * @category Continuity
+ */
 export interface PublisherVerdict {
+  /** Name of the publisher. */
   name: string;
+  /** How many messages it has published. */
   attempted: number;
+  /** How many were acknowledged. */
   acknowledged: number;
-  /** Rejected with `delivery: 'not-sent'`, `'rejected'`, `'unknown'`. */
+  /** How many were rejected with `delivery: 'not-sent'`. */
   notSent: number;
+  /** How many were rejected with `delivery: 'rejected'`. */
   rejected: number;
+  /** How many were rejected with `delivery: 'unknown'`, or without a word about the delivery. */
   unknown: number;
-  /** Its process was killed before they settled. */
+  /** How many were not settled when the process was killed. */
   abandoned: number;
-  /** Neither resolved nor rejected. */
+  /** How many were neither acknowledged nor rejected. */
   unsettled: number;
+  /** How often a message was settled again. */
   settledTwice: number;
-  /** Longest time without an acknowledgement while one was owed. */
+  /** The longest time without an acknowledgement while a message waited for one. */
   longestStall: Stall;
 }
 
+/**
+ * How many acknowledged messages a subscription has never got.
+ * @category Continuity
+ */
 export interface Lost {
+  /** How many in all. */
   total: number;
-  /** Before the first of its publisher that arrived: missed at the start. */
+  /** How many before the first message of their publisher that arrived: the subscription began too late. */
   prefix: number;
-  /** Between two that arrived. */
+  /** How many between two messages that arrived. */
   middle: number;
-  /** After the last that arrived: the subscription is behind, or dead. */
+  /** How many after the last message of their publisher that arrived: the subscription is behind, or dead. */
   tail: number;
 }
 
+/**
+ * The kinds of faults of which a verdict gives examples: names of fields of {@link SubscriptionVerdict}.
+ * @category Continuity
+ */
 export type ExampleKind =
   | ('lost' | 'ghosts' | 'aliens' | 'handledTwice' | 'afterTakeover' | 'reordered' | 'outOfSequence')
   | ('falseGaps' | 'untold' | 'unattended' | 'serverLost');
 
+/**
+ * The numbers of one subscription.
+ * @category Continuity
+ */
 export interface SubscriptionVerdict {
+  /** Name of the subscription. */
   name: string;
+  /** Kind of the subscription. */
   kind: SubscriptionKind;
-  /** Different values it got. */
+  /** How many different messages it got. */
   received: number;
-  /** Acknowledged, and never handed to it. */
+  /** The acknowledged messages that it never got. */
   lost: Lost;
-  /** Not acknowledged, and there all the same: the acknowledgement got lost, or its publisher was killed. */
+  /** How many it got that were not acknowledged, because the acknowledgement was lost or the publisher killed. */
   recovered: number;
-  /** Rejected as `not-sent` or `rejected`, and there all the same: a broken promise. */
+  /** How many it got that were rejected as `not-sent` or `rejected`, which must not be. */
   ghosts: number;
-  /** Messages nobody published: altered, or somebody else's. */
+  /** How many it got that nobody has published: changed ones, or somebody else's. */
   aliens: number;
-  /** Copies beyond the first: stored twice, as a publish that is sent again may be. */
+  /** How many more copies of a message it got, stored under another sequence, as when a publish is sent again. */
   duplicated: number;
-  /** The same sequence handled again by the same life of the subscription. */
+  /** How often one life of it handled a sequence again. */
   handledTwice: number;
-  /** The same sequence handled again by a later life, or another member. */
+  /** How often a later life, or another member, handled a sequence again. */
   repeated: number;
   /**
-   * Of what is repeated: published and handled after another life had taken over, which then left in good order, and
-   * handled again by the life before it.
+   * How many of the repeated ones must not be: another life had taken over, handled a message that was published after that,
+   * and left in good order; then the life before it handled the message again.
    */
   afterTakeover: number;
-  /** Calls of its handler that failed on purpose. */
+  /** How often its handler failed on purpose. */
   threw: number;
-  /** Sequences it was told to be gone, by the event `gap`. */
+  /** How many sequences it was told to be gone, by the event `gap`. */
   told: number;
-  /** Acknowledged, never handed to it, and told to be gone, where the channel keeps only so many: not lost. */
+  /** How many acknowledged messages it never got but was told to be gone, where the channel keeps only so many. Not lost. */
   gone: number;
-  /** Sequences it was told to be gone that were there: handed to it, or too young to be gone. */
+  /** How many sequences it was told to be gone that were there: it got them, or they were too young to be gone. */
   falseGaps: number;
-  /** Sequences that the same life was told twice to be gone. */
+  /** How many sequences the same life was told twice to be gone. */
   toldTwice: number;
-  /** Sequences neither handed to it nor told to be gone, beside those of lost messages. Looked at where messages may be gone. */
+  /** How many sequences without a lost message it neither got nor was told of. Counted where messages may be gone. */
   untold: number;
   /**
-   * Acknowledged, never handed to it, and dropped by the channel while no process had the subscription: the server does
-   * not tell the next one where it stood. Not lost.
+   * How many acknowledged messages it never got because the channel dropped them while no process had the subscription. The
+   * server does not tell the next process where it stood. Not lost.
    */
   unattended: number;
-  /** Of groups: acknowledged and never handed to it, by what the server itself may do to a group. Not lost. */
+  /** How many acknowledged messages a group never got for which the server itself may be to blame. Not lost. */
   serverLost: number;
-  /** First deliveries that came after a later one of their publisher. Of groups: 0, there is no order in them. */
+  /** How many messages first came after a later one of their publisher. 0 for groups, which have no order. */
   reordered: number;
-  /** Deliveries whose sequence is below one before. Of groups: 0. */
+  /** How many messages came with a sequence below one before. 0 for groups. */
   outOfSequence: number;
-  /** How often the channel began again. */
+  /** How often the channel has begun again. */
   resets: number;
-  /** Longest time without a delivery while something that was published waited to be delivered. */
+  /** The longest time without a delivery while a published message waited for its delivery. */
   longestStall: Stall;
-  /** A few values for each thing that went wrong. */
+  /** A few messages for each kind of fault that was found. */
   examples: Partial<Record<ExampleKind, string[]>>;
 }
 
+/**
+ * What a fault did to publishers and subscriptions.
+ * @category Continuity
+ */
 export interface FaultVerdict {
+  /** What happened. */
   name: string;
-  /** On the run's own clock, in ms. */
+  /** When it began, by the clock of the run, in ms. */
   at: number;
-  /** Undefined: it was a moment, or was never mended. */
+  /** When it was over, by the clock of the run, in ms. Undefined when it was a moment, or was never mended. */
   until: number | undefined;
   /**
-   * ms to the next acknowledgement of something published after the fault, of whichever publisher. Where publishes queue up
-   * behind each other, those from before it come first. Undefined: there was none.
+   * Time until the next acknowledgement of a message that was published after the fault began, of any publisher, in ms.
+   * Where publishes wait for each other, the earlier ones come first. Undefined when there was none.
    */
   toNextAck: number | undefined;
-  /** The longest that a publisher waited for an acknowledgement from the fault on until it was over, in ms. */
+  /** The longest time that a publisher waited for an acknowledgement, from the beginning of the fault to its end, in ms. */
   ackStall: number;
-  /** For each subscription: ms to the next delivery of something published after the fault. */
+  /** For each subscription the time until the next delivery of a message that was published after the fault began, in ms. */
   toNextDelivery: Record<string, number | undefined>;
-  /** For each subscription: the longest it waited for a delivery from the fault on until it was over, in ms. */
+  /** For each subscription the longest time it waited for a delivery, from the beginning of the fault to its end, in ms. */
   deliveryStall: Record<string, number>;
 }
 
+/**
+ * The verdict on a run.
+ * @category Continuity
+ */
 export interface Verdict {
-  /** Nothing promised was broken: `violations` is empty. */
+  /** Whether every promise was kept, which is when `violations` is empty. */
   clean: boolean;
   /** One sentence for each promise that was broken. */
   violations: string[];
+  /** The order that was promised. */
   ordering: Ordering;
+  /** The numbers of each publisher. */
   publishers: PublisherVerdict[];
+  /** The numbers of each subscription. */
   subscriptions: SubscriptionVerdict[];
+  /** What each fault did, in the order in which the faults began. */
   faults: FaultVerdict[];
 }
 
+/**
+ * What was promised of a run.
+ * @category Continuity
+ */
 export interface JudgeOptions {
-  /** What the publishers were configured for. Default `pipelined`: then order is not promised across faults. */
+  /** The order that the publishers were configured for. Default `'pipelined'`. */
   ordering?: Ordering;
-  /** Whether a publish may be rejected: with timeouts, or a client that gives up. Default false. */
+  /** Whether publishes may be rejected, as with timeouts or with a client that gives up. Default false. */
   rejections?: boolean;
 }
 
-/** The promises, one by one. */
+/** One sentence for each promise that was broken. */
 export function violationsOf(
   publishers: readonly PublisherVerdict[],
   subscriptions: readonly SubscriptionVerdict[],

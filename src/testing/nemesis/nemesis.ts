@@ -1,4 +1,4 @@
-/** Carries a plan of faults out on a cluster, and mends everything it broke. */
+/** Carries out a plan of faults on a cluster, and mends what it broke. */
 import { describe, InvalidArgumentError, TimeoutError } from '../../errors.js';
 import type { StanCluster } from '../cluster.js';
 import type { StanNode } from '../node.js';
@@ -12,79 +12,109 @@ import {
   type Target,
 } from './plan.js';
 
-/** How handlers are to fail. */
+/**
+ * How handlers have to fail.
+ * @category Planned faults
+ */
 export interface HandlerFailures {
-  /** Of how many messages: from 0 to 1. 0: no more, but those that have failed fail as often as they are to. */
+  /** For which part of the messages, from 0 to 1. With 0 no further message fails; those that have failed go on up to `times`. */
   share: number;
-  /** How often for each of them. */
+  /** How often the handler fails for each of these messages. */
   times: number;
-  /** Decides which messages: from 0 to 1. */
+  /** A number from 0 to 1 that chooses the messages. */
   choice: number;
 }
 
-/** A client in a process of its own. Only faults that it has a method for can befall it. */
+/**
+ * A client in a process of its own. A fault can happen to it only if it has the method for it.
+ * @category Planned faults
+ */
 export interface KillableClient {
+  /** Name of the client. */
   name: string;
-  /** Which kinds may befall it. Default `client-kill`. `host-sleep` befalls everybody. */
+  /** The kinds of faults that may happen to it. Default `client-kill`. `host-sleep` happens to every client. */
   faults?: readonly FaultKind[];
   /** Kills the process. Resolves when it is gone. */
   kill(): Promise<void>;
-  /** Starts it again. Resolves when it is at work. */
+  /** Starts the process again. Resolves when the client works. */
   start(): Promise<void>;
   /** Freezes the process. Resolves when it stands still. */
   pause?(): Promise<void>;
-  /** Lets it go on. */
+  /** Lets a frozen process go on. */
   resume?(): Promise<void>;
   /**
-   * Another process takes over the client ID and the durables of this one, which is frozen. Resolves when that is at
-   * work, to what makes it leave in good order.
+   * Starts another process that takes over the client ID and the durables of this one, which is frozen. Resolves when that
+   * process works, to a function that makes it leave in good order.
    */
   replace?(): Promise<() => Promise<void>>;
-  /** Its handlers fail from now on. */
+  /** Makes the handlers fail from now on. */
   failHandlers?(how: HandlerFailures): void;
 }
 
-/** What happened when. */
+/**
+ * One thing that happened in a run.
+ * @category Planned faults
+ */
 export interface TimelineEntry {
-  /** ms, on the run's own clock. */
+  /** When it happened, by the clock of the run, in ms. */
   at: number;
-  /** The fault's number in the plan. */
+  /** Number of the fault in its plan. */
   id: number;
+  /** The fault began, its mending began, it was over, or it could not be carried out. */
   event: 'begin' | 'mend' | 'mended' | 'skipped';
+  /** Kind of the fault. */
   kind: PlannedFault['kind'];
-  /** As it was planned. */
+  /** What the fault was planned for. */
   target: Target;
-  /** Names of the nodes and of the clients it befalls. */
+  /** Names of the nodes and clients that it happened to. */
   whom: readonly string[];
-  /** For people: one line. */
+  /** The entry in one line. */
   text: string;
 }
 
+/**
+ * Options of a {@link Nemesis}.
+ * @category Planned faults
+ */
 export interface NemesisOptions {
   /** The clock of the timeline, in ms. Default `performance.now`. */
   now?: () => number;
-  /** Is told of every fault as it begins; the answer's `mended` is called when it is over. As `ContinuityChecker.fault`. */
-  onFault?: (name: string) => { mended(): void };
-  /** Is told of everything as it happens. */
+  /** Called when a fault begins. The answer's `mended` is called when it is over. {@link ContinuityChecker.fault} fits. */
+  onFault?: (name: string) => {
+    /** Called when the fault is over. */
+    mended(): void;
+  };
+  /** Called at each entry of the timeline. */
   onEvent?: (entry: TimelineEntry) => void;
-  /** For the faults that befall clients. */
+  /** The clients that faults may happen to. Default: none. */
   clients?: readonly KillableClient[];
-  /** Ends the run: what is broken is mended, and {@link Nemesis.run} resolves. */
+  /** When it is aborted, everything is mended and {@link Nemesis.run} resolves. Default: none. */
   signal?: AbortSignal;
 }
 
-/** A fault under way. */
+/** A fault that is under way. */
 interface Ongoing {
   readonly fault: PlannedFault;
   readonly whom: readonly string[];
-  /** Resolves when it is mended and the cluster has got over it. */
+  /** Resolves when the fault is mended and the cluster is whole again. */
   readonly over: Promise<void>;
 }
 
-/** How long a cluster may take to be whole again. */
+/** How long a cluster may take to be whole again, in ms. */
 const RECOVERY = 60_000;
 
+/**
+ * Carries out a plan of faults on a cluster, and mends what it broke.
+ *
+ * @example
+ * ```ts
+ * const nemesis = new Nemesis(cluster, { onFault: (name) => checker.fault(name), signal: AbortSignal.timeout(60_000) });
+ * await nemesis.run(planFaults({ seed: 42, faults: ['kill', 'pause', 'rolling-restart'] }));
+ * ```
+ * @category Planned faults
+ */
 export class Nemesis {
+  /** What has happened so far. */
   readonly timeline: TimelineEntry[] = [];
   readonly #cluster: StanCluster;
   readonly #options: NemesisOptions;
@@ -93,6 +123,10 @@ export class Nemesis {
   #begun = 0;
   #failure: unknown;
 
+  /**
+   * @param cluster the cluster to break
+   * @param options all optional
+   */
   constructor(cluster: StanCluster, options: NemesisOptions = {}) {
     this.#cluster = cluster;
     this.#options = options;
@@ -104,14 +138,16 @@ export class Nemesis {
     return this.#begun;
   }
 
-  /** What is broken at this moment. */
+  /** Names of the faults that are under way. */
   get current(): readonly string[] {
     return [...this.#ongoing].map(({ fault, whom }) => nameOf(fault, whom));
   }
 
   /**
-   * Carries the faults out until there are no more or the signal comes, and resolves when everything is mended and the
-   * cluster is whole. Rejects when it cannot be made whole; it is mended as far as it can be.
+   * Carries out the faults until the plan ends or the signal is aborted. The promise resolves when everything is mended and
+   * the cluster is whole.
+   * @param plan as {@link planFaults} makes it
+   * @throws an error when the cluster cannot be made whole; what could be mended is mended
    */
   async run(plan: Iterable<PlannedFault>): Promise<void> {
     try {
@@ -133,7 +169,7 @@ export class Nemesis {
     return this.#failure !== undefined || (this.#options.signal?.aborted ?? false);
   }
 
-  /** Everything is mended, and the cluster is whole. */
+  /** Resolves when no fault is under way and the cluster is whole. */
   async #allOver(): Promise<void> {
     while (this.#ongoing.size > 0) await Promise.all([...this.#ongoing].map(({ over }) => over));
     try {
@@ -181,7 +217,7 @@ export class Nemesis {
     }
   }
 
-  /** Whom it befalls now, and what is to be done. */
+  /** Chooses the nodes or clients of a fault, and says how it is made and mended. */
   async #choose(fault: PlannedFault): Promise<Act | { skipped: string }> {
     if (CLIENT_FAULTS.has(fault.kind)) return this.#clientAct(fault);
     if (PROXIED_FAULTS.has(fault.kind) && !this.#cluster.proxied) {
@@ -196,7 +232,7 @@ export class Nemesis {
     return fault.kind === 'group-kill' ? this.#groupAct(fault, node) : this.#nodeAct(fault, node);
   }
 
-  /** One that nothing else befalls at the moment. */
+  /** A node that has no other fault now. */
   async #nodeFor(fault: PlannedFault): Promise<StanNode | undefined> {
     const taken = new Set([...this.#ongoing].flatMap(({ whom, fault: { target } }) => (target === 'all' ? [] : whom)));
     const free = this.#cluster.nodes.filter((node) => node.running && !node.paused && !taken.has(node.name));
@@ -235,8 +271,8 @@ export class Nemesis {
         return {
           whom,
           break: async () => {
-            // A wiped member has forgotten what it acknowledged, and votes for anybody. What it and one other had must
-            // be with a leader and a follower among the others before it may vote again, or it would be voted away.
+            // A wiped node has forgotten what it acknowledged, and votes for any other one. So before it comes back, each
+            // acknowledged message has to be stored by a leader and a follower among the others.
             await node.kill();
             await this.#cluster.replicated({ timeout: RECOVERY });
             await node.wipe();
@@ -419,7 +455,7 @@ export class Nemesis {
     };
   }
 
-  /** Whom nothing else befalls at the moment, and this kind may: the chosen one first, then the others. */
+  /** The clients without another fault now to which this kind may happen: the chosen one first, then the others. */
   #clientsFor({ kind, choice }: PlannedFault): KillableClient[] {
     const taken = new Set([...this.#ongoing].flatMap(({ whom }) => whom));
     const free = (this.#options.clients ?? []).filter(
@@ -437,13 +473,13 @@ export class Nemesis {
     await this.#whole();
   }
 
-  /** The last one to be mended sees the cluster whole; before, it cannot be. */
+  /** Waits until the cluster is whole, for the last fault that is mended. While others last it cannot be whole. */
   async #whole(): Promise<void> {
     if (this.#ongoing.size > 1) return;
     await this.#cluster.settled({ timeout: RECOVERY });
   }
 
-  /** Ends early when the run does. */
+  /** Waits, and ends early when the run ends. */
   async #pause(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
     while (!this.#ended) {
@@ -461,7 +497,7 @@ export class Nemesis {
   }
 }
 
-/** What of a client is needed for which kind of fault, besides killing and starting it. */
+/** The methods of a client that a kind of fault needs, besides those to kill and to start it. */
 const NEEDED: Partial<Record<FaultKind, readonly ('pause' | 'resume' | 'replace' | 'failHandlers')[]>> = {
   'client-pause': ['pause', 'resume'],
   'client-replace': ['pause', 'resume', 'replace'],
@@ -475,17 +511,17 @@ interface Sleeper {
   resume(): Promise<void>;
 }
 
-/** In a few words. */
+/** The name of a fault, in a few words. */
 function nameOf(fault: PlannedFault, whom: readonly string[]): string {
   return `${fault.kind} ${namesOf(fault, whom)}`;
 }
 
-/** Where it is everybody, servers and clients, nobody is named. */
+/** The names of those that a fault happens to. Where it is all servers and clients, none is named. */
 function namesOf({ kind }: PlannedFault, whom: readonly string[]): string {
   return kind === 'host-sleep' ? 'everybody' : whom.join(', ');
 }
 
-/** A server may hang in its own shutdown. Whoever operates it kills it then, and so does this. */
+/** Stops a node. A server may hang in its own shutdown, and is then killed, as an operator would do. */
 async function stop(node: StanNode): Promise<void> {
   try {
     await node.stop({ timeout: 5000 });
@@ -497,6 +533,6 @@ async function stop(node: StanNode): Promise<void> {
 interface Act {
   whom: readonly string[];
   break: () => Promise<void>;
-  /** Called also when breaking failed. */
+  /** It is called also when `break` failed. */
   mend: () => Promise<void>;
 }

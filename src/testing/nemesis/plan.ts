@@ -1,12 +1,16 @@
 /**
- * Which faults, in which order, how long, overlapping how: all of it follows from a seed, so what went wrong once can be
- * made to happen again. Pure. Which node leads at the time cannot be planned: a plan says "the leader".
+ * Plans of faults. Kinds, order, lengths and overlaps follow from a seed, so that a run can be repeated. Pure. A plan cannot
+ * know which node will lead, so it says "the leader".
  */
 import { InvalidArgumentError } from '../../errors.js';
 import { suggest } from '../../suggest.js';
 import { between, pick, randomFrom, shuffled, type Random } from '../random.js';
 import type { ClusterMode } from '../config.js';
 
+/**
+ * All kinds of faults: see {@link FaultKind}.
+ * @category Planned faults
+ */
 export const FAULT_KINDS = [
   'kill',
   'stop',
@@ -19,7 +23,7 @@ export const FAULT_KINDS = [
   'full-outage',
   'wipe',
   'client-kill',
-  // Appended, so that a plan of the kinds before follows from its seed as ever.
+  // New kinds come at the end, so that the plan of a seed without them stays the same.
   'client-pause',
   'client-replace',
   'handler-fail',
@@ -28,109 +32,184 @@ export const FAULT_KINDS = [
 ] as const;
 
 /**
- * - `kill`: SIGKILL of a node, which is started again; `stop`: the same by SIGTERM; `pause`: SIGSTOP and SIGCONT;
- * - `partition`: a node is cut off from the others, one way or both, perhaps from its clients too;
- * - `black-hole`: what clients and a node send each other vanishes; `reset`: all connections of clients are reset;
- *   `slow`: latency with jitter, or little bandwidth, between clients and nodes;
- * - `rolling-restart`: one node after the other; `full-outage`: all of them at once; `wipe`: a node loses its disk;
- * - `client-kill`: a client's process is killed, and started again; `client-pause`: SIGSTOP and SIGCONT of it;
- *   `client-replace`: the same, and meanwhile another process takes over its client ID, handles for a while, and leaves;
- * - `handler-fail`: handlers of a client fail for some messages the first time or times;
- * - `group-kill`: members of a queue group are killed, and the leader with them;
- * - `host-sleep`: all servers and all clients stand still, as on a host that sleeps.
+ * The kind of a fault.
+ *
+ * Of nodes:
+ *
+ * - `kill`: a node gets SIGKILL, and is started again;
+ * - `stop`: a node gets SIGTERM, and is started again;
+ * - `pause`: a node is frozen with SIGSTOP, and goes on with SIGCONT;
+ * - `rolling-restart`: the nodes are stopped and started, one after the other;
+ * - `full-outage`: all nodes are down at once;
+ * - `wipe`: a node is killed, loses its store, and is started again.
+ *
+ * Of the network:
+ *
+ * - `partition`: a node is cut off from the others, in one direction or both, and sometimes from its clients;
+ * - `black-hole`: what clients and a node send each other is lost;
+ * - `reset`: all connections of clients are reset;
+ * - `slow`: latency with jitter, and sometimes a limit of bandwidth, between clients and nodes.
+ *
+ * Of clients:
+ *
+ * - `client-kill`: the process of a client gets SIGKILL, and is started again;
+ * - `client-pause`: the process of a client is frozen, and goes on;
+ * - `client-replace`: the same, and meanwhile another process takes over its client ID, handles messages, and leaves;
+ * - `handler-fail`: the handlers of a client fail for some messages.
+ *
+ * Of several at once:
+ *
+ * - `group-kill`: members of a queue group are killed, and then the leader;
+ * - `host-sleep`: all nodes and all clients are frozen, as on a host that sleeps.
+ *
+ * @category Planned faults
  */
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
-/** Whom it befalls, as far as it can be said beforehand. `attached`: a node that has clients. */
+/**
+ * What a fault happens to, as far as a plan can say it: the leader, a follower, a node with clients (`'attached'`), all nodes, or
+ * a client.
+ * @category Planned faults
+ */
 export type Target = 'leader' | 'follower' | 'attached' | 'all' | 'client';
 
-/** What all planned faults have. */
+/**
+ * The part of a planned fault that all kinds have.
+ * @category Planned faults
+ */
 export interface FaultBase {
-  /** 1, 2, 3 … in the plan. */
+  /** Number of the fault in its plan, from 1. */
   id: number;
+  /** What the fault happens to. */
   target: Target;
-  /** ms from its beginning to the beginning of its mending. 0: it is over at once. */
+  /** Time from the beginning until it is mended, in ms. 0: it is a moment. */
   duration: number;
-  /** ms of quiet before it: after everything is mended, or, if it overlaps, after the one before has begun. */
+  /** Quiet time before it, in ms: after all others are over, or if it overlaps, after the one before has begun. */
   gap: number;
-  /** It begins while others last. */
+  /** Whether it begins while others last. */
   overlaps: boolean;
-  /** Decides, where there is a choice, which node: from 0 to 1. */
+  /** A number from 0 to 1 that chooses the node or the client, where there is a choice. */
   choice: number;
 }
 
+/**
+ * One fault of a plan.
+ * @category Planned faults
+ */
 export type PlannedFault = FaultBase &
   (
-    | { kind: 'kill' | 'stop' | 'pause' | 'black-hole' | 'reset' | 'wipe' | 'host-sleep' }
-    | { kind: 'client-kill' | 'client-pause' | 'client-replace' }
     | {
+        /** Kind of the fault. */
+        kind: 'kill' | 'stop' | 'pause' | 'black-hole' | 'reset' | 'wipe' | 'host-sleep';
+      }
+    | {
+        /** Kind of the fault. */
+        kind: 'client-kill' | 'client-pause' | 'client-replace';
+      }
+    | {
+        /** Kind of the fault. */
         kind: 'handler-fail';
-        /** Of how many messages: from 0 to 1. */
+        /** For which part of the messages handlers fail, from 0 to 1. */
         share: number;
-        /** How often for each of them. */
+        /** How often the handler fails for each of these messages. */
         times: number;
       }
     | {
+        /** Kind of the fault. */
         kind: 'group-kill';
-        /** How many members. */
+        /** How many members are killed. */
         members: number;
-        /** Between their death, or their return, and that of the leader, in ms. */
+        /** Time from the members' death, or from their return, to the death of the leader, in ms. */
         lag: number;
-        /** They are started again before the leader dies: it has given what they had in hand to others. */
+        /** Whether the members are started again before the leader dies. Then it has given what they had to others. */
         returned: boolean;
       }
     | {
+        /** Kind of the fault. */
         kind: 'partition';
-        /** Which words of it do not reach the others, or it. */
+        /** What is cut: what the node sends (`'out'`), what it is sent (`'in'`), or both. */
         direction: 'both' | 'out' | 'in';
+        /** Whether it is cut off from its clients as well. */
         clients: boolean;
       }
-    | { kind: 'slow'; latency: number; jitter: number; rate: number | undefined }
-    | { kind: 'rolling-restart'; pauseBetween: number }
-    | { kind: 'full-outage'; by: 'kill' | 'stop' }
+    | {
+        /** Kind of the fault. */
+        kind: 'slow';
+        /** Latency in each direction, in ms. */
+        latency: number;
+        /** By how much that may be more or less, in ms. */
+        jitter: number;
+        /** The limit of bandwidth in each direction, in KB (1000 bytes) a second. Undefined: none. */
+        rate: number | undefined;
+      }
+    | {
+        /** Kind of the fault. */
+        kind: 'rolling-restart';
+        /** Time between two nodes, in ms. */
+        pauseBetween: number;
+      }
+    | {
+        /** Kind of the fault. */
+        kind: 'full-outage';
+        /** How the nodes end: with SIGKILL or with SIGTERM. */
+        by: 'kill' | 'stop';
+      }
   );
 
+/**
+ * Options of {@link planFaults}.
+ * @category Planned faults
+ */
 export interface FaultPlanOptions {
+  /** The seed that the plan follows from. */
   seed: number;
-  /** Which kinds. Default: all that the cluster can have. */
+  /** The kinds of faults. Default: all of {@link FAULT_KINDS}. */
   faults?: readonly FaultKind[];
-  /** Quiet between two faults, in ms. Default 300 to 1500. */
+  /** The shortest and the longest quiet time before a fault, in ms. Default `[300, 1500]`. */
   gap?: readonly [min: number, max: number];
-  /** The longest a fault lasts, in ms. Default 4000. */
+  /** The longest duration of a fault, in ms. Default 4000. */
   maxDuration?: number;
-  /** The probability that a fault begins while the one before still lasts. Default 0.3. */
+  /** The probability that a fault begins while others last, from 0 to 1. Default 0.3. */
   overlap?: number;
 }
 
-/** Nobody else's fault may be under way: two at once could take the only copies of a message, as no cluster survives. */
+/** Kinds that must not overlap with others: two at once could take all copies of a message, which no cluster survives. */
 const ALONE: ReadonlySet<FaultKind> = new Set([
   ...['rolling-restart', 'full-outage', 'wipe', 'host-sleep'],
-  // A leader that dies forgets what was acknowledged in its last second, and then it is right to handle it again.
+  // A leader that dies forgets acknowledgements of its last second, and then handling a message again is not wrong.
   'client-replace',
 ] as const);
 
-/** These befall one client. */
+/** Kinds that happen to one client. */
 export const CLIENT_FAULTS: ReadonlySet<FaultKind> = new Set([
   ...(['client-kill', 'client-pause', 'client-replace', 'handler-fail'] as const),
 ]);
 
-/** These need proxies. */
+/** Kinds that need proxies. */
 export const PROXIED_FAULTS: ReadonlySet<FaultKind> = new Set(['partition', 'black-hole', 'reset', 'slow']);
 
-/** What this kind of cluster can have. */
+/**
+ * The kinds of faults that a cluster can have.
+ * @param cluster the cluster, or what is known of it
+ * @category Planned faults
+ */
 export function possibleFaults(cluster: {
+  /** How the nodes work together. */
   mode: ClusterMode;
+  /** Where the nodes keep messages. */
   store: 'file' | 'memory';
+  /** Whether there are proxies. */
   proxied: boolean;
+  /** Whether there are clients that can be killed. */
   clients: boolean;
-  /** Default 3. */
+  /** How many nodes there are. Default 3. */
   nodes?: number;
 }): FaultKind[] {
   return FAULT_KINDS.filter((kind) => {
     if (PROXIED_FAULTS.has(kind) && !cluster.proxied) return false;
     if ((CLIENT_FAULTS.has(kind) || kind === 'host-sleep' || kind === 'group-kill') && !cluster.clients) return false;
     if (kind === 'group-kill') return cluster.store === 'file';
-    // Two others must have everything.
+    // Two other nodes must have every message.
     if (kind === 'wipe') return cluster.mode === 'clustered' && (cluster.nodes ?? 3) >= 3;
     if (kind === 'partition') return cluster.mode !== 'single';
     if (['kill', 'stop', 'rolling-restart', 'full-outage'].includes(kind)) return cluster.store === 'file';
@@ -138,7 +217,11 @@ export function possibleFaults(cluster: {
   });
 }
 
-/** @throws InvalidArgumentError for a kind that does not exist */
+/**
+ * Checks names of kinds of faults. Each is returned once.
+ * @throws InvalidArgumentError when there is no such kind, or no name
+ * @category Planned faults
+ */
 export function checkFaultKinds(names: readonly string[]): FaultKind[] {
   for (const name of names) {
     if ((FAULT_KINDS as readonly string[]).includes(name)) continue;
@@ -151,8 +234,16 @@ export function checkFaultKinds(names: readonly string[]): FaultKind[] {
 }
 
 /**
- * The faults, one after the other, without end. Every kind comes once before any comes again.
- * @throws InvalidArgumentError
+ * A plan of faults, without an end. Each kind comes once before any comes again.
+ *
+ * @param options the seed at least
+ * @throws InvalidArgumentError (at the first fault) when there is no such kind
+ * @example
+ * ```ts
+ * const plan = planFaults({ seed: 42, faults: ['kill', 'pause'] });
+ * for (let i = 0; i < 3; i++) console.log(describeFault(plan.next().value));
+ * ```
+ * @category Planned faults
  */
 export function* planFaults(options: FaultPlanOptions): Generator<PlannedFault, never> {
   const {
@@ -182,7 +273,7 @@ export function* planFaults(options: FaultPlanOptions): Generator<PlannedFault, 
   }
 }
 
-/** Every kind takes the random numbers it needs, in a fixed order. */
+/** Plans one fault. Each kind takes its random numbers in a fixed order. */
 function planOne(kind: FaultKind, random: Random, maxDuration: number): Partial<PlannedFault> {
   const last = (from: number): number => between(random, Math.min(from, maxDuration), maxDuration);
   const oneNode = (): Target => (random() < 0.6 ? 'leader' : 'follower');
@@ -243,7 +334,10 @@ function planOne(kind: FaultKind, random: Random, maxDuration: number): Partial<
   }
 }
 
-/** One line about a planned fault: `#7 pause of the leader for 1800 ms, while others last`. */
+/**
+ * A planned fault in one line, as `#7 pause of the leader for 1800 ms while others last`.
+ * @category Planned faults
+ */
 export function describeFault(fault: PlannedFault): string {
   const whom = {
     leader: 'the leader',

@@ -1,149 +1,228 @@
 /**
- * What a verified run came to: the content of `report.json`. Plain data, of which `report.html`, the picture and the
- * tables are pure renderings. All times are milliseconds since the run began, by one monotonic clock.
+ * The content of `report.json`: plain data on a verified run. `report.html`, the picture and the tables are made of it.
+ * All times are milliseconds since the run began, by one monotonic clock.
  */
 import type { Ordering, Verdict } from '../continuity/verdict.js';
 
-/** How the run ended. `failed`: something else than the client broke it, as a cluster that did not come up again. */
+/**
+ * How a run has ended: `'complete'`, `'interrupted'` by its signal, or `'failed'` for a reason other than the client, as when
+ * the cluster did not come up again.
+ * @category Reports
+ */
 export type RunEnd = 'complete' | 'interrupted' | 'failed';
 
+/**
+ * The report on a run of {@link verify}. All times are milliseconds since the run began.
+ * @category Reports
+ */
 export interface ReportData {
-  /** Of this structure. It grows without a new number; what is there keeps its meaning. */
+  /** Version of this structure. Fields may be added without a new version; the others keep their meaning. */
   format: 1;
-  /** ISO 8601. */
+  /** When the run began, as ISO 8601. */
   startedAt: string;
-  /** From the first publish to the verdict. */
+  /** Time from the first publish to the verdict, in ms. */
   duration: number;
-  /** When no more was published: from then on, what was under way came to its end. */
+  /** When publishing ended, in ms. From then on only what was under way came to its end. */
   publishedUntil?: number;
+  /** How the run has ended. */
   end: RunEnd;
-  /** Why it failed. */
+  /** Why it failed, if it did. */
   failure?: string;
-  /** The client under test. */
-  client: { name: string; version?: string };
+  /** The client that was verified. */
+  client: {
+    /** Name of the client. */
+    name: string;
+    /** Version of the client. */
+    version?: string;
+  };
+  /** The settings of the run. */
   settings: ReportSettings;
-  environment: { node: string; platform: string; cpus: number; server?: string };
-  /** The command that replays it. */
+  /** The machine and the software. */
+  environment: {
+    /** Version of Node. */
+    node: string;
+    /** Operating system and processor architecture. */
+    platform: string;
+    /** How many processors the machine has. */
+    cpus: number;
+    /** Version of the server. */
+    server?: string;
+  };
+  /** The command that repeats the run. */
   replay: string;
+  /** The verdict on publishers and subscriptions. */
   verdict: Verdict;
-  /** What broke besides the promises of the verdict: a process that died by itself, memory that grew. */
+  /** What else went wrong, in sentences: a process that ended by itself, or memory that grew. */
   incidents: string[];
-  /** In the order in which they began. */
+  /** The faults, in the order in which they began. */
   faults: ReportFault[];
-  /** The processes of the run: publishers and subscribers. */
+  /** The processes of publishers and subscribers. */
   processes: ReportProcess[];
-  /** What happened to a client, or was told by it. */
+  /** What happened to the clients. */
   marks: ReportMark[];
-  /** Since `at`, this node serves; undefined: none. Without servers of our own: empty. */
-  leaders: { at: number; node: string | undefined }[];
+  /** Which node served from when on. Empty when the servers are somebody else's. */
+  leaders: {
+    /** From when on, in ms. */
+    at: number;
+    /** Name of the node. Undefined: none served. */
+    node: string | undefined;
+  }[];
+  /** Throughput and latency over time. */
   series: ReportSeries;
 }
 
+/**
+ * The settings of a run.
+ * @category Reports
+ */
 export interface ReportSettings {
+  /** The seed of the run. */
   seed: number;
   /** How long to publish, in ms. */
   publishFor: number;
+  /** The order that the publishers were configured for. */
   ordering: Ordering;
-  /** Messages a second, all publishers together. */
+  /** How many messages a second, of all publishers together. */
   rate: number;
-  /** Bytes of a message; 0: no more than its value. */
+  /** Size of a message, in bytes. 0: the size of its value. */
   size: number;
-  /** Kinds of faults, by name. */
+  /** The kinds of faults. */
   faults: string[];
   /** How many messages the channel keeps. Undefined: all. */
   maxMessages?: number;
   /** How many idle subscriptions one of the clients has. */
   subscriptions?: number;
-  /** Servers of our own. */
-  cluster?: { mode: string; nodes: number };
-  /** Servers of somebody else, without credentials. */
+  /** The cluster that was started. Undefined when the servers are somebody else's. */
+  cluster?: {
+    /** How the nodes work together. */
+    mode: string;
+    /** How many nodes there are. */
+    nodes: number;
+  };
+  /** URLs of somebody else's servers, without credentials. */
   servers?: string[];
 }
 
+/**
+ * One fault of a run.
+ * @category Reports
+ */
 export interface ReportFault {
-  /** `kill`, `pause`, … */
+  /** Kind of the fault: `kill`, `pause` … */
   kind: string;
-  /** What happened, to whom: `leader b killed`. */
+  /** What happened to which node or client: `leader b killed`. */
   name: string;
   /** The same in a word or two, for the picture: `kill b`. */
   label: string;
+  /** When it began, in ms. */
   at: number;
-  /** When it was mended. Undefined: it was a moment, or was never mended. */
+  /** When it was over, in ms. Undefined when it was a moment, or was never mended. */
   until?: number;
-  /** To the next acknowledgement of something published after it. Undefined: there was none. */
+  /** Time until the next acknowledgement of a message that was published after it began, in ms. Undefined: none came. */
   toNextAck?: number;
-  /** For each subscription: to the next delivery of something published after it. */
+  /** For each subscription the time until the next delivery of a message that was published after it began, in ms. */
   toNextDelivery: Record<string, number | undefined>;
 }
 
+/**
+ * One process of a run.
+ * @category Reports
+ */
 export interface ReportProcess {
+  /** Name of the process. */
   name: string;
+  /** What it does. */
   role: 'publisher' | 'subscriber';
-  /** What it holds: names of publishers or subscriptions. */
+  /** Names of its publishers or subscriptions. */
   parts: string[];
+  /** How often it was started. */
   lives: number;
-  /** Taken every few seconds, after a garbage collection. */
+  /** What it used, taken every few seconds after a garbage collection. */
   samples: ResourceSample[];
 }
 
+/**
+ * What a process uses at a moment.
+ * @category Reports
+ */
 export interface ResourceSample {
+  /** When it was taken, in ms. */
   at: number;
-  /** Which life of the process. */
+  /** Which life of the process it was, from 1. */
   life: number;
-  /** Bytes. */
+  /** Size of the used heap, in bytes. */
   heap: number;
+  /** Size of its memory, in bytes. */
   rss: number;
-  /** Open sockets, pipes and timers that keep a process alive. */
+  /** How many sockets, pipes and timers keep the process alive. */
   handles: number;
-  /** Listeners on the process and on the client. */
+  /** How many listeners there are on the process and on the client. */
   listeners: number;
 }
 
-export type MarkKind =
-  /** The process is up, and its client connected. */
-  | 'connected'
-  | 'loss'
-  | 'reconnect'
-  /** The process was killed, as a fault. */
-  | 'killed'
-  /** The process or its client ended, and nobody asked for it. */
-  | 'died'
-  | 'gap'
-  | 'reset'
-  | 'error'
-  /** The process was stopped at the end of the run. */
-  | 'stopped';
+/**
+ * What happened to a client:
+ *
+ * - `'connected'`: its process is up, and it is connected;
+ * - `'loss'`, `'reconnect'`: it lost its connection, or has it again;
+ * - `'killed'`: its process was killed, as a fault;
+ * - `'died'`: its process or the client has ended, and nobody asked for it;
+ * - `'gap'`, `'reset'`, `'error'`: it said so;
+ * - `'stopped'`: its process was stopped at the end of the run.
+ *
+ * @category Reports
+ */
+export type MarkKind = 'connected' | 'loss' | 'reconnect' | 'killed' | 'died' | 'gap' | 'reset' | 'error' | 'stopped';
 
+/**
+ * Something that happened to a client.
+ * @category Reports
+ */
 export interface ReportMark {
+  /** When it happened, in ms. */
   at: number;
+  /** Name of the process. */
   process: string;
+  /** What happened. */
   kind: MarkKind;
-  /** Why, or how long it took. */
+  /** Why it happened, or how long it took. */
   text?: string;
 }
 
-/** Everything in buckets of equal length, from 0 on. */
+/**
+ * Numbers over time, in buckets of equal length that begin at 0.
+ * @category Reports
+ */
 export interface ReportSeries {
   /** Length of a bucket, in ms. */
   interval: number;
-  /** Publishes acknowledged in the bucket, of all publishers. */
+  /** How many publishes were acknowledged in each bucket. */
   acknowledged: number[];
-  /** Publishes that failed in the bucket. */
+  /** How many publishes failed in each bucket. */
   failed: number[];
-  /** Messages handed to handlers, of all subscriptions. */
+  /** How many messages were handed to handlers in each bucket. */
   delivered: number[];
-  /** From publish to acknowledgement, of those acknowledged in the bucket. Null: there were none. */
+  /** Time from publish to acknowledgement, of the messages acknowledged in each bucket. */
   ackLatency: LatencySeries;
-  /** From publish to the handler, of those delivered in the bucket. */
+  /** Time from publish to the handler, of the messages delivered in each bucket. */
   deliveryLatency: LatencySeries;
 }
 
+/**
+ * Latencies over time, in ms. Null where there was nothing to measure.
+ * @category Reports
+ */
 export interface LatencySeries {
+  /** The median of each bucket. */
   p50: (number | null)[];
+  /** The longest of each bucket. */
   max: (number | null)[];
 }
 
-/** Nothing promised was broken, and the run came to its end. */
+/**
+ * Whether a run is clean: it is complete, every promise was kept, and nothing else went wrong.
+ * @category Reports
+ */
 export function isClean(data: ReportData): boolean {
   return data.end === 'complete' && data.verdict.clean && data.incidents.length === 0;
 }

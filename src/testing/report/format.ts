@@ -1,11 +1,11 @@
-/** Numbers as people read them. Pure, and the same everywhere: no locale of the machine. */
+/** Formats numbers for people. Pure. The machine's locale does not matter. */
 
-/** `38 412`, with thin spaces that do not break. */
+/** A count, as `38 412`, with thin spaces that do not break. */
 export function formatCount(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, '\u202f');
 }
 
-/** `0 ms`, `87 ms`, `1.2 s`, `43 s`, `2 min 5 s`. */
+/** A duration, as `0 ms`, `87 ms`, `1.2 s`, `43 s` or `2 min 5 s`. */
 export function formatDuration(ms: number): string {
   if (ms > 0 && ms < 1) return '<\u202f1 ms';
   if (ms < 999.5) return `${Math.round(ms)} ms`;
@@ -17,7 +17,7 @@ export function formatDuration(ms: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** `1:05`, `1:00:05`: a point in time. */
+/** A point in time, as `1:05` or `1:00:05`. */
 export function formatTime(ms: number): string {
   const seconds = Math.floor(ms / 1000);
   const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
@@ -25,14 +25,14 @@ export function formatTime(ms: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-/** `12.3 MB` (of 10^6 bytes). */
+/** A size, as `12.3 MB` (of 10^6 bytes). */
 export function formatBytes(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
   if (bytes < 1e6) return `${(bytes / 1000).toFixed(1)} kB`;
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** `3 faults`, `1 fault`. */
+/** A count with its noun, as `3 faults` or `1 fault`. */
 export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }

@@ -1,4 +1,4 @@
-/** `report.html`: one file, no network, no library, light and dark. Pure: data in, HTML out. */
+/** Renders `report.html`: one file, without network and libraries, in light and dark. Pure. */
 import type { ReportData, ReportProcess } from './data.js';
 import { formatBytes, formatCount, formatDuration, formatTime, plural } from './format.js';
 import { embeddable, INTERACTION, readings } from './interaction.js';
@@ -17,6 +17,15 @@ import { element, escape, path } from './svg.js';
 import { THEME, TIMELINE_STYLE } from './theme.js';
 import { renderTimeline } from './timeline.js';
 
+/**
+ * Renders a report as one HTML file, which needs neither network nor libraries.
+ *
+ * @example
+ * ```ts
+ * await writeFile('report.html', renderHtml(await verify({ publishFor: 30_000 })));
+ * ```
+ * @category Reports
+ */
 export function renderHtml(data: ReportData): string {
   const title = `${judgement(data).word}: ${data.client.name}, seed ${data.settings.seed}`;
   return `<!doctype html>
@@ -104,11 +113,11 @@ function table(title: string, heads: readonly string[], rows: readonly (readonly
 <tbody>${body}</tbody></table></div>${note === '' ? '' : `<p class="note">${escape(note)}</p>`}</section>`;
 }
 
-/** Has to be 0. */
+/** A number that has to be 0. */
 const must = (count: number): Cell => ({ value: formatCount(count), state: count === 0 ? 'good' : 'bad' });
-/** May be anything; 0 is not worth a look. */
+/** A number that may be anything. 0 is shown faintly. */
 const may = (count: number): Cell => (count === 0 ? { value: '0', state: 'quiet' } : formatCount(count));
-/** Is not promised here. */
+/** A cell for what is not promised here. */
 const notPromised = (count: number): Cell => ({ value: count === 0 ? '–' : formatCount(count), state: 'quiet' });
 
 function publisherTable({ verdict }: ReportData): string {
@@ -238,7 +247,7 @@ function resources(data: ReportData): string {
 <tbody>${rows.join('\n')}</tbody></table></div></section>`;
 }
 
-/** From 0 on, so that what is flat looks flat. */
+/** The axis begins at 0, so that a flat line looks flat. */
 function sparkline({ samples }: ReportProcess, of: 'heap' | 'handles' | 'listeners', duration: number): string {
   const [width, height] = [150, 26];
   const x = linear([0, duration], [1, width - 1]);

@@ -1,9 +1,9 @@
-/** A line under the mouse, and the figures of that moment. Without it the page lacks nothing but that. */
+/** The script of the page: a line under the mouse, and the figures of that moment. The page works without it. */
 import type { ReportData } from './data.js';
 import { formatCount, formatDuration } from './format.js';
 import { describeFault, timelineRange } from './timeline.js';
 
-/** What the page's script reads: everything in words already. Pure. */
+/** The data of the script, in words already. Pure. */
 export function readings(data: ReportData): object {
   const { series, duration, verdict } = data;
   const [left, right] = timelineRange();
@@ -27,12 +27,12 @@ export function readings(data: ReportData): object {
   };
 }
 
-/** JSON that cannot end the element it stands in. */
+/** JSON that cannot end the HTML element in which it stands. */
 export function embeddable(value: object): string {
   return JSON.stringify(value).replaceAll('<', '\\u003c');
 }
 
-/** Text for the browser, not for this process. */
+/** The script as text. It runs in the browser, and not in this process. */
 export const INTERACTION = `
 (() => {
   const svg = document.querySelector('svg.timeline');

@@ -1,4 +1,4 @@
-/** Bands and their labels beside and below each other, so that none covers another. Pure. */
+/** Puts bands and labels into lanes, so that none covers another. Pure. */
 
 export interface Placed<T> {
   item: T;

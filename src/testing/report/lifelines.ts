@@ -5,7 +5,7 @@ export interface Lifeline {
   to: number;
 }
 
-/** When a process was connected, by what happened to it. Pure. */
+/** Finds out when a process was connected, from its marks. Pure. */
 export function lifelines(marks: readonly ReportMark[], end: number): Lifeline[] {
   const lines: Lifeline[] = [];
   let since: number | undefined;

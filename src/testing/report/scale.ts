@@ -1,22 +1,22 @@
-/** Where values go on an axis, and where the axis has its ticks. Pure. */
+/** Places values on an axis, and finds its ticks. Pure. */
 
 export interface Scale {
   (value: number): number;
 }
 
-/** From a range of values to a range of pixels. */
+/** A linear scale from a range of values to a range of pixels. */
 export function linear([from, to]: readonly [number, number], [low, high]: readonly [number, number]): Scale {
   const span = to - from || 1;
   return (value) => low + ((value - from) / span) * (high - low);
 }
 
-/** The same over powers of ten. What is below the range is drawn at its edge: there is no logarithm of 0. */
+/** A logarithmic scale. A value below the range is drawn at its edge, because 0 has no logarithm. */
 export function logarithmic([from, to]: readonly [number, number], range: readonly [number, number]): Scale {
   const scale = linear([Math.log10(from), Math.log10(to)], range);
   return (value) => scale(Math.log10(Math.max(value, from)));
 }
 
-/** Round numbers from 0 to at least `max`, about `count` of them. */
+/** About `count` round numbers from 0 to at least `max`. */
 export function niceTicks(max: number, count: number): number[] {
   const rough = Math.max(max, 1) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -25,7 +25,7 @@ export function niceTicks(max: number, count: number): number[] {
   return Array.from({ length: Math.ceil(Math.max(max, 1) / whole) + 1 }, (_, i) => i * whole);
 }
 
-/** 1, 10, 100 … that cover a range; at least two of them. */
+/** The powers of ten that cover a range, at least two. */
 export function powerTicks(min: number, max: number): number[] {
   const first = Math.floor(Math.log10(Math.max(min, 0.1)));
   const last = Math.max(Math.ceil(Math.log10(Math.max(max, 1))), first + 1);
@@ -36,7 +36,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].map((s) => s * SECOND);
 
-/** Points in time at steps that clocks have, at most `count` of them. */
+/** At most `count` points in time, at steps as on a clock. */
 export function timeTicks(duration: number, count: number): number[] {
   const step =
     STEPS.find((candidate) => duration / candidate <= count) ??

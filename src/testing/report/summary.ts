@@ -1,4 +1,4 @@
-/** The few figures and sentences that a run comes down to. Pure. */
+/** Sums up a run in a few figures and sentences. Pure. */
 import type { SubscriptionVerdict } from '../continuity/verdict.js';
 import { isClean, type ReportData } from './data.js';
 import { formatCount, formatDuration, plural } from './format.js';
@@ -7,24 +7,24 @@ import { percentile } from './statistics.js';
 export interface Totals {
   attempted: number;
   acknowledged: number;
-  /** Rejected, however it was explained. */
+  /** How many publishes were rejected, for whatever reason. */
   failed: number;
   unsettled: number;
-  /** The following over all subscriptions. */
+  /** From here on the figures are sums over all subscriptions. */
   lost: number;
   ghosts: number;
   duplicated: number;
-  /** Not lost: told to be gone, where the channel keeps only so many. */
+  /** Not lost, but told to be gone, where the channel has a limit of messages. */
   gone: number;
-  /** Not lost by the client: dropped by the channel while no process had the subscription. */
+  /** Not lost by the client, but dropped by the channel while no process had the subscription. */
   unattended: number;
-  /** Not lost by the client: what the server itself may do to a group. */
+  /** Not lost by the client, but perhaps by the server itself, of a group. */
   serverLost: number;
-  /** Of plain and durable subscriptions: groups promise neither. */
+  /** Of plain and durable subscriptions only, because groups do not promise it. */
   handledTwice: number;
-  /** In strict ordering: out of the order of their publisher. In any: out of sequence. */
+  /** Messages out of sequence, and in strict ordering those out of the order of their publisher. */
   outOfOrder: number;
-  /** Out of the order of their publisher, where that is not promised. */
+  /** Messages out of the order of their publisher, where it is not promised. */
   overtaken: number;
   losses: number;
   reconnects: number;
@@ -59,12 +59,12 @@ export function totalsOf(data: ReportData): Totals {
   };
 }
 
-/** Every sequence once and in order is promised to it. */
+/** Whether a subscription has to see each sequence once and in order. */
 export function isSingle({ kind }: SubscriptionVerdict): boolean {
   return kind === 'plain' || kind === 'durable';
 }
 
-/** The verdict in a line. */
+/** The verdict in one line. */
 export function headline(data: ReportData): string {
   const totals = totalsOf(data);
   const through = data.faults.length > 0 ? ` through ${plural(data.faults.length, 'fault')}` : '';
@@ -92,7 +92,7 @@ export function headline(data: ReportData): string {
 
 export interface Figure {
   head: string;
-  /** It has to be 0. */
+  /** Whether the figure has to be 0. */
   must: boolean;
   of: (subscription: SubscriptionVerdict) => number;
 }
@@ -108,7 +108,7 @@ const FIGURES: readonly Figure[] = [
   { head: "the server's own", must: false, of: (s) => s.serverLost },
 ];
 
-/** Figures of subscriptions that are looked at always, and shown where there is something to them. */
+/** Further figures of subscriptions, which are shown where they are not 0. */
 export function furtherFigures(subscriptions: readonly SubscriptionVerdict[]): Figure[] {
   return FIGURES.filter(({ of }) => subscriptions.some((subscription) => of(subscription) > 0));
 }
@@ -117,14 +117,14 @@ function count(value: number, what: string): string {
   return `${value === 0 ? 'none' : formatCount(value)} ${what}`;
 }
 
-/** In a word. An interrupted run has no verdict: what was under way is not known to be well. */
+/** The verdict in a word. An interrupted run has none, because it is not known what became of messages under way. */
 export function judgement(data: ReportData): { word: string; good: boolean } {
   if (isClean(data)) return { word: 'Clean', good: true };
   if (data.end === 'interrupted') return { word: 'Interrupted', good: false };
   return { word: data.end === 'failed' ? 'Failed' : 'Not clean', good: false };
 }
 
-/** Everything that keeps the run from being clean, a sentence each. */
+/** One sentence for each reason why the run is not clean. */
 export function findings(data: ReportData): string[] {
   const failure = data.failure === undefined ? [] : [data.failure];
   return [...failure, ...data.verdict.violations, ...data.incidents];
@@ -133,11 +133,11 @@ export function findings(data: ReportData): string[] {
 export interface Recovery {
   kind: string;
   count: number;
-  /** ms from the fault to the next acknowledgement of something published after it. */
+  /** Time from a fault to the next acknowledgement of a message that was published after it, in ms. */
   ack: Spread | undefined;
-  /** ms from the fault to the next delivery, of the slowest subscription. */
+  /** Time from a fault to the next delivery to the slowest subscription, in ms. */
   delivery: Spread | undefined;
-  /** Faults after which there was no acknowledgement any more. */
+  /** How many faults were followed by no acknowledgement. */
   unanswered: number;
 }
 
@@ -163,7 +163,7 @@ export function recoveries(data: ReportData): Recovery[] {
   });
 }
 
-/** Undefined when some subscription had none. */
+/** The time of the slowest subscription. Undefined when one had no delivery. */
 export function slowestDelivery({
   toNextDelivery,
 }: {

@@ -10,7 +10,7 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 };
 
-/** Text that stays text, in an element and in an attribute. Control characters, which XML has no words for, go. */
+/** Escapes a text for an element or an attribute. Control characters are removed, because XML cannot have them. */
 export function escape(text: string): string {
   return text
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
@@ -26,7 +26,7 @@ export function element(name: string, attributes: Attributes, content = ''): str
   return content === '' ? `${start}/>` : `${start}>${content}</${name}>`;
 }
 
-/** With what a mouse resting on it tells. */
+/** An element with a text that is shown when the mouse rests on it. */
 export function titled(name: string, attributes: Attributes, title: string): string {
   return element(name, attributes, `<title>${escape(title)}</title>`);
 }
@@ -35,12 +35,12 @@ export function text(x: number, y: number, content: string, attributes: Attribut
   return element('text', { x, y, ...attributes }, escape(content));
 }
 
-/** A tenth of a pixel is as fine as anybody sees. */
+/** A number with one decimal: nobody sees less than a tenth of a pixel. */
 export function number(value: number): string {
   return String(Math.round(value * 10) / 10);
 }
 
-/** A path through points; undefined is an interruption. */
+/** A path through points. Undefined interrupts it. */
 export function path(points: readonly ({ x: number; y: number } | undefined)[]): string {
   let pen = 'M';
   let d = '';

@@ -1,9 +1,9 @@
-/** Colours, once for light and once for dark. Nothing is told by colour alone: marks have shapes, bands have names. */
+/** Colours for light and dark. No meaning depends on colour alone: marks have shapes, and bands have names. */
 
 export const FAMILIES = ['ended', 'frozen', 'network', 'client'] as const;
 export type FaultFamily = (typeof FAMILIES)[number];
 
-/** What a kind of fault does to whom. */
+/** The family of a kind of fault: what it happens to. */
 export function familyOf(kind: string): FaultFamily {
   if (/client|handler/.test(kind)) return 'client';
   if (/pause|freeze|sleep/.test(kind)) return 'frozen';
@@ -21,13 +21,13 @@ const DARK = `
   --loss: #ff6b62; --reconnect: #4ecb7b; --good: #4ecb7b; --bad: #ff6b62;
   --ended: #ff8a4c; --frozen: #b095ff; --network: #e2b33c; --client: #86b4d2;`;
 
-/** Of a page, and of a picture that stands alone: its root is `:root` as well. */
+/** Colours of a page, and of a picture that is a file of its own. */
 export const THEME = `:root { color-scheme: light dark;${LIGHT}
 }
 @media (prefers-color-scheme: dark) { :root {${DARK}
 } }`;
 
-/** What the elements of the timeline look like. */
+/** The style of the elements of the timeline. */
 export const TIMELINE_STYLE = `
 .timeline { font: 11px ui-sans-serif, system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; }
 .timeline text { fill: var(--muted); }

@@ -1,6 +1,6 @@
 /**
- * The picture of a run: faults above, and below them on the same axis of time what they did to throughput, latency and
- * connections. Pure: data in, SVG out.
+ * Renders the picture of a run: faults above, and throughput, latency and connections below them on the same axis of time.
+ * Pure.
  */
 import type { ReportData, ReportFault } from './data.js';
 import { inLanes } from './lanes.js';
@@ -12,26 +12,30 @@ import { headline } from './summary.js';
 import { element, escape, number, path, text, titled } from './svg.js';
 import { familyOf, FAMILIES, THEME, TIMELINE_STYLE } from './theme.js';
 
+/**
+ * Options of {@link renderTimeline}.
+ * @category Reports
+ */
 export interface TimelineOptions {
-  /** With its own colours, background and headline: a file of its own. Default: a part of the report's page. */
+  /** Whether it is a file of its own, with colours, background and headline. Default false: a part of the report's page. */
   standalone?: boolean;
-  /** Pixels. Default 1080. */
+  /** Width of the panels, in pixels. Default 1080. */
   width?: number;
 }
 
-/** Around a picture that stands alone. */
+/** Space around a picture that is a file of its own, in pixels. */
 const MARGIN = 18;
 const GUTTER = 116;
 const RIGHT = 14;
 const LANE = 20;
 const GAP = 30;
-/** Of a character of the font, on average. */
+/** Average width of a character of the font, in pixels. */
 const CHARACTER = 6.6;
 const MAX_LANES = 6;
-/** No bucket is narrower than this. */
+/** Smallest width of a bucket, in pixels. */
 const MIN_BUCKET = 2;
 
-/** What all panels share. */
+/** The parts that all panels share. */
 interface Frame {
   data: ReportData;
   x: Scale;
@@ -46,11 +50,15 @@ interface Panel {
 
 const WIDTH = 1080;
 
-/** Where the axis of time begins and ends, in the picture's own units. */
+/** Where the axis of time begins and ends, in pixels. */
 export function timelineRange(width = WIDTH): readonly [left: number, right: number] {
   return [GUTTER, width - RIGHT];
 }
 
+/**
+ * Renders the picture of a run as SVG.
+ * @category Reports
+ */
 export function renderTimeline(data: ReportData, options: TimelineOptions = {}): string {
   const { standalone = false, width = WIDTH } = options;
   const [left, right] = timelineRange(width);
@@ -79,7 +87,7 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
     {
       xmlns: 'http://www.w3.org/2000/svg',
       viewBox: `${-margin} 0 ${whole.width} ${number(height)}`,
-      // Without a size of its own, a picture would be as large as whatever shows it.
+      // Without a size of its own the picture would be as large as the window.
       ...(standalone ? whole : {}),
       class: 'timeline',
       role: 'img',
@@ -96,7 +104,7 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
   );
 }
 
-/** In an XML file, `>` and quotes of a style sheet may stay; only what begins markup may not. */
+/** Escapes a style sheet for an XML file. Only characters that begin markup must not stay. */
 function escapeStyle(css: string): string {
   return css.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }
@@ -114,7 +122,7 @@ function title(data: ReportData, width: number): string {
   );
 }
 
-/** Each fault through all panels, faintly. */
+/** A faint band for each fault, through all panels. */
 function bands({ data, x }: Frame, top: number, bottom: number): string {
   return data.faults
     .map((fault) =>
@@ -143,10 +151,10 @@ function axis({ data, x, left, right }: Frame, top: number, bottom: number): str
   );
 }
 
-/** From here on only what was under way came to its end. */
+/** A line where publishing ended. */
 function ending({ data, x, right }: Frame, top: number, bottom: number): string {
   const { publishedUntil } = data;
-  // At the very end, where it ends anyhow, it would only be in the way.
+  // At the very end of the picture the line would only be in the way.
   if (publishedUntil === undefined || right - x(publishedUntil) < 60) return '';
   const at = x(publishedUntil);
   return (
@@ -155,7 +163,7 @@ function ending({ data, x, right }: Frame, top: number, bottom: number): string 
   );
 }
 
-/** In as many lines as it takes. */
+/** The legend, in as many lines as it needs. */
 function legend({ data, left, right }: Frame): Panel {
   const entries: [string, string][] = [
     [element('path', { d: triangle(0, 0, 'down'), class: 'loss' }), 'connection lost'],
@@ -196,7 +204,7 @@ function legend({ data, left, right }: Frame): Panel {
 function faultPanel({ data, x, right }: Frame): Panel {
   if (data.faults.length === 0) return { height: 0, markup: '' };
   const named = placeFaults(data.faults, x, right, (fault) => fault.label);
-  // Too many to name them: their numbers lead to the table.
+  // They are too many for names, so they have numbers, which the table explains.
   const numbered = placeFaults(data.faults, x, right, (fault) => String(data.faults.indexOf(fault) + 1));
   const placed = lanesOf(named) <= MAX_LANES ? named : numbered;
   const lanes = lanesOf(placed);
@@ -238,7 +246,7 @@ function placeFaults(faults: readonly ReportFault[], x: Scale, right: number, la
   return inLanes(items, ({ from, labelX, end }) => [Math.min(from, labelX), end]);
 }
 
-/** All that is known of a fault, in a line. */
+/** What is known of a fault, in one line. */
 export function describeFault(fault: ReportFault): string {
   const length = fault.until === undefined ? '' : ` for ${formatDuration(fault.until - fault.at)}`;
   const ack = fault.toNextAck === undefined ? '' : `; next acknowledgement after ${formatDuration(fault.toNextAck)}`;
@@ -252,7 +260,7 @@ function leaderPanel({ data, x, right }: Frame): Panel {
   data.leaders.forEach(({ at, node }, i) => {
     if (node === undefined) return;
     const [from, to] = [x(at), data.leaders[i + 1] ? x(data.leaders[i + 1]!.at) : right];
-    // One step of strength for each node: enough to see a change.
+    // Each node has its own strength of the colour, so that a change is seen.
     const opacity = 0.16 + (0.36 * names.indexOf(node)) / Math.max(names.length - 1, 1);
     markup += element('rect', { x: from, y: 1, width: Math.max(to - from, 1), height: 13, class: 'leader', opacity });
     if (to - from > 12) markup += text((from + to) / 2, 11, node, { class: 'leader-name' });
@@ -260,7 +268,7 @@ function leaderPanel({ data, x, right }: Frame): Panel {
   return { height: 14, markup };
 }
 
-/** How many buckets become one. */
+/** How many recorded buckets become one bucket of the picture. */
 function merged({ data, left, right }: Frame): number {
   const most = Math.floor((right - left) / MIN_BUCKET);
   return Math.max(Math.ceil(data.duration / data.series.interval / most), 1);
@@ -270,14 +278,14 @@ function throughputPanel(frame: Frame): Panel {
   const { data, x, left, right } = frame;
   const { series, settings, verdict } = data;
   const height = 112;
-  // At least a quarter of a second: what comes every few ms comes in jumps when looked at too closely.
+  // A bucket is at least a quarter of a second, because shorter ones would show jumps that mean nothing.
   const by = Math.max(merged(frame), Math.ceil(250 / series.interval));
   const length = series.interval * by;
   const perSecond = (values: readonly number[], share = 1): number[] =>
     sums(values, by).map((sum) => (sum * 1000) / length / share);
   const acknowledged = perSecond(series.acknowledged);
   const delivered = perSecond(series.delivered, Math.max(verdict.subscriptions.length, 1));
-  // What waited in an outage comes all at once; the rest of the run should not be flat because of it.
+  // After an outage many messages come at once. The scale leaves such peaks out, so that the rest is not flat.
   const most = Math.max(...acknowledged, ...delivered, 1);
   const ticks = niceTicks(Math.min(most, settings.rate * 2), 4);
   const limit = ticks.at(-1)!;
@@ -331,7 +339,7 @@ function latencyPanel(frame: Frame): Panel {
   const point = (value: number | null, i: number) =>
     value === null ? undefined : { x: x(Math.min((i + 0.5) * length, data.duration)), y: y(value) };
   let markup = gridLines(ticks, y, left, right, (ms) => (ms < 1000 ? `${ms} ms` : `${formatCount(ms / 1000)} s`));
-  // From the median to the slowest: one bar for each bucket.
+  // One bar for each bucket, from the median to the slowest.
   highest.forEach((value, i) => {
     const [top, bottom] = [point(value, i), point(middle[i] ?? null, i)];
     if (!top || !bottom) return;
@@ -407,7 +415,7 @@ function panelName(name: string): string {
   return text(0, 4, name, { class: 'name' });
 }
 
-/** What the lines of a panel are, above its right end. */
+/** The names of the lines of a panel, above its right end. */
 function keys(right: number, entries: readonly (readonly [style: string, label: string])[]): string {
   const widthOf = (label: string): number => label.length * CHARACTER + 34;
   let x = right + 16 - entries.reduce((sum, [, label]) => sum + widthOf(label), 0);

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { parseVersion } from './release.js';
 
-/** What a candidate says it is: its version, or why it is not a server. */
+/** The answer of a file: its version, or why it is not a server. */
 export type Answer = { version: string } | { reason: string };
 
-/** Runs `file --version`. */
+/** Asks a file for its version, by `file --version`. */
 export function askVersion(file: string): Promise<Answer> {
   return new Promise((resolve) => {
     execFile(file, ['--version'], { timeout: 15_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {

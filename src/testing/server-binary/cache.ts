@@ -5,7 +5,11 @@ import { join } from 'node:path';
 import { askVersion } from './ask-version.js';
 import { releasePlatform, SERVER_VERSION } from './release.js';
 
-/** Where fetched servers are kept: `RESILIENT_STAN_CACHE`, or the operating system's place for such things. */
+/**
+ * The directory for servers that were downloaded or built: `RESILIENT_STAN_CACHE`, else the operating system's directory for
+ * caches.
+ * @category Server binary
+ */
 export function cacheDirectory(env: NodeJS.ProcessEnv = process.env, platform: string = process.platform): string {
   if (env['RESILIENT_STAN_CACHE']) return env['RESILIENT_STAN_CACHE'];
   if (env['XDG_CACHE_HOME']) return join(env['XDG_CACHE_HOME'], 'resilient-stan');
@@ -18,9 +22,8 @@ export function cachedServer(cacheDir: string): string {
 }
 
 /**
- * Has `make` put a server into a directory of its own, and gives it its final name only when it has answered for
- * itself. Processes that do the same at the same time do not see each other's halves; the last rename wins, with the
- * same content.
+ * Lets `make` put a server into a temporary directory, asks it for its version, and then moves it to its final name. Several
+ * processes may do that at the same time: none sees a part of a file, and the last one wins with the same content.
  */
 export async function addToCache(cacheDir: string, make: (workDir: string) => Promise<string>): Promise<string> {
   const workDir = join(cacheDir, `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`);

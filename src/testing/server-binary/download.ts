@@ -11,20 +11,20 @@ import { extractFile } from './tar.js';
 
 export interface DownloadOptions {
   url: string;
-  /** Hex. */
+  /** SHA-256 of the archive, as hex. */
   sha256: string;
-  /** ms until the headers are there. Offline must be noticed quickly. Default 10 000. */
+  /** How long the headers may take, in ms. Default 10 000. */
   firstByteTimeout?: number;
-  /** ms without a byte. Default 30 000. */
+  /** How long no byte may come, in ms. Default 30 000. */
   idleTimeout?: number;
 }
 
-/** The largest archive is 8 MB: more is not ours, and must not fill a disk. */
+/** The largest download, in bytes. The largest archive has 8 MB, and more must not fill a disk. */
 const MAX_BYTES = 100 * 1024 * 1024;
 
 /**
- * Fetches the archive into `workDir`, verifies it, and takes the server out of it: the path of that.
- * Nothing of the archive is looked into before its checksum is right.
+ * Downloads the archive into `workDir`, checks its checksum, and takes the server out of it. Returns the path of the server.
+ * Nothing of the archive is read before its checksum was found right.
  */
 export async function download(workDir: string, options: DownloadOptions): Promise<string> {
   const { url, sha256, firstByteTimeout = 10_000, idleTimeout = 30_000 } = options;
@@ -75,7 +75,7 @@ export async function download(workDir: string, options: DownloadOptions): Promi
   return file;
 }
 
-/** `fetch` hides the reason in causes: "fetch failed", "terminated". */
+/** The reason of an error of `fetch`, which hides it in causes behind "fetch failed" or "terminated". */
 function explained(error: unknown, url: string, received: number): Error {
   const causes: string[] = [];
   for (let e: unknown = error; e instanceof Error; e = e.cause) {
@@ -89,7 +89,7 @@ function explained(error: unknown, url: string, received: number): Error {
   });
 }
 
-/** One timer over whatever comes next. */
+/** A limit of time for the next step. */
 class Watchdog {
   readonly #abort = new AbortController();
   #timer: NodeJS.Timeout | undefined;

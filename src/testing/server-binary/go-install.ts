@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { GO_MODULE } from './release.js';
 
-/** Builds the server into `workDir` with the `go` at this path: the path of the result. A minute or two, once. */
+/** Builds the server in `workDir` with the `go` at this path. Returns the path of the server. It takes a minute or two. */
 export function goInstall(workDir: string, go: string, env: NodeJS.ProcessEnv, timeout = 15 * 60_000): Promise<string> {
-  // A cross-compiling environment would build for another machine, and go install refuses GOBIN then.
+  // An environment for cross-compiling would build for another machine, and go install would refuse GOBIN.
   const { GOOS: _os, GOARCH: _arch, ...rest } = env;
   return new Promise((resolve, reject) => {
     execFile(

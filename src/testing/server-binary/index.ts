@@ -1,6 +1,6 @@
 /**
- * Where the server binary comes from. Nothing is fetched at install time or at import: only when a server is needed and
- * none is found.
+ * Finds or gets the server. Nothing is downloaded when this package is installed or imported, but only when a server is
+ * needed and none is found.
  */
 import { access, constants, mkdir, stat } from 'node:fs/promises';
 import { delimiter, join, resolve as absolute } from 'node:path';
@@ -15,34 +15,42 @@ import { archiveName, DOWNLOAD_URL, GO_MODULE, pinnedChecksum, releasePlatform, 
 export { SERVER_VERSION } from './release.js';
 export { cacheDirectory } from './cache.js';
 
+/**
+ * Options of {@link resolveServer}.
+ * @category Server binary
+ */
 export interface ResolveServerOptions {
-  /** Path of the server to use. Taken, or refused: nothing else is tried. */
+  /** Path of the server. It is used or refused, and nothing else is tried. Default: the steps are tried. */
   server?: string;
-  /** Where a fetched server is kept. Default: `RESILIENT_STAN_CACHE`, else the operating system's cache directory. */
+  /** Directory for a server that was downloaded or built. Default: {@link cacheDirectory}. */
   cacheDir?: string;
   /**
-   * Where the release's archives are, without a file name: a mirror. Default: `RESILIENT_STAN_DOWNLOAD_URL`, else the
-   * official release. What comes from there must have the official checksum.
+   * URL of the directory with the archives of the release, for a mirror. Default: `RESILIENT_STAN_DOWNLOAD_URL`, else the
+   * official release. Archives have to have the official checksum.
    */
   downloadUrl?: string;
-  /** SHA-256 (hex) of the archive, for a platform that has none pinned, or for a mirror that packs its own. */
+  /** SHA-256 of the archive, as hex. It is for a platform without a known one, and for a mirror with archives of its own. */
   sha256?: string;
-  /** Whether it may be downloaded. Default true. */
+  /** Whether the server may be downloaded. Default true. */
   download?: boolean;
-  /** Whether it may be built with `go install`. Default true. */
+  /** Whether the server may be built with `go install`. Default true. */
   goInstall?: boolean;
-  /** ms until a download has to have begun. Default 10 000. */
+  /** Time until a download has to begin, in ms. Default 10 000. */
   downloadTimeout?: number;
-  /** Is told what takes long, and of a server that is not 0.25.6. Default: stderr, and only what takes over 2 s. */
+  /** Called with a line when a step takes long, and when a server is not 0.25.6. Default: stderr, after 2 s. */
   onProgress?: (line: string) => void;
-  /** Default `process.env`. */
+  /** The environment variables. Default `process.env`. */
   env?: NodeJS.ProcessEnv;
 }
 
-/** What one step of the search came to. */
+/**
+ * The result of one step of the search.
+ * @category Server binary
+ */
 export type ServerSearchResult = ServerSearchStep & {
-  /** The server it found. */
+  /** Path of the server. Undefined when the step has found none. */
   path?: string;
+  /** Version of the server. */
   version?: string;
 };
 
@@ -56,15 +64,20 @@ interface Step {
 const underway = new Map<string, Promise<string>>();
 
 /**
- * The path of a `nats-streaming-server`, got if need be. Tried in this order, each candidate asked for its `--version`:
+ * Finds a `nats-streaming-server`, or gets one. These steps are tried in their order:
  *
- * 1. the option `server`, 2. the environment variable `RESILIENT_STAN_SERVER`: any version is taken (with a warning when
- *    it is not 0.25.6), and if one is given and wrong that is an error, not a reason to look elsewhere;
- * 3. `PATH`, 4. the cache directory: only 0.25.6;
- * 5. download of the official release (Linux; SHA-256 pinned), 6. `go install`: kept in the cache directory.
+ * 1. the option `server`, and 2. the environment variable `RESILIENT_STAN_SERVER`: any version is taken, with a warning if it
+ *    is not 0.25.6. One that is given and cannot be used is an error, and no other step is tried;
+ * 3. the `PATH`, and 4. the cache directory: only 0.25.6 is taken;
+ * 5. a download of the official release (Linux only, with a known SHA-256), and 6. `go install`: the server is kept in the
+ *    cache directory.
  *
- * Calls at the same time share one search; processes at the same time do not harm each other.
- * @throws ServerBinaryError that lists each step, why it failed, and what would mend it
+ * Calls at the same time share one search, and several processes may search at the same time.
+ *
+ * @param options all optional
+ * @returns path of the server
+ * @throws ServerBinaryError with each step, why it failed, and what to do
+ * @category Server binary
  */
 export function resolveServer(options: ResolveServerOptions = {}): Promise<string> {
   const { onProgress: _told, env = process.env, ...what } = options;
@@ -76,7 +89,13 @@ export function resolveServer(options: ResolveServerOptions = {}): Promise<strin
   return search;
 }
 
-/** All steps, also those after the first that found one; nothing is downloaded or built. For a diagnosis. */
+/**
+ * Tries all steps of {@link resolveServer} but download and build, also those after a step that has found a server.
+ *
+ * @param options as those of {@link resolveServer}
+ * @returns the result of each step
+ * @category Server binary
+ */
 export async function diagnoseServer(options: ResolveServerOptions = {}): Promise<ServerSearchResult[]> {
   const results: ServerSearchResult[] = [];
   for (const { name, run } of steps({ ...options, download: false, goInstall: false })) {
@@ -237,7 +256,7 @@ async function fetchInto(
   }
 }
 
-/** Nothing is said by default of what is over before anybody wonders. */
+/** Tells what takes long. By default it says nothing of a step that is over within 2 s. */
 class Progress {
   readonly #listener: ((line: string) => void) | undefined;
 

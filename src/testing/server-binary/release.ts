@@ -1,6 +1,9 @@
-/** Which server this is all about. Facts and pure functions. */
+/** The release of the server that is used: its version, its archives and their checksums. Pure. */
 
-/** The last release, and the only one downloaded or built. */
+/**
+ * The version of the server that is downloaded or built: the last release.
+ * @category Server binary
+ */
 export const SERVER_VERSION = '0.25.6';
 
 export const GO_MODULE = `github.com/nats-io/nats-streaming-server@v${SERVER_VERSION}`;
@@ -16,7 +19,7 @@ const SHA256: Readonly<Record<string, string>> = {
   'linux-386': '796d25d9411e42c7f183950ad109b1918e039236960919cb22d57748b329cae0',
 };
 
-/** The machine in the words of the release's file names. */
+/** The name of this platform in the release's file names. */
 export function releasePlatform(
   platform: string = process.platform,
   arch: string = process.arch,
@@ -35,7 +38,7 @@ export function pinnedChecksum(platform: string): string | undefined {
   return SHA256[platform];
 }
 
-/** `0.25.6` in "nats-streaming-server version 0.25.6, nats-server: v2.9.24"; undefined when it is another program. */
+/** The version in a line as "nats-streaming-server version 0.25.6, nats-server: v2.9.24". Undefined for another program. */
 export function parseVersion(output: string): string | undefined {
   return /^nats-streaming-server version v?(\d+\.\d+\.\d+[^\s,]*)/m.exec(output)?.[1];
 }

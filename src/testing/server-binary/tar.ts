@@ -1,4 +1,4 @@
-/** Just enough of tar to take one file out of a small archive that has already been verified. */
+/** Takes one file out of a small tar archive. The archive has been verified before. */
 
 const BLOCK = 512;
 

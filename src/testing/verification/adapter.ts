@@ -1,52 +1,80 @@
-/** The seam through which any client goes through the same verification. */
+/** The interface through which any client can be verified. */
 import { pathToFileURL } from 'node:url';
 import { describe, InvalidArgumentError } from '../../errors.js';
 import type { CheckedClient } from '../continuity/checker.js';
 import type { Ordering } from '../continuity/verdict.js';
 
 /**
- * What a client tells of itself, for the marks in the report. `closed`: it is over, and will not come back by itself.
- * `error`: something that needs a person. A gap is told by an emitter: see {@link CheckedClient.subscribe}.
+ * What a client can tell of itself, for the marks in the report. `'closed'`: it has ended and does not come back. `'error'`:
+ * a person should look at it. `'gap'` only makes a mark: which messages are gone is told by the emitter that
+ * {@link CheckedClient.subscribe} answers with.
+ * @category Verification
  */
 export type ClientNews = 'loss' | 'reconnect' | 'gap' | 'reset' | 'error' | 'closed';
 
+/**
+ * What an adapter gets to connect a client.
+ * @category Verification
+ */
 export interface ClientContext {
-  /** URLs, with their credentials. */
+  /** URLs of the servers, with their credentials. */
   servers: string[];
+  /** The cluster ID. */
   clusterId: string;
-  /** Every process has its own, and keeps it through its lives. */
+  /** The client ID. Each process has its own, and keeps it when it is started again. */
   clientId: string;
-  /** `strict`: what is published first is to be stored first. */
+  /** `'strict'`: messages have to be stored in the order in which they were published. */
   ordering: Ordering;
-  /** Tells what happened; `text` says why, or how long it took. */
+  /** Tells what happened. `text` says why, or how long it took. */
   tell(news: ClientNews, text?: string): void;
-  /** A line for the log of the process, which is kept when the verdict is not clean. */
+  /** Writes a line into the log of the process, which is kept when the run is not clean. */
   log(line: string): void;
 }
 
-/** What handlers fail with on purpose: no news to {@link ClientContext.tell}. */
+/** The error with which handlers fail on purpose. It is not to be told by {@link ClientContext.tell}. */
 export class PlannedFailure extends Error {
   override readonly name = 'PlannedFailure';
 }
 
-/** A handler may throw: then the message is not to be acknowledged, and has to come again. */
+/**
+ * A client under verification. When a handler throws, its message must not be acknowledged, and has to come again.
+ * @category Verification
+ */
 export interface VerifiedClient extends CheckedClient {
-  /** Leaves in good order; durables keep their position. */
+  /** Closes the client in good order. Durables keep their position. */
   close(): Promise<unknown>;
-  /** How many listeners hang on it, to see that they do not become more. */
+  /** How many listeners there are on the client. The verification sees whether they become more. */
   listeners?(): number;
 }
 
-/** The default export of a module that is given to `verify` as its `client`. Runs in the processes of the clients. */
+/**
+ * The default export of a module that is given to {@link verify} as its `client`. It runs in the processes of the clients.
+ *
+ * @example
+ * ```ts
+ * const adapter: ClientAdapter = {
+ *   name: 'resilient-stan',
+ *   async connect({ servers, clusterId, clientId, ordering, tell }) {
+ *     const stan = await ResilientStan.connect(servers, { clusterId, clientId, publishing: { ordering } });
+ *     stan.on('connection_lost', ({ reason }) => tell('loss', reason));
+ *     stan.on('reconnect', () => tell('reconnect'));
+ *     return stan;
+ *   },
+ * };
+ * export default adapter;
+ * ```
+ * @category Verification
+ */
 export interface ClientAdapter {
-  /** For the report. */
+  /** Name of the client, for the report. */
   name: string;
+  /** Version of the client, for the report. */
   version?: string;
-  /** Resolves when it is connected. Is called again after a while when it rejects, as an operator would start it again. */
+  /** Connects a client. Resolves when it is connected. After a rejection it is called again, as if somebody started it again. */
   connect(context: ClientContext): Promise<VerifiedClient>;
 }
 
-/** @throws InvalidArgumentError when there is no such module, it cannot be loaded, or it exports no adapter */
+/** Loads an adapter. @throws InvalidArgumentError when there is no such module, it cannot be loaded, or it exports no adapter */
 export async function loadAdapter(path: string): Promise<ClientAdapter> {
   let module: { default?: Partial<ClientAdapter> };
   try {

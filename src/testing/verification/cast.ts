@@ -1,4 +1,4 @@
-/** Who takes part in a run. Pure. */
+/** Plans the processes of a run. Pure. */
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { SubscriptionKind } from '../continuity/verdict.js';
 import type { FaultKind } from '../nemesis/plan.js';
@@ -12,43 +12,40 @@ export interface Member {
 
 export interface Cast extends ProcessPlan {
   subscriptions: Member[];
-  /** Which faults may befall it. */
+  /** The kinds of faults that may happen to it. */
   faults: readonly FaultKind[];
-  /** How many subscriptions it has beside these, which have nothing to do. */
+  /** How many idle subscriptions it has besides. */
   idle: number;
 }
 
 export interface CastOptions {
   /**
-   * Of each queue group, 1 or 2, in as many processes. With more than one the server itself may lose messages:
-   * what was on its way to a member that leaves is given to another one by the leader alone, and its followers hear of
-   * that up to a second later; if the leader dies in that second, nobody gets it [seen]. No client can make up for that.
+   * How many members each queue group has, 1 or 2, each in a process of its own. With 2 the server itself may lose messages: when
+   * a member leaves, the leader gives its messages to the other one, and followers hear of it up to a second later. If the leader
+   * dies in that second, no member gets them [seen]. No client can make up for that.
    */
   groupMembers: number;
-  /** Which faults there are. */
+  /** The kinds of faults of the run. */
   faults: readonly FaultKind[];
   /** How many idle subscriptions there are. */
   subscriptions: number;
 }
 
-/** After so long, in ms, the server sends again what is not acknowledged. */
+/** Time after which the server sends an unacknowledged message again, in ms. */
 export const ACK_WAIT = 5000;
 
-/** Stands in for a process that is frozen; there is one at a time. */
+/** Name of the process that takes over from a frozen one. There is one at a time. */
 export const STAND_IN = 'stand-in';
 
-/**
- * Of a member of a group of several, so that there is a bound to what the server itself may lose of what was on its way
- * to one of them.
- */
+/** The `maxInFlight` of a member of a group with several. It bounds what the server itself may lose of a member. */
 const FEW_IN_FLIGHT = 64;
 
 const FROZEN: readonly FaultKind[] = ['client-pause', 'client-replace', 'handler-fail'];
 
 /**
- * Killed are publishers, and a process whose subscription is durable: that has to continue. What a killed process knew of
- * a plain subscription, or had received as a member of a group that is not durable, is gone with it. Frozen and replaced
- * may be all that subscribe: when they go on, they know all they knew.
+ * The processes of a run. Publishers may be killed, and a process with a durable, which has to continue. A plain subscription
+ * or a member of a group that is not durable would lose what it knew. All subscribers may be frozen and replaced, because
+ * they still know everything when they go on.
  */
 export function castOf({ groupMembers, faults, subscriptions }: CastOptions): Cast[] {
   const few = groupMembers > 1 ? { maxInFlight: FEW_IN_FLIGHT } : {};
@@ -78,20 +75,20 @@ export function castOf({ groupMembers, faults, subscriptions }: CastOptions): Ca
   }
   if (subscriptions > 0) {
     const durable: Member = { name: 'durable-crowd', kind: 'durable' };
-    // Who takes over from it would have to take over all of them.
+    // A process that takes over from it would have to take over all of them.
     cast.push({ ...subscriber('crowd', [durable], [], subscriptions), faults: ['client-pause', 'handler-fail'] });
   }
   return cast;
 }
 
-/** What of it another process takes over that has its client ID: what the server keeps under that. */
+/** The subscriptions that another process with its client ID takes over: those that the server keeps under it. */
 export function durablesOf({ subscriptions }: { readonly subscriptions: readonly Member[] }): Member[] {
   return subscriptions.filter(({ kind }) => kind === 'durable' || kind === 'durable-queue');
 }
 
 export function subscribeOptionsOf({ name, kind, maxInFlight }: Member): SubscribeOptions {
-  // What was on its way to a member that is gone, or has failed, only the server can give again, and only after ackWait:
-  // its default of 30 s would be most of a run.
+  // Only the server can give another member what was on its way to one that is gone or has failed, and only after ackWait.
+  // The default of 30 s would be most of a run.
   const options: SubscribeOptions = { startAt: 'first', ackWait: ACK_WAIT };
   if (kind === 'durable' || kind === 'durable-queue') options.durableName = name;
   if (kind === 'queue' || kind === 'durable-queue') options.queueGroup = name;

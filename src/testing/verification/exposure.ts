@@ -1,37 +1,36 @@
 /**
- * What the server itself may lose of a queue group with members in several processes, and of a durable that another process
- * has had for a while. Pure.
+ * The messages that the server itself may lose of a queue group with members in several processes, and of a durable that
+ * another process has had for a while. Pure.
  *
- * - What was on its way to a member that leaves is given to the others by the leader alone; its followers hear of that up to a
- *   second later. If the leader dies in that second, nobody gets it. The same holds for what it gives to another member because
- *   `ackWait` has passed.
- * - What the channel drops before it can be given to another member nobody gets, either: one that a handler has failed on is
- *   given to any member after `ackWait`.
- * - What a leader has sent that led for a moment only, its followers may know of one member and not of another, and then take
- *   for acknowledged what was sent to that one.
- * - A leader that loses its lease for a moment, and leads again, may not have told its followers what it has sent meanwhile:
- *   they take it for acknowledged, and so does the next leader.
- * - The same holds of a durable. Who has it sees that, and reads on past it; but who gets it back from another process cannot
- *   tell what was forgotten from what that one has acknowledged.
+ * - When a member leaves, the leader gives its messages to the others, and followers hear of that up to a second later. If the
+ *   leader dies in that second, no member gets them. The same holds for messages that go to another member after `ackWait`.
+ * - The channel may drop a message before another member gets it. A message on which a handler has failed goes to any member
+ *   after `ackWait`.
+ * - The followers of a leader that led for a moment only may know what it has sent to one member and not to another. They then
+ *   take what the other one was sent for acknowledged.
+ * - A leader that loses its lease for a moment and leads again may not have told its followers what it has sent meanwhile. They
+ *   take it for acknowledged, and so does the next leader.
+ * - The same holds of a durable. Its client sees that, and reads on past it. But who gets it back from another process cannot tell
+ *   what was forgotten from what that one has acknowledged.
  */
 import type { Exposure } from '../continuity/history.js';
 
-/** Followers hear of it within a second; the rest is for what we see late. In ms. */
+/** How long followers may not know of a member that left, in ms. They hear of it within a second, and we may see it late. */
 const UNHEARD = 2000;
-/** What had been published, or sent, so long before it left was on its way to it. In ms. */
+/** How long before it left a message may have been published or sent that was on its way to the member, in ms. */
 const ON_ITS_WAY = 2000;
-/** A lease is lost for less than an election; and one poll of ours that was not answered is no loss. In ms. */
+/** How long a leader is away, at least and at most, when it has only lost its lease, in ms. */
 const LEASE_LOST = { least: 300, most: 3000 };
-/** Who has led for less than this, in ms, may not have told its followers of all members. */
+/** A leader that led for less than this may not have told its followers of all members, in ms. */
 const SHORT_REIGN = 2000;
-/** What a leader has sent so long before it lost its lease its followers need not know. In ms. */
+/** How long before it lost its lease a leader may have sent what its followers do not know, in ms. */
 const UNTOLD = 2000;
-/** When it is back, the others are given what it had within this time, in ms. */
+/** How long the others may wait for the messages of a member that is back, in ms. */
 const GIVEN = 1000;
 
 interface Membership {
   group: string;
-  /** How many can be on their way to it. */
+  /** How many messages can be on their way to the member. */
   most: number;
 }
 
@@ -45,39 +44,39 @@ interface TakeOver {
 }
 
 interface Departure {
-  /** Its process was killed, or its session was lost. */
+  /** When its process was killed, or its session lost, in ms. */
   readonly left: number;
-  /** The last that was seen of it: its leaving, or its coming back, which is when the leader hears of it. */
+  /** When it was seen last: it left, or came back, and then the leader hears of its leaving. */
   seen: number;
   back: boolean;
-  /** What the channel drops meanwhile. */
+  /** The exposure for what the channel drops meanwhile. */
   readonly dropped: readonly Exposure[];
-  /** Counted already: a leader that is lost once more makes it longer, not more. */
+  /** Whether it is counted. Another loss of a leader then makes its exposure longer, and not larger. */
   stored: Exposure[] | undefined;
 }
 
 export interface ExposureOptions {
-  /** By process: the groups it is a member of, beside members in other processes. */
+  /** For each process the groups that also have members in other processes. */
   members: ReadonlyMap<string, readonly Membership[]>;
-  /** By process: its durables, which another process may take over. */
+  /** For each process its durables, which another process may take over. */
   durables: ReadonlyMap<string, readonly Membership[]>;
-  /** The channel keeps only so many messages. */
+  /** Whether the channel has a limit of messages. */
   limited: boolean;
-  /** Of all groups, in ms. */
+  /** The `ackWait` of all groups, in ms. */
   ackWait: number;
-  /** Is told of what may be lost; the exposure may become longer later. */
+  /** Called with what may be lost. The exposure may become longer later. */
   expose: (group: string, exposure: Exposure) => void;
 }
 
 export class ExposureWatch {
   readonly #options: ExposureOptions;
-  /** By process, those of which followers need not have heard. */
+  /** For each process, the leavings of which followers may not have heard. */
   readonly #departures = new Map<string, Departure[]>();
   /** By process. */
   readonly #takeOvers = new Map<string, TakeOver>();
   #leader: string | undefined;
   #leadsSince = Number.NEGATIVE_INFINITY;
-  /** Who led last, and until when. */
+  /** The node that led last, and until when. */
   #lost: { node: string; at: number } | undefined;
 
   constructor(options: ExposureOptions) {
@@ -118,7 +117,7 @@ export class ExposureWatch {
     for (const exposure of departure.dropped) exposure.to = at + GIVEN;
   }
 
-  /** The handler of a member has failed on a message. */
+  /** Notes that the handler of a member has failed on a message. */
   failed(process: string, group: string, at: number): void {
     const { members, limited, ackWait, expose } = this.#options;
     if (!limited || members.get(process)?.some((membership) => membership.group === group) !== true) return;
@@ -126,11 +125,11 @@ export class ExposureWatch {
     expose(group, { what: 'dropped', from: at, to: again + GIVEN, most: 1 });
   }
 
-  /** Somebody else leads, or nobody. */
+  /** Notes that another node leads, or none. */
   leads(node: string | undefined, at: number): void {
     const [before, since] = [this.#leader, this.#leadsSince];
     this.#leader = node;
-    // Who leads when it begins may have led for long.
+    // The node that leads at the beginning may have led for long.
     if (this.#lost !== undefined) this.#leadsSince = at;
     if (before !== undefined && before !== node) {
       this.#lost = { node: before, at };

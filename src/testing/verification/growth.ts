@@ -1,16 +1,16 @@
-/** Whether memory, handles or listeners of a process became more and more. Pure. */
+/** Finds out whether memory, handles or listeners of a process have grown. Pure. */
 import type { ReportProcess, ResourceSample } from '../report/data.js';
 import { percentile } from '../report/statistics.js';
 
-/** What comes before is start-up, in ms from the beginning of a life: caches fill, code is compiled. */
+/** Length of the start-up of a life, in ms. In it caches fill and code is compiled, so its samples do not count. */
 const WARM_UP = 60_000;
-/** Fewer samples than this say nothing. */
+/** How many samples are needed. */
 const ENOUGH = 12;
 
 interface Measure {
   what: string;
   of: (sample: ResourceSample) => number;
-  /** More than this is growth: what is in use for the moment differs from sample to sample. */
+  /** By how much a measure has to be higher to count as growth. What is in use for a moment differs from sample to sample. */
   allowed: (early: number) => number;
   show: (value: number) => string;
 }
@@ -21,7 +21,7 @@ const MEASURES: readonly Measure[] = [
   {
     what: 'heap',
     of: ({ heap }) => heap,
-    // What a run keeps for each message it has sent would be tens of MB.
+    // A leak for each message of a run would be tens of MB.
     allowed: (early) => Math.max(early * 0.2, 2e6),
     show: megabytes,
   },
@@ -29,13 +29,10 @@ const MEASURES: readonly Measure[] = [
   { what: 'number of listeners', of: ({ listeners }) => listeners, allowed: () => 10, show: String },
 ];
 
-/** Compared are the calm moments: what a reconnect takes for a second or two is given back, and what is not stays. */
+/** A low value of the samples. What a reconnect takes for a second or two is given back, and a leak is not. */
 const CALM = 0.05;
 
-/**
- * One sentence for each measure that is higher in the last third of a life than it was in the first, the first minute
- * aside.
- */
+/** One sentence for each measure that is higher in the last third of a life than in the first, without its start-up. */
 export function growth(process: ReportProcess): string[] {
   const lives = [...new Set(process.samples.map(({ life }) => life))];
   return lives.flatMap((life) => {

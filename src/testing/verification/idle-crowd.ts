@@ -1,31 +1,31 @@
-/** Many subscriptions that have nothing to do, and have to be there all the same when something comes. */
+/** Many subscriptions without traffic, which have to get a message when one comes. */
 import { describe } from '../../errors.js';
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import { sleep } from '../wait.js';
 import type { CheckedClient } from '../continuity/checker.js';
 import type { IdleOrder } from './protocol.js';
 
-/** Half of them are durable. Servers have few channels, so many of them share one. */
+/** How many share a channel. Half of them are durable, and servers have few channels. */
 const PER_CHANNEL = 20;
-/** How many are made at a time. */
+/** How many are made at the same time. */
 const AT_A_TIME = 50;
 
 export interface RollCall {
   asked: number;
-  /** Got the message of the roll call. */
+  /** How many got the message of the roll call. */
   answered: number;
-  /** Deliveries of a message to a subscription that had handled it. */
+  /** How often a message came to a subscription that had handled it. */
   twice: number;
 }
 
-/** How many channels so many of them need. */
+/** The channels for so many subscriptions. */
 export function channelsOf(count: number): number {
   return Math.ceil(count / PER_CHANNEL);
 }
 
 export class IdleCrowd {
   readonly #order: IdleOrder;
-  /** By number: the highest sequence each has handled. */
+  /** For each subscription, by number, the highest sequence that it has handled. */
   readonly #handled = new Map<number, number>();
   #twice = 0;
 
@@ -41,7 +41,7 @@ export class IdleCrowd {
     }
   }
 
-  /** Everybody is to get a message within `timeout` ms. */
+  /** Sends a message to each subscription, and waits up to `timeout` ms until all have got it. */
   async rollCall(client: CheckedClient, timeout: number): Promise<RollCall> {
     const asked = this.#order.count;
     const publishes = Array.from({ length: channelsOf(asked) }, (_, i) =>

@@ -1,8 +1,8 @@
 /**
- * One story out of several: what comes from several processes, in the order of the clock. Pure.
+ * Merges the events of several processes, in the order of the clock. Pure.
  *
- * A message must be known as published before it can be seen as delivered, and the two are told by different processes
- * over different pipes. Whoever tells writes first and acts then, so in the order of the clock causes come before effects.
+ * The publish of a message has to be known before its delivery, and the two are told by different processes over different
+ * pipes. A process tells first and acts then, so in the order of the clock a cause comes before its effect.
  */
 export interface Timed {
   readonly at: number;
@@ -15,7 +15,7 @@ export class Merge<T extends Timed> {
     this.#waiting.push(event);
   }
 
-  /** Everything up to this time, in its order; of the same time, in the order in which it came. */
+  /** Takes all events up to this time, in their order. Events of the same time keep the order in which they came. */
   take(until: number): T[] {
     const due: T[] = [];
     const rest: T[] = [];

@@ -1,4 +1,4 @@
-/** What a run may be told, and what it comes to. */
+/** The options of a run, checked and with their defaults. */
 import { randomInt } from 'node:crypto';
 import { resolve } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
@@ -10,63 +10,67 @@ import type { Ordering } from '../continuity/verdict.js';
 import { checkFaultKinds, possibleFaults, PROXIED_FAULTS, type FaultKind } from '../nemesis/plan.js';
 import type { Progress, RunNote } from './progress.js';
 
+/**
+ * Options of {@link verify}. Times are milliseconds, and an unknown name is refused.
+ * @category Verification
+ */
 export interface VerifyOptions {
-  /** How long to publish and to break things, in ms. Default 120 000, or as long as `faultCount` takes. */
+  /** How long to publish and to make faults, in ms. Default 120 000, or as long as `faultCount` faults take. */
   publishFor?: number | undefined;
-  /** End after so many faults. Default: as many as there is time for. */
+  /** After how many faults the run ends. Default: as many as there is time for. */
   faultCount?: number | undefined;
-  /** What happens follows from it. Default: another one each time. */
+  /** The seed from which the faults follow. Default: a new one each time. */
   seed?: number | undefined;
-  /** Default `pipelined`. */
+  /** The order that the publishers are configured for. Default `'pipelined'`. */
   ordering?: Ordering | undefined;
-  /** Which kinds of faults. Default: all that the cluster can have; none with `servers`. */
+  /** The kinds of faults. Default: all that the cluster can have; none with `servers`. */
   faults?: readonly FaultKind[] | undefined;
-  /** The longest that a fault lasts, in ms, the time the cluster takes to get over it aside. Default 4000. */
+  /** The longest duration of a fault, in ms, without the time that the cluster then needs. Default 4000. */
   maxFaultDuration?: number | undefined;
-  /** Of the cluster that is booted. Default 3; 2 in fault-tolerant mode; 1 in single mode. */
+  /** How many nodes the cluster has. Default 3; in fault-tolerant mode 2; in single mode 1. */
   nodes?: number | undefined;
-  /** Of the cluster that is booted. Default `clustered`. */
+  /** How the nodes of the cluster work together. Default `'clustered'`. */
   mode?: ClusterMode | undefined;
   /**
-   * Raft's heartbeat and election timeout in the cluster that is booted, in ms; its lease is half, its commit interval a
-   * tenth. A leader that is killed is replaced after two to four times this. Default 500: less, and a busy machine alone
-   * makes leaders lose their lease.
+   * Raft's heartbeat and election timeout in the cluster, in ms. Its lease is half of that, and its commit interval a tenth. A
+   * leader that dies is replaced after two to four times this. With much less than the default, a busy machine alone makes
+   * leaders lose their lease. Default 500.
    */
   raftTimeout?: number | undefined;
-  /** Run against these instead, and leave them alone: whoever runs them may break them. */
+  /** URLs of servers to use instead of a cluster of its own. They are not broken: whoever runs them may do that. */
   servers?: string | readonly string[] | undefined;
-  /** Of `servers`. Default `test-cluster`. */
+  /** The cluster ID of `servers`. Default `'test-cluster'`. */
   clusterId?: string | undefined;
   /**
-   * Members of each queue group, 1 or 2, in as many processes. Default 1: with more, the server itself may lose what was
-   * on its way to a member that leaves, if its leader dies in the second after. The verdict counts that by itself. The
-   * fault `group-kill` has a group of its own.
+   * How many members each queue group has, 1 or 2, each in a process of its own. With 2 the server itself may lose messages,
+   * if its leader dies in the second after a member has left; the verdict counts these apart. The fault `group-kill` has a
+   * group of its own. Default 1.
    */
   groupMembers?: number | undefined;
   /**
-   * How many messages the channel keeps. Then retention is felt: a subscription that is cut off or behind finds messages
-   * gone, and has to tell each of them as a `gap`. Of `servers`: what their `max_msgs` is. Default: all.
+   * How many messages the channel keeps. A subscription that is cut off or behind then finds messages gone, and has to tell
+   * each of them as a `gap`. With `servers` it has to be their `max_msgs`. Default: all messages are kept.
    */
   maxMessages?: number | undefined;
-  /** How many idle subscriptions one of the clients has, half of them durable, through all faults. Default 0. */
+  /** How many idle subscriptions one of the clients has during the run. Half of them are durable. Default 0. */
   subscriptions?: number | undefined;
-  /** Messages a second, all publishers together. Default 200. */
+  /** How many messages a second, of all publishers together. Default 200. */
   rate?: number | undefined;
-  /** Bytes of a message. Default 0: no more than its value. */
+  /** Size of a message, in bytes. Default 0: the size of its value. */
   size?: number | undefined;
   /** Path of a module whose default export is a {@link ClientAdapter}. Default: this library. */
   client?: string | undefined;
   /** Path of the server. Default: what {@link resolveServer} finds. */
   server?: string | undefined;
-  /** How long publishes may take to settle at the end, and deliveries to arrive, in ms each. Default 60 000. */
+  /** How long publishes may take to settle at the end, and then deliveries to arrive, in ms each. Default 60 000. */
   settleTimeout?: number | undefined;
-  /** Where the logs of servers and clients go when the run is not clean. Default: nowhere. */
+  /** The directory for the logs of servers and clients, when the run is not clean. Default: they are not kept. */
   logDir?: string | undefined;
-  /** Ends the run: the report says how far it came. */
+  /** When it is aborted, the run ends, and the report says how far it came. Default: none. */
   signal?: AbortSignal | undefined;
-  /** Is told ten times a second how it goes. */
+  /** Called ten times a second with the state of the run. */
   onProgress?: ((progress: Progress) => void) | undefined;
-  /** Is told of everything that happens, as it happens. */
+  /** Called at each thing that happens. */
   onNote?: ((note: RunNote) => void) | undefined;
 }
 
@@ -80,7 +84,7 @@ export interface CheckedVerifyOptions {
   cluster:
     | { nodes: number; mode: ClusterMode; proxied: boolean; raft: Partial<RaftTimings>; server: string | undefined }
     | undefined;
-  /** With their credentials. */
+  /** URLs with their credentials. */
   servers: string[];
   clusterId: string;
   groupMembers: number;
@@ -94,7 +98,7 @@ export interface CheckedVerifyOptions {
   signal: AbortSignal | undefined;
   onProgress: (progress: Progress) => void;
   onNote: (note: RunNote) => void;
-  /** The command that does the same. */
+  /** The command that repeats the run. */
   replay: string;
 }
 
@@ -173,7 +177,7 @@ function raftOf(timeout: number): Partial<RaftTimings> {
   };
 }
 
-/** Asked for what is not possible is a mistake; asked for nothing, everything possible is meant. */
+/** The kinds of faults of a run: those that were asked for, or all that are possible. */
 function faultsFor(mode: ClusterMode, asked: readonly FaultKind[] | undefined): FaultKind[] {
   const possible = possibleFaults({ mode, store: 'file', proxied: true, clients: true });
   if (asked === undefined) return possible;
@@ -186,7 +190,7 @@ function faultsFor(mode: ClusterMode, asked: readonly FaultKind[] | undefined): 
   );
 }
 
-/** The command for a shell. Credentials are left out of it: it is written into reports. */
+/** The command for a shell that repeats the run. It has no credentials, because it is written into reports. */
 export function replayOf(options: VerifyOptions, seed: number): string {
   const { publishFor, faultCount, maxFaultDuration, faults, servers } = options;
   const words: Record<string, string | number | undefined> = {

@@ -1,15 +1,15 @@
 import type { SubscriptionKind } from '../continuity/verdict.js';
 
-/** A process that takes part in a run, so far as the book is concerned. */
+/** A process of a run, as far as the record has to know it. */
 export interface ProcessPlan {
   name: string;
   role: 'publisher' | 'subscriber';
   subscriptions: readonly {
     name: string;
     kind: SubscriptionKind;
-    /** How many messages the server has on their way to it at most. Default 1024. */
+    /** How many messages can be on their way to it. Default 1024. */
     maxInFlight?: number;
   }[];
-  /** Is there only while it stands in for another one. */
+  /** Whether it only takes over for other processes, for a while. */
   standIn?: boolean;
 }

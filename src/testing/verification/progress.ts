@@ -1,42 +1,50 @@
 import type { Counters } from './recorder.js';
 
-/** How a run goes, at a moment. */
+/**
+ * The state of a run of {@link verify} at a moment.
+ * @category Verification
+ */
 export interface Progress {
+  /** The part of the run: before the first publish, publishing, waiting for what is under way, or closing. */
   phase: 'starting' | 'running' | 'settling' | 'stopping';
-  /** What is being done, when it is not simply running. */
+  /** What is being done, in words. Empty while it simply runs. */
   doing: string;
-  /** ms since the first publish. */
+  /** Time since the first publish, in ms. */
   at: number;
-  /** How long it is to publish, in ms; Infinity: until `faultCount` is reached. */
+  /** How long to publish, in ms. Infinity: until `faultCount` is reached. */
   publishFor: number;
+  /** After how many faults the run ends. Infinity: no limit. */
   faultCount: number;
   /** How many faults have begun. */
   faults: number;
-  /** What is broken at this moment. */
+  /** Names of the faults that are under way. */
   current: readonly string[];
+  /** Name of the node that serves. Undefined: none, or the servers are somebody else's. */
   leader: string | undefined;
+  /** Sums so far. */
   counters: Readonly<Counters>;
-  /** Publishes that have not settled. */
+  /** How many publishes are not settled. */
   pending: number;
-  /** Deliveries that are owed, over all subscriptions. */
+  /** How many deliveries are missing, over all subscriptions. */
   owed: number;
-  /** Processes whose client is connected, of how many. */
+  /** How many processes have a client that is connected. */
   connected: number;
+  /** How many processes there are. */
   processes: number;
 }
 
-/** Something that happened, for people. */
+/**
+ * Something that happened in a run of {@link verify}, in words.
+ * @category Verification
+ */
 export interface RunNote {
-  /** ms since the first publish. */
+  /** Time since the first publish, in ms. */
   at: number;
-  kind:
-    | 'fault'
-    | 'mended'
-    | 'leader'
-    /** A process of the run began or ended. */
-    | 'client'
-    /** A client lost its connection, or has it again. */
-    | 'connection'
-    | 'trouble';
+  /**
+   * What it is about: a fault that began or was mended, another leader, a process that began or ended (`'client'`), a
+   * connection that was lost or regained (`'connection'`), or something that went wrong (`'trouble'`).
+   */
+  kind: 'fault' | 'mended' | 'leader' | 'client' | 'connection' | 'trouble';
+  /** What happened. */
   text: string;
 }

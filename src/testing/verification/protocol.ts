@@ -1,25 +1,25 @@
 /**
- * What the processes of a run tell each other. Orders go over the IPC channel. Events come as lines of JSON over a pipe
- * of their own, each written before what it announces is done: a process may be killed at any instant, and what it had
- * written by then is all there is of it.
+ * The protocol between the processes of a run. Orders go over the IPC channel. Events come as lines of JSON over a pipe of
+ * their own. An event is written before the thing that it tells is done, because a process may be killed at any moment, and
+ * then only what it has written is known.
  */
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { Ordering } from '../continuity/verdict.js';
 import type { HandlerFailures } from '../nemesis/nemesis.js';
 import type { ClientNews } from './adapter.js';
 
-/** The pipe of the events. */
+/** The file descriptor of the pipe for events. */
 export const EVENT_FD = 3;
 
 export interface PublisherOrder {
   name: string;
-  /** Its first counter: in a later life, where the one before left off. */
+  /** The first counter. In a later life it goes on where the last one ended. */
   from: number;
-  /** Messages a second. */
+  /** How many messages a second. */
   rate: number;
-  /** Bytes; 0: no more than the value. */
+  /** Size of a message, in bytes. 0: the size of its value. */
   size: number;
-  /** How many may be unacknowledged at a time. */
+  /** How many messages may be unacknowledged at a time. */
   window: number;
 }
 
@@ -28,18 +28,18 @@ export interface SubscriptionOrder {
   options: SubscribeOptions;
 }
 
-/** Subscriptions beside those that are judged, each of which has to answer the roll call at the end. */
+/** Idle subscriptions besides those that are judged. Each has to get a message at the end, in the roll call. */
 export interface IdleOrder {
   count: number;
-  /** What their channels begin with. */
+  /** The beginning of the names of their channels. */
   channel: string;
 }
 
-/** To a process. */
+/** An order to a process. */
 export type Order =
   | {
       do: 'start';
-      /** Module of the adapter; undefined: this library. */
+      /** Path of the module with the adapter. Undefined for this library. */
       client: string | undefined;
       servers: string[];
       clusterId: string;
@@ -53,31 +53,31 @@ export type Order =
   | { do: 'publish' }
   /** Handlers fail from now on. */
   | ({ do: 'fail' } & HandlerFailures)
-  /** A message goes to every channel of the idle ones; whoever does not get it within `timeout` ms is missing. */
+  /** Publishes a message to each channel of the idle subscriptions, and waits up to `timeout` ms until all have got it. */
   | { do: 'roll-call'; timeout: number }
   | { do: 'stop-publishing' }
   | { do: 'close' };
 
-/** Of a process. `at`: ms of the machine's monotonic clock. */
+/** An event of a process. `at` is the machine's monotonic clock, in ms. */
 export type WorkerEvent =
-  /** Connected, and subscribed to everything. */
+  /** The client is connected, and all its subscriptions are made. */
   | readonly ['ready', at: number, client: string, version: string | null]
   | readonly ['attempt', at: number, counter: number]
   | readonly ['acknowledged', at: number, counter: number]
   | readonly ['failed', at: number, counter: number, delivery: string, error: string]
-  /** `value`: as published, without its padding; anything else is not what was published. */
+  /** A message was handed over. `value` is what was published, without padding; anything else was not published so. */
   | readonly ['delivered', at: number, subscription: string, sequence: number, value: string]
-  /** Its handler was called for it, and failed on purpose. */
+  /** A message was handed over, and its handler failed on purpose. */
   | readonly ['threw', at: number, subscription: string, sequence: number, value: string]
-  /** It was told that these are gone. */
+  /** A subscription was told that these sequences are gone. */
   | readonly ['gap', at: number, subscription: string, from: number, to: number]
-  /** Of so many idle subscriptions so many got the message, and so many were handed it twice. */
+  /** How many idle subscriptions were asked, how many got the message, and how many got it twice. */
   | readonly ['roll-call', at: number, asked: number, answered: number, twice: number]
   | readonly ['news', at: number, news: ClientNews, text: string | null]
   | readonly ['sample', at: number, heap: number, rss: number, handles: number, listeners: number]
   | readonly ['closed', at: number];
 
-/** In ms; the same for all processes of a machine. */
+/** The machine's monotonic clock, in ms. It is the same for all processes. */
 export function machineClock(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }

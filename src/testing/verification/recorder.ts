@@ -1,4 +1,4 @@
-/** Keeps the book of a run: told, in the order of the clock, what happened, it knows everything the report says. Pure. */
+/** Records a run. It is told what happened, in the order of the clock, and makes the report. Pure. */
 import { Column } from '../continuity/column.js';
 import { History, type Outcome, type PublisherHistory, type SubscriptionHistory } from '../continuity/history.js';
 import { decodeValue } from '../continuity/value.js';
@@ -11,7 +11,7 @@ import type { ProcessPlan } from './process-plan.js';
 import type { WorkerEvent } from './protocol.js';
 import { SeriesRecorder } from './series.js';
 
-/** Everything that happens, on the run's own clock. */
+/** Something that happened, with the clock of the run in ms. */
 export type RunEvent =
   | { at: number; process: string; life: number; event: WorkerEvent }
   /** A process has ended. */
@@ -21,33 +21,42 @@ export type RunEvent =
   | { at: number; leader: string | undefined };
 
 export interface FaultStart {
-  /** Number in the plan. */
+  /** Number of the fault in its plan. */
   id: number;
   kind: FaultKind;
   whom: readonly string[];
-  /** One line for people. */
+  /** The fault in one line. */
   text: string;
-  /** All nodes there are. */
+  /** Whether it happens to all nodes. */
   everybody: boolean;
 }
 
 export interface RecorderOptions {
-  /** Of the charts, in ms. */
+  /** Length of a bucket of the charts, in ms. */
   interval: number;
   /** How many messages the channel keeps. Default: all. */
   retention?: number | undefined;
 }
 
-/** What this library has by default. */
+/** The default of `maxInFlight` in this library. */
 const MAX_IN_FLIGHT = 1024;
 
-/** Sums, for the live view. */
+/**
+ * Sums of a run of {@link verify}, over all its clients.
+ * @category Verification
+ */
 export interface Counters {
+  /** How many messages were published. */
   attempted: number;
+  /** How many publishes were acknowledged. */
   acknowledged: number;
+  /** How many publishes were rejected. */
   failed: number;
+  /** How many messages were handed to handlers. */
   delivered: number;
+  /** How many connections were lost. */
   losses: number;
+  /** How many connections were regained. */
   reconnects: number;
 }
 
@@ -63,9 +72,9 @@ export class Recorder {
   readonly marks: ReportMark[] = [];
   readonly leaders: { at: number; node: string | undefined }[] = [];
   readonly counters: Counters = { attempted: 0, acknowledged: 0, failed: 0, delivered: 0, losses: 0, reconnects: 0 };
-  /** What broke besides what was promised. */
+  /** What went wrong besides broken promises, in sentences. */
   readonly incidents: string[] = [];
-  /** What came of the idle subscriptions at the end. */
+  /** What the roll call of the idle subscriptions has shown. */
   readonly rollCalls: { process: string; asked: number; answered: number }[] = [];
   client: { name: string; version?: string } = { name: '' };
   readonly #processes = new Map<string, ProcessRecord>();
@@ -106,12 +115,12 @@ export class Recorder {
     }));
   }
 
-  /** Of how many processes the client is connected; who only stands in does not count. */
+  /** How many processes have a client that is connected. One that only takes over for others does not count. */
   get connected(): number {
     return [...this.#processes.values()].filter(({ connected, standIn }) => connected && !standIn).length;
   }
 
-  /** Where a later life of a publisher has to go on. */
+  /** The counter with which a later life of a publisher goes on. */
   next(publisher: string): number {
     return this.#publishers.get(publisher)?.history.next ?? 0;
   }
@@ -125,7 +134,7 @@ export class Recorder {
     else this.#leads(happened.leader, at);
   }
 
-  /** The faults with what the verdict says of them; it has them in the same order. */
+  /** The faults, with what the verdict says of them. Both have the same order. */
   faults(
     verdicts: readonly {
       until: number | undefined;
@@ -209,7 +218,7 @@ export class Recorder {
     this.rollCalls.push({ process, asked, answered });
   }
 
-  /** Whatever a process may have: one that stands in has what is not its own. */
+  /** All subscriptions that a process may have. One that takes over for others may have any. */
   get #all(): SubscriptionHistory[] {
     return [...this.#processes.values()].flatMap((process) => this.#subscriptionsOf(process));
   }
@@ -295,12 +304,12 @@ export class Recorder {
   }
 }
 
-/** Every life of every process by a number of its own. */
+/** A number for each life of each process. */
 function lifeOf({ index }: ProcessRecord, life: number): number {
   return index * 1000 + life;
 }
 
-/** By process: the groups that have members in other processes, too. */
+/** For each process the groups that also have members in other processes. */
 function membersOf(plans: readonly ProcessPlan[]): Map<string, { group: string; most: number }[]> {
   const holders = (group: string): number =>
     plans.filter(({ subscriptions }) => subscriptions.some(({ name }) => name === group)).length;
@@ -318,7 +327,7 @@ function membershipOf({ name, maxInFlight = MAX_IN_FLIGHT }: Member): { group: s
   return { group: name, most: maxInFlight };
 }
 
-/** `publisher-2` as it fits into a picture: `p2`. */
+/** A short name for the picture: `p2` for `publisher-2`. */
 function shortened(name: string): string {
   return name.replace(/^(\w)\w*-/, '$1');
 }

@@ -1,4 +1,4 @@
-/** This library, as it is by default. */
+/** The adapter of this library, with its defaults. */
 import { readFileSync } from 'node:fs';
 import { ResilientStan } from '../../resilient-stan.js';
 import { describe } from '../../errors.js';

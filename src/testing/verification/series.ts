@@ -1,4 +1,4 @@
-/** What the charts show: counts and latencies, bucket by bucket. Pure. */
+/** Records counts and latencies for the charts, in buckets. Pure. */
 import type { LatencySeries, ReportSeries } from '../report/data.js';
 
 export class SeriesRecorder {
@@ -25,7 +25,7 @@ export class SeriesRecorder {
     this.#failed[bucket] = (this.#failed[bucket] ?? 0) + 1;
   }
 
-  /** @param duration of the whole, in ms: what is not there is 0. */
+  /** The series. @param duration of the run, in ms; buckets without a number are 0 */
   result(duration: number): ReportSeries {
     const length = Math.max(Math.ceil(duration / this.#interval), 1);
     const acknowledged = this.#acknowledged.result(length);
@@ -45,7 +45,7 @@ export class SeriesRecorder {
   }
 }
 
-/** The median wants all of a bucket; when time has left the bucket, only its figures are kept. */
+/** Latencies of buckets. All of a bucket are kept for its median, until the time of the bucket is over. */
 class Latencies {
   readonly #counts: number[] = [];
   readonly #p50: (number | null)[] = [];
@@ -54,7 +54,7 @@ class Latencies {
   #bucket = 0;
 
   add(bucket: number, took: number): void {
-    // What comes late counts where it belongs, but no more towards a median that is settled.
+    // A late value counts in its own bucket, but no more for a median that is fixed.
     if (bucket > this.#bucket) this.#settle(bucket);
     if (bucket === this.#bucket) this.#open.push(took);
     this.#counts[bucket] = (this.#counts[bucket] ?? 0) + 1;
@@ -80,7 +80,7 @@ class Latencies {
   }
 }
 
-/** Hundredths of a ms, so that the file stays small. */
+/** Rounds to hundredths of a ms, so that the file stays small. */
 function rounded(ms: number | null | undefined): number | null {
   return ms === null || ms === undefined ? null : Math.round(ms * 100) / 100;
 }

@@ -1,4 +1,4 @@
-/** A run: publishers and subscribers in processes of their own, a cluster that is broken under them, and the verdict. */
+/** A run: publishers and subscribers in processes of their own, a cluster with faults, and the verdict. */
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
@@ -24,36 +24,46 @@ import type { ProcessPlan } from './process-plan.js';
 import { Recorder, type RunEvent } from './recorder.js';
 import { WorkerProcess } from './worker-process.js';
 
-/** Turns of the book-keeping, in ms. What happened before the turn before has been read by now. */
+/** Time between two turns of the record, in ms. In each turn what happened before the last one has been read. */
 const TICK = 50;
 const LEADER_INTERVAL = 200;
-/** How long the leader has to be the same before a consumer is killed, in ms. */
+/** How long the same node has to lead before a subscriber is killed, in ms. */
 const CALM = 2000;
-/** For a client to be connected, at first and after it was killed, in ms. */
+/** How long a client may take to connect, in ms. */
 const CONNECT_TIMEOUT = 60_000;
 const CLOSE_TIMEOUT = 6000;
-/** Quiet before the first fault and after the last, in ms: how it is when nothing is broken. */
+/** Quiet time before the first fault and after the last, in ms. It shows the run without faults. */
 const QUIET = 1000;
-/** Who interrupts a run waits no longer than this for things to settle, in ms. */
+/** How long an interrupted run waits for publishes and deliveries, in ms. */
 const INTERRUPTED_SETTLE = 2000;
-/** What the server itself may have lost may come yet: a member waits for what another one had for `ackWait`. In ms. */
+/** How long to wait for messages that the server may have lost, in ms. They may come after `ackWait`. */
 const EXPOSED_SETTLE = 15_000;
-/** For the idle subscriptions to get a message, in ms. */
+/** How long the idle subscriptions may take to get a message, in ms. */
 const ROLL_CALL = 30_000;
 const INTERRUPTED_MEND = 15_000;
-/** How many a publisher may have unacknowledged: an outage of some ten seconds does not silence it. */
+/** How many messages of a publisher may be unacknowledged. So it goes on for some ten seconds of an outage. */
 const WINDOW = 2000;
 
 /**
- * Verifies that nothing is lost, with a real cluster, real faults, and clients in real processes. Resolves to the report
- * also when the verdict is not clean, and when the run was ended by its signal or failed on its way.
+ * Verifies a client with a real cluster, real faults, and clients in processes of their own. The promise resolves to the
+ * report also when the verdict is not clean, when the signal ended the run, and when the run failed on its way.
  *
- * @throws (as a rejection) InvalidArgumentError; ServerBinaryError, ServerStartError, TimeoutError when there is no
- *   cluster to begin with; AbortedError when the signal came before the first publish
+ * @param options default: this library, for two minutes, in a cluster of three with all faults
+ * @throws InvalidArgumentError when an option is wrong
+ * @throws ServerBinaryError when no server can be found, downloaded or built
+ * @throws ServerStartError when a server refuses to run
+ * @throws TimeoutError when the cluster or a client does not come up at the beginning
+ * @throws AbortedError when the signal is aborted before the first publish
+ * @example
+ * ```ts
+ * const report = await verify({ seed: 42, publishFor: 30_000, onNote: ({ text }) => console.log(text) });
+ * assert.ok(isClean(report), report.verdict.violations.join('\n'));
+ * ```
+ * @category Verification
  */
 export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
   const checked = checkVerifyOptions(options);
-  // A mistake in it is better told here than by five processes.
+  // A mistake in the adapter is told here once, and not by five processes.
   if (checked.client !== undefined) await loadAdapter(checked.client);
   return await new Run(checked).run();
 }
@@ -61,13 +71,13 @@ export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
 class Run {
   readonly #options: CheckedVerifyOptions;
   readonly #cast: readonly Cast[];
-  /** There is a process that takes over from others. */
+  /** Whether there is a process that takes over from others. */
   readonly #standsIn: boolean;
   readonly #recorder: Recorder;
   readonly #merge = new Merge<RunEvent>();
   readonly #workers = new Map<string, WorkerProcess>();
   readonly #id = randomBytes(4).toString('hex');
-  /** Aborted when no further fault should begin. */
+  /** It is aborted when no further fault may begin. */
   readonly #enough = new AbortController();
   readonly #interrupted: Promise<void>;
   #cluster: StanCluster | undefined;
@@ -87,7 +97,7 @@ class Run {
   constructor(options: CheckedVerifyOptions) {
     this.#options = options;
     this.#servers = options.servers;
-    // Minutes are looked at in tenths of a second, hours in seconds.
+    // A run of minutes has buckets of a tenth of a second, one of hours of a second.
     this.#cast = castOf(options);
     this.#standsIn = options.faults.includes('client-replace');
     const standIn: ProcessPlan = { name: STAND_IN, role: 'subscriber', subscriptions: [], standIn: true };
@@ -134,7 +144,7 @@ class Run {
     return join(this.#logs, `${name}.log`);
   }
 
-  /** A cluster, and everybody connected to it. */
+  /** Starts the cluster and the processes. Resolves when all are connected. */
   async #boot(): Promise<void> {
     const { cluster } = this.#options;
     if (cluster) {
@@ -176,10 +186,10 @@ class Run {
     await worker.start(this.#order(cast), CONNECT_TIMEOUT);
   }
 
-  /** Limits, where there are to be some, or more than usual. */
+  /** Limits of the channels, where the run needs other ones than the server's own. */
   #serverConfig(): { [key: string]: ConfigValue } {
     const { maxMessages, subscriptions } = this.#options;
-    // The one that is judged, and the usual hundred.
+    // The channel that is judged, and the server's usual hundred.
     const channels = channelsOf(subscriptions) + 100;
     return {
       streaming: {
@@ -234,7 +244,7 @@ class Run {
     }
   }
 
-  /** For as long as is asked for. Returns why it could not be done to its end. */
+  /** Publishes and makes faults for as long as the options say. Resolves to why it could not, if it failed. */
   async #breakThings(): Promise<string | undefined> {
     const { publishFor } = this.#options;
     const timer = publishFor === Infinity ? undefined : setTimeout(() => this.#enough.abort(), publishFor - QUIET);
@@ -276,7 +286,7 @@ class Run {
       name: cast.name,
       faults: cast.faults,
       kill: async () => {
-        // What the server itself may lose of a group has a verdict of its own.
+        // What the server itself may lose of a group is counted apart.
         if (cast.role === 'subscriber' && !cast.faults.includes('group-kill')) await this.#calm();
         await worker.kill();
       },
@@ -296,7 +306,7 @@ class Run {
       },
       failHandlers: (how) => worker.order({ do: 'fail', ...how }),
       start: async () => {
-        // Where it has to go on is known when everything the one before told is in the book.
+        // Its first counter is known when everything that the last life told is recorded.
         await this.#caughtUp();
         await this.#start(cast);
         worker.order({ do: 'publish' });
@@ -305,16 +315,16 @@ class Run {
   }
 
   /**
-   * What a leader has sent in its last second no other node knows; and if it loses its lease for a moment, and goes on,
-   * no other ever will: what of that was still on its way, the next leader does not send again. A living client sees the
-   * hole and fills it. The next life of one that is killed in that second cannot know of it, so it is killed in another.
+   * Waits until the same node has led for a while. What a leader has sent in its last second no other node knows, and if it only
+   * loses its lease for a moment, no other node ever will. The next leader does not send it again. A living client sees the
+   * hole and fills it, but the next life of a killed one cannot. So a client is not killed in such a second.
    */
   async #calm(): Promise<void> {
     const patience = performance.now() + 5 * CALM;
     while (machineClock() - this.#leaderSince < CALM && performance.now() < patience) await sleep(TICK);
   }
 
-  /** Publishes settle, deliveries arrive; or not, and then that is how it is. */
+  /** Waits until publishes are settled and deliveries have arrived, up to the limit of time. */
   async #settle(): Promise<void> {
     const { settleTimeout, signal } = this.#options;
     this.#phase = 'settling';
@@ -335,16 +345,16 @@ class Run {
     const begin = performance.now();
     await until(() => {
       if (history.owed > 0 && performance.now() - begin < EXPOSED_SETTLE) return false;
-      // What the server itself may have lost is still owed; what nobody has seen is not known to be.
+      // What the server itself may have lost counts as missing until the verdict.
       return history.judge(0).subscriptions.every(({ lost, untold }) => lost.total === 0 && untold === 0);
     });
     if (!signal?.aborted) await this.#rollCall();
-    // What comes now should not come.
+    // What comes now must not come.
     await this.#within(sleep(500), Infinity);
     await this.#caughtUp();
   }
 
-  /** The idle ones say whether they are there. */
+  /** Asks the idle subscriptions whether they get messages. */
   async #rollCall(): Promise<void> {
     const { rollCalls, incidents } = this.#recorder;
     const crowds = this.#cast.filter(({ idle }) => idle > 0);
@@ -352,7 +362,7 @@ class Run {
     this.#doing = 'calling the roll of the idle subscriptions';
     const timeout = Math.min(this.#options.settleTimeout, ROLL_CALL);
     for (const { name } of crowds) this.#workers.get(name)!.order({ do: 'roll-call', timeout });
-    // It keeps to its deadline by itself; what it says then has yet to be read.
+    // The process keeps its deadline by itself, and its answer has to be read then.
     const deadline = performance.now() + timeout + CLOSE_TIMEOUT;
     while (rollCalls.length < crowds.length && performance.now() < deadline) await sleep(TICK);
     for (const { name } of crowds) {
@@ -405,7 +415,7 @@ class Run {
     };
   }
 
-  /** Everybody leaves in good order; who cannot is an incident. */
+  /** Closes all clients in good order. One that cannot is an incident. */
   async #leave(data: ReportData): Promise<void> {
     this.#doing = 'closing the clients';
     await Promise.all(
@@ -424,7 +434,7 @@ class Run {
     for (const worker of this.#workers.values()) worker.order(order);
   }
 
-  /** Into the book, at its time. */
+  /** Adds an event to the record, in the order of the clock. */
   #push(event: RunEvent): void {
     this.#merge.push(event);
     const note = noteOf(event, this.#options.maxMessages !== undefined);
@@ -445,21 +455,18 @@ class Run {
   }
 
   /**
-   * An interval would not do: after a turn that took long it is due again at once, and has its next turn before anything
-   * was read.
+   * Takes turns of the record. An interval would not do: after a long turn it would be due again at once, before anything is
+   * read.
    */
   async #turns(): Promise<void> {
     while (this.#watching) {
       this.#tick();
       await sleep(TICK);
-      await new Promise((resolve) => setImmediate(resolve)); // what there is to be read has been read by then
+      await new Promise((resolve) => setImmediate(resolve)); // what has arrived is read meanwhile
     }
   }
 
-  /**
-   * All that was told before the turn before this one has been read in between, from whatever pipe: that much of the
-   * story is complete.
-   */
+  /** One turn. What was told before the last turn has been read from all pipes by now, so it is recorded. */
   #tick(): void {
     const complete = this.#read;
     this.#read = machineClock();
@@ -469,7 +476,7 @@ class Run {
     this.#applied = complete;
   }
 
-  /** Everything that has happened until now is in the book. */
+  /** Resolves when everything that has happened until now is recorded. */
   async #caughtUp(): Promise<void> {
     const now = machineClock();
     while (this.#applied < now) await sleep(TICK / 2);
@@ -488,7 +495,7 @@ class Run {
     }
   }
 
-  /** Resolves at the end of the time, or of the patience of whoever interrupts. */
+  /** Resolves when the time is over, or earlier when the run is interrupted. */
   #ended(): Promise<void> {
     const { signal } = this.#enough;
     if (signal.aborted) return Promise.resolve();
@@ -520,7 +527,7 @@ class Run {
   }
 }
 
-/** What of it people want to see at once. `limited`: messages may be gone. */
+/** The note of an event that a person wants to see at once. `limited`: messages may be gone. */
 function noteOf(event: RunEvent, limited: boolean): Omit<RunNote, 'at'> | undefined {
   if ('leader' in event) {
     return { kind: 'leader', text: event.leader === undefined ? 'nobody leads' : `${event.leader} leads` };

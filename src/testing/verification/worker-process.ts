@@ -1,4 +1,4 @@
-/** The parent's end of a process of the run. */
+/** A process of the run, as its parent sees it. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
@@ -11,15 +11,15 @@ import { reaper } from '../reaper.js';
 import { waitFor } from '../wait.js';
 import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
 
-// Beside this file, and as this file: compiled, or as it is under a loader.
+// It is beside this file, and compiled if this one is.
 const WORKER = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
 
 export interface WorkerSettings {
   name: string;
-  /** What its client and what it itself say goes there, of all lives. */
+  /** The file for the output of the process, in all its lives. */
   logFile: string;
   onEvent(event: WorkerEvent, life: number): void;
-  /** It is gone, and everything it told has been told. */
+  /** Called when the process is gone and all its events were read. */
   onEnd(end: 'killed' | 'died' | 'stopped', text: string): void;
 }
 
@@ -27,7 +27,7 @@ export class WorkerProcess {
   readonly name: string;
   readonly #settings: WorkerSettings;
   #child: ChildProcess | undefined;
-  /** Waits to be started. */
+  /** A process that waits to be used. */
   #spare: ChildProcess | undefined;
   #gone: Promise<void> = Promise.resolve();
   #ready: Promise<void> = Promise.resolve();
@@ -63,7 +63,7 @@ export class WorkerProcess {
     this.#ready = new Promise((resolve) => {
       lines.on('line', (line) => {
         const event = parse(line);
-        if (!event) return; // cut off by its death
+        if (!event) return; // the line was cut off when the process died
         this.#settings.onEvent(event, life);
         if (event[0] === 'ready') resolve();
       });
@@ -83,24 +83,24 @@ export class WorkerProcess {
     await this.#within(this.#ready, timeout);
   }
 
-  /** Has a process ready for the next start, so that it costs no time then. */
+  /** Starts a process for the next life ahead of time, so that the next start is quick. */
   prepare(): void {
     if (this.#spare?.connected) return;
     const log = openSync(this.#settings.logFile, 'a');
     const child = fork(WORKER, [], {
       execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
-      // Its events have a pipe of their own, which is read to its end also when the process was killed.
+      // Events have a pipe of their own, which is read to its end even when the process was killed.
       stdio: ['ignore', log, log, 'pipe', 'ipc'],
     });
     closeSync(log);
-    child.on('error', () => {}); // it was not to be had: 'exit', or the next start, tells
-    // It ends with us by itself, but not while it is frozen.
+    child.on('error', () => {}); // it could not be started, which 'exit' or the next start tells
+    // It ends by itself when this process ends, but not while it is frozen.
     reaper.adopt(child);
     this.#spare = child;
   }
 
   order(order: Order): void {
-    // What is on its way to the dead is of no interest to anybody.
+    // An order to a process that has ended is dropped.
     if (this.#child?.connected) this.#child.send(order, () => {});
   }
 
@@ -118,12 +118,12 @@ export class WorkerProcess {
     });
   }
 
-  /** SIGCONT: it goes on as if nothing had been. */
+  /** Sends SIGCONT, so that the process goes on. */
   async resume(): Promise<void> {
     this.#child?.kill('SIGCONT');
   }
 
-  /** SIGKILL. Resolves when it is gone and everything it told has been told. */
+  /** Sends SIGKILL. Resolves when the process is gone and all its events were read. */
   async kill(): Promise<void> {
     this.#spare?.kill('SIGKILL');
     this.#spare = undefined;
@@ -132,7 +132,7 @@ export class WorkerProcess {
     await this.#gone;
   }
 
-  /** Lets its client leave in good order; kills it when that takes too long. */
+  /** Closes the client in good order. Kills the process when that takes too long. */
   async close(timeout: number): Promise<void> {
     if (!this.#child) return;
     this.#asked = 'stopped';

@@ -13,9 +13,9 @@ import ownAdapter from './resilient-adapter.js';
 
 type StartOrder = Extract<Order, { do: 'start' }>;
 
-/** Between two samples of memory and handles, in ms. */
+/** Time between two samples of memory and handles, in ms. */
 const SAMPLE_INTERVAL = 2000;
-/** Before another attempt to connect, in ms. */
+/** Time before another attempt to connect, in ms. */
 const RETRY = 250;
 
 function tell(...events: WorkerEvent[]): void {
@@ -24,7 +24,7 @@ function tell(...events: WorkerEvent[]): void {
   try {
     writeSync(EVENT_FD, lines);
   } catch {
-    process.exit(1); // nobody reads: the run is over
+    process.exit(1); // the run is over, because nobody reads
   }
 }
 
@@ -105,7 +105,7 @@ class Worker {
           tell: (news, text) => tell(['news', machineClock(), news, text ?? null]),
         });
       } catch (error) {
-        // Whoever runs a service starts it again when it could not connect.
+        // A service that cannot connect is started again.
         log(`could not connect: ${describe(error)}`);
         await sleep(RETRY);
       }
@@ -121,7 +121,7 @@ class Worker {
   }
 }
 
-/** Publishes at a rate, as long as the window allows, and goes on through outages: that is when it matters. */
+/** Publishes at a rate, while the window has room, also during outages. */
 class Publishing {
   readonly #channel: string;
   readonly #order: PublisherOrder;
@@ -142,7 +142,7 @@ class Publishing {
     this.#due = performance.now();
     const turn = (): void => {
       const now = performance.now();
-      // What could not be published in time is not made up for: a burst would be another load.
+      // What could not be published in time is not made up for, because a burst would be another load.
       this.#due = Math.max(this.#due, now - 100);
       let count = 0;
       while (this.#due <= now && this.#inFlight + count < window) {
@@ -181,7 +181,7 @@ class Publishing {
   }
 }
 
-/** The value without its padding, if nothing of it was altered on its way; else the beginning of what came. */
+/** The value of a payload, or the beginning of the payload if it was changed on its way. */
 function valueOf(data: Uint8Array): string {
   const value = decodeValue(data);
   return value ? encodeValue(value) : `! ${Buffer.from(data.subarray(0, 60)).toString('latin1')}`;
@@ -196,7 +196,7 @@ function listenersOf(emitter: Emitter): number {
   return emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0);
 }
 
-/** On open sockets. Node has no documented way to get at them; without this one it would be one figure less. */
+/** Listeners on open sockets. Node has no documented way to get the sockets, so this uses another one. */
 function listenersOfHandles(): number {
   const { _getActiveHandles: handles } = process as { _getActiveHandles?: () => unknown[] };
   return (handles?.call(process) ?? []).reduce<number>((sum, handle) => {
@@ -206,7 +206,7 @@ function listenersOfHandles(): number {
 }
 
 let worker: Worker | undefined;
-// Ctrl-C at the terminal reaches the whole group; what is to become of us, our parent says.
+// Ctrl-C reaches this process as well, but only its parent ends it.
 process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(1));
 process.on('unhandledRejection', (error) => {
