@@ -504,8 +504,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         publisher.detach();
         subscriptions.detach();
       },
-      oldestInFlight: () => publisher.oldestInFlight,
-      oldestEnd: () => publisher.oldestEnd,
       leaderAnswered: (askedAt) => {
         publisher.leaderAnswered(askedAt);
         // Rather too early than too late: what came later than the question is not proven by its answer.
@@ -513,10 +511,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         stoodBefore = stood();
       },
       wantsAnswerSince: () => {
-        const { wantsAnswerSince: publisherWants } = publisher;
-        const { wantsAnswerSince: groupsWant } = subscriptions;
-        if (groupsWant === undefined) return publisherWants;
-        return Math.min(groupsWant - stood(), publisherWants ?? Infinity);
+        const { wantsAnswerSince: since } = subscriptions;
+        return since === undefined ? undefined : since - stood();
       },
       review: (threshold) => publisher.review(threshold),
       surprise: () => {

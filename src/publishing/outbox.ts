@@ -116,7 +116,7 @@ export class Outbox {
     this.pending--;
     this.pendingBytes -= entry.size;
     const lane = entry.lane as Lane;
-    if (entry.sending !== undefined) lane.inFlight--;
+    if (entry.sending !== undefined) this.#withdraw(entry);
     this.#refresh(lane);
     this.#dropIfEmpty(lane);
   }
@@ -173,6 +173,7 @@ export class Outbox {
       if (muteness !== undefined) {
         this.inFlight.remove(entry);
         muteness.entries.push(entry);
+        (entry.sending as Sending).owed = false;
       }
       entry = next;
     }
@@ -193,7 +194,10 @@ export class Outbox {
     }
     this.#giveBack(lost);
     if (window.length > 0) {
-      for (const entry of window) (entry.list as Entries).remove(entry);
+      for (const entry of window) {
+        (entry.list as Entries).remove(entry);
+        (entry.sending as Sending).owed = true;
+      }
       this.inFlight.drainInto(window);
       for (const entry of window.sort(bySending)) this.inFlight.push(entry);
     }
@@ -291,8 +295,7 @@ export class Outbox {
       lane.closed = false;
     }
     for (const entry of back) {
-      (entry.lane as Lane).inFlight--;
-      entry.sending = undefined;
+      this.#withdraw(entry);
       const trouble = (entry.trouble ??= new Trouble());
       if (trouble.unansweredOn === 0) trouble.unansweredOn = session;
     }
@@ -341,6 +344,15 @@ export class Outbox {
     this.#refresh(lane);
     entry.attempts++;
     entry.sending = sending;
+    // Nobody may answer in a mute channel.
+    sending.owed = list === this.inFlight;
+  }
+
+  /** It is not in flight any more. */
+  #withdraw(entry: Entry): void {
+    (entry.lane as Lane).inFlight--;
+    (entry.sending as Sending).owed = false;
+    entry.sending = undefined;
   }
 
   /** Lets a lane go on, unless something else holds it back. */
@@ -376,8 +388,7 @@ export class Outbox {
       const entry = entries[i] as Entry;
       const lane = entry.lane as Lane;
       (entry.list as Entries).remove(entry);
-      entry.sending = undefined;
-      lane.inFlight--;
+      this.#withdraw(entry);
       lane.returned.insert(entry);
       if (lane.ready) this.#ready.remove(lane);
       if (lane.canSend) this.#ready.unshift(lane);

@@ -272,13 +272,6 @@ export class Publisher {
     this.#checkAckTimeout(now);
   }
 
-  /** The answer to a question that is asked later than this (by the clock) would tell something. */
-  get wantsAnswerSince(): number | undefined {
-    if (this.#session === undefined) return undefined;
-    const sending = this.#probeUnderWay() ? this.#probe?.sending : this.#outbox.oldest;
-    return sending === undefined || this.#provenAt(sending) !== undefined ? undefined : sending.askAfter;
-  }
-
   /**
    * Looks at the oldest message in flight: is it to be sent again, or is its channel one that nobody acknowledges? To be
    * called now and then while the session is not suspect.
@@ -306,20 +299,6 @@ export class Publisher {
   /** The channels whose messages in flight are not acknowledged although the leader answers. They hold up no others. */
   get unacknowledged(): Unacknowledged[] {
     return [...this.#outbox.mute].map(({ channel, mute }) => ({ channel, since: mute?.since ?? 0 }));
-  }
-
-  /**
-   * When (by the clock) the oldest unacknowledged message in flight on this session was handed over. While a probe is under way:
-   * when the probe was, since its acknowledgement is what is owed. Nothing is owed for a channel that nobody acknowledges.
-   */
-  get oldestInFlight(): number | undefined {
-    if (this.#session === undefined) return undefined;
-    return this.#probeUnderWay() ? this.#probe?.sending.at : this.#outbox.oldest?.at;
-  }
-
-  /** Where the last byte of what {@link oldestInFlight} is about stands in all that the session has sent; 0 without one. */
-  get oldestEnd(): number {
-    return (this.#probeUnderWay() ? this.#probe?.sending : this.#outbox.oldest)?.end ?? 0;
   }
 
   /** A message sent later than the oldest one in flight has been acknowledged: that one is probably lost. */
@@ -474,10 +453,10 @@ export class Publisher {
 
   /** Hands over what may be sent now. */
   #feed(): void {
+    // That it is over lets its channel go on, and nothing is owed for it.
+    this.#probeUnderWay();
     const session = this.#session;
     if (session === undefined || this.#paused || this.#feeding || !session.alive) return;
-    // That it is over lets its channel go on.
-    this.#probeUnderWay();
     // Reading the clock is the dearest of it all.
     if (this.#probeAgain === undefined && !this.#outbox.maySend) return;
     const now = this.#clock.now();
@@ -504,10 +483,7 @@ export class Publisher {
       this.#feeding = false;
     }
     if (this.#session !== session) return this.#feed();
-    if (handedOver) {
-      this.#alarm.setBy(now + this.#options.ackTimeout);
-      session.owed();
-    }
+    if (handedOver) this.#alarm.setBy(now + this.#options.ackTimeout);
   }
 
   /** @returns whether its channel is known to refuse it */
@@ -548,13 +524,13 @@ export class Publisher {
     this.#resent++;
     entry.attempts++;
     this.#handOver(session, sending);
-    if (this.#session === session) session.owed();
   }
 
   #endProbe(): void {
     const probe = this.#probe;
     if (probe === undefined) return;
     this.#probe = undefined;
+    probe.sending.owed = false;
     if (!probe.blocking) this.#outbox.open(probe.sending.entry.channel);
   }
 
@@ -598,8 +574,10 @@ export class Publisher {
     }
     const sending = new Sending(entry, ++this.#sendings, now, inFlight ? 'channel' : false, this.#answers);
     if (entry.attempts > 0) this.#resent++;
-    if (inFlight) entry.attempts++;
-    else this.#outbox.sentMute(lane, sending);
+    if (inFlight) {
+      entry.attempts++;
+      sending.owed = false;
+    } else this.#outbox.sentMute(lane, sending);
     const dropped = muteness.tried(sending, now);
     if (dropped !== undefined) {
       dropped.dropped = true;
@@ -640,7 +618,7 @@ export class Publisher {
           // The leader works in order. Also an earlier probe tells what became of everything before it.
           this.#outbox.giveBackSentBefore(sending);
           session.forget(sending);
-        } else session.heardAck(this.#clock.now() - sending.at, sending.end);
+        }
       }
       this.#goOn();
     } catch (thrown) {
@@ -679,12 +657,11 @@ export class Publisher {
     trouble.unregistered = 0;
     if (kind === 'refused') this.#leaderlessSince = undefined;
     else if (this.#stuckWithoutLeader(session, text)) return;
-    if (kind === 'refused' && sending.probe === false) session.heardAck(this.#clock.now() - sending.at, sending.end);
     if (entry.sending === undefined) return;
     // The answer to a later sending of it is still to come.
     const last = probe?.sending.entry === entry ? probe.sending : entry.sending;
     if (last.number > sending.number) return;
-    if (kind === 'leaderless') this.#leaderlessRefused(entry, session);
+    if (kind === 'leaderless') this.#leaderlessRefused(entry);
     else this.#messageRefused(entry, trouble, text);
   }
 
@@ -713,7 +690,7 @@ export class Publisher {
     return true;
   }
 
-  #leaderlessRefused(entry: Entry, session: Session): void {
+  #leaderlessRefused(entry: Entry): void {
     this.#outbox.giveBack(entry);
     const now = this.#clock.now();
     // All answers of one burst count as one.
@@ -722,7 +699,6 @@ export class Publisher {
     const until = now + Math.min(most, first * 2 ** this.#leaderless++);
     this.#outbox.holdAll(until);
     this.#alarm.setBy(until);
-    session.doubt();
   }
 
   #messageRefused(entry: Entry, trouble: Trouble, text: string): void {
@@ -770,7 +746,6 @@ export class Publisher {
     this.#outbox.remove(entry);
     // A session may hold the entry for long, and an old one holds what is young until it is collected itself.
     entry.body = '';
-    entry.sending = undefined;
     if (entry.limits !== undefined) {
       this.#timeouts.remove(entry.limits);
       this.#aborts.remove(entry.limits);

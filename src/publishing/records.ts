@@ -43,7 +43,8 @@ export interface Answers {
 /** One handing over of a message to a session. */
 export class Sending implements Receipt {
   end = 0;
-  /** The leader's answer to a question that was asked after this proves that it has taken in the sending, or never will. */
+  /** False while nobody need answer it: it was given up or given back, its channel is mute, or it is a probe that is over. */
+  owed = true;
   askAfter: number;
   /** When it answered one. */
   provenAt: number | undefined = undefined;
@@ -55,7 +56,6 @@ export class Sending implements Receipt {
     /** Counts all sendings of a client. */
     readonly number: number,
     readonly at: number,
-    /** It repeats a message to learn from its acknowledgement what became of what was sent before: of its channel, or of all. */
     readonly probe: false | 'channel' | 'all',
     readonly answers: Answers,
   ) {
