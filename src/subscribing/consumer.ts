@@ -143,7 +143,8 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   #requestedAwake = 0;
   /** How long the first one took, ms. */
   #usual: number | undefined;
-  #everMade = false;
+  /** {@link ready} has resolved: the first one that was not made in vain is there. */
+  #isReady = false;
   /** Handlers run and events are emitted only when somebody has had the time to listen. */
   #open = false;
   #early: (() => void)[] = [];
@@ -348,7 +349,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     // A sleep is not the way's; a loop that is slow each time is.
     const way = took - tookAwake > SLEEP ? tookAwake : took;
     const usual = (this.#usual ??= way);
-    if (plan.tight && this.#everMade && took > Math.max(usual + SLOWER, this.begun.transit)) {
+    if (plan.tight && this.#isReady && took > Math.max(usual + SLOWER, this.begun.transit)) {
       // What was stored in between was ours already. Half as much again, for one that takes longer than this one.
       this.begun = { ...this.begun, transit: Math.max(this.begun.transit, 1.5 * way) };
       // Of a durable the server knows.
@@ -363,10 +364,10 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     this.#emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
     if (unsure) void this.#startSearch.find();
-    if (!this.#everMade) void this.#startSearch.seeWhetherItIsThere();
+    if (!this.#isReady) void this.#startSearch.seeWhetherItIsThere();
     this.#startSearch.resumed();
-    if (!this.#everMade) {
-      this.#everMade = true;
+    if (!this.#isReady) {
+      this.#isReady = true;
       this.#settleReady.resolve();
       // Whoever waits for subscribe() shall have attached listeners before the first message.
       this.clock.soon(() => this.#openUp());
@@ -410,7 +411,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   /** For the placement: it cannot be made. */
   impossible(error: ResilientStanError): void {
     if (this.#ended) return;
-    const unasked = this.#everMade;
+    const unasked = this.#isReady;
     this.abandon(error);
     // Otherwise subscribe() rejects with it.
     if (unasked) this.#owner.onError(error);
@@ -820,9 +821,8 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     const { calling } = this.#handling;
     const { session } = this.#placement;
     this.#stop(error);
-    if (!this.#everMade) {
-      this.#settleReady.reject(error ?? new ClosedError(`the subscription to channel '${this.channel}' was closed`));
-    }
+    // Without effect once it has resolved.
+    this.#settleReady.reject(error ?? new ClosedError(`the subscription to channel '${this.channel}' was closed`));
     // A handler that waits for this very drop would be waited for in vain. One that waits for close() does not wait long.
     const idle = drop && calling !== undefined ? this.#idleBut(calling) : this.#handling.idle();
     // No longer than ackWait: by then the server has given their messages to somebody else anyhow.
@@ -894,7 +894,7 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     if (this.#over) return;
     this.#stop(error);
     this.#placement.detach();
-    if (!this.#everMade) this.#settleReady.reject(error ?? new ClosedError());
+    this.#settleReady.reject(error ?? new ClosedError());
     this.#finish(error);
   }
 
