@@ -13,7 +13,7 @@ export class Generation {
 export class Generations {
   #oldest = new Generation();
   /** The one that new messages belong to. */
-  current = this.#oldest;
+  #current = this.#oldest;
   /** The one before it. */
   #previous: Generation | undefined = undefined;
 
@@ -22,10 +22,10 @@ export class Generations {
    * @returns what takes the callback away: in an outage nothing may stay behind of those who do not wait any longer
    */
   whenFlushed(callback: () => void): () => void {
-    if (this.current.open > 0) {
-      this.#previous = this.current;
-      this.current = new Generation();
-      this.#previous.next = this.current;
+    if (this.#current.open > 0) {
+      this.#previous = this.#current;
+      this.#current = new Generation();
+      this.#previous.next = this.#current;
     }
     // Nothing was published since the last flush: this one waits for the same messages.
     const last = this.#previous;
@@ -38,6 +38,12 @@ export class Generations {
     const call = (): void => callback();
     waiting.add(call);
     return () => waiting.delete(call);
+  }
+
+  /** Returns the one that a new message belongs to; {@link settled} is called once for it. */
+  join(): Generation {
+    this.#current.open++;
+    return this.#current;
   }
 
   settled(generation: Generation): void {

@@ -44,9 +44,13 @@ export class Outbox {
   readonly waiting = new Entries();
   /** The window, in the order of sending. */
   readonly inFlight = new Entries();
+  /** The place of the last one in the order of the publish() calls: so many were taken in. */
+  taken = 0;
   /** Admitted and not settled. */
   pending = 0;
   pendingBytes = 0;
+  /** Sendings of a message beyond its first. */
+  resent = 0;
 
   /** So many may be in flight now. */
   window: number;
@@ -63,25 +67,11 @@ export class Outbox {
     return this.waiting.size === 0 && this.#fits(size);
   }
 
-  wait(entry: Entry): void {
-    this.waiting.push(entry);
-  }
-
-  admit(entry: Entry): void {
-    this.pending++;
-    this.pendingBytes += entry.size;
-    const lane = this.#strict ? this.#laneOf(entry.channel) : this.#main;
-    entry.lane = lane;
-    lane.fresh.push(entry);
-    if (!lane.ready && lane.canSend) this.#ready.push(lane);
-  }
-
-  /** Gives the room that has become free to those who wait for it, the longest wait first. */
-  admitWaiting(): void {
-    for (let entry = this.waiting.head; entry !== undefined && this.#fits(entry.size); entry = this.waiting.head) {
-      this.waiting.remove(entry);
-      this.admit(entry);
-    }
+  /** Admits it, or lets it wait for room. */
+  take(entry: Entry): void {
+    this.taken = entry.order;
+    if (this.hasRoom(entry.size)) this.#admit(entry);
+    else this.waiting.push(entry);
   }
 
   /** Whether there may be a next message to send. */
@@ -108,17 +98,17 @@ export class Outbox {
     this.#sent(sending, this.inFlight);
   }
 
-  /** Takes it out, wherever it stands. */
+  /** A message in flight is handed over once more, as a probe. */
+  sentAgain({ entry }: Sending): void {
+    this.#count(entry);
+  }
+
+  /** Takes it out, wherever it stands. Whoever waits for the room that becomes free gets it. */
   remove(entry: Entry): void {
     const list = entry.list as Entries;
     list.remove(entry);
-    if (list === this.waiting) return;
-    this.pending--;
-    this.pendingBytes -= entry.size;
-    const lane = entry.lane as Lane;
-    if (entry.sending !== undefined) this.#withdraw(entry);
-    this.#refresh(lane);
-    this.#dropIfEmpty(lane);
+    if (list !== this.waiting) this.#leave(entry);
+    if (this.waiting.size > 0) this.#admitWaiting();
   }
 
   /**
@@ -326,6 +316,23 @@ export class Outbox {
     return this.pending < this.#options.maxPending && this.pendingBytes + size <= this.#options.maxPendingBytes;
   }
 
+  #admit(entry: Entry): void {
+    this.pending++;
+    this.pendingBytes += entry.size;
+    const lane = this.#strict ? this.#laneOf(entry.channel) : this.#main;
+    entry.lane = lane;
+    lane.fresh.push(entry);
+    if (!lane.ready && lane.canSend) this.#ready.push(lane);
+  }
+
+  /** The longest wait first. */
+  #admitWaiting(): void {
+    for (let entry = this.waiting.head; entry !== undefined && this.#fits(entry.size); entry = this.waiting.head) {
+      this.waiting.remove(entry);
+      this.#admit(entry);
+    }
+  }
+
   #laneOf(channel: string): Lane {
     let lane = this.#lanes.get(channel);
     if (lane === undefined) {
@@ -342,10 +349,21 @@ export class Outbox {
     list.push(entry);
     lane.inFlight++;
     this.#refresh(lane);
-    entry.attempts++;
+    this.#count(entry);
     entry.sending = sending;
-    // Nobody may answer in a mute channel.
-    sending.owed = list === this.inFlight;
+  }
+
+  #count(entry: Entry): void {
+    if (entry.attempts++ > 0) this.resent++;
+  }
+
+  #leave(entry: Entry): void {
+    this.pending--;
+    this.pendingBytes -= entry.size;
+    const lane = entry.lane as Lane;
+    if (entry.sending !== undefined) this.#withdraw(entry);
+    this.#refresh(lane);
+    this.#dropIfEmpty(lane);
   }
 
   /** It is not in flight any more. */

@@ -13,8 +13,7 @@ describe('Generations', () => {
         const flushes: { upTo: number; done: boolean }[] = [];
         for (const step of steps) {
           if (step === 'open') {
-            generations.current.open++;
-            messages.push({ generation: generations.current, open: true });
+            messages.push({ generation: generations.join(), open: true });
           } else if (step === 'flush') {
             const flush = { upTo: messages.length, done: false };
             flushes.push(flush);
@@ -36,8 +35,7 @@ describe('Generations', () => {
 
   it('call nobody back who does not wait any longer, and keep nothing of him', async () => {
     const generations = new Generations();
-    generations.current.open++;
-    const generation = generations.current;
+    const generation = generations.join();
     const called: string[] = [];
     const forget = generations.whenFlushed(() => called.push('given up'));
     generations.whenFlushed(() => called.push('waited'));

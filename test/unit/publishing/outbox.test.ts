@@ -19,7 +19,7 @@ describe('Outbox', () => {
   it('strict: keeps few lanes of channels that have nothing pending', () => {
     const outbox = new Outbox({ ...options, ordering: 'strict' });
     const entries = Array.from({ length: 3000 }, (_, n) => entry(n, `channel.${n}`));
-    for (const e of entries) outbox.admit(e);
+    for (const e of entries) outbox.take(e);
     assert.equal(outbox.lanes, 3000);
     for (const e of entries.slice(0, 1000)) outbox.sent(sending(e, e.order, 0));
     for (const e of entries) outbox.remove(e);
@@ -31,7 +31,7 @@ describe('Outbox', () => {
   it('pipelined: has lanes of channels only while these are held back', () => {
     const outbox = new Outbox({ ...options, ordering: 'pipelined' });
     const entries = [0, 1, 2, 3].map((n) => entry(n, n % 2 === 0 ? 'bad' : 'good'));
-    for (const e of entries) outbox.admit(e);
+    for (const e of entries) outbox.take(e);
     const first = entries[0] as Entry;
     outbox.sent(sending(first, 1, 0));
     outbox.holdChannel(first, 0, 100);
@@ -51,7 +51,7 @@ describe('Outbox', () => {
   it('gives everything back in the order of publishing when the session ends, though it was sent in another', () => {
     const outbox = new Outbox({ ...options, ordering: 'pipelined' });
     const entries = [0, 1, 2, 3, 4].map((n) => entry(n, 'a'));
-    for (const e of entries) outbox.admit(e);
+    for (const e of entries) outbox.take(e);
     for (const n of [0, 1, 2]) outbox.sent(sending(entries[n] as Entry, n, 0));
     outbox.giveBack(entries[0] as Entry);
     outbox.sent(sending(entries[0] as Entry, 3, 0));
