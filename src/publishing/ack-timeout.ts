@@ -9,10 +9,10 @@ const MOST_SILENT = 1000;
  * A channel costs one session, and no other one until it is acknowledged again.
  */
 export class AckTimeout {
-  /** In ms. */
+  /** How long an acknowledgement may take, in ms. */
   readonly timeout: number;
   readonly #outbox: Outbox;
-  /** Channels that have cost a session and have not been acknowledged since. */
+  /** The channels that have cost a session and have acknowledged nothing since. */
   readonly #silent = new Set<string>();
 
   constructor(timeout: number, outbox: Outbox) {
@@ -38,7 +38,10 @@ export class AckTimeout {
     return undefined;
   }
 
-  /** When the next one may be overdue, in ms of the clock. One that is overdue already waits for a proof that the leader answers. */
+  /**
+   * Returns when the next message may be overdue, in ms of the clock. One that is overdue already does not count: it waits for a
+   * proof that the leader answers.
+   */
   next(now: number): number {
     let next = Infinity;
     for (const { at } of this.#oldestSendings()) {
@@ -48,7 +51,7 @@ export class AckTimeout {
     return next;
   }
 
-  /** Of the window and of each mute channel, unless the channel has cost a session before. */
+  /** The oldest of the window and of each mute channel, without the channels that have cost a session. */
   *#oldestSendings(): Generator<Sending> {
     const heads = [this.#outbox.inFlight.head];
     for (const { mute } of this.#outbox.mute) heads.push(mute?.entries.head);

@@ -1,6 +1,6 @@
 import type { AwakeClock } from '../awake-clock.js';
 
-/** One timer for everything that falls due at some time. It does not keep the process alive. */
+/** One timer for everything that falls due. It does not keep the process alive. */
 export class Alarm {
   readonly #ring: () => void;
   readonly #clock: AwakeClock;
@@ -8,15 +8,15 @@ export class Alarm {
   #at = Infinity;
 
   /**
-   * @param ring is called at the earliest time set since the last call, once what had arrived by then was taken in; it must
-   *   not throw
+   * @param ring is called at the earliest time that was set since its last call, after what had arrived by then was taken in;
+   *   it must not throw
    */
   constructor(ring: () => void, clock: AwakeClock) {
     this.#ring = ring;
     this.#clock = clock;
   }
 
-  /** Not later than at this time. */
+  /** Rings at this time or earlier. */
   setBy(at: number): void {
     if (at >= this.#at) return;
     this.#cancel?.();
@@ -32,7 +32,7 @@ export class Alarm {
     );
   }
 
-  /** At this time and not before; at Infinity, not at all. */
+  /** Rings at this time and not earlier; Infinity means that it does not ring. */
   set(at: number): void {
     this.#cancel?.();
     this.#cancel = undefined;

@@ -1,4 +1,4 @@
-/** Something that falls due. It stands in at most one queue, by its own links. */
+/** Something that falls due. It stands in one queue at most, by links of its own. */
 export interface Timed<T> {
   dueAt: number;
   queue: TimedQueue<T> | undefined;
@@ -6,23 +6,26 @@ export interface Timed<T> {
   later: T | undefined;
 }
 
-/** Everything with the same duration: what came first is due first, so a plain queue is sorted. */
+/** Everything with the same duration. What came first is due first, so that a plain queue is sorted. */
 export interface TimedQueue<T> {
   readonly duration: number;
   head: T | undefined;
   tail: T | undefined;
 }
 
-/** Queues that stay although they are empty: the next message has most likely the same timeout. */
+/** So many queues stay although they are empty, because the next message has most likely the same timeout. */
 const KEPT = 16;
-/** From this many different durations on, new ones are rounded up: a caller who counts down a budget has a new one each time. */
+/** With so many different durations, new ones are rounded up: a caller who counts down a budget has a new one each time. */
 const EXACT = 256;
 
-/** Deadlines, with constant time to add and to remove one. Looking for what is due costs the number of different durations. */
+/** Many deadlines. Adding and removing one takes constant time; looking for what is due takes time for each different duration. */
 export class Deadlines<T extends Timed<T>> {
   readonly #queues = new Map<number, TimedQueue<T>>();
 
-  /** `now` must never decrease from one call to the next. */
+  /**
+   * Adds something that is due after a duration.
+   * @param now must never decrease from one call to the next
+   */
   add(item: T, now: number, duration: number): void {
     const queue = this.#queueFor(duration);
     item.dueAt = now + queue.duration;
@@ -46,7 +49,7 @@ export class Deadlines<T extends Timed<T>> {
     if (queue.head === undefined && this.#queues.size > KEPT) this.#queues.delete(queue.duration);
   }
 
-  /** Takes out one that is due, or nothing. */
+  /** Takes out and returns one that is due. */
   takeDue(now: number): T | undefined {
     for (const queue of this.#queues.values()) {
       const item = queue.head;
@@ -58,7 +61,7 @@ export class Deadlines<T extends Timed<T>> {
     return undefined;
   }
 
-  /** When the next one is due; Infinity if there is none. */
+  /** Returns when the next one is due; Infinity if there is none. */
   next(): number {
     let next = Infinity;
     for (const queue of this.#queues.values()) {
@@ -67,7 +70,7 @@ export class Deadlines<T extends Timed<T>> {
     return next;
   }
 
-  /** How many different durations it has queues for. */
+  /** The number of different durations that have a queue. */
   get queues(): number {
     return this.#queues.size;
   }
@@ -86,7 +89,7 @@ export class Deadlines<T extends Timed<T>> {
   }
 }
 
-/** Up to the next of 64 steps per doubling (at most 1.6 % more), which leaves about 2000 different durations in all. */
+/** Returns the next of 64 steps per doubling, at most 1.6 % more. There are about 2000 such durations in all. */
 export function roundedUp(duration: number): number {
   const step = Math.max(1, 2 ** Math.floor(Math.log2(duration)) / 64);
   return Math.ceil(duration / step) * step;

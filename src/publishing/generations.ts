@@ -1,25 +1,25 @@
 /** The publishes between two calls of flush(). */
 export class Generation {
-  /** Those not settled yet. */
+  /** The number of publishes that are not settled. */
   open = 0;
   next: Generation | undefined = undefined;
-  /** All of it is settled, and all that was published before. */
+  /** All publishes of it and of earlier ones are settled. */
   flushed = false;
-  /** Who waits for that. */
+  /** Called when that is so. */
   waiting: Set<() => void> | undefined = undefined;
 }
 
-/** Knows, in constant time per message, when everything that was published before a certain moment is settled. */
+/** Knows when everything is settled that was published before a flush(). It takes constant time for each message. */
 export class Generations {
   #oldest = new Generation();
-  /** The one that new messages belong to. */
+  /** New messages belong to it. */
   #current = this.#oldest;
   /** The one before it. */
   #previous: Generation | undefined = undefined;
 
   /**
-   * Calls back once, when everything that belongs to the current generation or an earlier one is settled; never at once.
-   * @returns what takes the callback away: in an outage nothing may stay behind of those who do not wait any longer
+   * Calls back once, when everything that was published so far is settled, and never within this call.
+   * @returns a function that takes the callback away, so that nothing stays behind of a caller who waits no longer
    */
   whenFlushed(callback: () => void): () => void {
     if (this.#current.open > 0) {
@@ -27,25 +27,26 @@ export class Generations {
       this.#current = new Generation();
       this.#previous.next = this.#current;
     }
-    // Nothing was published since the last flush: this one waits for the same messages.
+    // If nothing was published since the last flush, this one waits for the same messages.
     const last = this.#previous;
     if (last === undefined || last.flushed) {
       queueMicrotask(callback);
       return () => {};
     }
     const waiting = (last.waiting ??= new Set());
-    // One of its own: the same callback may wait twice.
+    // A function of its own, because the same callback may wait twice.
     const call = (): void => callback();
     waiting.add(call);
     return () => waiting.delete(call);
   }
 
-  /** Returns the one that a new message belongs to; {@link settled} is called once for it. */
+  /** Returns what a new message belongs to. {@link settled} has to be called once for it. */
   join(): Generation {
     this.#current.open++;
     return this.#current;
   }
 
+  /** A message of it is settled. */
   settled(generation: Generation): void {
     generation.open--;
     while (this.#oldest.open === 0 && this.#oldest.next !== undefined) {

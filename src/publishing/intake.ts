@@ -6,12 +6,12 @@ import type { PubMsgSize } from './pubmsg-size.js';
 import type { AbortGroup } from './records.js';
 import { aborted, full, intakeEnded, neverFits } from './rejections.js';
 
-/** A channel that the server does not take is refused for this long, in ms: each try would end a session. */
+/** For how long a channel is refused that the server does not take, in ms. Each try would end a session. */
 const FORBIDDEN_FOR = 10_000;
 /** The most channels that are remembered for being forbidden. */
 const MOST_FORBIDDEN = 1000;
 
-/** Makes the error of one message, which says in `delivery` what is known of it. */
+/** Makes the error of a message. Its `delivery` says what is known of the message. */
 export type MakeError = (delivery: Delivery) => Error;
 
 /** Decides whether a message is taken in. */
@@ -20,10 +20,10 @@ export class Intake {
   readonly #clock: AwakeClock;
   readonly #outbox: Outbox;
   readonly #size: PubMsgSize;
-  /** Channels that the server does not take: the error of their messages, and since when, in ms of the clock. */
+  /** The channels that the server does not take, with the error of their messages, and when that began, in ms of the clock. */
   readonly #forbidden = new Map<string, { make: MakeError; since: number }>();
   #open = true;
-  /** The `max_payload` of the session that is attached, or was last. */
+  /** The `max_payload` of the last session, in bytes. */
   #maxPayload: number | undefined;
   #attached = false;
 
@@ -34,7 +34,11 @@ export class Intake {
     this.#size = size;
   }
 
-  /** Returns the error of a message that is not taken in. Runs no code of the caller; `abortedBy` is the group of a signal that is aborted. */
+  /**
+   * Returns the error of a message that is not taken in. It runs no code of the caller.
+   * @param size of the payload, in bytes
+   * @param abortedBy the group of its signal, if that is aborted
+   */
   check(channel: string, size: number, abortedBy: AbortGroup | undefined): Error | undefined {
     if (!this.#open) return intakeEnded();
     if (abortedBy !== undefined) return aborted(channel, abortedBy.watch.reason, 'not-sent');
@@ -52,11 +56,13 @@ export class Intake {
     return undefined;
   }
 
+  /** A session is attached, with this limit in bytes. */
   attached(maxPayload: number): void {
     this.#attached = true;
     this.#maxPayload = maxPayload;
   }
 
+  /** No session is attached. */
   detached(): void {
     this.#attached = false;
   }
@@ -72,6 +78,7 @@ export class Intake {
     this.#forbidden.set(channel, { make, since: this.#clock.now() });
   }
 
+  /** How large a message may be on the wire, in bytes. */
   get #limit(): number | undefined {
     return this.#attached ? this.#maxPayload : (this.#options.maxPayload?.() ?? this.#maxPayload);
   }

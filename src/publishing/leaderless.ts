@@ -1,14 +1,17 @@
-/** Refusals for want of a leader on one session: how long to wait, and when to look for another server. Pure; times in ms of one clock. */
+/**
+ * Decides about refusals for want of a leader on one session: how long to wait, and when to look for another server. Pure; times
+ * are in ms of one clock.
+ */
 
-/** How long everything waits after the first refusal; the time doubles with each further one, up to the most. */
+/** How long everything waits after the first burst of refusals, in ms. The time doubles with each further burst, up to `most`. */
 const BACKOFF = { first: 50, most: 1000 };
-/** How long a leader that answers questions may refuse everything for want of a leader. */
+/** For how long a leader that answers questions may refuse everything for want of a leader, in ms. */
 export const LEADERLESS_FOR = 2500;
 
 export class Leaderless {
-  /** Bursts of refusals since the last acknowledgement. */
+  /** The number of bursts of refusals since the last acknowledgement. */
   #bursts = 0;
-  /** Since when everything is refused. */
+  /** When the first refusal came since something else than one did. */
   #since: number | undefined;
 
   /** A message was acknowledged: there is a leader. */
@@ -17,13 +20,13 @@ export class Leaderless {
     this.#since = undefined;
   }
 
-  /** The cluster took something, if only to refuse it for another reason. */
+  /** There may have been a leader meanwhile. */
   interrupted(): void {
     this.#since = undefined;
   }
 
   /**
-   * A message was refused for want of a leader.
+   * Notes a refusal for want of a leader.
    * @param askedAt when the question was asked that the leader has answered last
    * @returns whether this server claims to lead and leads nothing, so that another one may do better
    */
@@ -32,7 +35,7 @@ export class Leaderless {
     return now - since > LEADERLESS_FOR && askedAt > since;
   }
 
-  /** Returns how long everything waits after a burst of refusals, in ms. */
+  /** Notes a burst of refusals, and returns how long everything waits after it, in ms. */
   backoff(): number {
     return Math.min(BACKOFF.most, BACKOFF.first * 2 ** this.#bursts++);
   }
