@@ -1,16 +1,16 @@
 /**
- * The publishes of one session that have no answer yet: the one place that knows them. Pure; times in ms of the client's clock.
+ * Knows which publishes of one session have no answer yet. No other place does. Pure; times are in ms of the client's clock.
  */
 import type { Receipt } from './protocol.js';
 import { publishRefusal } from './server-texts.js';
 
-/** From this many on, those whose answers would tell nothing are looked for and forgotten. */
+/** With so many of them, those whose answers would tell nothing are looked for and forgotten. */
 const MANY = 10_000;
 
 export class Unanswered {
-  /** By the number in the GUID: quicker to look up than the GUID itself. In the order of sending. */
+  /** In the order of sending, by the number in the GUID. A number is quicker to look up than the GUID itself. */
   readonly #receipts = new Map<number, Receipt>();
-  /** The last one that was to find out what became of all before it. */
+  /** The last probe of all that was sent before it, until it is answered. */
   #probe: Receipt | undefined;
   #sweepAt = MANY;
 
@@ -24,7 +24,7 @@ export class Unanswered {
     if (receipt.probe === 'all') this.#probe = receipt;
   }
 
-  /** An answer to this number came. */
+  /** Takes out what an answer is for. */
   take(number: number): Receipt | undefined {
     const receipt = this.#receipts.get(number);
     if (receipt === undefined) return undefined;
@@ -33,8 +33,8 @@ export class Unanswered {
   }
 
   /**
-   * The oldest one that the leader owes an answer for. While a probe is under way it is the probe: answers to what was sent
-   * before it need not come.
+   * The oldest one that the leader owes an answer for. While a probe is under way it is the probe, because the answers to what was
+   * sent before it need not come.
    */
   get oldestOwed(): Receipt | undefined {
     if (this.#probe?.owed === true) return this.#probe;
@@ -42,7 +42,7 @@ export class Unanswered {
     return undefined;
   }
 
-  /** Stops waiting for the answers that tell nothing any more, of all that was sent up to this one. */
+  /** Forgets what was sent up to this one and is not `awaited` any more. */
   forget(upTo: Receipt): void {
     for (const [number, receipt] of this.#receipts) {
       if (receipt.number > upTo.number) break;
@@ -60,7 +60,7 @@ export class Unanswered {
     if (receipt === this.#probe) this.#probe = undefined;
   }
 
-  /** Messages with a short timeout on a channel that nobody acknowledges would gather for as long as the session lives. */
+  /** Forgets what is not awaited. Otherwise messages with a short timeout on a mute channel would gather while the session lives. */
   #sweep(): void {
     for (const [number, receipt] of this.#receipts) if (!receipt.awaited) this.#delete(number, receipt);
     this.#sweepAt = Math.max(MANY, 2 * this.#receipts.size);
@@ -68,8 +68,8 @@ export class Unanswered {
 }
 
 /**
- * What the answer to a publish shows of the leader: that it lives, with a round trip; that there may be none, so that it is to be
- * asked; or nothing. The answer to a probe is no sample: it stood behind whatever the leader had to make up for.
+ * Returns what the answer to a publish shows of the leader: that it lives, and how long a round trip takes; that there may be none,
+ * so that it is to be asked; or nothing. The answer to a probe is no sample, because the leader had to work off what stood before it.
  */
 export function evidenceIn({ probe }: Receipt, error: string | undefined): 'round-trip' | 'doubt' | undefined {
   const refusal = error === undefined ? undefined : publishRefusal(error);

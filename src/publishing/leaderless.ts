@@ -11,7 +11,7 @@ export const LEADERLESS_FOR = 2500;
 export class Leaderless {
   /** The number of bursts of refusals since the last acknowledgement. */
   #bursts = 0;
-  /** When the first refusal came since something else than one did. */
+  /** When the present row of refusals began. */
   #since: number | undefined;
 
   /** A message was acknowledged: there is a leader. */

@@ -5,54 +5,55 @@ export type Ordering = 'pipelined' | 'strict';
 
 export interface OutboxOptions {
   ordering: Ordering;
-  /** Messages in flight on one session, at most. */
+  /** The most messages in flight on one session. */
   maxInFlight: number;
-  /** Messages that are admitted and not settled, at most. */
+  /** The most messages that are admitted and not settled. */
   maxPending: number;
-  /** Bytes of their payloads, at most. */
+  /** The most bytes of their payloads. */
   maxPendingBytes: number;
 }
 
-/** 'strict' keeps this many lanes although they are empty: their channels are most likely used again. */
+/** So many lanes are kept with 'strict' although they are empty, because their channels are most likely used again. */
 const KEPT_LANES = 256;
 
 /**
- * Where every message stands until it is settled, and which one goes next. It decides and counts; it knows no session, no
- * timer and no promise, and takes the time as an argument. A message goes through
+ * Knows where every message stands until it is settled, and decides which one goes next. It knows no session, no timer and no
+ * promise, and takes the time as an argument, in ms of one clock. A message goes through
  *
  * ```
  * (waiting for room) ──► queued in its lane ──► in flight ──► settled
  *                                 ▲                 │
  *                                 └── give back ────┘
  * ```
- * and every step takes constant time, however many messages there are. In flight are those in the window, and beside it those
- * of channels that nobody acknowledges, which take no room in it.
+ * and every step takes constant time, however many messages there are. In flight are the messages in the window, and those of mute
+ * channels, which take no room in the window.
  */
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #strict: boolean;
-  /** 'pipelined': the one lane of all channels. */
+  /** The one lane of all channels, with 'pipelined'. */
   readonly #main: Lane;
-  /** 'strict': all lanes. 'pipelined': those of channels that are held back, so that the others need not wait. */
+  /** With 'strict' all lanes. With 'pipelined' those of channels that are held back, so that the others need not wait. */
   readonly #lanes = new Map<string, Lane>();
   readonly #ready = new ReadyLanes();
   readonly #held = new Deadlines<Lane>();
   readonly #mute = new Set<Lane>();
   #allHeldUntil = -Infinity;
 
-  /** For room, in the order of the publish() calls. */
+  /** Messages that wait for room, in the order of the publish() calls. */
   readonly waiting = new Entries();
-  /** The window, in the order of sending. */
+  /** The messages in the window, in the order of sending. */
   readonly inFlight = new Entries();
-  /** The place of the last one in the order of the publish() calls: so many were taken in. */
+  /** The number of messages taken in so far. It is the `order` of the last one. */
   taken = 0;
-  /** Admitted and not settled. */
+  /** The number of messages that are admitted and not settled. */
   pending = 0;
+  /** The bytes of their payloads. */
   pendingBytes = 0;
-  /** Sendings of a message beyond its first. */
+  /** The number of sendings that were not the first one of their message. */
   resent = 0;
 
-  /** So many may be in flight now. */
+  /** The most messages that may be in the window now. */
   window: number;
 
   constructor(options: OutboxOptions) {
@@ -62,12 +63,12 @@ export class Outbox {
     this.#main = new Lane('', Infinity);
   }
 
-  /** Whether a message of this size can be admitted now. Those that wait for room come first. */
+  /** Whether a message of so many bytes can be admitted now. Messages that wait for room come first. */
   hasRoom(size: number): boolean {
     return this.waiting.size === 0 && this.#fits(size);
   }
 
-  /** Admits it, or lets it wait for room. */
+  /** Admits a message, or lets it wait for room. */
   take(entry: Entry): void {
     this.taken = entry.order;
     if (this.hasRoom(entry.size)) this.#admit(entry);
@@ -79,7 +80,7 @@ export class Outbox {
     return this.#ready.head !== undefined && this.inFlight.size < this.window;
   }
 
-  /** The next message to send, or undefined when none may be sent now. It stays where it is until `sent`. */
+  /** Returns the next message to send, if one may be sent now. It stays where it is until `sent`. */
   next(now: number): Entry | undefined {
     if (this.inFlight.size >= this.window || now < this.#allHeldUntil) return undefined;
     for (;;) {
@@ -93,17 +94,17 @@ export class Outbox {
     }
   }
 
-  /** It is handed over now. */
+  /** Moves a message into the window that is handed over now. */
   sent(sending: Sending): void {
     this.#sent(sending, this.inFlight);
   }
 
-  /** A message in flight is handed over once more, as a probe. */
+  /** Counts a message in flight that is handed over once more, as a probe. */
   sentAgain({ entry }: Sending): void {
     this.#count(entry);
   }
 
-  /** Takes it out, wherever it stands. Whoever waits for the room that becomes free gets it. */
+  /** Takes a message out, wherever it stands. The room that becomes free goes to the messages that wait for it. */
   remove(entry: Entry): void {
     const list = entry.list as Entries;
     list.remove(entry);
@@ -112,8 +113,8 @@ export class Outbox {
   }
 
   /**
-   * This probe was acknowledged. What was sent before it, of its channel or of all channels, and is still in the window is
-   * known to be lost: it goes back to its place in its lane.
+   * Gives back what an acknowledged probe shows to be lost: what was sent before it and is still in the window, of its channel or
+   * of all channels. Each message goes back to its place in its lane.
    */
   giveBackSentBefore({ number, probe, entry: { channel } }: Sending): void {
     const lost: Entry[] = [];
@@ -124,13 +125,14 @@ export class Outbox {
     this.#giveBack(lost);
   }
 
-  /** Nothing more of this channel is sent until `open`; the others pass by. */
+  /** Sends nothing more of a channel until `open`. Messages of other channels pass by. */
   close(channel: string): void {
     const lane = this.#laneOf(channel);
     lane.closed = true;
     this.#refresh(lane);
   }
 
+  /** Ends `close`. */
   open(channel: string): void {
     const lane = this.#lanes.get(channel);
     if (lane === undefined || lane.mute !== undefined) return;
@@ -139,8 +141,8 @@ export class Outbox {
   }
 
   /**
-   * Nobody acknowledges the channel of this probe, and every other one that has a message in the window that was sent before:
-   * what they have in the window leaves it, and they are closed. The probe counts as the first try of its channel.
+   * Makes channels mute: that of a probe which nobody acknowledges, and each one of which the window has a message that was sent
+   * before the probe. Their messages leave the window, and they are closed. The probe counts as the first try of its channel.
    */
   muteSentBefore(probe: Sending, now: number): void {
     let found = false;
@@ -170,8 +172,8 @@ export class Outbox {
   }
 
   /**
-   * A sending of this channel was answered: it is mute no more. What it has in flight returns to the window, or, if it was
-   * sent before this acknowledged probe, is known to be lost and goes back.
+   * Ends that a channel is mute, because one of its sendings was answered. Its messages in flight return to the window. Those that
+   * were sent before this acknowledged probe are lost, and go back to their lane.
    */
   endMute(channel: string, probe?: Sending): void {
     const lane = this.#lanes.get(channel);
@@ -197,55 +199,56 @@ export class Outbox {
     this.#free(lane);
   }
 
-  /** The channels that nobody acknowledges. */
+  /** The lanes of the mute channels. */
   get mute(): ReadonlySet<Lane> {
     return this.#mute;
   }
 
-  /** When a mute channel is to be tried again; Infinity if there is none. */
+  /** Returns when a mute channel is to be tried again; Infinity if there is none. */
   nextTry(): number {
     let next = Infinity;
     for (const { mute } of this.#mute) next = Math.min(next, mute?.tryAt ?? Infinity);
     return next;
   }
 
-  /** The message to try a mute channel with: the oldest in flight, or else the first that waits to be sent. */
+  /** Returns the message to try a mute channel with: the oldest in flight, or else the first that waits to be sent. */
   toTry(lane: Lane): Entry | undefined {
     const inFlight = lane.mute?.entries.head;
     if (inFlight !== undefined || lane.queue !== undefined) return inFlight;
     return lane.returned.head ?? lane.fresh.head;
   }
 
-  /** A message that waited in the lane of a mute channel is handed over now. */
+  /** Moves a message out of the lane of a mute channel that is handed over now. */
   sentMute(lane: Lane, sending: Sending): void {
     this.#sent(sending, (lane.mute as Muteness).entries);
   }
 
-  /** Messages in flight, those of mute channels included. */
+  /** The number of messages in flight, those of mute channels included. */
   get unacknowledged(): number {
     let total = this.inFlight.size;
     for (const { mute } of this.#mute) total += mute?.entries.size ?? 0;
     return total;
   }
 
-  /** The sending of the oldest message in the window. */
+  /** The last sending of the oldest message in the window. */
   get oldest(): Sending | undefined {
     return this.inFlight.head?.sending;
   }
 
-  /** The server refused this sending; the message goes back to its place in its lane. */
+  /** Gives back a message in flight that the server refused, to its place in its lane. */
   giveBack(entry: Entry): void {
     this.#giveBack([entry]);
   }
 
-  /** Nothing is sent until then, because there is nobody to send it to. */
+  /** Sends nothing until then. */
   holdAll(until: number): void {
     this.#allHeldUntil = until;
   }
 
   /**
-   * The server refused this message, which is in flight, for a reason of its own: it goes back, and the messages of its
-   * channel wait with it for `duration`. Those of other channels pass by.
+   * Gives back a message in flight that the server refused for a reason of its own. The messages of its channel wait with it, those
+   * of other channels pass by.
+   * @param duration how long they wait, in ms
    */
   holdChannel(entry: Entry, now: number, duration: number): void {
     const lane = this.#laneOf(entry.channel);
@@ -254,25 +257,27 @@ export class Outbox {
     this.giveBack(entry);
   }
 
-  /** Lets the lanes go on whose time has come. */
+  /** Lets lanes go on that were held back until now. */
   release(now: number): void {
     for (let lane = this.#held.takeDue(now); lane !== undefined; lane = this.#held.takeDue(now)) {
       this.#free(lane);
     }
   }
 
+  /** Whether nothing is sent because of `holdAll`. */
   isHeld(now: number): boolean {
     return now < this.#allHeldUntil;
   }
 
-  /** When something that is held back may go on; Infinity if nothing is. */
+  /** Returns when something that is held back may go on; Infinity if nothing is. */
   nextRelease(now: number): number {
     return Math.min(now < this.#allHeldUntil ? this.#allHeldUntil : Infinity, this.#held.next());
   }
 
   /**
-   * The session has ended: all that was in flight goes back, nothing is held any more, and on the next session what was sent
+   * Takes everything in flight back, because the session has ended. Nothing is held any more. On the next session, what was sent
    * before goes first, in the order of publishing.
+   * @param session its ordinal
    */
   recall(session: number): void {
     this.#allHeldUntil = -Infinity;
@@ -294,7 +299,7 @@ export class Outbox {
     else this.#recallPipelined(back);
   }
 
-  /** Everything that is not settled, in the order of publishing. */
+  /** Returns all messages that are not settled, in the order of publishing. */
   all(): Entry[] {
     const entries: Entry[] = [];
     this.inFlight.copyInto(entries);
@@ -307,7 +312,7 @@ export class Outbox {
     return entries.sort(byOrder);
   }
 
-  /** How many channels have a lane of their own. */
+  /** The number of channels that have a lane of their own. */
   get lanes(): number {
     return this.#lanes.size;
   }
@@ -325,7 +330,7 @@ export class Outbox {
     if (!lane.ready && lane.canSend) this.#ready.push(lane);
   }
 
-  /** The longest wait first. */
+  /** Admits messages that wait for room, those that have waited longest first. */
   #admitWaiting(): void {
     for (let entry = this.waiting.head; entry !== undefined && this.#fits(entry.size); entry = this.waiting.head) {
       this.waiting.remove(entry);
@@ -366,7 +371,7 @@ export class Outbox {
     this.#dropIfEmpty(lane);
   }
 
-  /** It is not in flight any more. */
+  /** Notes that a message is not in flight any more. */
   #withdraw(entry: Entry): void {
     (entry.lane as Lane).inFlight--;
     (entry.sending as Sending).owed = false;
@@ -381,25 +386,25 @@ export class Outbox {
       this.#refresh(this.#main);
       return;
     }
-    // What it holds is most likely older than what waits elsewhere.
+    // Its messages are most likely older than those that wait elsewhere.
     if (lane.canSend && !lane.ready) this.#ready.unshift(lane);
     this.#dropIfEmpty(lane);
   }
 
-  /** 'pipelined': out of the main lane, while its channel is held back. */
+  /** Moves a message out of the main lane while its channel is held back, with 'pipelined'. */
   #park(entry: Entry, held: Lane): void {
     (entry.list as Entries).remove(entry);
     held.returned.insert(entry);
     this.#refresh(this.#main);
   }
 
-  /** 'pipelined': back to its place. Whatever was sent or parked once is older than what is fresh in the main lane. */
+  /** Moves parked messages back into the main lane, with 'pipelined'. They are older than what is fresh there. */
   #unpark(held: Lane): void {
     this.#main.returned.merge(held.returned);
     this.#lanes.delete(held.channel);
   }
 
-  /** From in flight to their lanes, and these lanes first in turn, in the order of their messages. */
+  /** Moves messages in flight back into their lanes. These lanes are first in turn, in the order of their messages. */
   #giveBack(entries: Entry[]): void {
     entries.sort(byOrder);
     for (let i = entries.length - 1; i >= 0; i--) {

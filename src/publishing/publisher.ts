@@ -22,15 +22,15 @@ export type { PublisherOptions, PublisherStats } from './publisher-options.js';
 /** A channel whose messages were sent and are not acknowledged, although the leader answers. */
 export interface Unacknowledged {
   channel: string;
-  /** When (by the clock) the oldest of them had been sent. */
+  /** When the oldest of them was sent, in ms of the clock. */
   since: number;
 }
 
 const NOT_SENT = { delivery: 'not-sent' } as const;
 
 /**
- * Publishes through whatever session is there, from one to the next, until each message is acknowledged or given up. There
- * is one for the whole life of a client. It is the door of this room: {@link Intake} decides what is taken in, {@link Outbox} what may
+ * Publishes on one session after the other, until each message is acknowledged or given up. There is one for the whole life of a
+ * client. It is the door of this room: {@link Intake} decides what is taken in, {@link Outbox} what may
  * be sent when, {@link Transmission} sends it on one session, and {@link Settlement} keeps the promises.
  */
 export class Publisher {
@@ -45,7 +45,7 @@ export class Publisher {
   readonly #settlement: Settlement;
   readonly #refusals = new Refusals();
   readonly #ackTimeout: AckTimeout;
-  /** On the session that is attached. */
+  /** The transmission on the session that is attached. */
   #transmission: Transmission | undefined;
   /** The ordinal of the last session that was attached. */
   #lastOrdinal = 0;
@@ -71,8 +71,8 @@ export class Publisher {
   }
 
   /**
-   * Resolves when the cluster has acknowledged the message, on this session or a later one. Without a `timeout` it waits for
-   * ever. The bytes are copied, so the caller may reuse his array.
+   * Publishes a message. Resolves when the cluster has acknowledged it, on this session or a later one. Without a `timeout` it waits
+   * for ever. The bytes are copied, so that the caller may reuse his array.
    *
    * Rejects, each time with `delivery`: ClosedError; AbortedError (`cause` is the signal's reason); PublishTimeoutError;
    * PayloadTooLargeError; OutboxFullError (`whenFull: 'reject'`); InvalidArgumentError when the message alone is larger than
@@ -80,7 +80,7 @@ export class Publisher {
    * PublishRejectedError when the cluster refuses it; PermissionError.
    *
    * @param channel a valid channel name
-   * @param options `timeout` in milliseconds, counted from this call, waiting for room included
+   * @param options `timeout` is counted from this call, waiting for room included, in ms
    */
   publish(
     channel: string,
@@ -88,7 +88,7 @@ export class Publisher {
     options?: { timeout?: number | undefined; signal?: AbortSignal | undefined },
   ): Promise<PubAck> {
     const { signals, flushes } = this.#settlement;
-    // First all that runs code of the caller, or may throw because of what he passed; only then is anything changed.
+    // What runs code of the caller, or may throw because of what he passed, comes first. Only then is anything changed.
     let group: AbortGroup | undefined;
     let size: number;
     let refused: Error | undefined;
@@ -123,8 +123,9 @@ export class Publisher {
   }
 
   /**
-   * A new session, proven alive. What was sent before and is unacknowledged is sent again, in order, then what waits.
-   * @param careful one message at a time: a server ends sessions over one of them
+   * Begins to publish on a new session that is up. What was sent before and is unacknowledged is sent again, in order, and then
+   * what waits.
+   * @param careful one message at a time, because the server ends sessions over one of them
    */
   attach(session: Session, careful = false): void {
     if (this.#transmission !== undefined) this.detach();
@@ -146,7 +147,7 @@ export class Publisher {
     transmission.feed();
   }
 
-  /** The session is gone. Nothing is handed over until the next `attach`. */
+  /** Ends publishing on the session, which is gone. Nothing is handed over until the next `attach`. */
   detach(): void {
     if (this.#transmission === undefined) return;
     this.#transmission.end();
@@ -155,51 +156,51 @@ export class Publisher {
     this.#rearm();
   }
 
-  /** The session is suspect: nothing is handed over until `resume` or the next session. */
+  /** Hands nothing over until `resume` or the next session, because the session is suspect. */
   pause(): void {
     this.#transmission?.pause();
   }
 
   /**
-   * The leader has answered after all, and it goes on.
-   * @param missed some questions since got no answer, so messages are lost as well: the oldest in flight is sent again as a
-   *   probe, and nothing new is handed over until it is answered. Otherwise what is in flight is most likely still to be
-   *   acknowledged, by a leader that is merely slow or over a thin line, and is sent again only if {@link review} says so.
+   * Goes on, because the leader has answered.
+   * @param missed whether some questions got no answer, so that messages are lost as well. If so, the oldest in flight is sent again
+   *   as a probe, and nothing new is handed over until it is answered. If not, the leader or the line is most likely slow, and what is
+   *   in flight is sent again only if {@link review} says so.
    */
   resume(missed = true): void {
     this.#transmission?.resume(missed);
   }
 
   /**
-   * Sends the oldest message in flight once more. The leader works in order: when this sending is acknowledged, whatever was
-   * sent before it and is not acknowledged is lost and is sent again. Until then nothing new of its channel is handed over.
-   * Does nothing while a probe is under way, while paused, and when nothing is in flight.
+   * Sends the oldest message in flight once more, as a probe. The leader works in order: when the probe is acknowledged, what was sent
+   * before it and is not acknowledged is lost, and is sent again. Until then nothing new of its channel is handed over. It does nothing
+   * while a probe is under way, while paused, and when nothing is in flight.
    */
   probe(): void {
     this.#transmission?.probe();
   }
 
-  /** The leader has answered a question that was asked then (by the clock). */
+  /** The leader has answered a question that was asked then, in ms of the clock. */
   leaderAnswered(askedAt: number): void {
     this.#transmission?.leaderAnswered(askedAt);
   }
 
   /**
-   * Looks at the oldest message in flight: is it to be sent again, or is its channel one that nobody acknowledges? To be
-   * called now and then while the session is not suspect.
+   * Sends the oldest message in flight again if it is overdue, or makes its channel mute. It is called now and then while the session
+   * is not suspect.
    * @param threshold how long the leader may take for an answer, in ms
-   * @returns when (by the clock) there may be something to do next; Infinity if that depends on something else
+   * @returns when there may be something to do next, in ms of the clock; Infinity if that depends on something else
    */
   review(threshold: number): number {
     return this.#transmission?.review(threshold) ?? Infinity;
   }
 
-  /** The channels whose messages in flight are not acknowledged although the leader answers. They hold up no others. */
+  /** The mute channels: their messages in flight are not acknowledged although the leader answers. They hold up no others. */
   get unacknowledged(): Unacknowledged[] {
     return [...this.#outbox.mute].map(({ channel, mute }) => ({ channel, since: mute?.since ?? 0 }));
   }
 
-  /** A message sent later than the oldest one in flight has been acknowledged: that one is probably lost. */
+  /** Whether the oldest message in flight is probably lost, because one that was sent later has been acknowledged. */
   get overtaken(): boolean {
     return this.#transmission?.overtaken ?? false;
   }
@@ -209,19 +210,19 @@ export class Publisher {
     return new Promise((resolve) => this.whenFlushed(resolve));
   }
 
-  /** Calls back when every publish so far is settled. Returns what takes the callback away. */
+  /** Calls back when every publish so far is settled. Returns a function that takes the callback away. */
   whenFlushed(callback: () => void): () => void {
     return this.#settlement.flushes.whenFlushed(callback);
   }
 
-  /** From now on publish() rejects with a ClosedError, 'not-sent'. What is pending goes on. */
+  /** Takes nothing in any more: publish() rejects with a ClosedError, 'not-sent'. What is pending goes on. */
   stopIntake(): void {
     this.#intake.close();
   }
 
   /**
-   * Gives up all that is left: 'not-sent' if it was never handed to a session, else 'unknown'. Rejects with a ClosedError of
-   * the reason's message; a reason of another class becomes its `cause`. Ends the intake, too.
+   * Gives up all that is left, and takes nothing in any more. Each message rejects with a ClosedError of the reason's message:
+   * 'not-sent' if it was never handed to a session, else 'unknown'. A reason of another class becomes its `cause`.
    */
   rejectAll(reason: Error | (() => Error)): void {
     this.#intake.close();
@@ -240,9 +241,9 @@ export class Publisher {
   }
 
   /**
-   * The server's permissions refuse this channel: all its messages are rejected, as 'rejected', except those of which an
-   * earlier sending may be stored, which are 'unknown'. To be called for the last session attached, before or after `detach`.
-   * For 10 s what is published to it rejects at once, as 'not-sent': each try would end a session.
+   * Gives up all messages of a channel that the server's permissions refuse: as 'unknown' if an earlier sending may be stored, else as
+   * 'rejected'. For 10 s what is published to it rejects at once, as 'not-sent', because each try would end a session. It is called
+   * for the last session that was attached, before or after `detach`.
    */
   denyChannel(channel: string, error: PermissionError): void {
     const { subject, message } = error;
@@ -251,7 +252,7 @@ export class Publisher {
     );
   }
 
-  /** Of no session is this channel taken. */
+  /** Gives up all messages of a channel that is taken on no session. */
   #deny(channel: string, make: MakeError): void {
     const refused = make('rejected');
     const unknown = make('unknown');
@@ -262,20 +263,20 @@ export class Publisher {
     this.#transmission?.feed();
   }
 
-  /** Every sending was refused, except perhaps one, which is the one that the last session's server denied. */
+  /** Whether every sending was refused, except perhaps the one that the server of the last session denied. */
   #onlyDenied({ attempts, trouble, sending }: Entry): boolean {
     const unanswered = attempts - (trouble?.refused ?? 0);
     if (unanswered !== 1) return unanswered === 0;
     return sending !== undefined || trouble?.unansweredOn === this.#lastOrdinal;
   }
 
-  /** No longer one message at a time. */
+  /** Ends what `attach` began as `careful`. */
   relax(): void {
     this.#outbox.window = this.#maxInFlight;
     this.#transmission?.feed();
   }
 
-  /** What was handed over to the session and is not answered. To be asked before `detach`. */
+  /** Returns what was handed over to the session and is not answered. It is called before `detach`. */
   inHand(): InHand[] {
     const entries: Entry[] = [];
     this.#outbox.inFlight.copyInto(entries);
@@ -286,7 +287,7 @@ export class Publisher {
     }));
   }
 
-  /** The server has ended sessions over this message, or over any of its channel. */
+  /** Gives up a message over which the server has ended sessions, or its whole channel. */
   #giveUp(entry: Entry, complaint: LastWords): void {
     const { channel } = entry;
     if (complaint.complaint.kind === 'control-line') {
@@ -314,7 +315,7 @@ export class Publisher {
 
   // The one timer
 
-  /** To what is due next. */
+  /** Sets the timer to what is due next. */
   #rearm(): void {
     const now = this.#clock.now();
     const nextDue = this.#transmission?.nextDue(now) ?? Infinity;
@@ -344,7 +345,7 @@ export class Publisher {
   }
 }
 
-// One function for all promises, instead of a closure for each.
+// All promises share one function, instead of a closure for each.
 let takenResolve: (ack: PubAck | Promise<never>) => void;
 function takeResolve(resolve: (ack: PubAck | Promise<never>) => void): void {
   takenResolve = resolve;

@@ -8,7 +8,7 @@ import type { Outbox } from './outbox.js';
 import { type AbortGroup, type Entry, Limits } from './records.js';
 import { aborted, deliveryOf, SharedErrors } from './rejections.js';
 
-/** Settles each message once: by its acknowledgement, by an error, by its own timeout, or by its own signal. */
+/** Settles each message once: by its acknowledgement, an error, its own timeout, or its own signal. */
 export class Settlement {
   readonly #outbox: Outbox;
   readonly #clock: AwakeClock;
@@ -21,7 +21,7 @@ export class Settlement {
 
   /**
    * @param onAborted is called when messages were given up over a signal
-   * @param bug is told what was thrown meanwhile: it must not get into the signal's call
+   * @param bug is told what was thrown meanwhile, so that it does not get into the signal's call
    */
   constructor(outbox: Outbox, clock: AwakeClock, alarm: Alarm, onAborted: () => void, bug: (thrown: unknown) => void) {
     this.#outbox = outbox;
@@ -50,7 +50,7 @@ export class Settlement {
   }
 
   acknowledge(entry: Entry, guid: string): void {
-    // It may have been given up, or acknowledged for another sending.
+    // The message may have been given up, or acknowledged for another sending.
     if (entry.list === undefined) return;
     this.acknowledged++;
     this.#settle(entry);
@@ -63,7 +63,7 @@ export class Settlement {
     entry.reject(error);
   }
 
-  /** Rejects what is beyond its timeout. */
+  /** Rejects each message whose timeout is over. */
   rejectOverdue(now: number): void {
     let limits = this.#timeouts.takeDue(now);
     if (limits === undefined) return;
@@ -97,7 +97,7 @@ export class Settlement {
 
   #settle(entry: Entry): void {
     this.#outbox.remove(entry);
-    // A session may hold the entry for long, and an old one holds what is young until it is collected itself.
+    // A session may hold the entry for long, and an old entry holds young payloads until it is collected.
     entry.body = '';
     if (entry.limits !== undefined) {
       this.#timeouts.remove(entry.limits);

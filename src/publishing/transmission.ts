@@ -1,4 +1,4 @@
-/** Sending on one session: hands over what may be sent, probes what is overdue, and hears the answers. */
+/** Publishes on one session: hands over what may be sent, probes what is overdue, and hears the answers. */
 import type { AwakeClock } from '../awake-clock.js';
 import type { Session } from '../connection/protocol.js';
 import { maybeStored, publishRefusal } from '../connection/server-texts.js';
@@ -14,10 +14,10 @@ import type { Refusals } from './refusals.js';
 import { oversize, refusedBefore, refusedByCluster } from './rejections.js';
 import type { Settlement } from './settlement.js';
 
-/** A message that so many sessions in a row call unregistered is to blame itself. */
+/** The number of sessions in a row that a message shows to be unregistered until it is to blame itself. */
 const UNREGISTERED_SESSIONS = 3;
 
-/** What publishing keeps from session to session. */
+/** The parts of publishing that stay from session to session. */
 export interface Kept {
   readonly outbox: Outbox;
   readonly settlement: Settlement;
@@ -27,14 +27,14 @@ export interface Kept {
   readonly pubMsgSize: PubMsgSize;
   readonly alarm: Alarm;
   readonly clock: AwakeClock;
-  /** Is told what must not be thrown into a session's call. */
+  /** Is told what was thrown, so that it does not get into a session's call. */
   readonly bug: (thrown: unknown) => void;
 }
 
 /**
- * The oldest message in flight, sent once more, to learn from its acknowledgement what became of those sent before it. While it
- * is under way, nothing at all is handed over if something was lost for certain (`blocking`), and else nothing of its channel.
- * One that was answered with an error told nothing, and is to be sent again.
+ * The oldest message in flight, sent once more, to learn from its acknowledgement what became of those sent before it. While it is
+ * under way, nothing of its channel is handed over. If something was lost for certain (`blocking`), nothing at all is. A probe that
+ * was answered with an error has told nothing, and is to be sent again.
  */
 type Probe =
   { state: 'under way'; sending: Sending; blocking: boolean } | { state: 'to be sent again'; blocking: boolean };
@@ -48,11 +48,11 @@ export class Transmission implements Answers {
   #ended = false;
   #paused = false;
   #probe: Probe | undefined;
-  /** The latest question that the leader answered: when it was asked, and when answered. */
+  /** When the last question was asked that the leader has answered, and when it did, in ms of the clock. */
   #answered = { askedAt: -Infinity, at: -Infinity };
   #feeding = false;
   #sendings = 0;
-  /** The highest number of a sending that was acknowledged. */
+  /** The highest number of an acknowledged sending. */
   #ackedUpTo = 0;
 
   constructor(session: Session, kept: Kept) {
@@ -62,7 +62,7 @@ export class Transmission implements Answers {
     this.#clock = kept.clock;
   }
 
-  /** The session is gone. */
+  /** Takes back all that was in flight, because the session is gone. */
   end(): void {
     this.#ended = true;
     this.#outbox.recall(this.session.ordinal);
@@ -87,7 +87,7 @@ export class Transmission implements Answers {
       this.tryMute(now, true);
     } else {
       const { oldest } = this.#outbox;
-      // Once for each sending, or a leader that is always slow would put the proof off for ever.
+      // The proof is put off once for each sending, so that a leader that is always slow does not put it off for ever.
       if (oldest !== undefined && oldest.askAfter === oldest.at) {
         oldest.askAfter = now;
         oldest.provenAt = undefined;
@@ -146,7 +146,7 @@ export class Transmission implements Answers {
     );
   }
 
-  /** When there may be something to do, in ms of the clock; Infinity if that depends on something else. */
+  /** Returns when there may be something to do, in ms of the clock; Infinity if that depends on something else. */
   nextDue(now: number): number {
     if (!this.#live) return Infinity;
     const ackTimeoutAt = this.#kept.ackTimeout.next(now);
@@ -157,11 +157,11 @@ export class Transmission implements Answers {
 
   /** Hands over what may be sent now. */
   feed(): void {
-    // That a probe is over lets its channel go on, and nothing is owed for it.
+    // A probe that is over is noticed here, so that its channel goes on and nothing is owed for it.
     const probe = this.#currentProbe;
     const { session } = this;
     if (this.#ended || this.#paused || this.#feeding || !session.alive) return;
-    // Reading the clock is the dearest of it all.
+    // Reading the clock costs more than all else here.
     if (probe?.state !== 'to be sent again' && !this.#outbox.maySend) return;
     const now = this.#clock.now();
     if (probe?.state === 'to be sent again' && !this.#outbox.isHeld(now)) {
@@ -169,7 +169,7 @@ export class Transmission implements Answers {
       this.#sendProbe(probe.blocking);
     }
     let handedOver = false;
-    // A session may answer, or end, while it is being called.
+    // A session may answer or end while it is called.
     this.#feeding = true;
     try {
       while (this.#live && !this.#paused && !this.#blocked) {
@@ -189,7 +189,7 @@ export class Transmission implements Answers {
     if (handedOver && !this.#ended) this.#kept.alarm.setBy(now + this.#kept.ackTimeout.timeout);
   }
 
-  /** @returns whether its channel is known to refuse it */
+  /** Rejects a message whose channel is known to refuse it. Returns whether that was so. */
   #rejectDoomed(entry: Entry): boolean {
     const text = this.#kept.refusals.dooms(entry);
     if (text === undefined) return false;
@@ -197,7 +197,7 @@ export class Transmission implements Answers {
     return true;
   }
 
-  /** @returns whether this session's server does not take it */
+  /** Rejects a message that is too large for the server of this session. Returns whether that was so. */
   #rejectOversize(entry: Entry): boolean {
     const { pubMsgSize, settlement } = this.#kept;
     const { maxPayload } = this.session;
@@ -213,7 +213,7 @@ export class Transmission implements Answers {
 
   // Finding out what was lost
 
-  /** The last probe is over, if there was one. */
+  /** Sends a probe. The last one is over, if there was one. */
   #sendProbe(blocking: boolean): void {
     const entry = this.#outbox.inFlight.head;
     if (entry === undefined || !this.#live) return;
@@ -233,7 +233,7 @@ export class Transmission implements Answers {
     if (!probe.blocking) this.#outbox.open(probe.sending.entry.channel);
   }
 
-  /** A probe is over when nothing that was sent before it is in flight any more. */
+  /** The probe, unless it is over: nothing that was sent before it is in flight any more. */
   get #currentProbe(): Probe | undefined {
     if (this.#probe?.state !== 'under way') return this.#probe;
     const { oldest } = this.#outbox;
@@ -241,20 +241,20 @@ export class Transmission implements Answers {
     return this.#probe;
   }
 
-  /** Nothing at all is handed over before the probe is answered. */
+  /** Whether nothing at all is handed over before the probe is answered. */
   get #blocked(): boolean {
     const probe = this.#currentProbe;
     return probe?.state === 'under way' && probe.blocking;
   }
 
-  /** When the leader was first known to have answered what was asked after this sending. */
+  /** Returns when the leader was first known to have answered a question that was asked after this sending, in ms of the clock. */
   #provenAt(sending: Sending): number | undefined {
     if (sending.provenAt === undefined && this.#answered.askedAt > sending.askAfter)
       sending.provenAt = this.#answered.at;
     return sending.provenAt;
   }
 
-  /** Nobody acknowledges the channel of this probe, nor those of what was sent before it. */
+  /** Makes the channel of this probe mute, and those of what was sent before it. */
   #mute(probe: Sending, now: number): void {
     this.#outbox.muteSentBefore(probe, now);
     this.#endProbe();
@@ -262,7 +262,7 @@ export class Transmission implements Answers {
     this.feed();
   }
 
-  /** Sends one message of each channel that nobody acknowledges and whose time has come, or of all of them. */
+  /** Sends one message of each mute channel whose time has come, or of all of them. */
   tryMute(now: number, all = false): void {
     if (this.#paused || this.#outbox.mute.size === 0) return;
     for (const lane of [...this.#outbox.mute]) {
@@ -275,7 +275,7 @@ export class Transmission implements Answers {
     if (!this.#live) return;
     const entry = this.#outbox.toTry(lane);
     if (entry === undefined) {
-      // All its messages were given up, and it has no others: the next one shows how it is.
+      // All its messages were given up. The next one shows whether the channel is still mute.
       this.#outbox.endMute(lane.channel);
       return;
     }
@@ -287,7 +287,7 @@ export class Transmission implements Answers {
     const sending = new Sending(entry, ++this.#sendings, now, inFlight ? 'channel' : false, this);
     if (inFlight) this.#outbox.sentAgain(sending);
     else this.#outbox.sentMute(lane, sending);
-    // Nobody may answer in a mute channel.
+    // Nobody is expected to answer in a mute channel.
     sending.owed = false;
     const dropped = muteness.tried(sending, now);
     if (dropped !== undefined) {
@@ -299,14 +299,14 @@ export class Transmission implements Answers {
 
   // Hearing answers
 
-  /** For the sendings: the session has an answer. */
+  /** Hears the answer to a sending. */
   answered(sending: Sending, error: string | undefined, guid: string): void {
-    // Only the living session of now is to be believed: an older one may still hand over what it had received.
+    // Only the living session is believed. An older one may still hand over what it had received.
     if (!this.#live) return;
     try {
       const { channel } = sending.entry;
       if (error !== undefined) {
-        // Whatever the answer: somebody serves the channel.
+        // Whatever the answer is, somebody serves the channel.
         this.#outbox.endMute(channel);
         this.#refused(sending, error);
       } else {
@@ -314,7 +314,7 @@ export class Transmission implements Answers {
         const probe = sending.probe !== false;
         this.#outbox.endMute(channel, probe ? sending : undefined);
         if (probe) {
-          // The leader works in order. Also an earlier probe tells what became of everything before it.
+          // The leader works in order. An earlier probe tells what became of everything before it as well.
           this.#outbox.giveBackSentBefore(sending);
           this.session.forget(sending);
         }
@@ -360,7 +360,7 @@ export class Transmission implements Answers {
       return;
     }
     if (entry.sending === undefined) return;
-    // The answer to a later sending of it is still to come.
+    // If it was sent again later, that answer is still to come.
     const last = probe?.sending.entry === entry ? probe.sending : entry.sending;
     if (last.number > sending.number) return;
     if (kind === 'leaderless') this.#leaderlessRefused(entry);
@@ -382,7 +382,7 @@ export class Transmission implements Answers {
   #leaderlessRefused(entry: Entry): void {
     this.#outbox.giveBack(entry);
     const now = this.#clock.now();
-    // All answers of one burst count as one.
+    // All refusals of one burst count as one.
     if (this.#outbox.isHeld(now)) return;
     const until = now + this.#leaderless.backoff();
     this.#outbox.holdAll(until);
