@@ -6,7 +6,7 @@ import type { AbortWatch } from '../abort-signal.js';
 import type { Receipt } from '../connection/protocol.js';
 import { toOurs } from '../errors.js';
 import type { Timed, TimedQueue } from './deadlines.js';
-import type { Generation } from './generations.js';
+import type { FlushBarrier } from './flush-barriers.js';
 
 /** The cluster's acknowledgement of one message. */
 export interface PubAck {
@@ -101,7 +101,7 @@ export class Entry {
     readonly size: number,
     /** Its place in the order of the publish() calls. */
     readonly order: number,
-    readonly generation: Generation,
+    readonly barrier: FlushBarrier,
     readonly resolve: (ack: PubAck | Promise<never>) => void,
   ) {}
 

@@ -3,7 +3,7 @@ import { PublishTimeoutError } from '../errors.js';
 import { Aborts } from './aborts.js';
 import type { Alarm } from './alarm.js';
 import { Deadlines } from './deadlines.js';
-import { Generations } from './generations.js';
+import { FlushBarriers } from './flush-barriers.js';
 import type { Outbox } from './outbox.js';
 import { type AbortGroup, type Entry, Limits } from './records.js';
 import { aborted, deliveryOf, SharedErrors } from './rejections.js';
@@ -15,7 +15,7 @@ export class Settlement {
   readonly #alarm: Alarm;
   readonly #timeouts = new Deadlines<Limits>();
   readonly signals: Aborts;
-  readonly flushes = new Generations();
+  readonly flushes = new FlushBarriers();
   acknowledged = 0;
   rejected = 0;
 
@@ -104,6 +104,6 @@ export class Settlement {
       this.signals.remove(entry.limits);
       entry.limits = undefined;
     }
-    this.flushes.settled(entry.generation);
+    this.flushes.settled(entry.barrier);
   }
 }

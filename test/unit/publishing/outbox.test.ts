@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { Entry, Sending } from '../../../src/publishing/records.js';
-import { Generation } from '../../../src/publishing/generations.js';
+import { FlushBarrier } from '../../../src/publishing/flush-barriers.js';
 import { Outbox } from '../../../src/publishing/outbox.js';
 
-const generation = new Generation();
+const barrier = new FlushBarrier();
 
 function entry(order: number, channel: string, size = 1): Entry {
-  return new Entry(channel, 'x', 0, size, order, generation, () => undefined);
+  return new Entry(channel, 'x', 0, size, order, barrier, () => undefined);
 }
 
 function sending(of: Entry, number: number, at: number): Sending {

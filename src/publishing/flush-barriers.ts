@@ -1,8 +1,8 @@
-/** The publishes between two calls of flush(). */
-export class Generation {
+/** What a flush() waits for: the publishes since the flush() before it, and all earlier ones. */
+export class FlushBarrier {
   /** The number of publishes that are not settled. */
   open = 0;
-  next: Generation | undefined = undefined;
+  next: FlushBarrier | undefined = undefined;
   /** All publishes of it and of earlier ones are settled. */
   flushed = false;
   /** Called when that is so. */
@@ -10,12 +10,12 @@ export class Generation {
 }
 
 /** Knows when everything is settled that was published before a flush(). It takes constant time for each message. */
-export class Generations {
-  #oldest = new Generation();
+export class FlushBarriers {
+  #oldest = new FlushBarrier();
   /** New messages belong to it. */
   #current = this.#oldest;
   /** The one before it. */
-  #previous: Generation | undefined = undefined;
+  #previous: FlushBarrier | undefined = undefined;
 
   /**
    * Calls back once, when everything that was published so far is settled, and never within this call.
@@ -24,7 +24,7 @@ export class Generations {
   whenFlushed(callback: () => void): () => void {
     if (this.#current.open > 0) {
       this.#previous = this.#current;
-      this.#current = new Generation();
+      this.#current = new FlushBarrier();
       this.#previous.next = this.#current;
     }
     // If nothing was published since the last flush, this one waits for the same messages.
@@ -41,14 +41,14 @@ export class Generations {
   }
 
   /** Returns what a new message belongs to. {@link settled} has to be called once for it. */
-  join(): Generation {
+  join(): FlushBarrier {
     this.#current.open++;
     return this.#current;
   }
 
   /** A message of it is settled. */
-  settled(generation: Generation): void {
-    generation.open--;
+  settled(barrier: FlushBarrier): void {
+    barrier.open--;
     while (this.#oldest.open === 0 && this.#oldest.next !== undefined) {
       this.#oldest.flushed = true;
       for (const call of this.#oldest.waiting ?? []) queueMicrotask(call);
