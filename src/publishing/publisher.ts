@@ -3,7 +3,7 @@ import type { InHand, Session } from '../connection/protocol.js';
 import type { LastWords } from '../connection/server-texts.js';
 import { describe, InternalError, PermissionError, toOurs } from '../errors.js';
 import { AckTimeout } from './ack-timeout.js';
-import { Alarm } from './alarm.js';
+import { Timer } from './timer.js';
 import { Intake, type MakeError } from './intake.js';
 import { Outbox } from './outbox.js';
 import { payloadSize, Payloads } from './payload.js';
@@ -37,7 +37,7 @@ export class Publisher {
   readonly #clock: AwakeClock;
   readonly #maxInFlight: number;
   readonly #onError: ((error: Error) => void) | undefined;
-  readonly #alarm: Alarm;
+  readonly #timer: Timer;
   readonly #outbox: Outbox;
   readonly #payloads = new Payloads();
   readonly #pubMsgSize: PubMsgSize;
@@ -56,14 +56,14 @@ export class Publisher {
     this.#clock = clock;
     this.#maxInFlight = maxInFlight;
     this.#onError = onError;
-    this.#alarm = new Alarm(() => this.#wake(), clock);
+    this.#timer = new Timer(() => this.#wake(), clock);
     this.#outbox = new Outbox(options);
     this.#pubMsgSize = new PubMsgSize(clientId);
     this.#intake = new Intake(options, this.#outbox, this.#pubMsgSize);
     this.#settlement = new Settlement(
       this.#outbox,
       clock,
-      this.#alarm,
+      this.#timer,
       () => this.#transmission?.feed(),
       (thrown) => this.#bug(thrown),
     );
@@ -136,7 +136,7 @@ export class Publisher {
       ackTimeout: this.#ackTimeout,
       payloads: this.#payloads,
       pubMsgSize: this.#pubMsgSize,
-      alarm: this.#alarm,
+      timer: this.#timer,
       clock: this.#clock,
       bug: (thrown) => this.#bug(thrown),
     });
@@ -319,7 +319,7 @@ export class Publisher {
   #rearm(): void {
     const now = this.#clock.now();
     const nextDue = this.#transmission?.nextDue(now) ?? Infinity;
-    this.#alarm.set(Math.min(this.#settlement.nextTimeout, this.#outbox.nextRelease(now), nextDue));
+    this.#timer.set(Math.min(this.#settlement.nextTimeout, this.#outbox.nextRelease(now), nextDue));
   }
 
   #wake(): void {

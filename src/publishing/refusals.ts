@@ -43,7 +43,8 @@ interface Refusing {
   text: string;
 }
 
-export interface Verdict {
+/** What to do with a refused message. */
+export interface RetryDecision {
   /** The wait until it is sent again, in ms; undefined when it is to be given up. */
   retryIn: number | undefined;
   /** For how long its channel has refused everything, in ms. It is set only for a channel that has acknowledged before. */
@@ -74,7 +75,7 @@ export class Refusals {
    * Decides what to do with a message that was refused.
    * @param published the number of messages that were published so far
    */
-  judge({ channel, order }: Entry, trouble: Trouble, text: string, now: number, published: number): Verdict {
+  judge({ channel, order }: Entry, trouble: Trouble, text: string, now: number, published: number): RetryDecision {
     const about = refusalIsAbout(text, channel);
     const isKnown = about === undefined && this.#acknowledged.has(channel);
     if (about === 'another') return this.#innocent(trouble);
@@ -108,7 +109,7 @@ export class Refusals {
     return refusing !== undefined && order <= refusing.doomedUpTo ? refusing.text : undefined;
   }
 
-  #innocent(trouble: Trouble): Verdict {
+  #innocent(trouble: Trouble): RetryDecision {
     const { first, most } = INNOCENT_BACKOFF;
     return { retryIn: Math.min(most, first * 2 ** trouble.acquitted++), shownFor: undefined };
   }

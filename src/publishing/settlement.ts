@@ -1,7 +1,7 @@
 import type { AwakeClock } from '../awake-clock.js';
 import { PublishTimeoutError } from '../errors.js';
 import { Aborts } from './aborts.js';
-import type { Alarm } from './alarm.js';
+import type { Timer } from './timer.js';
 import { Deadlines } from './deadlines.js';
 import { FlushBarriers } from './flush-barriers.js';
 import type { Outbox } from './outbox.js';
@@ -12,7 +12,7 @@ import { aborted, deliveryOf, SharedErrors } from './rejections.js';
 export class Settlement {
   readonly #outbox: Outbox;
   readonly #clock: AwakeClock;
-  readonly #alarm: Alarm;
+  readonly #timer: Timer;
   readonly #timeouts = new Deadlines<Limits>();
   readonly signals: Aborts;
   readonly flushes = new FlushBarriers();
@@ -23,10 +23,10 @@ export class Settlement {
    * @param onAborted is called when messages were given up over a signal
    * @param bug is told what was thrown meanwhile, so that it does not get into the signal's call
    */
-  constructor(outbox: Outbox, clock: AwakeClock, alarm: Alarm, onAborted: () => void, bug: (thrown: unknown) => void) {
+  constructor(outbox: Outbox, clock: AwakeClock, timer: Timer, onAborted: () => void, bug: (thrown: unknown) => void) {
     this.#outbox = outbox;
     this.#clock = clock;
-    this.#alarm = alarm;
+    this.#timer = timer;
     this.signals = new Aborts((entries, reason) => {
       try {
         this.#abort(entries, reason);
@@ -45,7 +45,7 @@ export class Settlement {
     if (group !== undefined) this.signals.add(limits, group);
     if (timeout !== undefined) {
       this.#timeouts.add(limits, this.#clock.now(), timeout);
-      this.#alarm.setBy(limits.dueAt);
+      this.#timer.setBy(limits.dueAt);
     }
   }
 

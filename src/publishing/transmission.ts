@@ -3,10 +3,10 @@ import type { AwakeClock } from '../awake-clock.js';
 import type { Session } from '../connection/protocol.js';
 import { maybeStored, publishRefusal } from '../connection/server-texts.js';
 import type { AckTimeout } from './ack-timeout.js';
-import type { Alarm } from './alarm.js';
+import type { Timer } from './timer.js';
 import { Leaderless, LEADERLESS_FOR } from './leaderless.js';
 import type { Outbox } from './outbox.js';
-import { muteAt, probeAt } from './overdue.js';
+import { muteAt, probeAt } from './retransmission-timeout.js';
 import type { Payloads } from './payload.js';
 import type { PubMsgSize } from './pubmsg-size.js';
 import { type Answers, type Entry, type Lane, type Muteness, Sending, Trouble } from './records.js';
@@ -25,7 +25,7 @@ export interface Kept {
   readonly ackTimeout: AckTimeout;
   readonly payloads: Payloads;
   readonly pubMsgSize: PubMsgSize;
-  readonly alarm: Alarm;
+  readonly timer: Timer;
   readonly clock: AwakeClock;
   /** Is told what was thrown, so that it does not get into a session's call. */
   readonly bug: (thrown: unknown) => void;
@@ -186,7 +186,7 @@ export class Transmission implements Answers {
     } finally {
       this.#feeding = false;
     }
-    if (handedOver && !this.#ended) this.#kept.alarm.setBy(now + this.#kept.ackTimeout.timeout);
+    if (handedOver && !this.#ended) this.#kept.timer.setBy(now + this.#kept.ackTimeout.timeout);
   }
 
   /** Rejects a message whose channel is known to refuse it. Returns whether that was so. */
@@ -268,7 +268,7 @@ export class Transmission implements Answers {
     for (const lane of [...this.#outbox.mute]) {
       if (lane.mute !== undefined && (all || lane.mute.tryAt <= now)) this.#tryLane(lane, lane.mute, now);
     }
-    this.#kept.alarm.setBy(this.#outbox.nextTry());
+    this.#kept.timer.setBy(this.#outbox.nextTry());
   }
 
   #tryLane(lane: Lane, muteness: Muteness, now: number): void {
@@ -386,11 +386,11 @@ export class Transmission implements Answers {
     if (this.#outbox.isHeld(now)) return;
     const until = now + this.#leaderless.backoff();
     this.#outbox.holdAll(until);
-    this.#kept.alarm.setBy(until);
+    this.#kept.timer.setBy(until);
   }
 
   #messageRefused(entry: Entry, trouble: Trouble, text: string): void {
-    const { refusals, settlement, alarm } = this.#kept;
+    const { refusals, settlement, timer } = this.#kept;
     const now = this.#clock.now();
     const { retryIn, shownFor } = refusals.judge(entry, trouble, text, now, this.#outbox.taken);
     if (retryIn === undefined) {
@@ -398,6 +398,6 @@ export class Transmission implements Answers {
       return;
     }
     this.#outbox.holdChannel(entry, now, retryIn);
-    alarm.setBy(this.#outbox.nextRelease(now));
+    timer.setBy(this.#outbox.nextRelease(now));
   }
 }

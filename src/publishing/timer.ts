@@ -1,22 +1,22 @@
 import type { AwakeClock } from '../awake-clock.js';
 
 /** One timer for everything that falls due. It does not keep the process alive. */
-export class Alarm {
-  readonly #ring: () => void;
+export class Timer {
+  readonly #onDue: () => void;
   readonly #clock: AwakeClock;
   #cancel: (() => void) | undefined;
   #at = Infinity;
 
   /**
-   * @param ring is called at the earliest time that was set since its last call, after what had arrived by then was taken in;
+   * @param onDue is called at the earliest time that was set since its last call, after what had arrived by then was taken in;
    *   it must not throw
    */
-  constructor(ring: () => void, clock: AwakeClock) {
-    this.#ring = ring;
+  constructor(onDue: () => void, clock: AwakeClock) {
+    this.#onDue = onDue;
     this.#clock = clock;
   }
 
-  /** Rings at this time or earlier. */
+  /** Calls back at this time or earlier. */
   setBy(at: number): void {
     if (at >= this.#at) return;
     this.#cancel?.();
@@ -26,13 +26,13 @@ export class Alarm {
       () => {
         this.#cancel = undefined;
         this.#at = Infinity;
-        this.#ring();
+        this.#onDue();
       },
       { unref: true },
     );
   }
 
-  /** Rings at this time and not earlier; Infinity means that it does not ring. */
+  /** Calls back at this time and not earlier; Infinity means never. */
   set(at: number): void {
     this.#cancel?.();
     this.#cancel = undefined;
