@@ -5,7 +5,7 @@
 import type { AbortWatch } from '../abort-signal.js';
 import type { Receipt } from '../connection/protocol.js';
 import { toOurs } from '../errors.js';
-import type { Timed, TimedQueue } from './deadlines.js';
+import type { Timed, TimedBucket } from './deadlines.js';
 import type { FlushBarrier } from './flush-barriers.js';
 
 /** The cluster's acknowledgement of one message. */
@@ -74,7 +74,7 @@ export class Sending implements Receipt {
 }
 
 /**
- * One message that is not settled yet. It stands in exactly one list (waiting for room, queued in its lane, in flight), by links of
+ * One message that is not settled yet. It stands in exactly one list (waiting for room, in its send queue, in flight), by links of
  * its own, so that it can leave in constant time. Rare things are objects of their own, because 100 000 messages may wait in an
  * outage.
  */
@@ -83,8 +83,8 @@ export class Entry {
   next: Entry | undefined = undefined;
   /** The list that it stands in; undefined when it is settled. */
   list: Entries | undefined = undefined;
-  /** Its lane, from when it is admitted. */
-  lane: Lane | undefined = undefined;
+  /** Its queue, from when it is admitted. */
+  queue: SendQueue | undefined = undefined;
   /** The number of its sendings. With none it can be rejected as 'not-sent'. */
   attempts = 0;
   /** Its last sending that was not a probe, while it is in flight. */
@@ -188,7 +188,7 @@ export class Entries {
 /** A message's own `timeout` and `signal`. Only a message with one of them has this record. */
 export class Limits implements Timed<Limits> {
   dueAt = 0;
-  queue: TimedQueue<Limits> | undefined = undefined;
+  bucket: TimedBucket<Limits> | undefined = undefined;
   sooner: Limits | undefined = undefined;
   later: Limits | undefined = undefined;
 
@@ -252,7 +252,7 @@ export class Muteness {
  * A queue of messages that keep their order. With 'strict' there is one for each channel, with one message in flight at a time.
  * With 'pipelined' there is one for all channels, and for a while one for each channel that is held back.
  */
-export class Lane implements Timed<Lane> {
+export class SendQueue implements Timed<SendQueue> {
   /** Messages to be sent again, in the order of publishing. All of them were published before those in `fresh`. */
   readonly returned = new Entries();
   /** Messages that were not sent yet, in the order of publishing. */
@@ -265,16 +265,16 @@ export class Lane implements Timed<Lane> {
   /** Its state while its channel is mute. Then it is closed. */
   mute: Muteness | undefined = undefined;
 
-  /** Links to the neighbours among the lanes that may send. */
-  prev: Lane | undefined = undefined;
-  next: Lane | undefined = undefined;
+  /** Links to the neighbours among the queues that may send. */
+  prev: SendQueue | undefined = undefined;
+  next: SendQueue | undefined = undefined;
   ready = false;
 
-  /** It is held back until `dueAt` while it stands in a queue of deadlines. */
+  /** It is held back until `dueAt` while it stands among deadlines. */
   dueAt = 0;
-  queue: TimedQueue<Lane> | undefined = undefined;
-  sooner: Lane | undefined = undefined;
-  later: Lane | undefined = undefined;
+  bucket: TimedBucket<SendQueue> | undefined = undefined;
+  sooner: SendQueue | undefined = undefined;
+  later: SendQueue | undefined = undefined;
 
   constructor(
     readonly channel: string,
@@ -291,39 +291,39 @@ export class Lane implements Timed<Lane> {
   }
 
   get held(): boolean {
-    return this.closed || this.queue !== undefined;
+    return this.closed || this.bucket !== undefined;
   }
 }
 
-/** The lanes that may send, in the order of their turns. */
-export class ReadyLanes {
-  head: Lane | undefined = undefined;
-  #tail: Lane | undefined = undefined;
+/** The queues that may send, in the order of their turns. */
+export class ReadyQueues {
+  head: SendQueue | undefined = undefined;
+  #tail: SendQueue | undefined = undefined;
 
-  push(lane: Lane): void {
-    lane.prev = this.#tail;
-    if (this.#tail === undefined) this.head = lane;
-    else this.#tail.next = lane;
-    this.#tail = lane;
-    lane.ready = true;
+  push(queue: SendQueue): void {
+    queue.prev = this.#tail;
+    if (this.#tail === undefined) this.head = queue;
+    else this.#tail.next = queue;
+    this.#tail = queue;
+    queue.ready = true;
   }
 
-  unshift(lane: Lane): void {
-    lane.next = this.head;
-    if (this.head === undefined) this.#tail = lane;
-    else this.head.prev = lane;
-    this.head = lane;
-    lane.ready = true;
+  unshift(queue: SendQueue): void {
+    queue.next = this.head;
+    if (this.head === undefined) this.#tail = queue;
+    else this.head.prev = queue;
+    this.head = queue;
+    queue.ready = true;
   }
 
-  remove(lane: Lane): void {
-    const { prev, next } = lane;
+  remove(queue: SendQueue): void {
+    const { prev, next } = queue;
     if (prev === undefined) this.head = next;
     else prev.next = next;
     if (next === undefined) this.#tail = prev;
     else next.prev = prev;
-    lane.prev = undefined;
-    lane.next = undefined;
-    lane.ready = false;
+    queue.prev = undefined;
+    queue.next = undefined;
+    queue.ready = false;
   }
 }

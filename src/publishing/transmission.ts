@@ -9,7 +9,7 @@ import type { Outbox } from './outbox.js';
 import { muteAt, probeAt } from './retransmission-timeout.js';
 import type { Payloads } from './payload.js';
 import type { PubMsgSize } from './pubmsg-size.js';
-import { type Answers, type Entry, type Lane, type Muteness, Sending, Trouble } from './records.js';
+import { type Answers, type Entry, type SendQueue, type Muteness, Sending, Trouble } from './records.js';
 import type { Refusals } from './refusals.js';
 import { oversize, refusedBefore, refusedByCluster } from './rejections.js';
 import type { Settlement } from './settlement.js';
@@ -265,28 +265,28 @@ export class Transmission implements Answers {
   /** Sends one message of each mute channel whose time has come, or of all of them. */
   tryMute(now: number, all = false): void {
     if (this.#paused || this.#outbox.mute.size === 0) return;
-    for (const lane of [...this.#outbox.mute]) {
-      if (lane.mute !== undefined && (all || lane.mute.tryAt <= now)) this.#tryLane(lane, lane.mute, now);
+    for (const queue of [...this.#outbox.mute]) {
+      if (queue.mute !== undefined && (all || queue.mute.tryAt <= now)) this.#tryQueue(queue, queue.mute, now);
     }
     this.#kept.timer.setBy(this.#outbox.nextTry());
   }
 
-  #tryLane(lane: Lane, muteness: Muteness, now: number): void {
+  #tryQueue(queue: SendQueue, muteness: Muteness, now: number): void {
     if (!this.#live) return;
-    const entry = this.#outbox.toTry(lane);
+    const entry = this.#outbox.toTry(queue);
     if (entry === undefined) {
       // All its messages were given up. The next one shows whether the channel is still mute.
-      this.#outbox.endMute(lane.channel);
+      this.#outbox.endMute(queue.channel);
       return;
     }
     const inFlight = entry.sending !== undefined;
     if (!inFlight && this.#rejectOversize(entry)) {
-      this.#tryLane(lane, muteness, now);
+      this.#tryQueue(queue, muteness, now);
       return;
     }
     const sending = new Sending(entry, ++this.#sendings, now, inFlight ? 'channel' : false, this);
     if (inFlight) this.#outbox.sentAgain(sending);
-    else this.#outbox.sentMute(lane, sending);
+    else this.#outbox.sentMute(queue, sending);
     // Nobody is expected to answer in a mute channel.
     sending.owed = false;
     const dropped = muteness.tried(sending, now);
