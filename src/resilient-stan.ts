@@ -617,8 +617,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         publisher.detach();
         subscriptions.detach();
       },
-      oldestInFlight: () => publisher.oldestInFlight,
-      oldestEnd: () => publisher.oldestEnd,
       leaderAnswered: (askedAt) => {
         publisher.leaderAnswered(askedAt);
         // Too early is safe, too late is not: an answer does not prove what came after its question.
@@ -626,10 +624,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         stoodBefore = stood();
       },
       wantsAnswerSince: () => {
-        const { wantsAnswerSince: publisherWants } = publisher;
-        const { wantsAnswerSince: groupsWant } = subscriptions;
-        if (groupsWant === undefined) return publisherWants;
-        return Math.min(groupsWant - stood(), publisherWants ?? Infinity);
+        const { wantsAnswerSince: since } = subscriptions;
+        return since === undefined ? undefined : since - stood();
       },
       review: (threshold) => publisher.review(threshold),
       surprise: () => {

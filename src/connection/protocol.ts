@@ -79,6 +79,14 @@ export class SessionEnded extends Error {}
 export interface Receipt {
   /** Counts up with every handing over. */
   readonly number: number;
+  /** When it was handed over, in ms of the client's clock. */
+  readonly at: number;
+  /** It repeats a message to learn from its answer what became of what was sent before: of its channel, or of all. */
+  readonly probe: false | 'channel' | 'all';
+  /** The leader owes an answer for it, so that its silence is suspicious. */
+  readonly owed: boolean;
+  /** The leader's answer to a question that is asked later than this tells that it has the message, or will never get it. */
+  readonly askAfter: number;
   /** Its answer would still tell something. */
   readonly awaited: boolean;
   /** Where its last byte stands in the stream of all bytes that the session has sent; set by the session. */
@@ -105,10 +113,10 @@ export interface Session {
   readonly pendingRequests: number;
 
   /** Hands one message over, at once. Never throws. Call it only while the session is alive. */
-  publish(channel: string, data: Uint8Array, sending: Receipt): void;
+  publish(channel: string, data: Uint8Array, receipt: Receipt): void;
 
   /** Of all that was handed over up to this one, only the answers that are still `awaited` are waited for from now on. */
-  forget(sending: Receipt): void;
+  forget(upTo: Receipt): void;
 
   /**
    * Resolves when the server has made the subscription; messages that arrive earlier are held until then, and are
@@ -124,12 +132,6 @@ export interface Session {
     onDenied?: (error: ResilientStanError) => void,
   ): Promise<SessionSubscription>;
 
-  /** Evidence of a living leader that publishing saw: an ack, how long it took in ms, and the `end` of what it is for. */
-  heardAck(roundTrip: number, end: number): void;
-  /** Something was sent that the leader owes an answer for: starts the watch. Cheap, call it after every send. */
-  owed(): void;
-  /** Asks the leader for a sign of life at once: its silence is surprising. */
-  doubt(): void;
   /** Ends the session, once, for a sign of death that was seen outside of it. */
   lose(reason: LossReason, message: string): void;
 }

@@ -49,7 +49,7 @@ export interface Loss {
 
 export interface SessionOptions extends Omit<
   WatchOptions,
-  'connectionId' | 'link' | 'oldestRequest' | 'onMissed' | 'lose' | 'hedge' | 'clusterId'
+  'connectionId' | 'link' | 'oldestPublish' | 'oldestRequest' | 'onMissed' | 'lose' | 'hedge' | 'clusterId'
 > {
   ordinal: number;
   continued: boolean;
@@ -140,6 +140,21 @@ export class StanSession implements Session {
     stan.on('connection_lost', (error: unknown) => this.lose('replaced', printable(describe(error))));
     stan.on('error', (error: unknown) => this.#lose('disconnect', printable(describe(error)), undefined, error));
 
+    this.#watch = new Watch({
+      ...options,
+      connectionId: stan.connId,
+      link,
+      oldestPublish: () => this.#publishes.oldestOwed,
+      oldestRequest: () => this.#requests.values().next().value,
+      onMissed: () => {
+        this.#missedAt = options.clock.now();
+        this.#cancelRequestTimer?.();
+        this.#awaitAnswers();
+      },
+      hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
+      lose: (reason, message, successor) => this.#lose(reason, message, successor),
+    });
+
     this.#publishes = new Publishes({
       subject: stan.pubPrefix,
       inbox: stan.ackSubject,
@@ -149,23 +164,10 @@ export class StanSession implements Session {
         link.nats.sendCommand(frame);
         return link.sent;
       },
+      evidence: this.#watch,
     });
     takeFrames(link.nats, stan.ackSubscription, (frame) => {
       if (this.#alive) this.#publishes.answered(frame);
-    });
-
-    this.#watch = new Watch({
-      ...options,
-      connectionId: stan.connId,
-      link,
-      oldestRequest: () => this.#requests.values().next().value,
-      onMissed: () => {
-        this.#missedAt = options.clock.now();
-        this.#cancelRequestTimer?.();
-        this.#awaitAnswers();
-      },
-      hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
-      lose: (reason, message, successor) => this.#lose(reason, message, successor),
     });
   }
 
@@ -181,17 +183,17 @@ export class StanSession implements Session {
     return this.#watch.suspect;
   }
 
-  publish(channel: string, data: Uint8Array, sending: Receipt): void {
+  publish(channel: string, data: Uint8Array, receipt: Receipt): void {
     if (!this.#alive) return;
     try {
-      this.#publishes.publish(channel, data, sending);
+      this.#publishes.publish(channel, data, receipt);
     } catch (error) {
       this.#lose('disconnect', `the client refused a publish: ${describe(error)}`, undefined, error);
     }
   }
 
-  forget(sending: Receipt): void {
-    this.#publishes.forget(sending);
+  forget(upTo: Receipt): void {
+    this.#publishes.forget(upTo);
   }
 
   subscribe(
@@ -254,18 +256,6 @@ export class StanSession implements Session {
         else reject(new SubscribeRefused(text));
       });
     });
-  }
-
-  heardAck(roundTrip: number, end = 0): void {
-    this.#watch.heardAck(roundTrip, end);
-  }
-
-  owed(): void {
-    this.#watch.owed();
-  }
-
-  doubt(): void {
-    this.#watch.doubt();
   }
 
   lose(reason: LossReason, message: string): void {

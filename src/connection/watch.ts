@@ -27,15 +27,17 @@ export interface Owed {
   readonly end: number;
 }
 
+/** A publish that the leader owes an answer for. */
+export interface OwedPublish extends Owed {
+  /** The leader's answer to a question that is asked later than this tells that it has the message, or will never get it. */
+  readonly askAfter: number;
+}
+
 /** What the watch asks of, and tells, those who use the session. */
 export interface Workload {
-  /** When the oldest unacknowledged publish in flight was sent. */
-  oldestInFlight(): number | undefined;
-  /** Where its last byte stands in all that the session has sent; 0 without one. */
-  oldestEnd(): number;
   /** The leader has answered a question that was asked then. */
   leaderAnswered(askedAt: number): void;
-  /** The answer to a question that is asked later than this would tell something about publishes in flight. */
+  /** The answer to a question that is asked later than this would tell something about what was received. */
   wantsAnswerSince(): number | undefined;
   /**
    * Calm, with publishes in flight: send again what is probably lost, give those up for the time being that nobody acknowledges.
@@ -61,6 +63,8 @@ export interface WatchOptions {
   /** What is known of the way to the servers. */
   line: Line;
   workload: Workload;
+  /** The oldest publish that an answer is owed for, and what its answer is waited for with. */
+  oldestPublish: () => OwedPublish | undefined;
   /** The oldest request of the protocol that still waits for its answer. */
   oldestRequest: () => Owed | undefined;
   /** A race for the leader on other connections, whose rounds run by themselves until it is won or cancelled. */
@@ -152,10 +156,9 @@ export class Watch {
     this.#liveness.heard(this.#clock.now());
   }
 
-  /** An ack came: evidence, and a sample. */
-  heardAck(roundTrip: number, end: number): void {
-    const now = this.#clock.now();
-    this.#sample({ at: now - roundTrip, end }, now);
+  /** A publish was answered: evidence, and a sample. */
+  heardAnswer(publish: Owed): void {
+    this.#sample(publish, this.#clock.now());
   }
 
   /** Something was sent that is owed an answer. */
@@ -220,10 +223,8 @@ export class Watch {
     let oldest: Owed | undefined = this.#options.oldestRequest();
     const asked = this.#asked.values().next();
     if (!asked.done && (oldest === undefined || asked.value.at < oldest.at)) oldest = asked.value;
-    const { workload } = this.#options;
-    const at = workload.oldestInFlight();
-    if (at !== undefined && (oldest === undefined || at < oldest.at)) oldest = { at, end: workload.oldestEnd() };
-    return oldest;
+    const publish = this.#options.oldestPublish();
+    return publish !== undefined && (oldest === undefined || publish.at < oldest.at) ? publish : oldest;
   }
 
   /** For how long, in ms, the leader may be silent although it owes an answer to this. */
@@ -234,12 +235,11 @@ export class Watch {
   }
 
   #tickCalm(now: number): void {
-    const { workload, pings } = this.#options;
+    const { oldestPublish, workload, pings } = this.#options;
     const threshold = this.#liveness.threshold(now);
     // First: what it sends or gives up changes what is owed.
-    const oldest = workload.oldestInFlight();
-    let next =
-      oldest === undefined ? Infinity : workload.review(this.#limit({ at: oldest, end: workload.oldestEnd() }, now));
+    const oldest = oldestPublish();
+    let next = oldest === undefined ? Infinity : workload.review(this.#limit(oldest, now));
     if (this.#stopped) return;
 
     const owed = this.#oldestOwed();
@@ -260,7 +260,7 @@ export class Watch {
     if (this.#asked.size === 0) {
       const pingAt = this.#liveness.lastHeard + pings.interval;
       const surpriseAt = workload.surprise() ?? Infinity;
-      const wantedAt = (workload.wantsAnswerSince() ?? Infinity) + threshold / 2;
+      const wantedAt = this.#wantsAnswerSince() + threshold / 2;
       const askAt = Math.min(pingAt, surpriseAt, wantedAt);
       if (now >= askAt) {
         this.#ask();
@@ -268,6 +268,14 @@ export class Watch {
       } else next = Math.min(next, askAt);
     }
     this.#arm(next);
+  }
+
+  /** The answer to a question that is asked later than this would tell something; Infinity if none would. */
+  #wantsAnswerSince(): number {
+    const { oldestPublish, workload } = this.#options;
+    const askAfter = oldestPublish()?.askAfter ?? Infinity;
+    // One that was answered already has told it.
+    return Math.min(this.hasAnsweredSince(askAfter) ? Infinity : askAfter, workload.wantsAnswerSince() ?? Infinity);
   }
 
   #suspect(now: number, silence: number): void {

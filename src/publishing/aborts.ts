@@ -2,21 +2,21 @@ import { AbortWatch } from '../abort-signal.js';
 import { AbortGroup, type Entry, type Limits } from './records.js';
 
 /**
- * Listens to the callers' AbortSignals, once to each: Node looks through all listeners of a signal whenever one is added or
- * removed, so one per message would cost the square of their number when many messages share a signal.
+ * Listens once to each AbortSignal of the callers. Node looks through all listeners of a signal whenever one is added or removed,
+ * so a listener for each message would cost the square of the number of messages that share a signal.
  */
 export class Aborts {
   readonly #groups = new Map<AbortSignal, AbortGroup>();
   readonly #onAbort: (entries: Entry[], reason: unknown) => void;
 
-  /** `onAbort` gets all messages of the signal that was aborted; they are no longer listened for. */
+  /** @param onAbort gets all messages of a signal that was aborted, in the order of publishing; they have left their group */
   constructor(onAbort: (entries: Entry[], reason: unknown) => void) {
     this.#onAbort = onAbort;
   }
 
   /**
-   * The group of a signal, which may be aborted already. Runs code of the user, so call it before anything is changed; then
-   * either {@link add} the message, or {@link leave}.
+   * Returns the group of a signal, which may be aborted already. It runs code of the user, so it is called before anything is
+   * changed. Afterwards the message is added by {@link add}, or not taken in and signed off by {@link leave}.
    * @throws InvalidArgumentError when the signal does not let us listen
    */
   join(signal: AbortSignal): AbortGroup {
@@ -60,7 +60,7 @@ export class Aborts {
 
   #endIfEmpty(group: AbortGroup): void {
     if (group.head !== undefined || group.joining > 0) return;
-    // Another group may be in its place, if the signal called us while we began to listen.
+    // The signal may have called us while we began to listen, and another group may be in its place.
     if (this.#groups.get(group.signal) === group) this.#groups.delete(group.signal);
     group.watch.stop();
   }
@@ -72,7 +72,7 @@ export class Aborts {
       entries.push(limits.entry);
       this.remove(limits);
     }
-    // The newest stands first in the group.
+    // The newest message stands first in the group.
     this.#onAbort(entries.reverse(), reason);
   }
 }

@@ -1,9 +1,9 @@
 import { refusalReason } from '../connection/server-texts.js';
 
 /**
- * The message of a PublishRejectedError: the server's text, and what to do about it.
- * @param attempts how often it was sent; 0: only a message before it on its channel was
- * @param shownFor how long the channel has refused everything, in ms, if it had acknowledged messages before
+ * Returns the message of a PublishRejectedError: the server's text, and what to do about it.
+ * @param attempts how often the message was sent; 0 when only an earlier message of its channel was
+ * @param shownFor for how long a channel has refused everything that had acknowledged messages before, in ms
  */
 export function explainRefusal(channel: string, text: string, attempts: number, shownFor?: number): string {
   const sent =

@@ -1,55 +1,58 @@
-/** Something that falls due. It stands in at most one queue, by its own links. */
+/** Something that falls due. It stands in one bucket at most, by links of its own. */
 export interface Timed<T> {
   dueAt: number;
-  queue: TimedQueue<T> | undefined;
+  bucket: TimedBucket<T> | undefined;
   sooner: T | undefined;
   later: T | undefined;
 }
 
-/** Everything with the same duration: what came first is due first, so a plain queue is sorted. */
-export interface TimedQueue<T> {
+/** Everything with the same duration. What came first is due first, so that a plain list is sorted. */
+export interface TimedBucket<T> {
   readonly duration: number;
   head: T | undefined;
   tail: T | undefined;
 }
 
-/** Queues that stay although they are empty: the next message has most likely the same timeout. */
+/** So many buckets stay although they are empty, because the next message has most likely the same timeout. */
 const KEPT = 16;
-/** From this many different durations on, new ones are rounded up: a caller who counts down a budget has a new one each time. */
+/** With so many different durations, new ones are rounded up: a caller who counts down a budget has a new one each time. */
 const EXACT = 256;
 
-/** Deadlines, with constant time to add and to remove one. Looking for what is due costs the number of different durations. */
+/** Many deadlines. Adding and removing one takes constant time; looking for what is due takes time for each different duration. */
 export class Deadlines<T extends Timed<T>> {
-  readonly #queues = new Map<number, TimedQueue<T>>();
+  readonly #buckets = new Map<number, TimedBucket<T>>();
 
-  /** `now` must never decrease from one call to the next. */
+  /**
+   * Adds something that is due after a duration.
+   * @param now must never decrease from one call to the next
+   */
   add(item: T, now: number, duration: number): void {
-    const queue = this.#queueFor(duration);
-    item.dueAt = now + queue.duration;
-    item.queue = queue;
-    item.sooner = queue.tail;
-    if (queue.tail === undefined) queue.head = item;
-    else queue.tail.later = item;
-    queue.tail = item;
+    const bucket = this.#bucketFor(duration);
+    item.dueAt = now + bucket.duration;
+    item.bucket = bucket;
+    item.sooner = bucket.tail;
+    if (bucket.tail === undefined) bucket.head = item;
+    else bucket.tail.later = item;
+    bucket.tail = item;
   }
 
   remove(item: T): void {
-    const { queue, sooner, later } = item;
-    if (queue === undefined) return;
-    if (sooner === undefined) queue.head = later;
+    const { bucket, sooner, later } = item;
+    if (bucket === undefined) return;
+    if (sooner === undefined) bucket.head = later;
     else sooner.later = later;
-    if (later === undefined) queue.tail = sooner;
+    if (later === undefined) bucket.tail = sooner;
     else later.sooner = sooner;
-    item.queue = undefined;
+    item.bucket = undefined;
     item.sooner = undefined;
     item.later = undefined;
-    if (queue.head === undefined && this.#queues.size > KEPT) this.#queues.delete(queue.duration);
+    if (bucket.head === undefined && this.#buckets.size > KEPT) this.#buckets.delete(bucket.duration);
   }
 
-  /** Takes out one that is due, or nothing. */
+  /** Takes out and returns one that is due. */
   takeDue(now: number): T | undefined {
-    for (const queue of this.#queues.values()) {
-      const item = queue.head;
+    for (const bucket of this.#buckets.values()) {
+      const item = bucket.head;
       if (item !== undefined && item.dueAt <= now) {
         this.remove(item);
         return item;
@@ -58,35 +61,35 @@ export class Deadlines<T extends Timed<T>> {
     return undefined;
   }
 
-  /** When the next one is due; Infinity if there is none. */
+  /** Returns when the next one is due; Infinity if there is none. */
   next(): number {
     let next = Infinity;
-    for (const queue of this.#queues.values()) {
-      if (queue.head !== undefined && queue.head.dueAt < next) next = queue.head.dueAt;
+    for (const bucket of this.#buckets.values()) {
+      if (bucket.head !== undefined && bucket.head.dueAt < next) next = bucket.head.dueAt;
     }
     return next;
   }
 
-  /** How many different durations it has queues for. */
-  get queues(): number {
-    return this.#queues.size;
+  /** The number of different durations that have a bucket. */
+  get buckets(): number {
+    return this.#buckets.size;
   }
 
-  #queueFor(duration: number): TimedQueue<T> {
-    let queue = this.#queues.get(duration);
-    if (queue === undefined && this.#queues.size >= EXACT) {
+  #bucketFor(duration: number): TimedBucket<T> {
+    let bucket = this.#buckets.get(duration);
+    if (bucket === undefined && this.#buckets.size >= EXACT) {
       duration = roundedUp(duration);
-      queue = this.#queues.get(duration);
+      bucket = this.#buckets.get(duration);
     }
-    if (queue === undefined) {
-      queue = { duration, head: undefined, tail: undefined };
-      this.#queues.set(duration, queue);
+    if (bucket === undefined) {
+      bucket = { duration, head: undefined, tail: undefined };
+      this.#buckets.set(duration, bucket);
     }
-    return queue;
+    return bucket;
   }
 }
 
-/** Up to the next of 64 steps per doubling (at most 1.6 % more), which leaves about 2000 different durations in all. */
+/** Returns the next of 64 steps per doubling, at most 1.6 % more. There are about 2000 such durations in all. */
 export function roundedUp(duration: number): number {
   const step = Math.max(1, 2 ** Math.floor(Math.log2(duration)) / 64);
   return Math.ceil(duration / step) * step;

@@ -1,87 +1,78 @@
 import { Deadlines } from './deadlines.js';
-import { Entries, Lane, Muteness, ReadyLanes, Trouble, type Entry, type Sending } from './records.js';
+import { Entries, SendQueue, Muteness, ReadyQueues, Trouble, type Entry, type Sending } from './records.js';
 
 export type Ordering = 'pipelined' | 'strict';
 
 export interface OutboxOptions {
   ordering: Ordering;
-  /** Messages in flight on one session, at most. */
+  /** The most messages in flight on one session. */
   maxInFlight: number;
-  /** Messages that are admitted and not settled, at most. */
+  /** The most messages that are admitted and not settled. */
   maxPending: number;
-  /** Bytes of their payloads, at most. */
+  /** The most bytes of their payloads. */
   maxPendingBytes: number;
 }
 
-/** 'strict' keeps this many lanes although they are empty: their channels are most likely used again. */
-const KEPT_LANES = 256;
+/** So many queues are kept with 'strict' although they are empty, because their channels are most likely used again. */
+const KEPT_QUEUES = 256;
 
 /**
- * Where every message stands until it is settled, and which one goes next. It decides and counts; it knows no session, no
- * timer and no promise, and takes the time as an argument. A message goes through
+ * Knows where every message stands until it is settled, and decides which one goes next. It knows no session, no timer and no
+ * promise, and takes the time as an argument, in ms of one clock. A message goes through
  *
  * ```
- * (waiting for room) ──► queued in its lane ──► in flight ──► settled
+ * (waiting for room) ──► in its send queue ───► in flight ──► settled
  *                                 ▲                 │
  *                                 └── give back ────┘
  * ```
- * and every step takes constant time, however many messages there are. In flight are those in the window, and beside it those
- * of channels that nobody acknowledges, which take no room in it.
+ * and every step takes constant time, however many messages there are. In flight are the messages in the window, and those of mute
+ * channels, which take no room in the window.
  */
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly #strict: boolean;
-  /** 'pipelined': the one lane of all channels. */
-  readonly #main: Lane;
-  /** 'strict': all lanes. 'pipelined': those of channels that are held back, so that the others need not wait. */
-  readonly #lanes = new Map<string, Lane>();
-  readonly #ready = new ReadyLanes();
-  readonly #held = new Deadlines<Lane>();
-  readonly #mute = new Set<Lane>();
+  /** The one queue of all channels, with 'pipelined'. */
+  readonly #main: SendQueue;
+  /** With 'strict' all queues. With 'pipelined' those of channels that are held back, so that the others need not wait. */
+  readonly #queues = new Map<string, SendQueue>();
+  readonly #ready = new ReadyQueues();
+  readonly #held = new Deadlines<SendQueue>();
+  readonly #mute = new Set<SendQueue>();
   #allHeldUntil = -Infinity;
 
-  /** For room, in the order of the publish() calls. */
+  /** Messages that wait for room, in the order of the publish() calls. */
   readonly waiting = new Entries();
-  /** The window, in the order of sending. */
+  /** The messages in the window, in the order of sending. */
   readonly inFlight = new Entries();
-  /** Admitted and not settled. */
+  /** The number of messages taken in so far. It is the `order` of the last one. */
+  taken = 0;
+  /** The number of messages that are admitted and not settled. */
   pending = 0;
+  /** The bytes of their payloads. */
   pendingBytes = 0;
+  /** The number of sendings that were not the first one of their message. */
+  resent = 0;
 
-  /** So many may be in flight now. */
+  /** The most messages that may be in the window now. */
   window: number;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
     this.window = options.maxInFlight;
     this.#strict = options.ordering === 'strict';
-    this.#main = new Lane('', Infinity);
+    this.#main = new SendQueue('', Infinity);
   }
 
-  /** Whether a message of this size can be admitted now. Those that wait for room come first. */
+  /** Whether a message of so many bytes can be admitted now. Messages that wait for room come first. */
   hasRoom(size: number): boolean {
     return this.waiting.size === 0 && this.#fits(size);
   }
 
-  wait(entry: Entry): void {
-    this.waiting.push(entry);
-  }
-
-  admit(entry: Entry): void {
-    this.pending++;
-    this.pendingBytes += entry.size;
-    const lane = this.#strict ? this.#laneOf(entry.channel) : this.#main;
-    entry.lane = lane;
-    lane.fresh.push(entry);
-    if (!lane.ready && lane.canSend) this.#ready.push(lane);
-  }
-
-  /** Gives the room that has become free to those who wait for it, the longest wait first. */
-  admitWaiting(): void {
-    for (let entry = this.waiting.head; entry !== undefined && this.#fits(entry.size); entry = this.waiting.head) {
-      this.waiting.remove(entry);
-      this.admit(entry);
-    }
+  /** Admits a message, or lets it wait for room. */
+  take(entry: Entry): void {
+    this.taken = entry.order;
+    if (this.hasRoom(entry.size)) this.#admit(entry);
+    else this.waiting.push(entry);
   }
 
   /** Whether there may be a next message to send. */
@@ -89,41 +80,41 @@ export class Outbox {
     return this.#ready.head !== undefined && this.inFlight.size < this.window;
   }
 
-  /** The next message to send, or undefined when none may be sent now. It stays where it is until `sent`. */
+  /** Returns the next message to send, if one may be sent now. It stays where it is until `sent`. */
   next(now: number): Entry | undefined {
     if (this.inFlight.size >= this.window || now < this.#allHeldUntil) return undefined;
     for (;;) {
-      const lane = this.#ready.head;
-      if (lane === undefined) return undefined;
-      const entry = (lane.returned.head ?? lane.fresh.head) as Entry;
-      if (this.#strict || this.#lanes.size === 0) return entry;
-      const held = this.#lanes.get(entry.channel);
+      const queue = this.#ready.head;
+      if (queue === undefined) return undefined;
+      const entry = (queue.returned.head ?? queue.fresh.head) as Entry;
+      if (this.#strict || this.#queues.size === 0) return entry;
+      const held = this.#queues.get(entry.channel);
       if (held === undefined) return entry;
       this.#park(entry, held);
     }
   }
 
-  /** It is handed over now. */
+  /** Moves a message into the window that is handed over now. */
   sent(sending: Sending): void {
     this.#sent(sending, this.inFlight);
   }
 
-  /** Takes it out, wherever it stands. */
+  /** Counts a message in flight that is handed over once more, as a probe. */
+  sentAgain({ entry }: Sending): void {
+    this.#count(entry);
+  }
+
+  /** Takes a message out, wherever it stands. The room that becomes free goes to the messages that wait for it. */
   remove(entry: Entry): void {
     const list = entry.list as Entries;
     list.remove(entry);
-    if (list === this.waiting) return;
-    this.pending--;
-    this.pendingBytes -= entry.size;
-    const lane = entry.lane as Lane;
-    if (entry.sending !== undefined) lane.inFlight--;
-    this.#refresh(lane);
-    this.#dropIfEmpty(lane);
+    if (list !== this.waiting) this.#leave(entry);
+    if (this.waiting.size > 0) this.#admitWaiting();
   }
 
   /**
-   * This probe was acknowledged. What was sent before it, of its channel or of all channels, and is still in the window is
-   * known to be lost: it goes back to its place in its lane.
+   * Gives back what an acknowledged probe shows to be lost: what was sent before it and is still in the window, of its channel or
+   * of all channels. Each message goes back to its place in its queue.
    */
   giveBackSentBefore({ number, probe, entry: { channel } }: Sending): void {
     const lost: Entry[] = [];
@@ -134,258 +125,301 @@ export class Outbox {
     this.#giveBack(lost);
   }
 
-  /** Nothing more of this channel is sent until `open`; the others pass by. */
+  /** Sends nothing more of a channel until `open`. Messages of other channels pass by. */
   close(channel: string): void {
-    const lane = this.#laneOf(channel);
-    lane.closed = true;
-    this.#refresh(lane);
+    const queue = this.#queueOf(channel);
+    queue.closed = true;
+    this.#refresh(queue);
   }
 
+  /** Ends `close`. */
   open(channel: string): void {
-    const lane = this.#lanes.get(channel);
-    if (lane === undefined || lane.mute !== undefined) return;
-    lane.closed = false;
-    this.#free(lane);
+    const queue = this.#queues.get(channel);
+    if (queue === undefined || queue.mute !== undefined) return;
+    queue.closed = false;
+    this.#free(queue);
   }
 
   /**
-   * Nobody acknowledges the channel of this probe, and every other one that has a message in the window that was sent before:
-   * what they have in the window leaves it, and they are closed. The probe counts as the first try of its channel.
+   * Makes channels mute: that of a probe which nobody acknowledges, and each one of which the window has a message that was sent
+   * before the probe. Their messages leave the window, and they are closed. The probe counts as the first try of its channel.
    */
   muteSentBefore(probe: Sending, now: number): void {
     let found = false;
     for (let entry = this.inFlight.head; entry !== undefined; entry = entry.next) {
       const { number, at } = entry.sending as Sending;
       if (number > probe.number) break;
-      const lane = this.#laneOf(entry.channel);
-      if (lane.mute !== undefined) continue;
-      lane.mute = new Muteness(at, now);
-      if (entry.channel === probe.entry.channel) lane.mute.tried(probe, now);
-      lane.closed = true;
-      this.#refresh(lane);
-      this.#mute.add(lane);
+      const queue = this.#queueOf(entry.channel);
+      if (queue.mute !== undefined) continue;
+      queue.mute = new Muteness(at, now);
+      if (entry.channel === probe.entry.channel) queue.mute.tried(probe, now);
+      queue.closed = true;
+      this.#refresh(queue);
+      this.#mute.add(queue);
       found = true;
     }
     if (!found) return;
     for (let entry = this.inFlight.head; entry !== undefined;) {
       const { next } = entry;
-      const muteness = this.#lanes.get(entry.channel)?.mute;
+      const muteness = this.#queues.get(entry.channel)?.mute;
       if (muteness !== undefined) {
         this.inFlight.remove(entry);
         muteness.entries.push(entry);
+        (entry.sending as Sending).owed = false;
       }
       entry = next;
     }
   }
 
   /**
-   * A sending of this channel was answered: it is mute no more. What it has in flight returns to the window, or, if it was
-   * sent before this acknowledged probe, is known to be lost and goes back.
+   * Ends that a channel is mute, because one of its sendings was answered. Its messages in flight return to the window. Those that
+   * were sent before this acknowledged probe are lost, and go back to their queue.
    */
   endMute(channel: string, probe?: Sending): void {
-    const lane = this.#lanes.get(channel);
-    if (lane?.mute === undefined) return;
+    const queue = this.#queues.get(channel);
+    if (queue?.mute === undefined) return;
     const window: Entry[] = [];
     const lost: Entry[] = [];
-    for (let entry = lane.mute.entries.head; entry !== undefined; entry = entry.next) {
+    for (let entry = queue.mute.entries.head; entry !== undefined; entry = entry.next) {
       const isLost = probe !== undefined && (entry.sending as Sending).number < probe.number;
       (isLost ? lost : window).push(entry);
     }
     this.#giveBack(lost);
     if (window.length > 0) {
-      for (const entry of window) (entry.list as Entries).remove(entry);
+      for (const entry of window) {
+        (entry.list as Entries).remove(entry);
+        (entry.sending as Sending).owed = true;
+      }
       this.inFlight.drainInto(window);
       for (const entry of window.sort(bySending)) this.inFlight.push(entry);
     }
-    lane.mute = undefined;
-    lane.closed = false;
-    this.#mute.delete(lane);
-    this.#free(lane);
+    queue.mute = undefined;
+    queue.closed = false;
+    this.#mute.delete(queue);
+    this.#free(queue);
   }
 
-  /** The channels that nobody acknowledges. */
-  get mute(): ReadonlySet<Lane> {
+  /** The queues of the mute channels. */
+  get mute(): ReadonlySet<SendQueue> {
     return this.#mute;
   }
 
-  /** When a mute channel is to be tried again; Infinity if there is none. */
+  /** Returns when a mute channel is to be tried again; Infinity if there is none. */
   nextTry(): number {
     let next = Infinity;
     for (const { mute } of this.#mute) next = Math.min(next, mute?.tryAt ?? Infinity);
     return next;
   }
 
-  /** The message to try a mute channel with: the oldest in flight, or else the first that waits to be sent. */
-  toTry(lane: Lane): Entry | undefined {
-    const inFlight = lane.mute?.entries.head;
-    if (inFlight !== undefined || lane.queue !== undefined) return inFlight;
-    return lane.returned.head ?? lane.fresh.head;
+  /** Returns the message to try a mute channel with: the oldest in flight, or else the first that waits to be sent. */
+  toTry(queue: SendQueue): Entry | undefined {
+    const inFlight = queue.mute?.entries.head;
+    if (inFlight !== undefined || queue.bucket !== undefined) return inFlight;
+    return queue.returned.head ?? queue.fresh.head;
   }
 
-  /** A message that waited in the lane of a mute channel is handed over now. */
-  sentMute(lane: Lane, sending: Sending): void {
-    this.#sent(sending, (lane.mute as Muteness).entries);
+  /** Moves a message out of the queue of a mute channel that is handed over now. */
+  sentMute(queue: SendQueue, sending: Sending): void {
+    this.#sent(sending, (queue.mute as Muteness).entries);
   }
 
-  /** Messages in flight, those of mute channels included. */
+  /** The number of messages in flight, those of mute channels included. */
   get unacknowledged(): number {
     let total = this.inFlight.size;
     for (const { mute } of this.#mute) total += mute?.entries.size ?? 0;
     return total;
   }
 
-  /** The sending of the oldest message in the window. */
+  /** The last sending of the oldest message in the window. */
   get oldest(): Sending | undefined {
     return this.inFlight.head?.sending;
   }
 
-  /** The server refused this sending; the message goes back to its place in its lane. */
+  /** Gives back a message in flight that the server refused, to its place in its queue. */
   giveBack(entry: Entry): void {
     this.#giveBack([entry]);
   }
 
-  /** Nothing is sent until then, because there is nobody to send it to. */
+  /** Sends nothing until then. */
   holdAll(until: number): void {
     this.#allHeldUntil = until;
   }
 
   /**
-   * The server refused this message, which is in flight, for a reason of its own: it goes back, and the messages of its
-   * channel wait with it for `duration`. Those of other channels pass by.
+   * Gives back a message in flight that the server refused for a reason of its own. The messages of its channel wait with it, those
+   * of other channels pass by.
+   * @param duration how long they wait, in ms
    */
   holdChannel(entry: Entry, now: number, duration: number): void {
-    const lane = this.#laneOf(entry.channel);
-    if (lane.queue !== undefined && lane.dueAt < now + duration) this.#held.remove(lane);
-    if (lane.queue === undefined) this.#held.add(lane, now, duration);
+    const queue = this.#queueOf(entry.channel);
+    if (queue.bucket !== undefined && queue.dueAt < now + duration) this.#held.remove(queue);
+    if (queue.bucket === undefined) this.#held.add(queue, now, duration);
     this.giveBack(entry);
   }
 
-  /** Lets the lanes go on whose time has come. */
+  /** Lets queues go on that were held back until now. */
   release(now: number): void {
-    for (let lane = this.#held.takeDue(now); lane !== undefined; lane = this.#held.takeDue(now)) {
-      this.#free(lane);
+    for (let queue = this.#held.takeDue(now); queue !== undefined; queue = this.#held.takeDue(now)) {
+      this.#free(queue);
     }
   }
 
+  /** Whether nothing is sent because of `holdAll`. */
   isHeld(now: number): boolean {
     return now < this.#allHeldUntil;
   }
 
-  /** When something that is held back may go on; Infinity if nothing is. */
+  /** Returns when something that is held back may go on; Infinity if nothing is. */
   nextRelease(now: number): number {
     return Math.min(now < this.#allHeldUntil ? this.#allHeldUntil : Infinity, this.#held.next());
   }
 
   /**
-   * The session has ended: all that was in flight goes back, nothing is held any more, and on the next session what was sent
+   * Takes everything in flight back, because the session has ended. Nothing is held any more. On the next session, what was sent
    * before goes first, in the order of publishing.
+   * @param session its ordinal
    */
   recall(session: number): void {
     this.#allHeldUntil = -Infinity;
     const back: Entry[] = [];
     this.inFlight.drainInto(back);
-    for (const lane of this.#mute) lane.mute?.entries.drainInto(back);
+    for (const queue of this.#mute) queue.mute?.entries.drainInto(back);
     this.#mute.clear();
-    for (const lane of this.#lanes.values()) {
-      lane.mute = undefined;
-      lane.closed = false;
+    for (const queue of this.#queues.values()) {
+      queue.mute = undefined;
+      queue.closed = false;
     }
     for (const entry of back) {
-      (entry.lane as Lane).inFlight--;
-      entry.sending = undefined;
+      this.#withdraw(entry);
       const trouble = (entry.trouble ??= new Trouble());
       if (trouble.unansweredOn === 0) trouble.unansweredOn = session;
     }
-    for (let lane = this.#held.takeDue(Infinity); lane !== undefined; lane = this.#held.takeDue(Infinity));
+    for (let queue = this.#held.takeDue(Infinity); queue !== undefined; queue = this.#held.takeDue(Infinity));
     if (this.#strict) this.#recallStrict(back);
     else this.#recallPipelined(back);
   }
 
-  /** Everything that is not settled, in the order of publishing. */
+  /** Returns all messages that are not settled, in the order of publishing. */
   all(): Entry[] {
     const entries: Entry[] = [];
     this.inFlight.copyInto(entries);
     this.waiting.copyInto(entries);
-    for (const lane of [this.#main, ...this.#lanes.values()]) {
-      lane.mute?.entries.copyInto(entries);
-      lane.returned.copyInto(entries);
-      lane.fresh.copyInto(entries);
+    for (const queue of [this.#main, ...this.#queues.values()]) {
+      queue.mute?.entries.copyInto(entries);
+      queue.returned.copyInto(entries);
+      queue.fresh.copyInto(entries);
     }
     return entries.sort(byOrder);
   }
 
-  /** How many channels have a lane of their own. */
-  get lanes(): number {
-    return this.#lanes.size;
+  /** The number of channels that have a queue of their own. */
+  get queues(): number {
+    return this.#queues.size;
   }
 
   #fits(size: number): boolean {
     return this.pending < this.#options.maxPending && this.pendingBytes + size <= this.#options.maxPendingBytes;
   }
 
-  #laneOf(channel: string): Lane {
-    let lane = this.#lanes.get(channel);
-    if (lane === undefined) {
-      lane = new Lane(channel, this.#strict ? 1 : Infinity);
-      this.#lanes.set(channel, lane);
+  #admit(entry: Entry): void {
+    this.pending++;
+    this.pendingBytes += entry.size;
+    const queue = this.#strict ? this.#queueOf(entry.channel) : this.#main;
+    entry.queue = queue;
+    queue.fresh.push(entry);
+    if (!queue.ready && queue.canSend) this.#ready.push(queue);
+  }
+
+  /** Admits messages that wait for room, those that have waited longest first. */
+  #admitWaiting(): void {
+    for (let entry = this.waiting.head; entry !== undefined && this.#fits(entry.size); entry = this.waiting.head) {
+      this.waiting.remove(entry);
+      this.#admit(entry);
     }
-    return lane;
+  }
+
+  #queueOf(channel: string): SendQueue {
+    let queue = this.#queues.get(channel);
+    if (queue === undefined) {
+      queue = new SendQueue(channel, this.#strict ? 1 : Infinity);
+      this.#queues.set(channel, queue);
+    }
+    return queue;
   }
 
   #sent(sending: Sending, list: Entries): void {
     const { entry } = sending;
-    const lane = entry.lane as Lane;
+    const queue = entry.queue as SendQueue;
     (entry.list as Entries).remove(entry);
     list.push(entry);
-    lane.inFlight++;
-    this.#refresh(lane);
-    entry.attempts++;
+    queue.inFlight++;
+    this.#refresh(queue);
+    this.#count(entry);
     entry.sending = sending;
   }
 
-  /** Lets a lane go on, unless something else holds it back. */
-  #free(lane: Lane): void {
-    if (lane.held) return;
+  #count(entry: Entry): void {
+    if (entry.attempts++ > 0) this.resent++;
+  }
+
+  #leave(entry: Entry): void {
+    this.pending--;
+    this.pendingBytes -= entry.size;
+    const queue = entry.queue as SendQueue;
+    if (entry.sending !== undefined) this.#withdraw(entry);
+    this.#refresh(queue);
+    this.#dropIfEmpty(queue);
+  }
+
+  /** Notes that a message is not in flight any more. */
+  #withdraw(entry: Entry): void {
+    (entry.queue as SendQueue).inFlight--;
+    (entry.sending as Sending).owed = false;
+    entry.sending = undefined;
+  }
+
+  /** Lets a queue go on, unless something else holds it back. */
+  #free(queue: SendQueue): void {
+    if (queue.held) return;
     if (!this.#strict) {
-      this.#unpark(lane);
+      this.#unpark(queue);
       this.#refresh(this.#main);
       return;
     }
-    // What it holds is most likely older than what waits elsewhere.
-    if (lane.canSend && !lane.ready) this.#ready.unshift(lane);
-    this.#dropIfEmpty(lane);
+    // Its messages are most likely older than those that wait elsewhere.
+    if (queue.canSend && !queue.ready) this.#ready.unshift(queue);
+    this.#dropIfEmpty(queue);
   }
 
-  /** 'pipelined': out of the main lane, while its channel is held back. */
-  #park(entry: Entry, held: Lane): void {
+  /** Moves a message out of the main queue while its channel is held back, with 'pipelined'. */
+  #park(entry: Entry, held: SendQueue): void {
     (entry.list as Entries).remove(entry);
     held.returned.insert(entry);
     this.#refresh(this.#main);
   }
 
-  /** 'pipelined': back to its place. Whatever was sent or parked once is older than what is fresh in the main lane. */
-  #unpark(held: Lane): void {
+  /** Moves parked messages back into the main queue, with 'pipelined'. They are older than what is fresh there. */
+  #unpark(held: SendQueue): void {
     this.#main.returned.merge(held.returned);
-    this.#lanes.delete(held.channel);
+    this.#queues.delete(held.channel);
   }
 
-  /** From in flight to their lanes, and these lanes first in turn, in the order of their messages. */
+  /** Moves messages in flight back into their queues. These queues are first in turn, in the order of their messages. */
   #giveBack(entries: Entry[]): void {
     entries.sort(byOrder);
     for (let i = entries.length - 1; i >= 0; i--) {
       const entry = entries[i] as Entry;
-      const lane = entry.lane as Lane;
+      const queue = entry.queue as SendQueue;
       (entry.list as Entries).remove(entry);
-      entry.sending = undefined;
-      lane.inFlight--;
-      lane.returned.insert(entry);
-      if (lane.ready) this.#ready.remove(lane);
-      if (lane.canSend) this.#ready.unshift(lane);
+      this.#withdraw(entry);
+      queue.returned.insert(entry);
+      if (queue.ready) this.#ready.remove(queue);
+      if (queue.canSend) this.#ready.unshift(queue);
     }
   }
 
   #recallPipelined(back: Entry[]): void {
-    for (const lane of this.#lanes.values()) this.#unpark(lane);
+    for (const queue of this.#queues.values()) this.#unpark(queue);
     const { returned } = this.#main;
     returned.drainInto(back);
     for (const entry of back.sort(byOrder)) returned.push(entry);
@@ -393,30 +427,30 @@ export class Outbox {
   }
 
   #recallStrict(back: Entry[]): void {
-    for (const entry of back) (entry.lane as Lane).returned.insert(entry);
-    const sentBefore: Lane[] = [];
-    const others: Lane[] = [];
-    for (const lane of this.#lanes.values()) {
-      if (lane.ready) this.#ready.remove(lane);
-      if (lane.returned.size > 0) sentBefore.push(lane);
-      else if (lane.fresh.size > 0) others.push(lane);
-      else this.#dropIfEmpty(lane);
+    for (const entry of back) (entry.queue as SendQueue).returned.insert(entry);
+    const sentBefore: SendQueue[] = [];
+    const others: SendQueue[] = [];
+    for (const queue of this.#queues.values()) {
+      if (queue.ready) this.#ready.remove(queue);
+      if (queue.returned.size > 0) sentBefore.push(queue);
+      else if (queue.fresh.size > 0) others.push(queue);
+      else this.#dropIfEmpty(queue);
     }
-    for (const lane of sentBefore.sort(byFirst)) this.#ready.push(lane);
-    for (const lane of others.sort(byFirst)) this.#ready.push(lane);
+    for (const queue of sentBefore.sort(byFirst)) this.#ready.push(queue);
+    for (const queue of others.sort(byFirst)) this.#ready.push(queue);
   }
 
-  #refresh(lane: Lane): void {
-    if (lane.canSend) {
-      if (!lane.ready) this.#ready.push(lane);
-    } else if (lane.ready) {
-      this.#ready.remove(lane);
+  #refresh(queue: SendQueue): void {
+    if (queue.canSend) {
+      if (!queue.ready) this.#ready.push(queue);
+    } else if (queue.ready) {
+      this.#ready.remove(queue);
     }
   }
 
-  #dropIfEmpty(lane: Lane): void {
-    if (!this.#strict || !lane.empty || lane.held) return;
-    if (this.#lanes.size > KEPT_LANES) this.#lanes.delete(lane.channel);
+  #dropIfEmpty(queue: SendQueue): void {
+    if (!this.#strict || !queue.empty || queue.held) return;
+    if (this.#queues.size > KEPT_QUEUES) this.#queues.delete(queue.channel);
   }
 }
 
@@ -428,6 +462,6 @@ function bySending(a: Entry, b: Entry): number {
   return (a.sending?.number ?? 0) - (b.sending?.number ?? 0);
 }
 
-function byFirst(a: Lane, b: Lane): number {
+function byFirst(a: SendQueue, b: SendQueue): number {
   return ((a.returned.head ?? a.fresh.head)?.order ?? 0) - ((b.returned.head ?? b.fresh.head)?.order ?? 0);
 }

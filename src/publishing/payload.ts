@@ -1,22 +1,23 @@
 import { InvalidArgumentError } from '../errors.js';
 
-/** Small payloads share blocks of this size: a typed array of its own costs some 200 bytes beside its content. */
+/** The size of the blocks that small payloads share, in bytes. A typed array of its own costs some 200 bytes beside its content. */
 const BLOCK = 16 * 1024;
+/** The largest payload that counts as small, in bytes. */
 const SMALL = 2 * 1024;
 
 const BYTE_LENGTH = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'byteLength')!;
 
-/** By the engine's own property: an array of a caller may have one that lies or throws. */
+/** Reads the engine's own property, because an array of a caller may have one that lies or throws. */
 const byteLength = (data: Uint8Array): number => BYTE_LENGTH.get!.call(data) as number;
 
 /**
- * The length of a payload in bytes.
- * @throws InvalidArgumentError when the bytes are gone: their buffer was transferred, or shrunk below them
+ * Returns the length of a payload in bytes.
+ * @throws InvalidArgumentError when the bytes are gone, because their buffer was transferred or shrunk
  */
 export function payloadSize(data: string | Uint8Array): number {
   if (typeof data === 'string') return Buffer.byteLength(data);
   const size = byteLength(data);
-  // Such an array says that it is empty, and only using it tells.
+  // An array whose bytes are gone says that it is empty. Only using it shows the difference.
   if (size === 0) {
     try {
       new Uint8Array(data);
@@ -33,19 +34,18 @@ export function payloadSize(data: string | Uint8Array): number {
 }
 
 /**
- * Copies payloads that have to be kept, into blocks, and gives them out as views that cost no further copy. Blocks are filled from the start
- * to the end and never written again, so a view that somebody still holds stays as it is; the garbage collector takes a block
- * when its last message has gone.
+ * Copies payloads into blocks, and gives them out as views, without a further copy. A block is filled from the start to the end
+ * and never written again, so that a view stays as it is. The garbage collector takes a block when its last message has gone.
  */
 export class Payloads {
   #block: Uint8Array = new Uint8Array(0);
   #buffer: Buffer = Buffer.alloc(0);
   #used = 0;
 
-  /** Where the last `keep` put its copy, within the block that it returned. */
+  /** Where the copy of the last `keep` begins in the block that it returned, in bytes. */
   offset = 0;
 
-  /** Copies the caller's bytes: he may reuse his array at once. */
+  /** Copies the caller's bytes, so that he may reuse his array. */
   keep(data: Uint8Array): Uint8Array {
     const size = byteLength(data);
     if (size > SMALL) {
@@ -57,14 +57,17 @@ export class Payloads {
     return this.#block;
   }
 
-  /** The bytes to hand to a session. `size` is the payload's length in UTF-8. */
+  /**
+   * Returns the bytes to hand to a session.
+   * @param size the length of the payload in UTF-8, in bytes
+   */
   bytes(body: string | Uint8Array, offset: number, size: number): Uint8Array {
     if (typeof body !== 'string') {
       return body.byteLength === size
         ? body
         : new Uint8Array(body.buffer as ArrayBuffer, body.byteOffset + offset, size);
     }
-    // As many bytes as characters: plain ASCII, which is quicker to write as what it is.
+    // With as many bytes as characters it is plain ASCII, which is quicker to write as Latin-1.
     const encoding = size === body.length ? 'latin1' : 'utf8';
     if (size > SMALL) {
       const own = Buffer.allocUnsafeSlow(size);

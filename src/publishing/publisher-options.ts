@@ -3,38 +3,39 @@ import { OptionReader, type OptionNames } from '../option-reader.js';
 import type { Ordering } from './outbox.js';
 
 export interface PublisherOptions {
-  /** ASCII, as STAN's client IDs are; it is part of every message on the wire. */
+  /** ASCII, as all client IDs are. It is part of every message on the wire. */
   clientId: string;
   ordering: Ordering;
-  /** Messages in flight on one session, at most. */
+  /** The most messages in flight on one session. */
   maxInFlight: number;
-  /** Milliseconds without an acknowledgement after which the session is given up, although its leader answers. */
+  /** How long an acknowledgement may take until the session is given up, although its leader answers, in ms. */
   ackTimeout: number;
+  /** The most messages that are admitted and not settled. */
   maxPending: number;
-  /** Bytes of payload. */
+  /** The most bytes of their payloads. */
   maxPendingBytes: number;
   whenFull: 'reject' | 'wait';
-  /** The server's `max_payload` as last heard, while no session is attached. Default: that of the last session. */
+  /** Returns the server's `max_payload` while no session is attached, in bytes. Default: that of the last session. */
   maxPayload?: () => number | undefined;
-  /** Bugs end here; nothing is thrown into a session's or a timer's call. */
+  /** Is told of bugs. Nothing is thrown into a session's or a timer's call. */
   onError?: (error: Error) => void;
-  /** All times of publishing are its times. */
+  /** The clock of all times in publishing. */
   clock: AwakeClock;
 }
 
 export interface PublisherStats {
-  /** Calls of publish(). Always: published = acknowledged + rejected + pending + waiting. */
+  /** The number of calls of publish(). It is acknowledged + rejected + pending + waiting. */
   published: number;
   acknowledged: number;
   rejected: number;
-  /** Sendings of a message beyond its first. */
+  /** The number of sendings that were not the first one of their message. */
   resent: number;
-  /** Messages that count against `maxPending`: queued or in flight. */
+  /** The number of messages that count for `maxPending`: queued or in flight. */
   pending: number;
-  /** Bytes of their payloads. */
+  /** The bytes of their payloads. */
   pendingBytes: number;
   inFlight: number;
-  /** Messages that wait for room ('whenFull: wait'). */
+  /** The number of messages that wait for room (`whenFull: 'wait'`). */
   waiting: number;
 }
 
@@ -124,7 +125,7 @@ const NOT_SENT = { delivery: 'not-sent' } as const;
 
 /** @throws InvalidArgumentError with `delivery: 'not-sent'` */
 export function resolvePublishOptions(options?: unknown): ResolvedPublishOptions {
-  // Most publishes have none, and this is their hot path.
+  // Most publishes have no options, and this is their hot path.
   if (options === undefined) return NO_PUBLISH_OPTIONS;
   const reader = new OptionReader(options, 'options', PUBLISH_NAMES, NOT_SENT);
   const timeout = reader.timeout('timeout');

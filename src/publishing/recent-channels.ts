@@ -1,10 +1,11 @@
-/** Names of channels, the most recent ones: at least {@link LEAST} of them, and at most twice as many. Constant time. */
+/** At least so many names are remembered, and at most twice as many. */
 const LEAST = 5000;
 
+/** Remembers the names of the channels that were added most recently. Every operation takes constant time. */
 export class RecentChannels {
   #young = new Set<string>();
   #old = new Set<string>();
-  /** The one added last: most messages are of the same channel as the one before. */
+  /** The channel that was added last. Most messages are of the same channel as the one before. */
   #last: string | undefined;
 
   add(channel: string): void {

@@ -1,12 +1,12 @@
 /**
- * What publishing remembers of each message, and of each channel. They are linked with each other, so that each can leave
- * whatever it stands in, from anywhere, in constant time: that is why they are one file.
+ * The records of publishing, of each message and of each channel. They are one file because they are linked with each other, so
+ * that each can leave whatever it stands in, in constant time.
  */
 import type { AbortWatch } from '../abort-signal.js';
 import type { Receipt } from '../connection/protocol.js';
 import { toOurs } from '../errors.js';
-import type { Timed, TimedQueue } from './deadlines.js';
-import type { Generation } from './generations.js';
+import type { Timed, TimedBucket } from './deadlines.js';
+import type { FlushBarrier } from './flush-barriers.js';
 
 /**
  * The acknowledgement of one message by the cluster.
@@ -21,25 +21,25 @@ export interface PubAck {
   attempts: number;
 }
 
-/** What went wrong with a message so far. Most messages never have one. */
+/** What went wrong with a message so far. Most messages have no such record. */
 export class Trouble {
-  /** Sendings that the cluster answered with an error which says that the message is not stored. */
+  /** The number of sendings that the cluster refused in words that mean: it is not stored. */
   refused = 0;
-  /** Refusals that may be the message's own (a bad channel, a limit), each of which cost one retry. */
+  /** The number of refusals that may be the message's own fault. Each costs one retry. */
   retries = 0;
-  /** Refusals that are most likely another one's, beside which it was. */
+  /** The number of refusals that are most likely the fault of another message in its batch. */
   acquitted = 0;
-  /** How many messages were published when it was refused first. */
+  /** The number of messages that were published when this one was refused first. */
   refusedFrom: number | undefined = undefined;
-  /** Sessions in a row that this message's sending showed to be unregistered. */
+  /** The number of sessions in a row that an answer to this message showed to be unregistered. */
   unregistered = 0;
-  /** The last of them. */
+  /** The ordinal of the last of them. */
   unregisteredOn = 0;
-  /** The first session that ended while a sending of this message was unanswered; 0 if there was none. */
+  /** The ordinal of the first session that ended while a sending of this message was unanswered; 0 if there was none. */
   unansweredOn = 0;
 }
 
-/** Where the answers of one session go. */
+/** Hears the answers of one session. */
 export interface Answers {
   answered(sending: Sending, error: string | undefined, guid: string): void;
 }
@@ -47,26 +47,26 @@ export interface Answers {
 /** One handing over of a message to a session. */
 export class Sending implements Receipt {
   end = 0;
-  /** The leader's answer to a question that was asked after this proves that it has taken in the sending, or never will. */
+  /** False when the message was given up or given back, when its channel is mute, and when a probe is over. */
+  owed = true;
   askAfter: number;
-  /** When it answered one. */
+  /** When the leader answered a question that was asked after `askAfter`, in ms of the clock. */
   provenAt: number | undefined = undefined;
-  /** One of too many tries: its answer is not waited for. */
+  /** Nobody waits for its answer: it is one of too many tries of a mute channel. */
   dropped = false;
 
   constructor(
     readonly entry: Entry,
-    /** Counts all sendings of a client. */
+    /** Counts the sendings on one session. */
     readonly number: number,
     readonly at: number,
-    /** It repeats a message to learn from its acknowledgement what became of what was sent before: of its channel, or of all. */
     readonly probe: false | 'channel' | 'all',
     readonly answers: Answers,
   ) {
     this.askAfter = at;
   }
 
-  /** An answer to what was sent before the message's last sending, or for a message that is not in flight, tells nothing. */
+  /** False for what was sent before the message's last sending, and for a message that is not in flight. */
   get awaited(): boolean {
     const last = this.entry.sending;
     return last !== undefined && this.number >= last.number && !this.dropped;
@@ -78,44 +78,44 @@ export class Sending implements Receipt {
 }
 
 /**
- * One message that is not settled yet. It stands in exactly one list (waiting for room, queued in its lane, in flight), whose
- * links are its own, so that it can leave from anywhere in constant time. Rare things hang on it as objects of their own:
- * 100 000 of these may wait in an outage.
+ * One message that is not settled yet. It stands in exactly one list (waiting for room, in its send queue, in flight), by links of
+ * its own, so that it can leave in constant time. Rare things are objects of their own, because 100 000 messages may wait in an
+ * outage.
  */
 export class Entry {
   prev: Entry | undefined = undefined;
   next: Entry | undefined = undefined;
-  /** The list it stands in; undefined once it is settled. */
+  /** The list that it stands in; undefined when it is settled. */
   list: Entries | undefined = undefined;
-  /** Set when it is admitted. */
-  lane: Lane | undefined = undefined;
-  /** Times it was handed to a session. Never handed over means that it can be rejected as 'not-sent'. */
+  /** Its queue, from when it is admitted. */
+  queue: SendQueue | undefined = undefined;
+  /** The number of its sendings. With none it can be rejected as 'not-sent'. */
   attempts = 0;
-  /** While it is in flight: its last sending that was not a probe. */
+  /** Its last sending that was not a probe, while it is in flight. */
   sending: Sending | undefined = undefined;
   limits: Limits | undefined = undefined;
   trouble: Trouble | undefined = undefined;
 
   constructor(
     readonly channel: string,
-    /** A string as it was given; bytes as a block that has them at `offset`. Dropped when the message is settled. */
+    /** A string, or a block that has the bytes at `offset`. It is dropped when the message is settled. */
     public body: string | Uint8Array,
     readonly offset: number,
-    /** The payload's length in bytes. */
+    /** The length of the payload in bytes. */
     readonly size: number,
     /** Its place in the order of the publish() calls. */
     readonly order: number,
-    readonly generation: Generation,
+    readonly barrier: FlushBarrier,
     readonly resolve: (ack: PubAck | Promise<never>) => void,
   ) {}
 
-  /** Without a function of its own: keeping the promise's would cost every message 72 bytes. */
+  /** Rejects through `resolve`, because keeping the promise's own function would cost each message 72 bytes. */
   reject(error: Error): void {
     this.resolve(Promise.reject(toOurs(error, 'publish()')));
   }
 }
 
-/** A list of messages that live in it by their own links: every operation takes constant time, except where it says so. */
+/** A list of messages by their own links. Every operation takes constant time, except where it says so. */
 export class Entries {
   head: Entry | undefined = undefined;
   tail: Entry | undefined = undefined;
@@ -137,7 +137,7 @@ export class Entries {
     this.size--;
   }
 
-  /** Keeps the order of the publish() calls. Constant time for what belongs at either end, which is the usual case. */
+  /** Inserts by the order of the publish() calls. It takes constant time for what belongs at either end, which is the usual case. */
   insert(entry: Entry): void {
     if (this.head !== undefined && entry.order < this.head.order) {
       this.#insertAfter(undefined, entry);
@@ -148,11 +148,12 @@ export class Entries {
     this.#insertAfter(before, entry);
   }
 
+  /** Adds all messages to an array, first to last. */
   copyInto(array: Entry[]): void {
     for (let entry = this.head; entry !== undefined; entry = entry.next) array.push(entry);
   }
 
-  /** Takes everything out, first to last. */
+  /** Moves all messages into an array, first to last. */
   drainInto(array: Entry[]): void {
     for (let entry = this.head; entry !== undefined; entry = this.head) {
       this.remove(entry);
@@ -160,7 +161,7 @@ export class Entries {
     }
   }
 
-  /** Takes all of another list in, both being in the order of the publish() calls. Costs the length of both. */
+  /** Takes in all messages of another list, both being in the order of the publish() calls. It takes time for each message of both. */
   merge(other: Entries): void {
     let before: Entry | undefined;
     for (let entry = other.head; entry !== undefined; entry = other.head) {
@@ -188,20 +189,21 @@ export class Entries {
   }
 }
 
-/** A message's own `timeout` and `signal`. Only messages that have one of them have this. */
+/** A message's own `timeout` and `signal`. Only a message with one of them has this record. */
 export class Limits implements Timed<Limits> {
   dueAt = 0;
-  queue: TimedQueue<Limits> | undefined = undefined;
+  bucket: TimedBucket<Limits> | undefined = undefined;
   sooner: Limits | undefined = undefined;
   later: Limits | undefined = undefined;
 
   group: AbortGroup | undefined = undefined;
-  /** Links within the messages of one signal. */
+  /** Links to the neighbours among the messages of one signal. */
   prev: Limits | undefined = undefined;
   next: Limits | undefined = undefined;
 
   constructor(
     readonly entry: Entry,
+    /** In ms. */
     readonly timeout: number | undefined,
   ) {}
 }
@@ -209,7 +211,7 @@ export class Limits implements Timed<Limits> {
 /** All messages of one AbortSignal. */
 export class AbortGroup {
   head: Limits | undefined = undefined;
-  /** Messages that are about to be added. */
+  /** The number of messages that are about to be added. */
   joining = 0;
   constructor(
     readonly signal: AbortSignal,
@@ -217,21 +219,21 @@ export class AbortGroup {
   ) {}
 }
 
-/** Between two tries of a channel that is not acknowledged, in ms: 1, 2, 4 and then every 5 seconds. */
+/** The time between two tries of a mute channel, in ms. It doubles with each try, up to `most`. */
 const TRY_AGAIN = { first: 1000, most: 5000 };
-/** Tries whose answers are waited for, at most: a channel may stay mute for days. */
+/** The most tries whose answers are waited for. A channel may stay mute for days. */
 const AWAITED = 8;
 
 /**
- * A channel that nobody acknowledges although the leader answers our questions: a server that serves only this channel is
- * down, or a disk is slow. Its messages in flight take no room from other channels, and one of them is tried now and then.
+ * The state of a mute channel: nobody acknowledges its messages although the leader answers our questions. The server of this
+ * channel is down, or a disk is slow. Its messages in flight take no room in the window, and one of them is tried now and then.
  */
 export class Muteness {
   /** Its messages in flight, in the order of sending. */
   readonly entries = new Entries();
-  /** When the oldest of them had been sent. */
+  /** When the oldest of them was sent, in ms of the clock. */
   readonly since: number;
-  /** When the next try is due. */
+  /** When the next try is due, in ms of the clock. */
   tryAt: number;
   #delay = TRY_AGAIN.first;
   readonly #tries: Sending[] = [];
@@ -241,7 +243,7 @@ export class Muteness {
     this.tryAt = tryAt;
   }
 
-  /** @returns one whose answer is not waited for any more */
+  /** Notes a try. Returns an earlier one whose answer is not waited for any more. */
   tried(sending: Sending, now: number): Sending | undefined {
     this.tryAt = now + this.#delay;
     this.#delay = Math.min(2 * this.#delay, TRY_AGAIN.most);
@@ -251,33 +253,36 @@ export class Muteness {
 }
 
 /**
- * A sequence of messages that keep their order. 'strict' has one lane per channel, each with one message in flight at a
- * time; 'pipelined' has one for all channels, and for a while one for each channel that is held back.
+ * A queue of messages that keep their order. With 'strict' there is one for each channel, with one message in flight at a time.
+ * With 'pipelined' there is one for all channels, and for a while one for each channel that is held back.
  */
-export class Lane implements Timed<Lane> {
-  /** Waiting to be sent again; all of them were published before those in `fresh`. Sorted by the order of publishing. */
+export class SendQueue implements Timed<SendQueue> {
+  /** Messages to be sent again, in the order of publishing. All of them were published before those in `fresh`. */
   readonly returned = new Entries();
+  /** Messages that were not sent yet, in the order of publishing. */
   readonly fresh = new Entries();
+  /** The number of its messages in flight. */
   inFlight = 0;
 
-  /** Nothing new of it is sent: it is being found out what became of what was sent. */
+  /** Nothing new of it is sent, because a probe is to show what became of what was sent. */
   closed = false;
-  /** While nobody acknowledges its channel; then it is closed. */
+  /** Its state while its channel is mute. Then it is closed. */
   mute: Muteness | undefined = undefined;
 
-  /** Links in the list of lanes that may send. */
-  prev: Lane | undefined = undefined;
-  next: Lane | undefined = undefined;
+  /** Links to the neighbours among the queues that may send. */
+  prev: SendQueue | undefined = undefined;
+  next: SendQueue | undefined = undefined;
   ready = false;
 
-  /** While it stands in a queue of deadlines, it is held back until `dueAt`. */
+  /** It is held back until `dueAt` while it stands among deadlines. */
   dueAt = 0;
-  queue: TimedQueue<Lane> | undefined = undefined;
-  sooner: Lane | undefined = undefined;
-  later: Lane | undefined = undefined;
+  bucket: TimedBucket<SendQueue> | undefined = undefined;
+  sooner: SendQueue | undefined = undefined;
+  later: SendQueue | undefined = undefined;
 
   constructor(
     readonly channel: string,
+    /** The most messages in flight. */
     readonly limit: number,
   ) {}
 
@@ -290,39 +295,39 @@ export class Lane implements Timed<Lane> {
   }
 
   get held(): boolean {
-    return this.closed || this.queue !== undefined;
+    return this.closed || this.bucket !== undefined;
   }
 }
 
-/** The lanes that may send, in the order in which they take turns. */
-export class ReadyLanes {
-  head: Lane | undefined = undefined;
-  #tail: Lane | undefined = undefined;
+/** The queues that may send, in the order of their turns. */
+export class ReadyQueues {
+  head: SendQueue | undefined = undefined;
+  #tail: SendQueue | undefined = undefined;
 
-  push(lane: Lane): void {
-    lane.prev = this.#tail;
-    if (this.#tail === undefined) this.head = lane;
-    else this.#tail.next = lane;
-    this.#tail = lane;
-    lane.ready = true;
+  push(queue: SendQueue): void {
+    queue.prev = this.#tail;
+    if (this.#tail === undefined) this.head = queue;
+    else this.#tail.next = queue;
+    this.#tail = queue;
+    queue.ready = true;
   }
 
-  unshift(lane: Lane): void {
-    lane.next = this.head;
-    if (this.head === undefined) this.#tail = lane;
-    else this.head.prev = lane;
-    this.head = lane;
-    lane.ready = true;
+  unshift(queue: SendQueue): void {
+    queue.next = this.head;
+    if (this.head === undefined) this.#tail = queue;
+    else this.head.prev = queue;
+    this.head = queue;
+    queue.ready = true;
   }
 
-  remove(lane: Lane): void {
-    const { prev, next } = lane;
+  remove(queue: SendQueue): void {
+    const { prev, next } = queue;
     if (prev === undefined) this.head = next;
     else prev.next = next;
     if (next === undefined) this.#tail = prev;
     else next.prev = prev;
-    lane.prev = undefined;
-    lane.next = undefined;
-    lane.ready = false;
+    queue.prev = undefined;
+    queue.next = undefined;
+    queue.ready = false;
   }
 }

@@ -1,68 +1,69 @@
 /**
- * Whose fault a refusal is. In a cluster the leader stores messages in batches, and one that it cannot take fails its whole
- * batch, those of other channels and other clients included, all with the same words. So a refusal is held against a
- * channel only when it may be true of it. Pure; times in ms of one clock.
+ * Decides whose fault a refusal is. The leader of a cluster stores messages in batches. A message that it cannot take fails its whole
+ * batch, other channels and other clients included, all with the same words. So a refusal counts against a channel only when it
+ * may be true of it. Pure; times are in ms of one clock.
  */
 import { refusalIsAbout } from '../connection/server-texts.js';
 import type { Entry, Trouble } from './records.js';
 import { RecentChannels } from './recent-channels.js';
 
-/** Back-off when a message may be refused itself: 100, 200, 400 ms. */
+/** The first wait of a message that may be to blame, in ms. It doubles with each retry. */
 const BACKOFF = 100;
 /**
- * Back-off when another one is most likely to blame: 25 ms, doubling, at most 1 s. Shorter, because that one must not be on its
- * way with it the next time as well.
+ * The first wait of a message when another one is most likely to blame, in ms. It doubles with each refusal, up to `most`. It is
+ * shorter, so that the two do not meet again in one batch.
  */
 const INNOCENT_BACKOFF = { first: 25, most: 1000 };
-/** Every message is sent again so often before it is given up. */
+/** The number of times that a refused message is sent again before it is given up. */
 export const REFUSED_RETRIES = 3;
-/** A channel that has acknowledged can have been deleted since. It is believed to refuse after so long without a break, ms. */
+/** For how long a channel that has acknowledged must refuse everything until that is believed, in ms. It may have been deleted. */
 export const BELIEVED_AFTER = 10_000;
-/** Channels whose turn to try again comes so long after one another, in ms, are most likely in different batches. */
+/** The time between the retries of two channels, in ms. Then they are most likely in different batches. */
 const APART = 50;
-/** But for that nobody waits longer than this, in ms. */
+/** The most that a channel waits longer for that, in ms. */
 const APART_MOST = 1000;
-/** Channels remembered for having refused something. */
+/** The most channels that are remembered for having refused something. */
 const MOST_REFUSING = 10_000;
 
-/** What a channel has done since it last acknowledged a message. */
+/** The record of a channel that has refused something since it last acknowledged a message. */
 interface Refusing {
-  /** Since when it has refused, on this session; undefined until it does so. */
+  /** When it first refused something on this session; undefined if it has not yet. */
   since: number | undefined;
-  /** When it did so last. */
+  /** When it last refused something. */
   lastAt: number;
-  /** For how long it refused on earlier sessions, in ms. */
+  /** For how long it refused everything on earlier sessions, in ms. */
   before: number;
-  /** When its next turn is. */
+  /** When its next retry is due. */
   turnAt: number;
-  /** How many of its messages were given up. */
+  /** The number of its messages that were given up. */
   givenUp: number;
-  /** Messages up to this one, in the order of publishing, waited while one was refused so often that it was given up. */
+  /** The `order` of the last message that waited while another one was refused so often that it was given up. */
   doomedUpTo: number;
-  /** What the server said to that one. */
+  /** The server's text about the one that was given up. */
   text: string;
 }
 
-export interface Verdict {
-  /** Send it again after so long, in ms; undefined: give it up. */
+/** What to do with a refused message. */
+export interface RetryDecision {
+  /** The wait until it is sent again, in ms; undefined when it is to be given up. */
   retryIn: number | undefined;
-  /** How long its channel has refused, in ms, if that had to be shown because it has acknowledged before. */
+  /** For how long its channel has refused everything, in ms. It is set only for a channel that has acknowledged before. */
   shownFor: number | undefined;
 }
 
 export class Refusals {
   readonly #acknowledged = new RecentChannels();
   readonly #refusing = new Map<string, Refusing>();
-  /** When the turn of the channel is that was given one last. */
+  /** When the last retry of any channel is due. */
   #lastTurn = -Infinity;
 
-  /** A message of this channel was acknowledged, so it exists. */
+  /** Notes that a message of this channel was acknowledged, so that the channel exists. */
   acknowledged(channel: string): void {
     this.#acknowledged.add(channel);
     if (this.#refusing.size > 0) this.#refusing.delete(channel);
   }
 
-  /** The session has ended: the time until the next one shows nothing. */
+  /** Notes that the session has ended. The time until the next one does not count as refused. */
   interrupted(): void {
     for (const refusing of this.#refusing.values()) {
       if (refusing.since !== undefined) refusing.before += refusing.lastAt - refusing.since;
@@ -71,10 +72,10 @@ export class Refusals {
   }
 
   /**
-   * What to do with a message that was refused.
-   * @param published how many messages were published so far
+   * Decides what to do with a message that was refused.
+   * @param published the number of messages that were published so far
    */
-  judge({ channel, order }: Entry, trouble: Trouble, text: string, now: number, published: number): Verdict {
+  judge({ channel, order }: Entry, trouble: Trouble, text: string, now: number, published: number): RetryDecision {
     const about = refusalIsAbout(text, channel);
     const isKnown = about === undefined && this.#acknowledged.has(channel);
     if (about === 'another') return this.#innocent(trouble);
@@ -92,15 +93,15 @@ export class Refusals {
     }
     const shownFor = isKnown ? refusedFor : undefined;
     this.#acknowledged.delete(channel);
-    // The first one may have been beside others' every time. From the second on, what waited behind it is judged with it.
+    // The first one may have met others in its batch each time. From the second on, what waited behind it is given up with it.
     if (refusing.givenUp++ > 0) refusing.doomedUpTo = Math.max(refusing.doomedUpTo, trouble.refusedFrom, order);
     refusing.text = text;
     return { retryIn: undefined, shownFor };
   }
 
   /**
-   * A message that was never sent, and waited while another one of its channel was sent four times and given up: what the
-   * server said to that one. Otherwise a stream of messages to a channel that refuses would fill the outbox.
+   * Returns why a message is to be given up before it is sent: the server's text about another one of its channel that was sent four
+   * times and given up meanwhile. Otherwise a stream of messages to a channel that refuses would fill the outbox.
    */
   dooms({ channel, order, attempts }: Entry): string | undefined {
     if (this.#refusing.size === 0 || attempts > 0) return undefined;
@@ -108,7 +109,7 @@ export class Refusals {
     return refusing !== undefined && order <= refusing.doomedUpTo ? refusing.text : undefined;
   }
 
-  #innocent(trouble: Trouble): Verdict {
+  #innocent(trouble: Trouble): RetryDecision {
     const { first, most } = INNOCENT_BACKOFF;
     return { retryIn: Math.min(most, first * 2 ** trouble.acquitted++), shownFor: undefined };
   }
@@ -123,7 +124,7 @@ export class Refusals {
     return refusing;
   }
 
-  /** Which of several channels is to blame is not known: each is tried by itself, so that it does not spoil the others. */
+  /** Returns the wait of a channel, in ms. Each channel is tried at a time of its own, so that the one to blame spoils no other. */
   #turn(refusing: Refusing, now: number, delay: number): number {
     const due = now + delay;
     if (refusing.turnAt < due) {

@@ -1,4 +1,4 @@
-/** The errors that publishes are rejected with, and what each says of its message. */
+/** Makes the errors that publishes are rejected with. Each says in `delivery` what is known of its message. */
 import {
   AbortedError,
   ClosedError,
@@ -16,7 +16,7 @@ import type { Outbox, OutboxOptions } from './outbox.js';
 
 const NOT_SENT: { delivery: Delivery } = { delivery: 'not-sent' };
 
-/** What is known of a message that is given up without an answer of the cluster. */
+/** Returns what is known of a message that is given up without an answer of the cluster. */
 export function deliveryOf(entry: Entry): Delivery {
   return entry.attempts === 0 ? 'not-sent' : 'unknown';
 }
@@ -34,7 +34,7 @@ export function intakeEnded(): ClosedError {
   return new ClosedError('the client is closed, or about to close: nothing more can be published', NOT_SENT);
 }
 
-/** A ClosedError keeps its cause; any other reason becomes the cause. */
+/** Makes a ClosedError with the reason's message. Its cause is the reason, or that of the reason if it is a ClosedError. */
 export function closed(reason: Error, delivery: Delivery): ClosedError {
   const cause = reason instanceof ClosedError ? reason.cause : reason;
   return new ClosedError(reason.message, cause === undefined ? { delivery } : { cause, delivery });
@@ -56,8 +56,8 @@ export function full({ pending, pendingBytes }: Outbox, options: OutboxOptions):
 }
 
 /**
- * The cluster's own refusal; an earlier sending may be stored nevertheless.
- * @param shownFor how long the channel has refused, in ms, if it had acknowledged before
+ * Makes the error of a message that the cluster refused. An earlier sending may be stored nevertheless.
+ * @param shownFor for how long a channel has refused everything that had acknowledged messages before, in ms
  */
 export function refusedByCluster(
   entry: Entry,
@@ -70,12 +70,12 @@ export function refusedByCluster(
   return new PublishRejectedError(channel, explainRefusal(channel, text, attempts, shownFor), { delivery });
 }
 
-/** Another message of the channel was refused, with all its retries, while this one waited. */
+/** Makes the error of a message that was never sent, because another one of its channel was refused with all its retries. */
 export function refusedBefore(channel: string, text: string): PublishRejectedError {
   return new PublishRejectedError(channel, explainRefusal(channel, text, 0), NOT_SENT);
 }
 
-/** The server ended the session, or several, over it. */
+/** Makes the error of a message over which the server ended sessions. */
 export function endedSession(
   channel: string,
   { text, complaint }: LastWords,
@@ -93,7 +93,7 @@ export function endedSession(
   );
 }
 
-/** This session's server has a smaller limit than the one before. */
+/** Makes the error of a message that is too large for the server of this session, and was not for that of an earlier one. */
 export function oversize({ channel, attempts }: Entry, size: number, limit: number): Error {
   const error = new PayloadTooLargeError(channel, size, limit);
   if (attempts === 0) return error;
@@ -106,8 +106,8 @@ export function oversize({ channel, attempts }: Entry, size: number, limit: numb
 }
 
 /**
- * The errors of messages that are given up by one event: an Error with its stack costs 10 µs, and 100 000 messages may end
- * together. Equal ones share one.
+ * The errors of messages that are given up by one event. Equal errors are one object: an Error with its stack costs 10 µs, and
+ * 100 000 messages may end together.
  */
 export class SharedErrors {
   readonly #errors = new Map<string, Error>();

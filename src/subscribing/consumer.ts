@@ -116,7 +116,8 @@ export class Consumer implements Hosts, Restarting {
   #requestedAwake = 0;
   /** How long the first one took, ms. */
   #usual: number | undefined;
-  #everMade = false;
+  /** {@link ready} has resolved: the first one that was not made in vain is there. */
+  #isReady = false;
   readonly #abort: AbortWatch | undefined;
 
   /** The channel started over, and what the server holds of us is still of the wrong beginning. */
@@ -302,7 +303,7 @@ export class Consumer implements Hosts, Restarting {
     // A sleep is not the way's; a loop that is slow each time is.
     const way = took - tookAwake > SLEEP ? tookAwake : took;
     const usual = (this.#usual ??= way);
-    if (plan.tight && this.#everMade && took > Math.max(usual + SLOWER, this.begun.transit)) {
+    if (plan.tight && this.#isReady && took > Math.max(usual + SLOWER, this.begun.transit)) {
       // What was stored in between was ours already. Half as much again, for one that takes longer than this one.
       this.begun = { ...this.begun, transit: Math.max(this.begun.transit, 1.5 * way) };
       // Of a durable the server knows.
@@ -317,10 +318,10 @@ export class Consumer implements Hosts, Restarting {
     this.events.emit('ready', { subscription: this.subscription });
     if (again) this.#owner.remade(this);
     if (unsure) void this.#startSearch.find();
-    if (!this.#everMade) void this.#startSearch.seeWhetherItIsThere();
+    if (!this.#isReady) void this.#startSearch.seeWhetherItIsThere();
     this.#startSearch.resumed();
-    if (!this.#everMade) {
-      this.#everMade = true;
+    if (!this.#isReady) {
+      this.#isReady = true;
       this.#settleReady.resolve();
       // Whoever waits for subscribe() shall have attached listeners before the first message.
       this.clock.soon(() => this.#openUp());
@@ -361,7 +362,7 @@ export class Consumer implements Hosts, Restarting {
   /** For the server subscription: it cannot be made. */
   impossible(error: ResilientStanError): void {
     if (this.ended) return;
-    const unasked = this.#everMade;
+    const unasked = this.#isReady;
     this.abandon(error);
     // Otherwise subscribe() rejects with it.
     if (unasked) this.#owner.onError(error);
@@ -588,7 +589,7 @@ export class Consumer implements Hosts, Restarting {
   /** For its end: whoever waits for it waits in vain. */
   ending(error: Error): void {
     this.#abort?.stop();
-    if (!this.#everMade) this.#settleReady.reject(error);
+    this.#settleReady.reject(error);
   }
 
   /** For its end: another member may have what this one has left unacknowledged. */

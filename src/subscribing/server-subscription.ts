@@ -97,6 +97,7 @@ export class ServerSubscription {
   readonly #unsent: number[] = [];
   /** Called when the session is gone, by whoever waits for something before the end. */
   #onDetached: (() => void) | undefined;
+  /** The server had it once: then it can be, and nobody but the user ends it. */
   #everMade = false;
   /** Sessions in a row that were given up because the server took our own durable for another's. */
   #ghosts = 0;
@@ -439,7 +440,6 @@ export class ServerSubscription {
       throw new SessionEnded(error.message);
     }
     if (this.#everMade && (refusal === 'passing' || refusal === 'unknown')) {
-      // It was there, so it can be: nobody but the user ends it.
       this.#tryLater();
       return 'later';
     }

@@ -5,6 +5,7 @@
  */
 import type { LossReason } from '../../src/errors.js';
 import type { Receipt, Session, SessionSubscription } from '../../src/connection/protocol.js';
+import { evidenceIn, Unanswered } from '../../src/connection/unanswered.js';
 
 export interface Sending {
   channel: string;
@@ -24,20 +25,23 @@ export class ScriptedSession implements Session {
   readonly server = 'nats://127.0.0.1:4222';
   /** Everything that was handed over, in order. */
   readonly sendings: Sending[] = [];
+  /** How long each answer took that shows a living leader, ms. */
   readonly roundTrips: number[] = [];
+  /** The table of a real session. */
+  readonly #unanswered = new Unanswered();
   #sent = 0;
   readonly losses: { reason: LossReason; message: string }[] = [];
-  owedCalls = 0;
+  /** Answers that show that there may be no leader. */
   doubts = 0;
   /** Called within publish(), as a session that answers or ends while it is being called. */
   onPublish: ((sending: Sending) => void) | undefined;
   /** Called by lose(), as the owner who detaches. */
   onLoss: (() => void) | undefined;
-  onHeardAck: (() => void) | undefined;
 
   constructor(
     readonly ordinal = 1,
     readonly maxPayload = 1_048_576,
+    readonly now: () => number = () => NaN,
   ) {}
 
   publish(channel: string, data: Uint8Array, receipt: Receipt): void {
@@ -51,16 +55,25 @@ export class ScriptedSession implements Session {
       answered: false,
       forgotten: false,
       answer: (error, guid) => {
-        if (!sending.forgotten) receipt.answered(error, guid);
+        if (sending.forgotten) return;
+        if (this.#unanswered.take(number) !== undefined && this.alive) this.#hear(receipt, error);
+        receipt.answered(error, guid);
       },
       receipt,
     };
-    this.sendings.push(sending);
+    const number = this.sendings.push(sending);
+    this.#unanswered.add(number, receipt);
     receipt.end = this.#sent += data.length;
     this.onPublish?.(sending);
   }
 
+  /** What the leader owes an answer for, as a real session knows it. */
+  get oldestOwed(): Receipt | undefined {
+    return this.#unanswered.oldestOwed;
+  }
+
   forget(upTo: Receipt): void {
+    this.#unanswered.forget(upTo);
     for (const sending of this.unanswered) {
       if (sending.receipt.number <= upTo.number && !sending.receipt.awaited) sending.forgotten = true;
     }
@@ -94,22 +107,16 @@ export class ScriptedSession implements Session {
     for (let n = 0; n < this.sendings.length; n++) if (this.sendings[n]?.answered === false) this.answer(n);
   }
 
-  heardAck(roundTrip: number): void {
-    this.roundTrips.push(roundTrip);
-    this.onHeardAck?.();
-  }
-
-  owed(): void {
-    this.owedCalls++;
-  }
-
-  doubt(): void {
-    this.doubts++;
+  #hear(receipt: Receipt, error: string | undefined): void {
+    const evidence = evidenceIn(receipt, error);
+    if (evidence === 'round-trip') this.roundTrips.push(this.now() - receipt.at);
+    else if (evidence === 'doubt') this.doubts++;
   }
 
   lose(reason: LossReason, message: string): void {
     if (!this.alive) return;
     this.alive = false;
+    this.#unanswered.clear();
     this.losses.push({ reason, message });
     this.onLoss?.();
   }

@@ -655,7 +655,6 @@ export class ScriptedSession implements Session {
   readonly maxPayload = 1_048_576;
   alive = true;
   lossReason: string | undefined;
-  doubts = 0;
   /** So many of the next messages are lost on their way to us. */
   loseMessages = 0;
   /** So many of the next acks are lost on their way to the server. */
@@ -684,11 +683,6 @@ export class ScriptedSession implements Session {
   }
 
   forget(): void {}
-  heardAck(): void {}
-  owed(): void {}
-  doubt(): void {
-    this.doubts++;
-  }
 
   lose(reason: string): void {
     if (!this.alive) return;

@@ -71,6 +71,7 @@ describe('watch', () => {
   let calls: string[];
   let oldest: number | undefined;
   let oldestEnd: number;
+  let askAfter: number;
   let wanted: number | undefined;
   let answered: number[];
   let reviews: { at: number; threshold: number }[];
@@ -89,6 +90,7 @@ describe('watch', () => {
     reach = undefined;
     oldest = surprise = undefined;
     oldestEnd = 0;
+    askAfter = Infinity;
     wanted = undefined;
     reviews = [];
     answered = [];
@@ -100,8 +102,6 @@ describe('watch', () => {
       pings: { interval: 1000, maxOut: 3 },
       line: new Line(),
       workload: {
-        oldestInFlight: () => oldest,
-        oldestEnd: () => oldestEnd,
         leaderAnswered: (askedAt) => answered.push(askedAt),
         wantsAnswerSince: () => wanted,
         review: (threshold) => {
@@ -117,6 +117,7 @@ describe('watch', () => {
         pause: () => calls.push('pause'),
         resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
       },
+      oldestPublish: () => (oldest === undefined ? undefined : { at: oldest, end: oldestEnd, askAfter }),
       oldestRequest: () => undefined,
       onMissed: () => {},
       hedge: () => {
@@ -359,7 +360,7 @@ describe('watch', () => {
     watch.owed();
     for (let i = 0; i < 10; i++) {
       await pass(50);
-      watch.heardAck(1, 0);
+      watch.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.ok(reviews.length >= 4, `${reviews.length} reviews`);
     assert.ok(reviews.every(({ threshold }) => threshold === 150));
@@ -381,7 +382,7 @@ describe('watch', () => {
     watch.owed();
     for (let i = 0; i < 7; i++) {
       await pass(10);
-      watch.heardAck(1, 0);
+      watch.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.deepEqual(link.asked, [], 'half a threshold must have passed');
     await pass(10);
@@ -391,9 +392,35 @@ describe('watch', () => {
     wanted = undefined;
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      watch.heardAck(1, 0);
+      watch.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.equal(link.asked.length, 1);
+  });
+
+  it('asks for the oldest publish, too, until it has an answer that tells about it', async () => {
+    askAfter = oldest = timers.now;
+    watch.owed();
+    for (let i = 0; i < 30; i++) {
+      await pass(10);
+      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+    }
+    assert.equal(link.asked.length, 1);
+    // Put off: only a later question tells.
+    askAfter = timers.now;
+    for (let i = 0; i < 30; i++) {
+      await pass(10);
+      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+    }
+    assert.equal(link.asked.length, 2);
+  });
+
+  it('asks when in doubt, and not again before the answer', async () => {
+    watch.doubt();
+    watch.doubt();
+    assert.equal(link.asked.length, 1);
+    await pass(5);
+    watch.doubt();
+    assert.equal(link.asked.length, 2);
   });
 
   it('tells what was answered before it resumes', async () => {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Deadlines, roundedUp, type Timed, type TimedQueue } from '../../../src/publishing/deadlines.js';
+import { Deadlines, roundedUp, type Timed, type TimedBucket } from '../../../src/publishing/deadlines.js';
 
 class Item implements Timed<Item> {
   dueAt = 0;
-  queue: TimedQueue<Item> | undefined = undefined;
+  bucket: TimedBucket<Item> | undefined = undefined;
   sooner: Item | undefined = undefined;
   later: Item | undefined = undefined;
 }
@@ -56,11 +56,11 @@ describe('Deadlines', () => {
     for (const [item, duration] of items) {
       assert.ok(item.dueAt >= duration && item.dueAt <= duration * 1.016, `${duration} became ${item.dueAt}`);
     }
-    assert.ok(deadlines.queues < 700, `${deadlines.queues} queues`);
+    assert.ok(deadlines.buckets < 700, `${deadlines.buckets} buckets`);
     assert.equal(deadlines.next(), 1000);
     for (const [item] of items) deadlines.remove(item);
     assert.equal(deadlines.next(), Infinity);
-    assert.ok(deadlines.queues <= 16, `${deadlines.queues} queues are left`);
+    assert.ok(deadlines.buckets <= 16, `${deadlines.buckets} buckets are left`);
   });
 
   it('round up within 1.6 %, and by at most a millisecond below 128 ms', () => {

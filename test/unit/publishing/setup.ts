@@ -30,7 +30,7 @@ export function setup(options: Partial<PublisherOptions> = {}): Setup {
   let sessions = 0;
   const attach = (ordinal = ++sessions, maxPayload?: number): ScriptedSession => {
     sessions = ordinal;
-    const session = new ScriptedSession(ordinal, maxPayload);
+    const session = new ScriptedSession(ordinal, maxPayload, () => time.now());
     session.onLoss = () => publisher.detach();
     publisher.attach(session);
     return session;

@@ -683,7 +683,7 @@ export class Simulation {
 
   async #check(): Promise<void> {
     for (let turn = 0; turn < 6; turn++) await Promise.resolve();
-    const { publisher, messages } = this;
+    const { messages } = this;
     if (this.bugs.length > 0) throw this.bugs[0] as Error;
     for (const message of messages) {
       message.limbo = false;
@@ -710,9 +710,9 @@ export class Simulation {
     this.#checkMute();
     if (this.#session?.alive === true) {
       const now = this.time.now();
-      const { oldestInFlight } = publisher;
+      const { oldestOwed } = this.#session;
       const window = this.#inWindow();
-      assert.equal(oldestInFlight !== undefined, window.length > 0);
+      assert.equal(oldestOwed !== undefined, this.#attached && window.length > 0);
       if (!this.#probing(this.#probe)) this.#probe = undefined;
       for (const { channel, lastSend } of window) {
         const sentAt = this.#sentAt.get(lastSend) ?? Infinity;
@@ -804,7 +804,7 @@ export class Simulation {
         if (this.#session?.alive !== true || (this.#plan.ending === 'new sessions' && round % 3 === 0)) {
           this.#lose(1, false);
           this.#attach(1_048_576);
-        } else if (publisher.oldestInFlight !== undefined) {
+        } else if (this.#session.oldestOwed !== undefined) {
           // What the judge of liveness does when an answer is overdue.
           this.#do({ op: 'pause' });
         }

@@ -1,22 +1,22 @@
 import type { AwakeClock } from '../awake-clock.js';
 
-/** One timer for everything that falls due at some time. It does not keep the process alive. */
-export class Alarm {
-  readonly #ring: () => void;
+/** One timer for everything that falls due. It does not keep the process alive. */
+export class Timer {
+  readonly #onDue: () => void;
   readonly #clock: AwakeClock;
   #cancel: (() => void) | undefined;
   #at = Infinity;
 
   /**
-   * @param ring is called at the earliest time set since the last call, once what had arrived by then was taken in; it must
-   *   not throw
+   * @param onDue is called at the earliest time that was set since its last call, after what had arrived by then was taken in;
+   *   it must not throw
    */
-  constructor(ring: () => void, clock: AwakeClock) {
-    this.#ring = ring;
+  constructor(onDue: () => void, clock: AwakeClock) {
+    this.#onDue = onDue;
     this.#clock = clock;
   }
 
-  /** Not later than at this time. */
+  /** Calls back at this time or earlier. */
   setBy(at: number): void {
     if (at >= this.#at) return;
     this.#cancel?.();
@@ -26,13 +26,13 @@ export class Alarm {
       () => {
         this.#cancel = undefined;
         this.#at = Infinity;
-        this.#ring();
+        this.#onDue();
       },
       { unref: true },
     );
   }
 
-  /** At this time and not before; at Infinity, not at all. */
+  /** Calls back at this time and not earlier; Infinity means never. */
   set(at: number): void {
     this.#cancel?.();
     this.#cancel = undefined;

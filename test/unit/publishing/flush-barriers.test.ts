@@ -1,29 +1,28 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { type Generation, Generations } from '../../../src/publishing/generations.js';
+import { type FlushBarrier, FlushBarriers } from '../../../src/publishing/flush-barriers.js';
 import { reactions } from './setup.js';
 
-describe('Generations', () => {
+describe('FlushBarriers', () => {
   it('resolve a flush when all that was open before it is settled, in whatever order that happens', async () => {
     const step = fc.oneof(fc.constant('open' as const), fc.constant('flush' as const), fc.nat(10));
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-        const generations = new Generations();
-        const messages: { generation: Generation; open: boolean }[] = [];
+        const barriers = new FlushBarriers();
+        const messages: { barrier: FlushBarrier; open: boolean }[] = [];
         const flushes: { upTo: number; done: boolean }[] = [];
         for (const step of steps) {
           if (step === 'open') {
-            generations.current.open++;
-            messages.push({ generation: generations.current, open: true });
+            messages.push({ barrier: barriers.join(), open: true });
           } else if (step === 'flush') {
             const flush = { upTo: messages.length, done: false };
             flushes.push(flush);
-            generations.whenFlushed(() => (flush.done = true));
+            barriers.whenFlushed(() => (flush.done = true));
           } else {
             const message = messages.filter(({ open }) => open)[step];
             if (message) {
               message.open = false;
-              generations.settled(message.generation);
+              barriers.settled(message.barrier);
             }
           }
           for (let turn = 0; turn < 3; turn++) await Promise.resolve();
@@ -35,19 +34,18 @@ describe('Generations', () => {
   });
 
   it('call nobody back who does not wait any longer, and keep nothing of him', async () => {
-    const generations = new Generations();
-    generations.current.open++;
-    const generation = generations.current;
+    const barriers = new FlushBarriers();
+    const barrier = barriers.join();
     const called: string[] = [];
-    const forget = generations.whenFlushed(() => called.push('given up'));
-    generations.whenFlushed(() => called.push('waited'));
-    for (let i = 0; i < 1000; i++) generations.whenFlushed(() => called.push('never'))();
-    assert.equal(generation.waiting?.size, 2);
+    const forget = barriers.whenFlushed(() => called.push('given up'));
+    barriers.whenFlushed(() => called.push('waited'));
+    for (let i = 0; i < 1000; i++) barriers.whenFlushed(() => called.push('never'))();
+    assert.equal(barrier.waiting?.size, 2);
     forget();
-    generations.settled(generation);
+    barriers.settled(barrier);
     await reactions();
     assert.deepEqual(called, ['waited']);
-    generations.whenFlushed(() => called.push('nothing is open'));
+    barriers.whenFlushed(() => called.push('nothing is open'));
     assert.equal(called.length, 1, 'not at once');
     await reactions();
     assert.deepEqual(called, ['waited', 'nothing is open']);
