@@ -140,6 +140,8 @@ export class Simulation {
   #mute = new Set<string>();
   /** Channels that have cost a session by the ack timeout, and were not acknowledged since. */
   readonly #silent = new Set<string>();
+  /** When a channel was heard again that had cost a session. */
+  readonly #silentUntil = new Map<string, number>();
   readonly #down = new Set<string>();
   readonly #sentAt = new Map<number, number>();
   /** When the latest question was asked that the leader answered. */
@@ -509,7 +511,8 @@ export class Simulation {
 
   #acknowledge(message: Message, index: number): void {
     message.done = true;
-    this.#silent.delete(message.channel);
+    // Until the next question nobody has had an occasion to find it overdue.
+    if (this.#silent.delete(message.channel)) this.#silentUntil.set(message.channel, this.time.now());
     this.#givenUp.delete(message.channel);
     this.#acknowledgedAt.set(message.channel, this.time.now());
     const probe = this.#probeIndices.has(index);
@@ -716,7 +719,8 @@ export class Simulation {
       if (!this.#probing(this.#probe)) this.#probe = undefined;
       for (const { channel, lastSend } of window) {
         const sentAt = this.#sentAt.get(lastSend) ?? Infinity;
-        if (this.#silent.has(channel) || this.#questionAt <= Math.max(sentAt, this.#resumedAt)) continue;
+        const silentUntil = this.#silentUntil.get(channel) ?? -Infinity;
+        if (this.#silent.has(channel) || this.#questionAt <= Math.max(sentAt, this.#resumedAt, silentUntil)) continue;
         const oldest = window.every((other) => other.lastSend >= lastSend);
         assert.ok(!oldest || now - sentAt <= ACK_TIMEOUT + 51, 'beyond the ack timeout');
       }
