@@ -519,10 +519,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         return Math.min(groupsWant - stood(), publisherWants ?? Infinity);
       },
       review: (threshold) => publisher.review(threshold),
-      surprise: () => {
-        const at = subscriptions.surprise();
-        return at === undefined ? undefined : at - stood();
-      },
       pause: () => {
         this.#suspicions += 1;
         publisher.pause();

@@ -14,6 +14,7 @@ import type { Answer, Link } from './link.js';
 import { Liveness } from './liveness.js';
 import type { AwakeClock } from '../awake-clock.js';
 import { ASK_EVERY, type Found, type Reach } from './reach.js';
+import { Rhythm } from './rhythm.js';
 import { Throughput, type Line } from './throughput.js';
 
 /** With an attached server that answers, other paths are tried only after this long, in ms. */
@@ -43,8 +44,6 @@ export interface Workload {
    * @returns when to be asked again; Infinity if that depends on something else
    */
   review(threshold: number): number;
-  /** When the silence of the busiest subscription becomes surprising. */
-  surprise(): number | undefined;
   /** Suspect: feed no new publishes. */
   pause(): void;
   /** The leader answered on our path. `missed`: some of what was asked before got no answer, so messages got lost, too. */
@@ -90,6 +89,7 @@ export class Watch {
   readonly #clock: AwakeClock;
   readonly #liveness: Liveness;
   readonly #throughput: Throughput;
+  readonly #rhythm = new Rhythm();
   /** Questions without an answer, by their instants. */
   readonly #asked = new Map<number, Owed>();
   #instant = 0;
@@ -149,7 +149,9 @@ export class Watch {
 
   /** A message came: evidence. */
   heard(): void {
-    this.#liveness.heard(this.#clock.now());
+    const now = this.#clock.now();
+    this.#liveness.heard(now);
+    this.#rhythm.heard(now);
   }
 
   /** An ack came: evidence, and a sample. */
@@ -259,10 +261,11 @@ export class Watch {
 
     if (this.#asked.size === 0) {
       const pingAt = this.#liveness.lastHeard + pings.interval;
-      const surpriseAt = workload.surprise() ?? Infinity;
+      const surpriseAt = this.#rhythm.surpriseAt ?? Infinity;
       const wantedAt = (workload.wantsAnswerSince() ?? Infinity) + threshold / 2;
       const askAt = Math.min(pingAt, surpriseAt, wantedAt);
       if (now >= askAt) {
+        if (now >= surpriseAt) this.#rhythm.asked();
         this.#ask();
         next = Math.min(next, now + threshold);
       } else next = Math.min(next, askAt);

@@ -37,7 +37,6 @@ import type { Urgency } from './pacing.js';
 import { Placement, type Remaking } from './placement.js';
 import { LATE, Refetch, type RefetchHost } from './refetch.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
-import { Rhythm } from './rhythm.js';
 import type { Follower, ResilientSubscription, SubscriptionEvents, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
 import type { Window } from './window.js';
@@ -93,8 +92,6 @@ export interface ConsumerOwner {
   readonly counters: Counters;
   /** A listener threw, or a subscription ended that nobody asked to end. */
   onError(error: Error): void;
-  /** Its messages come in a rhythm, so that its silence may be surprising. */
-  rhythmic(consumer: Consumer): void;
   /** It was made again. */
   remade(consumer: Consumer): void;
   /** It is over. */
@@ -126,7 +123,6 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   readonly #cursor: Cursor;
   readonly #handling: Handling;
   readonly #placement: Placement;
-  readonly #rhythm = new Rhythm();
   readonly #refetch: Refetch;
   readonly #startSearch: StartSearch;
   /** Of a plain one or a durable; undefined: it is a member of a queue group. */
@@ -221,24 +217,6 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     return this.#ended;
   }
 
-  /** When its silence becomes surprising. */
-  get surpriseAt(): number | undefined {
-    const at = this.#rhythm.surpriseAt;
-    // With its window full it is we who are silent.
-    if (at === undefined || !this.#placement.live || this.#cursor.outstanding >= this.options.maxInFlight)
-      return undefined;
-    return at;
-  }
-
-  askedAbout(): void {
-    this.#rhythm.asked();
-  }
-
-  /** Its silence has lasted so long that it says nothing any more. */
-  pausing(now: number): boolean {
-    return this.#ended || this.#rhythm.over(now);
-  }
-
   // ── its lives at the server ─────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -254,7 +232,6 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
     }
     if (this.#placement.session === session) return this.#placement.settled;
     this.#cancelTimers();
-    this.#rhythm.stop();
     this.#stallSeen = false;
     this.#resetting = false;
     this.#refetch.begin();
@@ -278,7 +255,6 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   detach(confirmedAt: number): void {
     this.#holes?.end();
     this.#cancelTimers();
-    this.#rhythm.stop();
     this.#knowledge.noteLost(this.clock.now(), confirmedAt);
     this.#placement.detach();
   }
@@ -429,7 +405,6 @@ export class Consumer implements SubscriptionLife, RefetchHost, StartSearchHost 
   /** @param fetched it does not come from that subscription, but was asked for by its number */
   receive(raw: RawMessage, fetched: boolean): void {
     const now = this.clock.now();
-    if (this.#rhythm.heard(now)) this.#owner.rhythmic(this);
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
     const redelivered = raw.isRedelivered();

@@ -28,8 +28,6 @@ export interface SubscriptionsOptions {
 
 export class Subscriptions {
   readonly #consumers = new Set<Consumer>();
-  /** Those whose silence may be surprising: a thousand idle subscriptions are not looked at each time. */
-  readonly #rhythmic = new Set<Consumer>();
   readonly #groups = new Map<string, GroupsKnowledge<Consumer>>();
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
   readonly #owner: ConsumerOwner;
@@ -51,7 +49,6 @@ export class Subscriptions {
       inquiries: new Inquiries(time),
       counters: this.#counters,
       onError,
-      rhythmic: (consumer) => this.#rhythmic.add(consumer),
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
       departures: new Departures(),
@@ -154,23 +151,6 @@ export class Subscriptions {
   /** The session has come back from suspicion: what was on its way to us may be lost, so fetch it again. */
   remake(): void {
     for (const consumer of [...this.#consumers]) consumer.remake();
-  }
-
-  /**
-   * When the silence of the soonest busy subscription becomes surprising. Once that is past, it is returned one more time
-   * for the caller to ask, and then not until another message came.
-   */
-  surprise(): number | undefined {
-    let earliest: number | undefined;
-    const now = this.#owner.clock.now();
-    for (const consumer of this.#rhythmic) {
-      if (consumer.pausing(now)) this.#rhythmic.delete(consumer);
-      const at = consumer.surpriseAt;
-      if (at === undefined) continue;
-      if (at <= now) consumer.askedAbout();
-      if (earliest === undefined || at < earliest) earliest = at;
-    }
-    return earliest;
   }
 
   /**

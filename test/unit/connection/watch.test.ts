@@ -74,7 +74,6 @@ describe('watch', () => {
   let wanted: number | undefined;
   let answered: number[];
   let reviews: { at: number; threshold: number }[];
-  let surprise: number | undefined;
   let losses: { reason: string; handedOver: boolean }[];
   let watch: Watch;
 
@@ -87,7 +86,7 @@ describe('watch', () => {
     calls = [];
     losses = [];
     reach = undefined;
-    oldest = surprise = undefined;
+    oldest = undefined;
     oldestEnd = 0;
     wanted = undefined;
     reviews = [];
@@ -107,12 +106,6 @@ describe('watch', () => {
         review: (threshold) => {
           reviews.push({ at: timers.now, threshold });
           return timers.now + 30;
-        },
-        // Past, it is told once more, as the subscriptions do.
-        surprise: () => {
-          const at = surprise;
-          if (at !== undefined && at <= timers.now) surprise = undefined;
-          return at;
         },
         pause: () => calls.push('pause'),
         resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
@@ -405,13 +398,43 @@ describe('watch', () => {
     assert.ok((answered[0] ?? 0) >= oldest + 150);
   });
 
-  it('asks at once when a busy subscription falls silent', async () => {
-    surprise = timers.now + 200;
-    watch.owed();
-    await pass(195);
-    assert.deepEqual(link.asked, []);
-    await pass(10);
-    assert.equal(link.asked.length, 1);
+  describe('is surprised', () => {
+    /** Messages at a steady pace, until the watch has looked at them once. */
+    const busy = async (): Promise<void> => {
+      for (let i = 0; i < 120; i++) {
+        watch.heard();
+        await pass(10);
+      }
+      assert.deepEqual(link.asked, []);
+    };
+
+    it('by the silence of what was busy: asks at once, and once', async () => {
+      await busy();
+      await pass(70);
+      assert.equal(link.asked.length, 1);
+      await pass(800);
+      assert.equal(link.asked.length, 1);
+    });
+
+    it('anew once it has been busy again', async () => {
+      await busy();
+      await pass(200);
+      assert.equal(link.asked.length, 1);
+      link.asked = [];
+      await busy();
+      await pass(300);
+      assert.equal(link.asked.length, 1);
+    });
+
+    it('not by one that was slow', async () => {
+      for (let i = 0; i < 20; i++) {
+        watch.heard();
+        await pass(400);
+      }
+      assert.deepEqual(link.asked, []);
+      await pass(500);
+      assert.deepEqual(link.asked, []);
+    });
   });
 
   describe('on a thin line', () => {

@@ -1540,42 +1540,6 @@ describe('subscriptions', () => {
     });
   });
 
-  describe('is surprised', () => {
-    async function busy(options: Partial<ResolvedSubscribeOptions> = {}, handler?: MessageHandler): Promise<Client> {
-      const client = await connected();
-      await client.subscribe(handler, options);
-      for (let i = 0; i < 30; i++) {
-        client.server.publish('x');
-        await client.clock.advance(10);
-      }
-      return client;
-    }
-
-    it('by the silence of a busy subscription, once', async () => {
-      const client = await busy();
-      const at = client.subscriptions.surprise();
-      assert.ok(at !== undefined && at > client.clock.now());
-      assert.equal(client.subscriptions.surprise(), at);
-      await client.clock.advance(at - client.clock.now() + 1);
-      assert.equal(client.subscriptions.surprise(), at, 'it is time');
-      assert.equal(client.subscriptions.surprise(), undefined, 'asked');
-      client.server.publish('x');
-      await client.clock.advance(5);
-      assert.notEqual(client.subscriptions.surprise(), undefined);
-    });
-
-    it('not when it is we who do not acknowledge', async () => {
-      const client = await busy({ maxInFlight: 30 }, () => new Promise(() => undefined));
-      assert.equal(client.subscriptions.surprise(), undefined);
-    });
-
-    it('not without a session', async () => {
-      const client = await busy();
-      client.kill();
-      assert.equal(client.subscriptions.surprise(), undefined);
-    });
-  });
-
   it('survives listeners that throw', async () => {
     const client = await connected();
     const subscription = await client.subscribe(() => Promise.reject(new Error('no')));
