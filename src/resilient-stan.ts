@@ -4,8 +4,9 @@
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
 import { awakeClock } from './awake-clock.js';
+import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
-import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
+import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
 import { SafeEmitter } from './emitter.js';
 import {
   AbortedError,
@@ -216,7 +217,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
     });
-    this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), this.#clock);
+    const participants = new Participants(this.#subscriptions, this.#publisher);
+    this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
   }
 
   /** The cluster ID this client talks to. */
@@ -272,7 +274,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     try {
       const resolved = resolveSubscribeOptions(channel, handler, options, this.#subscribeContext());
       this.#assertOpen('subscribe');
-      return await this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+      return await this.#subscriptions.subscribe(channel, handler, resolved);
     } catch (error) {
       throw toOurs(error, 'subscribe()');
     }
@@ -287,7 +289,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return messages((handler, begun) => {
       const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
       this.#assertOpen('messages');
-      return this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session, begun);
+      return this.#subscriptions.subscribe(channel, handler, resolved, begun);
     });
   }
 
@@ -484,52 +486,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     await Promise.all([publisher.flush(), subscriptions.dropped()]);
   }
 
-  #cargo(): Cargo {
-    const publisher = this.#publisher;
-    const subscriptions = this.#subscriptions;
-    /** How far real time, which is that of the subscriptions, is ahead of waking time. */
-    const stood = (): number => systemClock.now() - this.#clock.now();
-    /** That, when the session came up or a question was answered last: since then it may have grown, and is never less. */
-    let stoodBefore = stood();
-    return {
-      bringUp: (session, careful) => subscriptions.attach(session, careful),
-      up: (session, careful) => {
-        stoodBefore = stood();
-        publisher.attach(session, careful);
-      },
-      inHand: () => publisher.inHand(),
-      relax: () => publisher.relax(),
-      crowded: () => subscriptions.crowd(),
-      down: () => {
-        publisher.detach();
-        subscriptions.detach();
-      },
-      oldestInFlight: () => publisher.oldestInFlight,
-      oldestEnd: () => publisher.oldestEnd,
-      leaderAnswered: (askedAt) => {
-        publisher.leaderAnswered(askedAt);
-        // Rather too early than too late: what came later than the question is not proven by its answer.
-        subscriptions.leaderAnswered(askedAt + stoodBefore);
-        stoodBefore = stood();
-      },
-      wantsAnswerSince: () => {
-        const { wantsAnswerSince: publisherWants } = publisher;
-        const { wantsAnswerSince: groupsWant } = subscriptions;
-        if (groupsWant === undefined) return publisherWants;
-        return Math.min(groupsWant - stood(), publisherWants ?? Infinity);
-      },
-      review: (threshold) => publisher.review(threshold),
-      pause: () => {
-        this.#suspicions += 1;
-        publisher.pause();
-      },
-      resume: (missed) => {
-        publisher.resume(missed);
-        if (missed) subscriptions.remake();
-      },
-    };
-  }
-
   #supervisorEvents(): SupervisorEvents {
     const { logger } = this.#options;
     return {
@@ -541,6 +497,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         logger.info(`connected to ${server} as '${this.clientId}'`);
         // connect() resolves first, so that there can be a listener.
         setImmediate(() => this.#emit('connect', { server, attempt }));
+      },
+      suspected: () => {
+        this.#suspicions += 1;
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {

@@ -53,7 +53,7 @@ export interface ReachOptions {
    */
   idle?: (() => number) | undefined;
   /** A server accepted us and can be asked now. */
-  onAccepted?: () => void;
+  onAccepted?: (() => void) | undefined;
   /** A server was of no use. */
   onFailed?: (address: ServerAddress) => void;
   clock: AwakeClock;

@@ -13,6 +13,7 @@ import {
 } from '../errors.js';
 import { printable } from '../printable.js';
 import { AckFrames, MessageFrame } from './codec.js';
+import { InPlaceRecovery } from './in-place-recovery.js';
 import { ServerComplaint, type Link } from './link.js';
 import {
   EndRefused,
@@ -49,7 +50,7 @@ export interface Loss {
 
 export interface SessionOptions extends Omit<
   WatchOptions,
-  'connectionId' | 'link' | 'oldestRequest' | 'onMissed' | 'lose' | 'hedge' | 'clusterId'
+  'connectionId' | 'link' | 'oldestRequest' | 'recovered' | 'lose' | 'hedge' | 'clusterId'
 > {
   ordinal: number;
   continued: boolean;
@@ -57,8 +58,6 @@ export interface SessionOptions extends Omit<
   clientId: string;
   connectTimeout: number;
   hedge: (registration: Registration, onAccepted: () => void) => Reach;
-  /** The server has no room for what can be done without. */
-  crowded: () => void;
   /** The server forbids something without which the session goes on. */
   denied: (error: PermissionError) => void;
 }
@@ -154,16 +153,23 @@ export class StanSession implements Session {
       if (this.#alive) this.#publishes.answered(frame);
     });
 
+    const recovery = new InPlaceRecovery(options.participants, {
+      missed: () => {
+        this.#missedAt = options.clock.now();
+        this.#cancelRequestTimer?.();
+        this.#awaitAnswers();
+      },
+    });
     this.#watch = new Watch({
       ...options,
       connectionId: stan.connId,
       link,
       oldestRequest: () => this.#requests.values().next().value,
-      onMissed: () => {
-        this.#missedAt = options.clock.now();
-        this.#cancelRequestTimer?.();
-        this.#awaitAnswers();
+      suspected: () => {
+        options.suspected();
+        recovery.begin();
       },
+      recovered: (missed) => recovery.end(missed),
       hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
       lose: (reason, message, successor) => this.#lose(reason, message, successor),
     });
@@ -544,7 +550,7 @@ export class StanSession implements Session {
   #tooMany(complaint: ServerComplaint): boolean {
     const subscribing = [...this.#requests.values()].filter(({ kind }) => kind === 'sub');
     if (subscribing.some(({ optional }) => optional)) {
-      this.#options.crowded();
+      this.#options.participants.subscribing.crowd();
       return true;
     }
     const last = subscribing.at(-1);

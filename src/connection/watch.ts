@@ -13,6 +13,7 @@ import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
 import { Liveness } from './liveness.js';
 import type { AwakeClock } from '../awake-clock.js';
+import type { Participants } from './participants.js';
 import { ASK_EVERY, type Found, type Reach } from './reach.js';
 import { Rhythm } from './rhythm.js';
 import { Throughput, type Line } from './throughput.js';
@@ -28,28 +29,6 @@ export interface Owed {
   readonly end: number;
 }
 
-/** What the watch asks of, and tells, those who use the session. */
-export interface Workload {
-  /** When the oldest unacknowledged publish in flight was sent. */
-  oldestInFlight(): number | undefined;
-  /** Where its last byte stands in all that the session has sent; 0 without one. */
-  oldestEnd(): number;
-  /** The leader has answered a question that was asked then. */
-  leaderAnswered(askedAt: number): void;
-  /** The answer to a question that is asked later than this would tell something about publishes in flight. */
-  wantsAnswerSince(): number | undefined;
-  /**
-   * Calm, with publishes in flight: send again what is probably lost, give those up for the time being that nobody acknowledges.
-   * @param threshold how long the leader may take for an answer, in ms
-   * @returns when to be asked again; Infinity if that depends on something else
-   */
-  review(threshold: number): number;
-  /** Suspect: feed no new publishes. */
-  pause(): void;
-  /** The leader answered on our path. `missed`: some of what was asked before got no answer, so messages got lost, too. */
-  resume(missed: boolean): void;
-}
-
 export interface WatchOptions {
   clusterId: string;
   connectionId: Uint8Array;
@@ -59,13 +38,15 @@ export interface WatchOptions {
   pings: { interval: number; maxOut: number };
   /** What is known of the way to the servers. */
   line: Line;
-  workload: Workload;
+  participants: Participants;
+  /** The leader is silent. */
+  suspected: () => void;
+  /** The leader has answered after all. `missed`: not everything that was asked, so that what was sent before may be lost, too. */
+  recovered: (missed: boolean) => void;
   /** The oldest request of the protocol that still waits for its answer. */
   oldestRequest: () => Owed | undefined;
   /** A race for the leader on other connections, whose rounds run by themselves until it is won or cancelled. */
   hedge: (onAccepted: () => void) => Reach;
-  /** The leader answered, but not everything that was asked: requests may be lost, too. */
-  onMissed: () => void;
   /** Ends the session. The successor is a race that is under way, or won. */
   lose: (reason: LossReason, message: string, successor?: Reach) => void;
   log: (message: string) => void;
@@ -222,9 +203,8 @@ export class Watch {
     let oldest: Owed | undefined = this.#options.oldestRequest();
     const asked = this.#asked.values().next();
     if (!asked.done && (oldest === undefined || asked.value.at < oldest.at)) oldest = asked.value;
-    const { workload } = this.#options;
-    const at = workload.oldestInFlight();
-    if (at !== undefined && (oldest === undefined || at < oldest.at)) oldest = { at, end: workload.oldestEnd() };
+    const { oldestInFlight: at, oldestEnd: end } = this.#options.participants.publishing;
+    if (at !== undefined && (oldest === undefined || at < oldest.at)) oldest = { at, end };
     return oldest;
   }
 
@@ -236,12 +216,12 @@ export class Watch {
   }
 
   #tickCalm(now: number): void {
-    const { workload, pings } = this.#options;
+    const { participants, pings } = this.#options;
+    const { publishing } = participants;
     const threshold = this.#liveness.threshold(now);
     // First: what it sends or gives up changes what is owed.
-    const oldest = workload.oldestInFlight();
-    let next =
-      oldest === undefined ? Infinity : workload.review(this.#limit({ at: oldest, end: workload.oldestEnd() }, now));
+    const { oldestInFlight: at, oldestEnd: end } = publishing;
+    let next = at === undefined ? Infinity : publishing.review(this.#limit({ at, end }, now));
     if (this.#stopped) return;
 
     const owed = this.#oldestOwed();
@@ -262,7 +242,7 @@ export class Watch {
     if (this.#asked.size === 0) {
       const pingAt = this.#liveness.lastHeard + pings.interval;
       const surpriseAt = this.#rhythm.surpriseAt ?? Infinity;
-      const wantedAt = (workload.wantsAnswerSince() ?? Infinity) + threshold / 2;
+      const wantedAt = participants.wantsAnswerSince + threshold / 2;
       const askAt = Math.min(pingAt, surpriseAt, wantedAt);
       if (now >= askAt) {
         if (now >= surpriseAt) this.#rhythm.asked();
@@ -279,7 +259,7 @@ export class Watch {
     this.#serverCheck = undefined;
     const suspicion: Suspicion = { server, hedge: undefined, cancelJudgement: undefined };
     this.#suspicion = suspicion;
-    this.#options.workload.pause();
+    this.#options.suspected();
     if (!this.#stopped) this.#tickSuspect(suspicion, now);
   }
 
@@ -443,7 +423,7 @@ export class Watch {
       this.#asked.delete(earlier);
     }
     this.#sample(asked, now);
-    this.#options.workload.leaderAnswered(asked.at);
+    this.#options.participants.leaderAnswered(asked.at);
     // It may have ended the session.
     if (this.#stopped) return;
     const suspicion = this.#suspicion;
@@ -454,8 +434,7 @@ export class Watch {
       // Later questions of this suspicion are under way; their answers are no evidence of a new one.
       this.#asked.clear();
       this.#options.log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
-      this.#options.workload.resume(missed);
-      if (missed) this.#options.onMissed();
+      this.#options.recovered(missed);
       this.#owed = false;
       this.owed();
     } else if (this.#oldestOwed() === undefined) {

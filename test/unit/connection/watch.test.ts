@@ -8,6 +8,7 @@ import type { Found, Reach } from '../../../src/connection/reach.js';
 import { Line } from '../../../src/connection/throughput.js';
 import { Watch } from '../../../src/connection/watch.js';
 import { FakeTimers } from '../../support/fake-timers.js';
+import { idleParticipants } from '../../support/participants.js';
 
 class ScriptedLink {
   readonly address = { url: 'nats://own:4222' };
@@ -98,20 +99,28 @@ describe('watch', () => {
       roundTrip: 1,
       pings: { interval: 1000, maxOut: 3 },
       line: new Line(),
-      workload: {
-        oldestInFlight: () => oldest,
-        oldestEnd: () => oldestEnd,
-        leaderAnswered: (askedAt) => answered.push(askedAt),
-        wantsAnswerSince: () => wanted,
-        review: (threshold) => {
-          reviews.push({ at: timers.now, threshold });
-          return timers.now + 30;
+      participants: idleParticipants(
+        {},
+        {
+          get oldestInFlight() {
+            return oldest;
+          },
+          get oldestEnd() {
+            return oldestEnd;
+          },
+          get wantsAnswerSince() {
+            return wanted;
+          },
+          leaderAnswered: (askedAt) => void answered.push(askedAt),
+          review: (threshold) => {
+            reviews.push({ at: timers.now, threshold });
+            return timers.now + 30;
+          },
         },
-        pause: () => calls.push('pause'),
-        resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
-      },
+      ),
+      suspected: () => calls.push('pause'),
+      recovered: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
       oldestRequest: () => undefined,
-      onMissed: () => {},
       hedge: () => {
         reach = new ScriptedReach();
         calls.push('race');

@@ -840,7 +840,7 @@ describe('subscriptions', () => {
       await client.subscribe(undefined, { startAt: 'first' });
       await client.publish('a');
       client.server.requests.length = 0;
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(1);
       assert.equal(client.server.subs.length, 2);
       await client.clock.advance(20);
@@ -851,7 +851,7 @@ describe('subscriptions', () => {
     it('durable: the old one is closed first', async () => {
       const client = await connected();
       await client.subscribe(undefined, { durableName: 'd' });
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(1);
       assert.equal(client.server.subs.length, 0);
       await client.clock.advance(20);
@@ -863,7 +863,7 @@ describe('subscriptions', () => {
       const client = await connected();
       const subscription = await client.subscribe();
       client.server.refuse = () => (client.server.subs.length > 0 ? 'too many subscriptions per channel' : undefined);
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(20);
       assert.equal(client.server.subs.length, 1);
       const gate: string[] = [];
@@ -877,7 +877,7 @@ describe('subscriptions', () => {
       const client = await connected();
       await client.subscribe();
       client.server.requests.length = 0;
-      for (let i = 0; i < 10; i++) client.subscriptions.remake();
+      for (let i = 0; i < 10; i++) client.subscriptions.resume(true);
       await client.clock.advance(50);
       assert.equal(client.server.requests.length, 2, 'the first one, and one for all that came meanwhile');
     });
@@ -1325,7 +1325,7 @@ describe('subscriptions', () => {
     it('while it is being made', async () => {
       const client = await connected();
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(3);
       const closing = subscription.close();
       await client.clock.advance(20);
@@ -1494,7 +1494,7 @@ describe('subscriptions', () => {
       it('without a loss as well', async () => {
         const { client, seen } = await forgetful();
         await forget(client);
-        client.subscriptions.remake();
+        client.subscriptions.resume(true);
         await client.clock.advance(100);
         await everythingComes(client, seen);
       });
