@@ -41,13 +41,9 @@ export class Dialler {
    * A race for the leader.
    * @param previous the connection ID that is asked about; without one, an ID that nobody has, which is answered with an error,
    *   and that is all that is needed to find the leader
-   * @param how `first`: nothing is lost yet; `last`: the URL of the server to be dialled after all others; `onAccepted`: a
-   *   server can be asked now
+   * @param how `first`: nothing is lost yet; `last`: the URL of the server to be dialled after all others
    */
-  race(
-    previous: Uint8Array | undefined,
-    { first = false, last, onAccepted }: { first?: boolean; last?: string; onAccepted?: () => void } = {},
-  ): Reach {
+  race(previous: Uint8Array | undefined, { first = false, last }: { first?: boolean; last?: string } = {}): Reach {
     const { clusterId, connectTimeout, initialConnect, reconnect } = this.#settings;
     return new Reach({
       servers: () => this.#inOrder(last),
@@ -57,7 +53,6 @@ export class Dialler {
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
       idle: first ? () => performance.eventLoopUtilization().idle : undefined,
-      onAccepted,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
     });

@@ -10,16 +10,22 @@ import type { Participants } from './participants.js';
 
 export class InPlaceRecovery {
   readonly #participants: Participants;
-  readonly #requests: { missed(): void };
+  readonly #suspected: () => void;
+  readonly #missed: () => void;
 
-  /** @param requests of the session; told that some of them may be lost */
-  constructor(participants: Participants, requests: { missed(): void }) {
+  /**
+   * @param suspected tells the user
+   * @param missed some of the session's requests may be lost
+   */
+  constructor(participants: Participants, suspected: () => void, missed: () => void) {
     this.#participants = participants;
-    this.#requests = requests;
+    this.#suspected = suspected;
+    this.#missed = missed;
   }
 
   /** The leader is silent. */
   begin(): void {
+    this.#suspected();
     this.#participants.publishing.pause();
   }
 
@@ -27,6 +33,6 @@ export class InPlaceRecovery {
   end(missed: boolean): void {
     this.#participants.publishing.resume(missed);
     this.#participants.subscribing.resume(missed);
-    if (missed) this.#requests.missed();
+    if (missed) this.#missed();
   }
 }

@@ -29,7 +29,9 @@ import type { Reach } from './reach.js';
 import type { Registration } from './registration.js';
 import { Requests } from './requests.js';
 import { isUnknownClient } from './server-texts.js';
+import type { ConnectionSettings } from './settings.js';
 import { SubscriptionHandle, type HandleHost } from './subscription-handle.js';
+import type { Line } from './throughput.js';
 import { Watch, type WatchOptions } from './watch.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
@@ -48,16 +50,16 @@ export interface Loss {
   settled: boolean;
 }
 
-export interface SessionOptions extends Omit<
-  WatchOptions,
-  'connectionId' | 'link' | 'oldestRequest' | 'recovered' | 'lose' | 'hedge' | 'clusterId'
-> {
+export interface SessionOptions extends Pick<WatchOptions, 'settings' | 'participants' | 'race' | 'clock'> {
+  settings: ConnectionSettings;
   ordinal: number;
   continued: boolean;
-  clusterId: string;
-  clientId: string;
-  connectTimeout: number;
-  hedge: (registration: Registration, onAccepted: () => void) => Reach;
+  /** Of the question that found the leader, in ms. */
+  roundTrip: number;
+  /** What is known of the way to the servers. */
+  line: Line;
+  /** The leader is overdue with an answer. */
+  suspected: () => void;
   /** The server forbids something without which the session goes on. */
   denied: (error: PermissionError) => void;
 }
@@ -121,7 +123,7 @@ export class StanSession implements Session, HandleHost {
     this.#publishes = new Publishes({
       subject: stan.pubPrefix,
       inbox: stan.ackSubject,
-      clientId: options.clientId,
+      clientId: options.settings.clientId,
       connectionId: stan.connId,
       send: (frame) => {
         link.nats.sendCommand(frame);
@@ -132,24 +134,21 @@ export class StanSession implements Session, HandleHost {
       if (this.alive) this.#publishes.answered(frame);
     });
 
+    const { settings, participants, race, clock, roundTrip, line } = options;
     this.#watch = new Watch({
-      ...options,
-      connectionId: stan.connId,
-      link,
+      path: { link, connectionId: stan.connId, roundTrip, line },
+      settings,
+      participants,
       oldestRequest: () => this.#requests.oldest,
-      suspected: () => {
-        options.suspected();
-        recovery.begin();
-      },
-      recovered: (missed) => recovery.end(missed),
-      hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
+      recovery: new InPlaceRecovery(participants, options.suspected, () => this.#requests.missed()),
+      race,
       lose: (reason, message, successor) => this.#lose(reason, message, successor),
+      clock,
     });
-    const { clock, connectTimeout } = options;
+    const { connectTimeout } = settings;
     const sent = (): number => link.sent;
     this.#requests = new Requests({ session: this, sent, watch: this.#watch, connectTimeout, clock });
     this.#denials = new Denials(this.#requests);
-    const recovery = new InPlaceRecovery(options.participants, this.#requests);
   }
 
   get alive(): boolean {
@@ -308,7 +307,8 @@ export class StanSession implements Session, HandleHost {
   async #unregister(): Promise<void> {
     const { connectionId, closeSubject } = this.registration;
     if (closeSubject === '') return;
-    const { clusterId, clientId, clock } = this.#options;
+    const { settings, clock } = this.#options;
+    const { clusterId, clientId } = settings;
     for (let delay = CLOSE_RETRY; ; delay *= 2) {
       // The close request names the client ID only: by now another client may have it, and must keep it.
       if (!(await this.#link.isRegistered(clusterId, connectionId, this.#left))) return;

@@ -265,7 +265,6 @@ export class Supervisor {
   /** A connection whose other end knows the leader. */
   async #reach(search: Search): Promise<Found> {
     const race = (search.race ??= this.#dialler.race(search.previous?.connectionId, { first: search.first }));
-    race.askAlone();
     const found = await race.round();
     race.cancel(true);
     search.race = undefined;
@@ -287,17 +286,14 @@ export class Supervisor {
     const session = new StanSession(found.link, stan, {
       ordinal: ++this.#sessions,
       continued,
-      clusterId,
-      clientId,
-      connectTimeout,
-      pings,
+      settings: this.#settings,
       roundTrip: found.roundTrip,
       line: this.#line,
       participants: this.#participants,
-      hedge: (registration, onAccepted) => this.#hedge(found.link.address.url, registration, onAccepted),
+      // Through the other servers first, and then once more through the attached one.
+      race: () => this.#dialler.race(stan.connId, { last: found.link.address.url }),
       suspected: () => this.#events.suspected(),
       denied: (error) => this.#events.permission(error),
-      log: (message) => this.#log(message),
       clock: this.#clock,
     });
     this.#life = { phase: 'session', session };
@@ -351,14 +347,6 @@ export class Supervisor {
     const culprit = this.#suspects.judge(complaint.complaint, inHand, this.#clock.now());
     culprit?.giveUp(complaint);
     return culprit !== undefined;
-  }
-
-  /** Another race, beside a session whose leader is silent: through the other servers first, then once more through this one. */
-  #hedge(attached: string, { connectionId }: Registration, onAccepted: () => void): Reach {
-    const race = this.#dialler.race(connectionId, { last: attached, onAccepted });
-    // Not before its maker knows it: it may be won at once.
-    queueMicrotask(() => race.keepOn());
-    return race;
   }
 
   /** Needs a person, and one call in an outage is enough. */

@@ -13,9 +13,11 @@ import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
 import { Liveness } from './liveness.js';
 import type { AwakeClock } from '../awake-clock.js';
+import type { InPlaceRecovery } from './in-place-recovery.js';
 import type { Participants } from './participants.js';
 import { ASK_EVERY, type Found, type Reach } from './reach.js';
 import { Rhythm } from './rhythm.js';
+import type { ConnectionSettings } from './settings.js';
 import { Throughput, type Line } from './throughput.js';
 
 /** With an attached server that answers, other paths are tried only after this long, in ms. */
@@ -29,27 +31,29 @@ export interface Owed {
   readonly end: number;
 }
 
-export interface WatchOptions {
-  clusterId: string;
-  connectionId: Uint8Array;
-  link: Link;
+/** The session's own path to the leader. */
+export interface Path {
+  readonly link: Link;
+  /** Of the session's registration. */
+  readonly connectionId: Uint8Array;
   /** Of the question that found the leader, in ms. */
-  roundTrip: number;
-  pings: { interval: number; maxOut: number };
+  readonly roundTrip: number;
   /** What is known of the way to the servers. */
-  line: Line;
+  readonly line: Line;
+}
+
+export interface WatchOptions {
+  path: Path;
+  settings: Pick<ConnectionSettings, 'clusterId' | 'pings' | 'logger'>;
   participants: Participants;
-  /** The leader is silent. */
-  suspected: () => void;
-  /** The leader has answered after all. `missed`: not everything that was asked, so that what was sent before may be lost, too. */
-  recovered: (missed: boolean) => void;
   /** The oldest request of the protocol that still waits for its answer. */
   oldestRequest: () => Owed | undefined;
-  /** A race for the leader on other connections, whose rounds run by themselves until it is won or cancelled. */
-  hedge: (onAccepted: () => void) => Reach;
+  /** Told when the leader is silent, and when it has answered after all. */
+  recovery: Pick<InPlaceRecovery, 'begin' | 'end'>;
+  /** A race for the leader on other connections. */
+  race: () => Reach;
   /** Ends the session. The successor is a race that is under way, or won. */
   lose: (reason: LossReason, message: string, successor?: Reach) => void;
-  log: (message: string) => void;
   clock: AwakeClock;
 }
 
@@ -58,12 +62,23 @@ interface ServerCheck extends Owed {
   answered: boolean;
 }
 
+/** Nothing is overdue. */
+interface Calm {
+  readonly is: 'calm';
+  /** Of the present silence of the leader, once it has lasted for a while. */
+  server: ServerCheck | undefined;
+}
+
+/** The leader is overdue. */
 interface Suspicion {
-  server: ServerCheck;
+  readonly is: 'suspect';
+  readonly server: ServerCheck;
   hedge: Reach | undefined;
   /** What cancels the wait for our own path, or for the second answer of another one. */
   cancelJudgement: (() => void) | undefined;
 }
+
+type State = Calm | Suspicion | { readonly is: 'stopped' };
 
 export class Watch {
   readonly #options: WatchOptions;
@@ -71,12 +86,10 @@ export class Watch {
   readonly #liveness: Liveness;
   readonly #throughput: Throughput;
   readonly #rhythm = new Rhythm();
+  #state: State = { is: 'calm', server: undefined };
   /** Questions without an answer, by their instants. */
   readonly #asked = new Map<number, Owed>();
   #instant = 0;
-  #suspicion: Suspicion | undefined;
-  /** Of the present silence of the leader. */
-  #serverCheck: ServerCheck | undefined;
   #cancelTick: (() => void) | undefined;
   #due = Infinity;
   #owed = false;
@@ -87,24 +100,28 @@ export class Watch {
   /** When an answer came that said that we are not registered, if the last one did. */
   #deniedAt: number | undefined;
   #cancelSecond: (() => void) | undefined;
-  #stopped = false;
 
   constructor(options: WatchOptions) {
-    const { clock, link, roundTrip, pings } = options;
+    const { clock, path, settings } = options;
+    const { link, roundTrip, line } = path;
     this.#options = options;
     this.#clock = clock;
-    this.#throughput = new Throughput(options.line, roundTrip);
+    this.#throughput = new Throughput(line, roundTrip);
     const now = clock.now();
     this.#liveness = new Liveness(roundTrip, now);
     link.forgetQuestions();
     link.onAnswer = (answer) => this.#answered(answer);
     link.onProgress = () => this.#progressed();
     link.onLarge = (end, bytes) => this.#throughput.sent(end, bytes, clock.now());
-    this.#arm(now + pings.interval);
+    this.#arm(now + settings.pings.interval);
   }
 
   get suspect(): boolean {
-    return this.#suspicion !== undefined;
+    return this.#state.is === 'suspect';
+  }
+
+  get #stopped(): boolean {
+    return this.#state.is === 'stopped';
   }
 
   /** The smallest silence that is suspicious at present, in ms. */
@@ -151,19 +168,20 @@ export class Watch {
 
   /** Asks at once, unless a question is open. */
   doubt(): void {
-    if (this.#stopped || this.#asked.size > 0) return;
-    this.#ask();
+    if (this.#asked.size === 0) this.#ask();
   }
 
   /** Ends the watch. A race under way is handed over, not ended. */
   stop(): Reach | undefined {
-    this.#stopped = true;
+    const state = this.#state;
+    this.#state = { is: 'stopped' };
     this.#cancelTick?.();
     this.#cancelSecond?.();
-    const suspicion = this.#suspicion;
-    suspicion?.cancelJudgement?.();
-    this.#suspicion = undefined;
-    return suspicion?.hedge;
+    if (state.is !== 'suspect') return undefined;
+    const { hedge } = state;
+    state.cancelJudgement?.();
+    if (hedge !== undefined) hedge.onAsk = undefined;
+    return hedge;
   }
 
   /** A message is on its way to us, so that the leader lives, and our path: what else comes, comes behind it. */
@@ -195,9 +213,13 @@ export class Watch {
     this.#due = Infinity;
     if (this.#stopped) return;
     const now = this.#clock.now();
-    if (this.#suspicion) this.#tickSuspect(this.#suspicion, now);
-    else this.#tickCalm(now);
+    this.#tickAs(this.#state, now);
   };
+
+  #tickAs(state: State, now: number): void {
+    if (state.is === 'calm') this.#tickCalm(state, now);
+    else if (state.is === 'suspect') this.#tickSuspect(state, now);
+  }
 
   #oldestOwed(): Owed | undefined {
     let oldest: Owed | undefined = this.#options.oldestRequest();
@@ -215,8 +237,8 @@ export class Watch {
     return Math.max(threshold, this.#throughput.excusedUpTo(end) + threshold - since);
   }
 
-  #tickCalm(now: number): void {
-    const { participants, pings } = this.#options;
+  #tickCalm(calm: Calm, now: number): void {
+    const { participants, settings } = this.#options;
     const { publishing } = participants;
     const threshold = this.#liveness.threshold(now);
     // First: what it sends or gives up changes what is owed.
@@ -230,17 +252,17 @@ export class Watch {
       const limit = this.#limit(owed, now);
       const silence = this.#liveness.silence(owed.at, now);
       if (silence >= limit) {
-        this.#suspect(now, silence);
+        this.#suspect(calm, now, silence);
         return;
       }
       // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
       const halfWay = silence >= limit / 2;
-      this.#serverCheck = halfWay ? (this.#serverCheck ?? this.#checkServer(now)) : undefined;
+      calm.server = halfWay ? (calm.server ?? this.#checkServer(now)) : undefined;
       next = Math.min(next, now + Math.max(5, (halfWay ? limit : limit / 2) - silence));
-    } else this.#serverCheck = undefined;
+    } else calm.server = undefined;
 
     if (this.#asked.size === 0) {
-      const pingAt = this.#liveness.lastHeard + pings.interval;
+      const pingAt = this.#liveness.lastHeard + settings.pings.interval;
       const surpriseAt = this.#rhythm.surpriseAt ?? Infinity;
       const wantedAt = participants.wantsAnswerSince + threshold / 2;
       const askAt = Math.min(pingAt, surpriseAt, wantedAt);
@@ -253,18 +275,17 @@ export class Watch {
     this.#arm(next);
   }
 
-  #suspect(now: number, silence: number): void {
-    this.#options.log(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
-    const server = this.#serverCheck ?? this.#checkServer(now);
-    this.#serverCheck = undefined;
-    const suspicion: Suspicion = { server, hedge: undefined, cancelJudgement: undefined };
-    this.#suspicion = suspicion;
-    this.#options.suspected();
-    if (!this.#stopped) this.#tickSuspect(suspicion, now);
+  #suspect(calm: Calm, now: number, silence: number): void {
+    this.#log(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
+    const server = calm.server ?? this.#checkServer(now);
+    this.#state = { is: 'suspect', server, hedge: undefined, cancelJudgement: undefined };
+    this.#options.recovery.begin();
+    // It may have ended the session.
+    this.#tickAs(this.#state, now);
   }
 
   #checkServer(now: number): ServerCheck {
-    const { link } = this.#options;
+    const { link } = this.#options.path;
     const check = { at: now, end: link.sent, answered: false };
     link.pingServer(() => {
       check.answered = true;
@@ -273,7 +294,7 @@ export class Watch {
   }
 
   #tickSuspect(suspicion: Suspicion, now: number): void {
-    const { pings } = this.#options;
+    const { pings } = this.#options.settings;
     const first = this.#asked.values().next().value;
     const patience = pings.interval * pings.maxOut;
     const { excusedUntil } = this.#throughput;
@@ -290,29 +311,26 @@ export class Watch {
       if (waited >= limit) this.#startHedge(suspicion);
       else next = Math.min(next, now + limit - waited);
     }
-    // On both paths at the same instants, so that their answers can be compared.
-    this.#ask();
-    suspicion.hedge?.ask(this.#instant);
+    // While another path is asked, ours is asked at the same instants, so that their answers can be compared.
+    if (suspicion.hedge === undefined || suspicion.hedge.found !== undefined) this.#ask();
     this.#arm(next);
   }
 
   #startHedge(suspicion: Suspicion): void {
-    this.#options.log(
+    this.#log(
       suspicion.server.answered
         ? 'the attached server lives, but no leader answers'
         : 'the attached server is mute, too',
     );
-    const hedge = this.#options.hedge(() => {
-      if (this.#suspicion !== suspicion) return;
-      this.#ask();
-      hedge.ask(this.#instant);
-    });
+    const hedge = this.#options.race();
     suspicion.hedge = hedge;
     hedge.onWon = (found) => this.#hedgeAnswered(suspicion, found);
+    hedge.onAsk = () => this.#ask();
+    hedge.keepOn();
   }
 
   #hedgeAnswered(suspicion: Suspicion, found: Found): void {
-    if (this.#suspicion !== suspicion) return;
+    if (this.#state !== suspicion) return;
     const now = this.#clock.now();
     if (found.registered) this.#judgeLater(suspicion, found, now);
     else this.#deniedElsewhere(suspicion, found, now - found.roundTrip);
@@ -335,8 +353,8 @@ export class Watch {
 
   #judge(suspicion: Suspicion, found: Found): void {
     // An answer on our own path would have ended the suspicion. A path that has died meanwhile proves nothing.
-    if (this.#suspicion !== suspicion || suspicion.hedge?.found !== found) return;
-    const [own, other] = [this.#options.link.address.url, found.link.address.url];
+    if (this.#state !== suspicion || suspicion.hedge?.found !== found) return;
+    const [own, other] = [this.#options.path.link.address.url, found.link.address.url];
     this.#options.lose(
       'path',
       own === other
@@ -357,7 +375,7 @@ export class Watch {
     this.#options.lose(
       'replaced',
       'the leader does not know this session any more: it was replaced, it expired, or its store was lost',
-      this.#suspicion?.hedge,
+      this.#state.is === 'suspect' ? this.#state.hedge : undefined,
     );
     return true;
   }
@@ -373,13 +391,14 @@ export class Watch {
   #deniedElsewhere(suspicion: Suspicion, found: Found, askedAt: number): void {
     if (this.#denied(askedAt)) return;
     const { link } = found;
-    const { clusterId, connectionId } = this.#options;
+    const { clusterId } = this.#options.settings;
+    const { connectionId } = this.#options.path;
     const ask = (): void => {
-      if (this.#suspicion !== suspicion || !link.alive) return;
+      if (this.#state !== suspicion || !link.alive) return;
       const at = this.#clock.now();
       link.onAnswer = ({ registered }) => {
         link.onAnswer = undefined;
-        if (this.#suspicion !== suspicion) return;
+        if (this.#state !== suspicion) return;
         suspicion.cancelJudgement?.();
         if (registered) this.#judgeLater(suspicion, found, this.#clock.now());
         else if (!this.#denied(at)) again();
@@ -397,10 +416,10 @@ export class Watch {
   #ask(): void {
     if (this.#stopped) return;
     this.#instant += 1;
-    const { link, clusterId, connectionId } = this.#options;
-    link.ask(clusterId, connectionId, this.#instant);
+    const { link, connectionId } = this.#options.path;
+    link.ask(this.#options.settings.clusterId, connectionId, this.#instant);
     this.#asked.set(this.#instant, { at: this.#clock.now(), end: link.sent });
-    if (!this.#suspicion) this.owed();
+    if (this.#state.is === 'calm') this.owed();
   }
 
   #answered({ instant, registered }: Answer): void {
@@ -426,15 +445,15 @@ export class Watch {
     this.#options.participants.leaderAnswered(asked.at);
     // It may have ended the session.
     if (this.#stopped) return;
-    const suspicion = this.#suspicion;
-    if (suspicion) {
-      this.#suspicion = undefined;
-      suspicion.cancelJudgement?.();
-      suspicion.hedge?.cancel();
+    const state = this.#state;
+    if (state.is === 'suspect') {
+      this.#state = { is: 'calm', server: undefined };
+      state.cancelJudgement?.();
+      state.hedge?.cancel();
       // Later questions of this suspicion are under way; their answers are no evidence of a new one.
       this.#asked.clear();
-      this.#options.log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
-      this.#options.recovered(missed);
+      this.#log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
+      this.#options.recovery.end(missed);
       this.#owed = false;
       this.owed();
     } else if (this.#oldestOwed() === undefined) {
@@ -442,7 +461,11 @@ export class Watch {
       this.#cancelTick?.();
       this.#cancelTick = undefined;
       this.#due = Infinity;
-      this.#tickCalm(now);
+      this.#tickAs(state, now);
     }
+  }
+
+  #log(message: string): void {
+    this.#options.settings.logger.debug(message);
   }
 }

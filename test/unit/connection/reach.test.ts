@@ -150,7 +150,6 @@ describe('reach', () => {
       dials = [];
       const since = timers.now;
       start(['a', 'b'], first ? () => timers.now - since : undefined);
-      reach.askAlone();
       round();
       await timers.pass(HEAD_START - 10);
       const a = await accept('a');
@@ -174,7 +173,6 @@ describe('reach', () => {
 
   it('the first answer ends the race, and closes the others', async () => {
     start(['a', 'b']);
-    reach.askAlone();
     round();
     await timers.pass(HEAD_START + 1);
     const a = await accept('a');
@@ -191,7 +189,6 @@ describe('reach', () => {
 
   it('an accepted connection goes on asking, through the end of the round and after it', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     await timers.pass(2100);
@@ -213,7 +210,6 @@ describe('reach', () => {
   it('a refused server is dialled again within the round while somebody else is connected', async () => {
     at = { a: 'refuses' };
     start(['a', 'b']);
-    reach.askAlone();
     round();
     await timers.pass(1);
     await accept('b');
@@ -249,7 +245,6 @@ describe('reach', () => {
     reach.cancel();
     at = { a: 'denies' };
     start(['a', 'b']);
-    reach.askAlone();
     round();
     await timers.pass(1);
     const b = await accept('b');
@@ -262,7 +257,6 @@ describe('reach', () => {
 
   it('a connection that dies in the race is dialled again, in the next round at the latest', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     a.die();
@@ -275,7 +269,6 @@ describe('reach', () => {
 
   it('a winner that dies before it is used is no winner', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     a.answer();
@@ -289,7 +282,6 @@ describe('reach', () => {
 
   it('two that wait for a round wait for the same one', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     round();
     const a = await accept('a');
@@ -301,7 +293,6 @@ describe('reach', () => {
 
   it('an answer between two rounds wakes who waits for one', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     await timers.pass(2100);
@@ -316,7 +307,6 @@ describe('reach', () => {
 
   it('gives up a connection that has become deaf, and dials it again', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     await timers.pass(1500);
@@ -332,7 +322,6 @@ describe('reach', () => {
 
   it('keeps one that proves to live, however long there is no leader', async () => {
     start(['a']);
-    reach.askAlone();
     for (let i = 0; i < 10; i++) {
       round();
       if (i === 0) await accept('a');
@@ -349,7 +338,6 @@ describe('reach', () => {
     await timers.pass(200);
     assert.ok(dials.length > refused, 'the next round has begun');
     const a = await accept('a');
-    reach.ask(1);
     a.answer();
     assert.ok(reach.found);
     a.die();
@@ -373,7 +361,6 @@ describe('reach', () => {
 
   it('cancelled, it closes everything and rejects the round', async () => {
     start(['a', 'b']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     reach.cancel();
@@ -387,7 +374,6 @@ describe('reach', () => {
 
   it('cancelled with its winner kept, it leaves that one alone', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     a.answer();
