@@ -2,6 +2,7 @@
  * Time in which this process could act. While its own event loop stands still (a long computation, a suspended machine, a
  * stopped process) no answer can be heard and nothing can be sent, so that time is held against nobody.
  */
+import { MAX_INT32 } from './int32.js';
 
 /** A clock and its deadlines. */
 export interface AwakeClock {
@@ -34,9 +35,6 @@ const LONG_STALL = 75;
  * which what arrives can be taken in, however long each of them is.
  */
 const SLOW_TURN = 100;
-/** No timer of Node can be set for longer, in ms. */
-const LONGEST = 2 ** 31 - 1;
-
 const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
   now: () => performance.now(),
   setTimeout: (callback, delay, keepAlive) => {
@@ -168,7 +166,7 @@ class Clock<Timer> implements AwakeClock {
     this.#standing = false;
     this.#timerDue = Infinity;
     if (next === undefined) return;
-    const longest = this.#lateBefore ? SLOW_TURN : LONGEST;
+    const longest = this.#lateBefore ? SLOW_TURN : MAX_INT32;
     const delay = Math.min(Math.max(1, Math.ceil(due - this.#seen)), longest);
     this.#timerDue = Math.min(due, this.#seen + longest);
     this.#timerKeepsAlive = keepAlive;

@@ -4,11 +4,9 @@
  */
 import { signalFault } from './abort-signal.js';
 import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+import { MAX_INT32 } from './int32.js';
 import { suggest } from './suggest.js';
 import { kindOf, quote, show } from './validation.js';
-
-/** Counts in the protocol are 32 bits wide, and so are the milliseconds of a timer (24.8 days): a longer one fires at once. */
-export const MAX_INT32 = 2 ** 31 - 1;
 
 export interface OptionNames {
   /** The options there are. */

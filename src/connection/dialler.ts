@@ -5,7 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { patience, type AwakeClock } from '../awake-clock.js';
-import { describe, toError } from '../errors.js';
+import { describe } from '../errors.js';
+import { within } from '../within.js';
 import { dialCredentials, dialTls, natsAuth } from './auth.js';
 import { Link, noGreeting } from './link.js';
 import { Reach } from './reach.js';
@@ -66,12 +67,25 @@ export class Dialler {
 
   async #dial(address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void): Promise<Link> {
     const { connectTimeout, name } = this.#settings;
+    const late = (): never => {
+      signal.throwIfAborted();
+      throw new Error(`no answer within ${connectTimeout} ms`);
+    };
+    /** Until the time is over, or the dial is called off. */
+    const wait = (delay: number, callback: () => void): (() => void) => {
+      const cancel = patience(this.#clock, delay, callback);
+      signal.addEventListener('abort', callback, { once: true });
+      return () => {
+        cancel();
+        signal.removeEventListener('abort', callback);
+      };
+    };
     const ask = async <T>(what: string, answer: Promise<T>): Promise<T> => {
       awaits(
         `no ${what} for the dial within ${connectTimeout} ms: the function that is asked for them does not answer`,
       );
       try {
-        return await within(this.#clock, connectTimeout, signal, answer);
+        return await within(answer, connectTimeout, late, wait);
       } catch (error) {
         throw new Error(`no ${what} for the dial: ${describe(error)}`, { cause: error });
       }
@@ -102,27 +116,4 @@ export class Dialler {
 /** Certificates are accepted from authorities of the user's own only. */
 function ownCa(tls: boolean | ConnectionOptions): boolean {
   return typeof tls === 'object' && tls.ca !== undefined;
-}
-
-function within<T>(clock: AwakeClock, timeout: number, signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const settle = (): void => {
-      cancel();
-      signal.removeEventListener('abort', onAbort);
-    };
-    const end = (error: Error): void => {
-      settle();
-      reject(error);
-    };
-    const onAbort = (): void => end(toError(signal.reason));
-    const cancel = patience(clock, timeout, () => end(new Error(`no answer within ${timeout} ms`)));
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(
-      (value) => {
-        settle();
-        resolve(value);
-      },
-      (error: unknown) => end(toError(error)),
-    );
-  });
 }

@@ -3,6 +3,7 @@
  */
 import { patience, type AwakeClock } from '../awake-clock.js';
 import { ClientIdConflictError, ConnectError, describe, ResilientStanError, toError } from '../errors.js';
+import { MAX_INT32 } from '../int32.js';
 import { printable } from '../printable.js';
 import type { Claims } from './claims.js';
 import type { Found } from './reach.js';
@@ -32,7 +33,7 @@ export interface RegisterOptions {
 }
 
 /** The largest delay of a Node timer, in ms: 24 days. The publisher has the deadlines; the wrapped client's must never fire. */
-const NEVER = 2 ** 31 - 1;
+const NEVER = MAX_INT32;
 /** Far above any window of ours: at its own limit the wrapped client reports an error and sends the message all the same. */
 const UNLIMITED = 2 ** 30;
 
