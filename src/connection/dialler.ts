@@ -9,7 +9,7 @@ import { describe } from '../errors.js';
 import { within } from '../within.js';
 import { dialCredentials, dialTls, natsAuth } from './auth.js';
 import { Link, noGreeting } from './link.js';
-import { Reach } from './reach.js';
+import { LeaderSearch } from './leader-search.js';
 import { MOST_ANNOUNCED, ServerList } from './server-list.js';
 import { announcedServers, shuffle, type ServerAddress } from './servers.js';
 import type { ConnectionSettings } from './settings.js';
@@ -44,9 +44,12 @@ export class Dialler {
    *   and that is all that is needed to find the leader
    * @param how `first`: nothing is lost yet; `last`: the URL of the server to be dialled after all others
    */
-  race(previous: Uint8Array | undefined, { first = false, last }: { first?: boolean; last?: string } = {}): Reach {
+  race(
+    previous: Uint8Array | undefined,
+    { first = false, last }: { first?: boolean; last?: string } = {},
+  ): LeaderSearch {
     const { clusterId, connectTimeout, initialConnect, reconnect } = this.#settings;
-    return new Reach({
+    return new LeaderSearch({
       servers: () => this.#inOrder(last),
       clusterId,
       connectionId: previous ?? Buffer.from(randomBytes(11).toString('hex')),

@@ -126,7 +126,7 @@ export interface Session {
 
   /** Evidence of a living leader that publishing saw: an ack, how long it took in ms, and the `end` of what it is for. */
   heardAck(roundTrip: number, end: number): void;
-  /** Something was sent that the leader owes an answer for: starts the watch. Cheap, call it after every send. */
+  /** Something was sent that the leader owes an answer for: starts the failure detector. Cheap, call it after every send. */
   owed(): void;
   /** Asks the leader for a sign of life at once: its silence is surprising. */
   doubt(): void;

@@ -5,9 +5,9 @@
 import { patience, type AwakeClock } from '../awake-clock.js';
 import { SubscribeError, type LossReason, type ResilientStanError } from '../errors.js';
 import { SessionEnded, type InHand } from './protocol.js';
-import { ASK_EVERY } from './reach.js';
+import { ASK_EVERY } from './leader-search.js';
 import type { LastWords } from './server-texts.js';
-import type { Owed, Watch } from './watch.js';
+import type { Owed, FailureDetector } from './failure-detector.js';
 
 /** The protocol's requests, by the name they have in its subjects. */
 export type RequestKind = 'sub' | 'unsub' | 'subclose';
@@ -33,7 +33,7 @@ export interface RequestsOptions {
   session: { readonly alive: boolean; lose(reason: LossReason, message: string): void };
   /** How many bytes were handed over so far. */
   sent: () => number;
-  watch: Watch;
+  detector: FailureDetector;
   /** How long an answer may take, in ms. */
   connectTimeout: number;
   clock: AwakeClock;
@@ -68,11 +68,11 @@ export class Requests {
 
   /** Of a request that is about to be sent. @returns a function to call at the answer, true the first time */
   add(asked: Asked): () => boolean {
-    const { clock, sent, watch } = this.#options;
+    const { clock, sent, detector } = this.#options;
     // Not sent yet: what is sent now is a few hundred bytes at most.
     const request: Request = { ...asked, at: clock.now(), end: sent() };
     this.#open.add(request);
-    watch.owed();
+    detector.owed();
     if (this.#cancelTimer === undefined) this.#awaitAnswers();
     return () => {
       // One that is answered before an older one says nothing of that: it may be lost.
@@ -150,13 +150,13 @@ export class Requests {
    * One that was sent before something else was lost on the same way is probably lost with it: it gets less.
    */
   #awaitAnswers(): void {
-    const { session, watch, connectTimeout, clock } = this.#options;
+    const { session, detector, connectTimeout, clock } = this.#options;
     this.#cancelTimer = undefined;
     const oldest = this.#open.values().next();
     if (!session.alive || oldest.done) return;
     const { at, end, kind, channel } = oldest.value;
     const since = Math.max(at, this.#answeredAt);
-    const soon = Math.max(PROBABLY_LOST, 4 * watch.threshold);
+    const soon = Math.max(PROBABLY_LOST, 4 * detector.threshold);
     const hurried = at < this.#missedAt && soon <= connectTimeout;
     const due = hurried ? Math.max(since, this.#missedAt) + soon : since + connectTimeout;
     const left = due - clock.now();
@@ -164,9 +164,9 @@ export class Requests {
       this.#cancelTimer = patience(clock, left, () => this.#awaitAnswers());
       return;
     }
-    if (!watch.hasAnsweredSince(at) && clock.now() < watch.queuedUntil(end, since) + connectTimeout) {
+    if (!detector.hasAnsweredSince(at) && clock.now() < detector.queuedUntil(end, since) + connectTimeout) {
       // The request may be on its way, behind other bytes, or its answer. A later question shows whether that is so.
-      watch.doubt();
+      detector.doubt();
       this.#cancelTimer = clock.after(ASK_EVERY, () => this.#awaitAnswers());
       return;
     }

@@ -25,14 +25,14 @@ import {
   type SubscribeRequest,
 } from './protocol.js';
 import { Publishes } from './publishes.js';
-import type { Reach } from './reach.js';
+import type { LeaderSearch } from './leader-search.js';
 import type { Registration } from './registration.js';
 import { Requests } from './requests.js';
 import { isUnknownClient } from './server-texts.js';
 import type { ConnectionSettings } from './settings.js';
 import { SubscriptionHandle, type HandleHost } from './subscription-handle.js';
 import type { Line } from './throughput.js';
-import { Watch, type WatchOptions } from './watch.js';
+import { FailureDetector, type FailureDetectorOptions } from './failure-detector.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
 /** The end of a session that nobody asked for. */
@@ -41,7 +41,7 @@ export interface Loss {
   /** What a take-over needs. */
   registration: Registration;
   /** A race for the leader that is under way, or won. */
-  successor: Reach | undefined;
+  successor: LeaderSearch | undefined;
   /** What the server said when it ended the session, if it said anything. */
   complaint: ServerComplaint | undefined;
   /** If the server complained: the subscriptions that were asked for, and not answered. */
@@ -50,7 +50,7 @@ export interface Loss {
   settled: boolean;
 }
 
-export interface SessionOptions extends Pick<WatchOptions, 'settings' | 'participants' | 'race' | 'clock'> {
+export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' | 'participants' | 'race' | 'clock'> {
   settings: ConnectionSettings;
   ordinal: number;
   continued: boolean;
@@ -91,7 +91,7 @@ export class StanSession implements Session, HandleHost {
   readonly #link: Link;
   readonly #stan: StanConnection;
   readonly #publishes: Publishes;
-  readonly #watch: Watch;
+  readonly #detector: FailureDetector;
   readonly #options: SessionOptions;
   readonly #resolveLost: (loss: Loss) => void;
   readonly #requests: Requests;
@@ -135,7 +135,7 @@ export class StanSession implements Session, HandleHost {
     });
 
     const { settings, participants, race, clock, roundTrip, line } = options;
-    this.#watch = new Watch({
+    this.#detector = new FailureDetector({
       path: { link, connectionId: stan.connId, roundTrip, line },
       settings,
       participants,
@@ -147,7 +147,7 @@ export class StanSession implements Session, HandleHost {
     });
     const { connectTimeout } = settings;
     const sent = (): number => link.sent;
-    this.#requests = new Requests({ session: this, sent, watch: this.#watch, connectTimeout, clock });
+    this.#requests = new Requests({ session: this, sent, detector: this.#detector, connectTimeout, clock });
     this.#denials = new Denials(this.#requests);
   }
 
@@ -168,7 +168,7 @@ export class StanSession implements Session, HandleHost {
   }
 
   get suspect(): boolean {
-    return this.#watch.suspect;
+    return this.#detector.suspect;
   }
 
   publish(channel: string, data: Uint8Array, sending: Receipt): void {
@@ -221,7 +221,7 @@ export class StanSession implements Session, HandleHost {
       let held: RawMessage[] | undefined = [];
       takeFrames(this.#link.nats, stan.inboxSub, (frame) => {
         if (!this.alive || made.muted) return;
-        this.#watch.heard();
+        this.#detector.heard();
         const message = new MessageFrame(frame);
         if (held) held.push(message);
         else onMessage(message);
@@ -229,7 +229,7 @@ export class StanSession implements Session, HandleHost {
       stan.once('ready', () => {
         settle();
         if (!this.alive) return;
-        this.#watch.heard();
+        this.#detector.heard();
         if (stan.ackInbox !== undefined && onDenied) this.#denials.watchAcks(stan.ackInbox, channel, onDenied);
         onMade(made);
         const early = held ?? [];
@@ -245,15 +245,15 @@ export class StanSession implements Session, HandleHost {
   }
 
   heardAck(roundTrip: number, end = 0): void {
-    this.#watch.heardAck(roundTrip, end);
+    this.#detector.heardAck(roundTrip, end);
   }
 
   owed(): void {
-    this.#watch.owed();
+    this.#detector.owed();
   }
 
   doubt(): void {
-    this.#watch.doubt();
+    this.#detector.doubt();
   }
 
   /** For the subscriptions: a frame of theirs. */
@@ -279,7 +279,7 @@ export class StanSession implements Session, HandleHost {
   async close(timeout: number): Promise<void> {
     if (!this.alive) return;
     this.#life = { phase: 'closing', by: this.#options.clock.now() + timeout, cancel: undefined };
-    this.#watch.stop()?.cancel();
+    this.#detector.stop()?.cancel();
     this.#requests.abandon();
     try {
       await this.#unregister();
@@ -324,7 +324,7 @@ export class StanSession implements Session, HandleHost {
   destroy(): void {
     if (!this.alive) return;
     this.#life = OVER;
-    this.#watch.stop()?.cancel();
+    this.#detector.stop()?.cancel();
     this.#requests.abandon();
     this.#dispose();
   }
@@ -361,11 +361,11 @@ export class StanSession implements Session, HandleHost {
     return true;
   }
 
-  #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown, settled = false): void {
+  #lose(reason: LossReason, message: string, successor?: LeaderSearch, cause?: unknown, settled = false): void {
     if (!this.alive) return;
     // First of all: nothing that the wrapped client says from now on counts.
     this.#life = OVER;
-    const hedge = this.#watch.stop() ?? successor;
+    const hedge = this.#detector.stop() ?? successor;
     const complaint = complaintIn(cause);
     if (complaint?.complaint.kind === 'subscriptions') {
       settled = this.#denials.tooMany(complaint, () => this.#options.participants.subscribing.crowd());

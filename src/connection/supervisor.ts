@@ -1,7 +1,7 @@
 /**
  * The one owner of the session, and its one loop: reach the cluster, register, bring the session up to date, wait for its end,
  * again. Whatever ends a session, there is one way to the next, so it is exercised at every loss. (What goes on with a session
- * that was only suspected is decided in `watch.ts`.)
+ * that was only suspected is decided in `failure-detector.ts`.)
  */
 import type { AwakeClock } from '../awake-clock.js';
 import {
@@ -15,7 +15,7 @@ import {
 import { Claims } from './claims.js';
 import { Dialler } from './dialler.js';
 import type { Participants } from './participants.js';
-import { PROVE_EVERY, type Found, type Reach } from './reach.js';
+import { PROVE_EVERY, type Found, type LeaderSearch } from './leader-search.js';
 import { register, type Registration } from './registration.js';
 import { RetryBudget, type SessionEnd } from './retry-budget.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
@@ -47,14 +47,14 @@ export interface SupervisorEvents {
 }
 
 /** The search for the next session: what one attempt leaves to the next. */
-interface Search {
+interface SessionSearch {
   readonly options: ResolvedRetryOptions;
   /** Nothing is lost yet. */
   readonly first: boolean;
   /** Of the session before. */
   previous: Registration | undefined;
   /** Under way, or won. */
-  race: Reach | undefined;
+  race: LeaderSearch | undefined;
 }
 
 /** What there is of a session. */
@@ -106,7 +106,7 @@ export class Supervisor {
   /** The first connect. @throws what made the last attempt fail */
   async connect(): Promise<void> {
     let attempts = 1;
-    const search: Search = {
+    const search: SessionSearch = {
       options: this.#settings.initialConnect,
       first: true,
       previous: undefined,
@@ -177,7 +177,7 @@ export class Supervisor {
     const delay = this.#budget.firstDelay(options);
     this.#events.reconnecting(1, Math.round(delay), loss.error);
     let attempts = 1;
-    const search: Search = { options, first: false, previous: loss.registration, race: loss.successor };
+    const search: SessionSearch = { options, first: false, previous: loss.registration, race: loss.successor };
     const session = await this.#find(search, delay, (attempt, wait, error) => {
       attempts = attempt + 1;
       this.#events.reconnecting(attempts, wait, error);
@@ -208,7 +208,7 @@ export class Supervisor {
 
   /** Makes attempts until a session is up, or the retries are used up. */
   async #find(
-    search: Search,
+    search: SessionSearch,
     firstDelay: number,
     onWait: (attempt: number, delay: number, error: Error) => void,
   ): Promise<StanSession> {
@@ -245,7 +245,7 @@ export class Supervisor {
   }
 
   /** One attempt: reach, take over, register, make the subscriptions. @throws Fatal when no other one makes sense */
-  async #attempt(search: Search): Promise<StanSession> {
+  async #attempt(search: SessionSearch): Promise<StanSession> {
     try {
       const session = await this.#register(await this.#reach(search), search);
       search.previous = session.registration;
@@ -263,7 +263,7 @@ export class Supervisor {
   }
 
   /** A connection whose other end knows the leader. */
-  async #reach(search: Search): Promise<Found> {
+  async #reach(search: SessionSearch): Promise<Found> {
     const race = (search.race ??= this.#dialler.race(search.previous?.connectionId, { first: search.first }));
     const found = await race.round();
     race.cancel(true);
@@ -271,7 +271,7 @@ export class Supervisor {
     return found;
   }
 
-  async #register(found: Found, { previous }: Search): Promise<StanSession> {
+  async #register(found: Found, { previous }: SessionSearch): Promise<StanSession> {
     const { clusterId, clientId, pings, connectTimeout, clientIdConflict } = this.#settings;
     const { signal } = this.#stop;
     const options = { clusterId, clientId, pings, connectTimeout, previous, claims: this.#claims, clock: this.#clock };

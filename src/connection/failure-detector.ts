@@ -1,6 +1,6 @@
 /**
  * Watches over one session: asks when an answer is overdue, and tells a dead path from a slow leader. The judgement
- * itself is {@link Liveness}; here are the timers and the questions.
+ * itself is {@link RoundTripEstimator}; here are the timers and the questions.
  *
  *   calm ── an owed answer is overdue ──► suspect ── our own path answers ──► calm
  *                                           └── another path answers and ours does not ──► the session is lost
@@ -11,11 +11,11 @@
  */
 import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
-import { Liveness } from './liveness.js';
+import { RoundTripEstimator } from './round-trip-estimator.js';
 import type { AwakeClock } from '../awake-clock.js';
 import type { InPlaceRecovery } from './in-place-recovery.js';
 import type { Participants } from './participants.js';
-import { ASK_EVERY, type Found, type Reach } from './reach.js';
+import { ASK_EVERY, type Found, type LeaderSearch } from './leader-search.js';
 import { Rhythm } from './rhythm.js';
 import type { ConnectionSettings } from './settings.js';
 import { Throughput, type Line } from './throughput.js';
@@ -42,7 +42,7 @@ export interface Path {
   readonly line: Line;
 }
 
-export interface WatchOptions {
+export interface FailureDetectorOptions {
   path: Path;
   settings: Pick<ConnectionSettings, 'clusterId' | 'pings' | 'logger'>;
   participants: Participants;
@@ -51,9 +51,9 @@ export interface WatchOptions {
   /** Told when the leader is silent, and when it has answered after all. */
   recovery: Pick<InPlaceRecovery, 'begin' | 'end'>;
   /** A race for the leader on other connections. */
-  race: () => Reach;
+  race: () => LeaderSearch;
   /** Ends the session. The successor is a race that is under way, or won. */
-  lose: (reason: LossReason, message: string, successor?: Reach) => void;
+  lose: (reason: LossReason, message: string, successor?: LeaderSearch) => void;
   clock: AwakeClock;
 }
 
@@ -73,17 +73,17 @@ interface Calm {
 interface Suspicion {
   readonly is: 'suspect';
   readonly server: ServerCheck;
-  hedge: Reach | undefined;
+  hedge: LeaderSearch | undefined;
   /** What cancels the wait for our own path, or for the second answer of another one. */
   cancelJudgement: (() => void) | undefined;
 }
 
 type State = Calm | Suspicion | { readonly is: 'stopped' };
 
-export class Watch {
-  readonly #options: WatchOptions;
+export class FailureDetector {
+  readonly #options: FailureDetectorOptions;
   readonly #clock: AwakeClock;
-  readonly #liveness: Liveness;
+  readonly #roundTrips: RoundTripEstimator;
   readonly #throughput: Throughput;
   readonly #rhythm = new Rhythm();
   #state: State = { is: 'calm', server: undefined };
@@ -101,14 +101,14 @@ export class Watch {
   #deniedAt: number | undefined;
   #cancelSecond: (() => void) | undefined;
 
-  constructor(options: WatchOptions) {
+  constructor(options: FailureDetectorOptions) {
     const { clock, path, settings } = options;
     const { link, roundTrip, line } = path;
     this.#options = options;
     this.#clock = clock;
     this.#throughput = new Throughput(line, roundTrip);
     const now = clock.now();
-    this.#liveness = new Liveness(roundTrip, now);
+    this.#roundTrips = new RoundTripEstimator(roundTrip, now);
     link.forgetQuestions();
     link.onAnswer = (answer) => this.#answered(answer);
     link.onProgress = () => this.#progressed();
@@ -126,7 +126,7 @@ export class Watch {
 
   /** The smallest silence that is suspicious at present, in ms. */
   get threshold(): number {
-    return this.#liveness.threshold(this.#clock.now());
+    return this.#roundTrips.threshold(this.#clock.now());
   }
 
   /**
@@ -148,7 +148,7 @@ export class Watch {
   /** A message came: evidence. */
   heard(): void {
     const now = this.#clock.now();
-    this.#liveness.heard(now);
+    this.#roundTrips.heard(now);
     this.#rhythm.heard(now);
   }
 
@@ -163,7 +163,7 @@ export class Watch {
     if (this.#owed || this.#stopped) return;
     this.#owed = true;
     const now = this.#clock.now();
-    this.#arm(now + this.#liveness.threshold(now) / 2);
+    this.#arm(now + this.#roundTrips.threshold(now) / 2);
   }
 
   /** Asks at once, unless a question is open. */
@@ -171,8 +171,8 @@ export class Watch {
     if (this.#asked.size === 0) this.#ask();
   }
 
-  /** Ends the watch. A race under way is handed over, not ended. */
-  stop(): Reach | undefined {
+  /** Ends it. A race under way is handed over, not ended. */
+  stop(): LeaderSearch | undefined {
     const state = this.#state;
     this.#state = { is: 'stopped' };
     this.#cancelTick?.();
@@ -188,14 +188,14 @@ export class Watch {
   #progressed(): void {
     if (this.#stopped) return;
     this.#progressAt = this.#clock.now();
-    this.#liveness.heard(this.#progressAt);
+    this.#roundTrips.heard(this.#progressAt);
   }
 
   /** A round trip, less what of it was a queue: behind our own bytes, or behind those of a message on its way to us. */
   #sample({ at, end }: Owed, now: number): void {
     const behindOurs = this.#throughput.arrived(end, at, now);
     const since = Math.max(at, Math.min(this.#progressAt, now));
-    this.#liveness.sample(Math.max(0, now - since - behindOurs), now);
+    this.#roundTrips.sample(Math.max(0, now - since - behindOurs), now);
   }
 
   #arm(at: number): void {
@@ -232,15 +232,15 @@ export class Watch {
 
   /** For how long, in ms, the leader may be silent although it owes an answer to this. */
   #limit({ at, end }: Owed, now: number): number {
-    const threshold = this.#liveness.threshold(now);
-    const since = Math.max(at, this.#liveness.lastHeard);
+    const threshold = this.#roundTrips.threshold(now);
+    const since = Math.max(at, this.#roundTrips.lastHeard);
     return Math.max(threshold, this.#throughput.excusedUpTo(end) + threshold - since);
   }
 
   #tickCalm(calm: Calm, now: number): void {
     const { participants, settings } = this.#options;
     const { publishing } = participants;
-    const threshold = this.#liveness.threshold(now);
+    const threshold = this.#roundTrips.threshold(now);
     // First: what it sends or gives up changes what is owed.
     const { oldestInFlight: at, oldestEnd: end } = publishing;
     let next = at === undefined ? Infinity : publishing.review(this.#limit({ at, end }, now));
@@ -250,7 +250,7 @@ export class Watch {
     this.#owed = owed !== undefined;
     if (owed !== undefined) {
       const limit = this.#limit(owed, now);
-      const silence = this.#liveness.silence(owed.at, now);
+      const silence = this.#roundTrips.silence(owed.at, now);
       if (silence >= limit) {
         this.#suspect(calm, now, silence);
         return;
@@ -262,7 +262,7 @@ export class Watch {
     } else calm.server = undefined;
 
     if (this.#asked.size === 0) {
-      const pingAt = this.#liveness.lastHeard + settings.pings.interval;
+      const pingAt = this.#roundTrips.lastHeard + settings.pings.interval;
       const surpriseAt = this.#rhythm.surpriseAt ?? Infinity;
       const wantedAt = participants.wantsAnswerSince + threshold / 2;
       const askAt = Math.min(pingAt, surpriseAt, wantedAt);
@@ -298,15 +298,15 @@ export class Watch {
     const first = this.#asked.values().next().value;
     const patience = pings.interval * pings.maxOut;
     const { excusedUntil } = this.#throughput;
-    const margin = this.#liveness.margin(now);
-    if (first !== undefined && this.#liveness.silence(first.at, now) >= patience && now >= excusedUntil + margin) {
+    const margin = this.#roundTrips.margin(now);
+    if (first !== undefined && this.#roundTrips.silence(first.at, now) >= patience && now >= excusedUntil + margin) {
       this.#options.lose('pings', `no answer to STAN pings for ${patience} ms`, suspicion.hedge);
       return;
     }
     let next = now + ASK_EVERY;
     if (!suspicion.hedge) {
       const { server } = suspicion;
-      const waited = this.#liveness.silence(server.at, now);
+      const waited = this.#roundTrips.silence(server.at, now);
       const limit = server.answered ? ELECTION_PATIENCE : Math.max(margin, excusedUntil + margin - server.at);
       if (waited >= limit) this.#startHedge(suspicion);
       else next = Math.min(next, now + limit - waited);
@@ -343,8 +343,8 @@ export class Watch {
   #judgeLater(suspicion: Suspicion, found: Found, foundAt: number): void {
     const wait = (): void => {
       const now = this.#clock.now();
-      const from = Math.max(foundAt, this.#liveness.lastHeard, this.#throughput.excusedUntil);
-      const left = from + this.#liveness.margin(now) - now;
+      const from = Math.max(foundAt, this.#roundTrips.lastHeard, this.#throughput.excusedUntil);
+      const left = from + this.#roundTrips.margin(now) - now;
       if (left > 0) suspicion.cancelJudgement = this.#clock.after(left, wait);
       else this.#judge(suspicion, found);
     };
@@ -405,7 +405,7 @@ export class Watch {
       };
       link.ask(clusterId, connectionId, found.instant);
       // Its answer may be lost.
-      suspicion.cancelJudgement = this.#clock.after(Math.max(this.#liveness.threshold(at), 4 * found.roundTrip), ask);
+      suspicion.cancelJudgement = this.#clock.after(Math.max(this.#roundTrips.threshold(at), 4 * found.roundTrip), ask);
     };
     const again = (): void => {
       suspicion.cancelJudgement = this.#clock.after(ASK_EVERY, ask);

@@ -1,12 +1,12 @@
 /**
- * The watch against a scripted link and a scripted race, in virtual time: a real server cannot be made to answer one
+ * The detector against a scripted link and a scripted race, in virtual time: a real server cannot be made to answer one
  * question and not the next on demand.
  */
 import assert from 'node:assert/strict';
 import type { Answer, Link } from '../../../src/connection/link.js';
-import type { Found, Reach } from '../../../src/connection/reach.js';
+import type { Found, LeaderSearch } from '../../../src/connection/leader-search.js';
 import { Line } from '../../../src/connection/throughput.js';
-import { Watch } from '../../../src/connection/watch.js';
+import { FailureDetector } from '../../../src/connection/failure-detector.js';
 import { FakeTimers } from '../../support/fake-timers.js';
 import { idleParticipants } from '../../support/participants.js';
 
@@ -38,7 +38,7 @@ class ScriptedLink {
   }
 }
 
-class ScriptedReach {
+class ScriptedSearch {
   found: Found | undefined;
   onWon: ((found: Found) => void) | undefined;
   onAsk: (() => void) | undefined;
@@ -82,10 +82,10 @@ class ScriptedReach {
 
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
-describe('watch', () => {
+describe('the failure detector', () => {
   let timers: FakeTimers;
   let link: ScriptedLink;
-  let reach: ScriptedReach | undefined;
+  let search: ScriptedSearch | undefined;
   let calls: string[];
   let oldest: number | undefined;
   let oldestEnd: number;
@@ -93,7 +93,7 @@ describe('watch', () => {
   let answered: number[];
   let reviews: { at: number; threshold: number }[];
   let losses: { reason: string; handedOver: boolean }[];
-  let watch: Watch;
+  let detector: FailureDetector;
 
   const pass = (ms: number): Promise<void> => timers.pass(ms);
 
@@ -101,16 +101,16 @@ describe('watch', () => {
     timers = new FakeTimers(1000);
     link = new ScriptedLink();
     link.now = () => timers.now;
-    reach = undefined;
+    search = undefined;
     calls = [];
     losses = [];
-    reach = undefined;
+    search = undefined;
     oldest = undefined;
     oldestEnd = 0;
     wanted = undefined;
     reviews = [];
     answered = [];
-    watch = new Watch({
+    detector = new FailureDetector({
       path: { link: link as unknown as Link, connectionId: Buffer.from('id'), roundTrip: 1, line: new Line() },
       settings: { clusterId: 'c', pings: { interval: 1000, maxOut: 3 }, logger: SILENT },
       participants: idleParticipants(
@@ -138,20 +138,20 @@ describe('watch', () => {
       },
       oldestRequest: () => undefined,
       race: () => {
-        reach = new ScriptedReach(() => timers.now);
+        search = new ScriptedSearch(() => timers.now);
         calls.push('race');
-        return reach as unknown as Reach;
+        return search as unknown as LeaderSearch;
       },
       lose: (reason, _message, successor) => {
-        losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === reach });
-        watch.stop();
+        losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === search });
+        detector.stop();
       },
       clock: timers.clock(),
     });
   });
   afterEach(() => {
-    watch.stop();
-    reach?.cancel();
+    detector.stop();
+    search?.cancel();
     timers.restore();
   });
 
@@ -165,7 +165,7 @@ describe('watch', () => {
   it('does not ping while there is other evidence', async () => {
     for (let i = 0; i < 50; i++) {
       await pass(100);
-      watch.heard();
+      detector.heard();
     }
     assert.deepEqual(link.asked, []);
   });
@@ -173,12 +173,12 @@ describe('watch', () => {
   it('suspects when an ack is overdue: pauses, asks every 50 ms, asks the server itself', async () => {
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(149);
     assert.deepEqual(calls, []);
     await pass(5);
     assert.deepEqual(calls, ['pause']);
-    assert.ok(watch.suspect);
+    assert.ok(detector.suspect);
     // That one was asked before, so that now it is known whether it lives.
     assert.equal(link.serverPings, 1);
     const asked = link.asked.length;
@@ -188,24 +188,24 @@ describe('watch', () => {
 
   it('resumes at the first answer, and says when something before it was never answered', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(155);
     assert.deepEqual(calls, ['pause', 'resume']);
     calls.length = 0;
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(400);
     link.answers = true;
     await pass(60);
     assert.deepEqual(calls, ['pause', 'resume, missed']);
-    assert.ok(!watch.suspect);
+    assert.ok(!detector.suspect);
     assert.deepEqual(losses, []);
   });
 
   it('does not hold a stall of our own event loop against the leader', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     timers.stall(2000);
     await pass(100);
     assert.deepEqual(calls, []);
@@ -218,19 +218,19 @@ describe('watch', () => {
   it('tries another path soon when the attached server is mute, too', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
     assert.deepEqual(calls, ['pause', 'race']);
-    assert.ok((reach?.asked.length ?? 0) > 0);
+    assert.ok((search?.asked.length ?? 0) > 0);
     // At the same instants as on our own path.
-    for (const at of reach!.asked) assert.ok(link.askedAt.includes(at));
+    for (const at of search!.asked) assert.ok(link.askedAt.includes(at));
     assert.ok(link.asked.length <= 10, 'and no more often than otherwise');
   });
 
   it('by then has asked the attached server, and loses no time when that is mute, too', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(74);
     assert.equal(link.serverPings, 0);
     await pass(2);
@@ -242,11 +242,11 @@ describe('watch', () => {
   it('asks it anew in each silence', async () => {
     for (let i = 1; i <= 3; i++) {
       oldest = timers.now;
-      watch.owed();
+      detector.owed();
       await pass(80);
       assert.equal(link.serverPings, i);
       oldest = undefined;
-      watch.heard();
+      detector.heard();
       await pass(300);
     }
     assert.deepEqual(calls, []);
@@ -261,7 +261,7 @@ describe('watch', () => {
   it('has a second of patience when the attached server answers: it is probably an election', async () => {
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(1000);
     assert.deepEqual(calls, ['pause']);
     await pass(300);
@@ -271,26 +271,26 @@ describe('watch', () => {
   it('ends the session when another path answers and ours does not, and hands the race over', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win();
+    search!.win();
     await pass(50);
     assert.deepEqual(losses, []);
     await pass(60);
     assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
-    assert.equal(reach!.cancelled, false);
+    assert.equal(search!.cancelled, false);
   });
 
   it('calls the race off when our own path answers within the margin', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win();
+    search!.win();
     link.answers = true;
     await pass(60);
     assert.deepEqual(losses, []);
-    assert.ok(reach!.cancelled);
+    assert.ok(search!.cancelled);
     assert.equal(calls.at(-1), 'resume, missed');
     await pass(500);
     assert.deepEqual(losses, []);
@@ -299,9 +299,9 @@ describe('watch', () => {
   it('ends a session that another path does not know, on a second answer to a question asked later', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win(false);
+    search!.win(false);
     await pass(1);
     assert.deepEqual(losses, [], 'a former leader may say so, too');
     await pass(60);
@@ -314,10 +314,10 @@ describe('watch', () => {
   it('goes over to another path whose first answer was wrong', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win(false);
-    reach!.registered = true;
+    search!.win(false);
+    search!.registered = true;
     await pass(300);
     assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
   });
@@ -355,7 +355,7 @@ describe('watch', () => {
   it('does not believe several answers of one moment: a leader that was frozen gives all it was asked before', async () => {
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(500);
     const queued = [...link.asked];
     assert.ok(queued.length > 4);
@@ -375,10 +375,10 @@ describe('watch', () => {
 
   it('has publishes in flight reviewed while all is calm, and when it was told to come again', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     for (let i = 0; i < 10; i++) {
       await pass(50);
-      watch.heardAck(1, 0);
+      detector.heardAck(1, 0);
     }
     assert.ok(reviews.length >= 4, `${reviews.length} reviews`);
     assert.ok(reviews.every(({ threshold }) => threshold === 150));
@@ -397,10 +397,10 @@ describe('watch', () => {
 
   it('asks when an answer is wanted that is newer than all, and tells for when it was', async () => {
     wanted = oldest = timers.now;
-    watch.owed();
+    detector.owed();
     for (let i = 0; i < 7; i++) {
       await pass(10);
-      watch.heardAck(1, 0);
+      detector.heardAck(1, 0);
     }
     assert.deepEqual(link.asked, [], 'half a threshold must have passed');
     await pass(10);
@@ -410,14 +410,14 @@ describe('watch', () => {
     wanted = undefined;
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      watch.heardAck(1, 0);
+      detector.heardAck(1, 0);
     }
     assert.equal(link.asked.length, 1);
   });
 
   it('tells what was answered before it resumes', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(155);
     assert.deepEqual(calls, ['pause', 'resume']);
     assert.equal(answered.length, 1);
@@ -425,10 +425,10 @@ describe('watch', () => {
   });
 
   describe('is surprised', () => {
-    /** Messages at a steady pace, until the watch has looked at them once. */
+    /** Messages at a steady pace, until the detector has looked at them once. */
     const busy = async (): Promise<void> => {
       for (let i = 0; i < 120; i++) {
-        watch.heard();
+        detector.heard();
         await pass(10);
       }
       assert.deepEqual(link.asked, []);
@@ -454,7 +454,7 @@ describe('watch', () => {
 
     it('not by one that was slow', async () => {
       for (let i = 0; i < 20; i++) {
-        watch.heard();
+        detector.heard();
         await pass(400);
       }
       assert.deepEqual(link.asked, []);
@@ -469,7 +469,7 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = link.sent = 900_000;
       link.onLarge!(900_000, 900_000);
-      watch.owed();
+      detector.owed();
       await pass(10_000);
       assert.deepEqual(calls, []);
       assert.deepEqual(losses, []);
@@ -480,7 +480,7 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = link.sent = 900_000;
       link.onLarge!(900_000, 900_000);
-      watch.owed();
+      detector.owed();
       await pass(60_000);
       assert.equal(calls[0], 'pause');
     });
@@ -492,9 +492,9 @@ describe('watch', () => {
       oldestEnd = 100;
       link.sent = 900_000;
       link.onLarge!(900_000, 899_900);
-      watch.owed();
+      detector.owed();
       await pass(300);
-      reach?.win();
+      search?.win();
       await pass(3000);
       assert.deepEqual(losses, []);
     });
@@ -504,9 +504,9 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = 100;
       link.sent = 100_000_000;
-      watch.owed();
+      detector.owed();
       await pass(300);
-      reach!.win();
+      search!.win();
       await pass(200);
       assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
     });
@@ -514,7 +514,7 @@ describe('watch', () => {
     it('takes a message that is on its way to us for a sign of life, for as long as it takes', async () => {
       link.answers = link.serverAnswers = false;
       oldest = timers.now;
-      watch.owed();
+      detector.owed();
       for (let i = 0; i < 200; i++) {
         await pass(50);
         link.onProgress?.();
@@ -527,9 +527,9 @@ describe('watch', () => {
     it('does not judge a path that brings something, although another one answers', async () => {
       link.answers = link.serverAnswers = false;
       oldest = timers.now;
-      watch.owed();
+      detector.owed();
       await pass(300);
-      reach!.win();
+      search!.win();
       for (let i = 0; i < 100; i++) {
         await pass(50);
         link.onProgress?.();
@@ -543,9 +543,9 @@ describe('watch', () => {
   it('does nothing any more once it is stopped', async () => {
     oldest = timers.now;
     link.answers = false;
-    watch.owed();
+    detector.owed();
     await pass(200);
-    watch.stop();
+    detector.stop();
     const asked = link.asked.length;
     await pass(3000);
     assert.equal(link.asked.length, asked);

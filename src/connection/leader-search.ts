@@ -1,5 +1,5 @@
 /**
- * *Reach*: a race over the server list for the leader. Connections are opened a head start apart; each that is accepted
+ * *LeaderSearch*: a race over the server list for the leader. Connections are opened a head start apart; each that is accepted
  * keeps asking until somebody answers, which only a leader does. The first answer ends the race.
  *
  * A connect request sent while there is no leader vanishes, and waiting for its timeout used to be most of every
@@ -34,7 +34,7 @@ export interface Found {
   roundTrip: number;
 }
 
-export interface ReachOptions {
+export interface LeaderSearchOptions {
   /** In the order in which they are dialled; asked at the beginning of each round. */
   servers: () => readonly ServerAddress[];
   clusterId: string;
@@ -75,8 +75,8 @@ interface Lane {
   cancelCheck?: (() => void) | undefined;
 }
 
-export class Reach {
-  readonly #options: ReachOptions;
+export class LeaderSearch {
+  readonly #options: LeaderSearchOptions;
   #lanes: Lane[] = [];
   readonly #stop = new AbortController();
   readonly #askedAt = new Map<number, number>();
@@ -102,7 +102,7 @@ export class Reach {
   /** Called when it asks: what else is asked at the same instant is answered at the same instant, if its path lives. */
   onAsk: (() => void) | undefined;
 
-  constructor(options: ReachOptions) {
+  constructor(options: LeaderSearchOptions) {
     this.#options = options;
     // Each dial listens to it.
     expectManyListeners(this.#stop.signal);
