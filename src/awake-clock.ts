@@ -2,8 +2,7 @@
  * A clock of the time in which this process could act. While the event loop stands still (in a long computation, on a
  * suspended machine, in a stopped process) no answer can be read, so that time does not count for any deadline.
  */
-
-import { MAX_INT32 } from './option-reader.js';
+import { MAX_INT32 } from './int32.js';
 
 /** A clock and its deadlines. */
 export interface AwakeClock {
@@ -36,9 +35,6 @@ const LONG_STALL = 75;
  * and in each of them what has arrived can be read.
  */
 const SLOW_TURN = 100;
-/** The longest delay of a timer of Node, in ms. */
-const LONGEST = MAX_INT32;
-
 const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
   now: () => performance.now(),
   setTimeout: (callback, delay, keepAlive) => {
@@ -171,7 +167,7 @@ class Clock<Timer> implements AwakeClock {
     this.#standing = false;
     this.#timerDue = Infinity;
     if (next === undefined) return;
-    const longest = this.#lateBefore ? SLOW_TURN : LONGEST;
+    const longest = this.#lateBefore ? SLOW_TURN : MAX_INT32;
     const delay = Math.min(Math.max(1, Math.ceil(due - this.#seen)), longest);
     this.#timerDue = Math.min(due, this.#seen + longest);
     this.#timerKeepsAlive = keepAlive;

@@ -4,11 +4,9 @@
  */
 import { signalFault } from './abort-signal.js';
 import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+import { MAX_INT32 } from './int32.js';
 import { suggest } from './suggest.js';
 import { kindOf, quote, show } from './validation.js';
-
-/** The largest count in the protocol, and the longest delay of a timer of Node, in ms (24.8 days). A longer timer fires at once. */
-export const MAX_INT32 = 2 ** 31 - 1;
 
 export interface OptionNames {
   /** The names of the options. */

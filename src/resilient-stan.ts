@@ -2,8 +2,9 @@
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
 import { awakeClock } from './awake-clock.js';
+import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
-import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
+import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
 import { SafeEmitter } from './emitter.js';
 import {
   AbortedError,
@@ -279,7 +280,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
     });
-    this.#supervisor = new Supervisor(options, this.#cargo(), this.#supervisorEvents(), this.#clock);
+    const participants = new Participants(this.#subscriptions, this.#publisher);
+    this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
   }
 
   /** The cluster ID of the servers. */
@@ -363,7 +365,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     try {
       const resolved = resolveSubscribeOptions(channel, handler, options, this.#subscribeContext());
       this.#assertOpen('subscribe');
-      return await this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session);
+      return await this.#subscriptions.subscribe(channel, handler, resolved);
     } catch (error) {
       throw toOurs(error, 'subscribe()');
     }
@@ -389,7 +391,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return messages((handler, begun) => {
       const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
       this.#assertOpen('messages');
-      return this.#subscriptions.subscribe(channel, handler, resolved, this.#supervisor.session, begun);
+      return this.#subscriptions.subscribe(channel, handler, resolved, begun);
     });
   }
 
@@ -597,52 +599,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     await Promise.all([publisher.flush(), subscriptions.dropped()]);
   }
 
-  #cargo(): Cargo {
-    const publisher = this.#publisher;
-    const subscriptions = this.#subscriptions;
-    /** By how much real time, the clock of the subscriptions, is ahead of waking time, in ms. It never decreases. */
-    const stood = (): number => systemClock.now() - this.#clock.now();
-    /** Its value when the session came up or a question was answered last. */
-    let stoodBefore = stood();
-    return {
-      bringUp: (session, careful) => subscriptions.attach(session, careful),
-      up: (session, careful) => {
-        stoodBefore = stood();
-        publisher.attach(session, careful);
-      },
-      inHand: () => publisher.inHand(),
-      relax: () => publisher.relax(),
-      crowded: () => subscriptions.crowd(),
-      down: () => {
-        publisher.detach();
-        subscriptions.detach();
-      },
-      leaderAnswered: (askedAt) => {
-        publisher.leaderAnswered(askedAt);
-        // Too early is safe, too late is not: an answer does not prove what came after its question.
-        subscriptions.leaderAnswered(askedAt + stoodBefore);
-        stoodBefore = stood();
-      },
-      wantsAnswerSince: () => {
-        const { wantsAnswerSince: since } = subscriptions;
-        return since === undefined ? undefined : since - stood();
-      },
-      review: (threshold) => publisher.review(threshold),
-      surprise: () => {
-        const at = subscriptions.surprise();
-        return at === undefined ? undefined : at - stood();
-      },
-      pause: () => {
-        this.#suspicions += 1;
-        publisher.pause();
-      },
-      resume: (missed) => {
-        publisher.resume(missed);
-        if (missed) subscriptions.remake();
-      },
-    };
-  }
-
   #supervisorEvents(): SupervisorEvents {
     const { logger } = this.#options;
     return {
@@ -654,6 +610,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         logger.info(`connected to ${server} as '${this.clientId}'`);
         // connect() resolves first, so that the caller can add a listener.
         setImmediate(() => this.#emit('connect', { server, attempt }));
+      },
+      suspected: () => {
+        this.#suspicions += 1;
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {

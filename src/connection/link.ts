@@ -58,6 +58,14 @@ const OVERHEAD = 1024;
 export const noGreeting = (timeout: number): string =>
   `no NATS greeting within ${timeout} ms: the host is mute, or it is not a NATS server`;
 
+/** Where a connection is in its life. */
+type Life =
+  | { readonly phase: 'open' }
+  /** `why`: what ended it; undefined if we did. */
+  | { readonly phase: 'dead'; readonly why: Error | undefined };
+
+const OPEN: Life = { phase: 'open' };
+
 export class Link {
   readonly address: ServerAddress;
   readonly nats: NatsConnection;
@@ -79,8 +87,7 @@ export class Link {
   readonly announced: readonly string[];
 
   readonly #clock: AwakeClock;
-  #dead = false;
-  #death: Error | undefined;
+  #life: Life = OPEN;
   #maxPayload: number;
   #sent = 0;
   #inbox: string | undefined;
@@ -175,12 +182,12 @@ export class Link {
   }
 
   get alive(): boolean {
-    return !this.#dead;
+    return this.#life === OPEN;
   }
 
   /** Why it died, if it did. */
   get death(): Error | undefined {
-    return this.#death;
+    return this.#life.phase === 'dead' ? this.#life.why : undefined;
   }
 
   /** The server's limit for one protocol message in bytes. */
@@ -197,12 +204,12 @@ export class Link {
    * Sends a STAN ping, which a leader answers and nobody else. The answers come to {@link onAnswer} with the number.
    */
   ask(clusterId: string, connectionId: Uint8Array, instant: number): void {
-    if (this.#dead) return;
+    if (!this.alive) return;
     if (this.#inbox === undefined) {
       this.#inbox = createInbox();
       const prefix = this.#inbox.length + 1;
       this.#questions = this.nats.subscribe(`${this.#inbox}.*`, (message, _reply, subject) => {
-        if (this.#dead) return;
+        if (!this.alive) return;
         const registered = decodePingError(message) === '';
         this.onAnswer?.({ instant: Number(subject.slice(prefix)), registered });
       });
@@ -222,7 +229,7 @@ export class Link {
    * thaws, and what it says of the predecessor's connection ID must not be taken for an answer about the successor's.
    */
   forgetQuestions(): void {
-    if (this.#questions !== undefined && !this.#dead) this.nats.unsubscribe(this.#questions);
+    if (this.#questions !== undefined && this.alive) this.nats.unsubscribe(this.#questions);
     this.#questions = undefined;
     this.#question = undefined;
     this.#inbox = undefined;
@@ -230,9 +237,9 @@ export class Link {
 
   /** A NATS PING: asks the server at the other end itself, leader or not. */
   pingServer(onPong: () => void): void {
-    if (this.#dead) return;
+    if (!this.alive) return;
     this.nats.flush((error) => {
-      if (error === undefined && !this.#dead) onPong();
+      if (error === undefined && this.alive) onPong();
     });
   }
 
@@ -266,8 +273,8 @@ export class Link {
 
   #request<T>(what: string, subject: string, data: Buffer, timeout: number, read: (answer: string) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      if (this.#dead) {
-        reject(this.#death ?? new Error('the connection was closed'));
+      if (!this.alive) {
+        reject(this.death ?? new Error('the connection was closed'));
         return;
       }
       const inbox = createInbox();
@@ -288,7 +295,7 @@ export class Link {
         cancel();
         this.onDeath = onDeath;
         this.#requests.delete(subject);
-        if (!this.#dead) this.nats.unsubscribe(sid);
+        if (this.alive) this.nats.unsubscribe(sid);
       };
       this.onDeath = (error) => {
         settle();
@@ -304,14 +311,14 @@ export class Link {
   }
 
   #informed(json: string): void {
-    if (this.#dead) return;
+    if (!this.alive) return;
     const { maxPayload, announced } = readGreeting(json);
     this.#maxPayload = maxPayload;
     this.onAnnounced?.(announced);
   }
 
   #complained(text: string): void {
-    if (this.#dead) return;
+    if (!this.alive) return;
     const complaint = new ServerComplaint(text);
     if (complaint.complaint.kind === 'permission') this.#denied(complaint, complaint.complaint.subject);
     else if (complaint.complaint.kind !== 'credentials') this.#die(complaint);
@@ -333,8 +340,8 @@ export class Link {
 
   /** Ends it at once: socket, buffers, timers and listeners. Idempotent. */
   destroy(): void {
-    const wasClosed = this.#dead && this.nats.closed === true;
-    this.#dead = true;
+    const wasClosed = !this.alive && this.nats.closed === true;
+    if (this.alive) this.#life = { phase: 'dead', why: undefined };
     this.onDeath = undefined;
     this.onAnswer = undefined;
     this.onDenied = undefined;
@@ -348,9 +355,8 @@ export class Link {
   }
 
   #die(error: Error): void {
-    if (this.#dead) return;
-    this.#dead = true;
-    this.#death = error;
+    if (!this.alive) return;
+    this.#life = { phase: 'dead', why: error };
     const onDeath = this.onDeath;
     this.destroy();
     onDeath?.(error);

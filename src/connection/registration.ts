@@ -3,10 +3,10 @@
  */
 import { patience, type AwakeClock } from '../awake-clock.js';
 import { ClientIdConflictError, ConnectError, describe, ResilientStanError, toError } from '../errors.js';
-import { MAX_INT32 } from '../option-reader.js';
+import { MAX_INT32 } from '../int32.js';
 import { printable } from '../printable.js';
 import type { Claims } from './claims.js';
-import type { Found } from './reach.js';
+import type { Found } from './leader-search.js';
 import { isIdTaken } from './server-texts.js';
 import { connectStan, type StanConnection } from './wire.js';
 
@@ -131,7 +131,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       ackTimeout: NEVER,
       maxPubAcksInflight: UNLIMITED,
     });
-    // The watch pings, so that every pong is seen as evidence. What interval the server wants is of no account, and a timer
+    // The failure detector pings, so that every pong is seen as evidence. What interval the server wants is of no account, and a timer
     // of Node takes no absurd one.
     Object.defineProperty(stan, 'stanPingInterval', { get: () => NEVER, set: () => {} });
     const cancel = patience(clock, connectTimeout, () =>

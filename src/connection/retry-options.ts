@@ -1,5 +1,6 @@
 /** How often, and how soon, an attempt is repeated: what users may say, and what it comes to. */
-import { MAX_INT32, type OptionNames, type OptionReader } from '../option-reader.js';
+import { MAX_INT32 } from '../int32.js';
+import type { OptionNames, OptionReader } from '../option-reader.js';
 
 /**
  * How often and how soon to try again, with the names of p-retry. The delay after the n-th failed attempt is

@@ -1,7 +1,7 @@
 import pRetry, { AbortError } from 'p-retry';
 import { toError } from '../errors.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
-import { retryDelay } from './backoff.js';
+import type { RetryBudget } from './retry-budget.js';
 
 /** Throw it to end the retries at once with this error. */
 export class Fatal extends Error {
@@ -12,27 +12,18 @@ export class Fatal extends Error {
   }
 }
 
-/** What it has cost so far, since the last session that lasted. Kept by who retries, for it may go on after a success. */
-export interface Spent {
-  /** Attempts that failed, and sessions that did not last. */
-  failures: number;
-  /** Sessions in a row that did not last, but for the first: they lengthen the delays as failed attempts do. */
-  young: number;
-  /** By the clock of {@link RetryHooks.now}. */
-  since: number;
-}
-
 export interface RetryHooks {
   options: ResolvedRetryOptions;
   signal: AbortSignal;
-  /** Counted on here; what is spent already counts against the limits. */
-  spent: Spent;
+  /** Counted on here. Kept by who retries, for it may go on after a success. */
+  budget: RetryBudget;
   /** Wait before the first attempt, in ms: sessions before have not lasted. */
   firstDelay: number;
   /** Before the wait; `attempt` is the one that failed, counted from 1. */
   onWait: (attempt: number, delay: number, error: Error) => void;
   /** Calls back when what is waited for has come, which ends a wait early. Returns what takes the callback away. */
   onWake: (callback: () => void) => () => void;
+  /** By the clock of the budget. */
   now: () => number;
 }
 
@@ -42,7 +33,7 @@ export interface RetryHooks {
  * going to sleep.
  */
 export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: RetryHooks): Promise<T> {
-  const { options, signal, spent } = hooks;
+  const { options, signal, budget } = hooks;
   if (hooks.firstDelay > 0) await wait(hooks.firstDelay, hooks);
   return await pRetry(
     async (number) => {
@@ -61,15 +52,15 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
       maxTimeout: 0,
       signal,
       onFailedAttempt: async ({ attemptNumber, error }) => {
-        spent.failures += 1;
-        const left = options.maxRetryTime - (hooks.now() - spent.since);
-        if (spent.failures > options.retries || left <= 0) throw error;
-        const delay = Math.min(retryDelay(spent.young + attemptNumber, options), left);
+        budget.failed();
+        const now = hooks.now();
+        if (budget.isSpent(options, now)) throw error;
+        const delay = budget.delayAfter(attemptNumber, options, now);
         // Who has called it off meanwhile wants to hear no more of it.
         if (signal.aborted) return;
         hooks.onWait(attemptNumber, Math.round(delay), error);
         await wait(delay, hooks);
-        if (hooks.now() - spent.since >= options.maxRetryTime) throw error;
+        if (budget.isSpent(options, hooks.now())) throw error;
       },
     },
   );

@@ -2,20 +2,19 @@
  * One STAN connection on one NATS connection of its own, from its registration to its death. It is never repaired: the
  * first sign of death ends it, once, for good, and its connection, buffers, timers and listeners go with it.
  */
-import { patience } from '../awake-clock.js';
 import {
   ConnectionLostError,
   describe,
-  PermissionError,
-  SubscribeError,
   type LossReason,
+  type PermissionError,
   type ResilientStanError,
 } from '../errors.js';
 import { printable } from '../printable.js';
-import { AckFrames, MessageFrame } from './codec.js';
+import { MessageFrame } from './codec.js';
+import { Denials } from './denials.js';
+import { InPlaceRecovery } from './in-place-recovery.js';
 import { ServerComplaint, type Link } from './link.js';
 import {
-  EndRefused,
   SessionEnded,
   SubscribeRefused,
   type InHand,
@@ -26,10 +25,14 @@ import {
   type SubscribeRequest,
 } from './protocol.js';
 import { Publishes } from './publishes.js';
-import { ASK_EVERY, type Reach } from './reach.js';
+import type { LeaderSearch } from './leader-search.js';
 import type { Registration } from './registration.js';
-import { Watch, type Owed, type WatchOptions } from './watch.js';
-import { endRefusal, isUnknownClient, type LastWords } from './server-texts.js';
+import { Requests } from './requests.js';
+import { isUnknownClient } from './server-texts.js';
+import type { ConnectionSettings } from './settings.js';
+import { SubscriptionHandle, type HandleHost } from './subscription-handle.js';
+import type { Line } from './throughput.js';
+import { FailureDetector, type FailureDetectorOptions } from './failure-detector.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
 /** The end of a session that nobody asked for. */
@@ -38,7 +41,7 @@ export interface Loss {
   /** What a take-over needs. */
   registration: Registration;
   /** A race for the leader that is under way, or won. */
-  successor: Reach | undefined;
+  successor: LeaderSearch | undefined;
   /** What the server said when it ended the session, if it said anything. */
   complaint: ServerComplaint | undefined;
   /** If the server complained: the subscriptions that were asked for, and not answered. */
@@ -47,47 +50,36 @@ export interface Loss {
   settled: boolean;
 }
 
-export interface SessionOptions extends Omit<
-  WatchOptions,
-  'connectionId' | 'link' | 'oldestPublish' | 'oldestRequest' | 'onMissed' | 'lose' | 'hedge' | 'clusterId'
-> {
+export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' | 'participants' | 'race' | 'clock'> {
+  settings: ConnectionSettings;
   ordinal: number;
   continued: boolean;
-  clusterId: string;
-  clientId: string;
-  connectTimeout: number;
-  hedge: (registration: Registration, onAccepted: () => void) => Reach;
-  /** The server has no room for what can be done without. */
-  crowded: () => void;
+  /** Of the question that found the leader, in ms. */
+  roundTrip: number;
+  /** What is known of the way to the servers. */
+  line: Line;
+  /** The leader is overdue with an answer. */
+  suspected: () => void;
   /** The server forbids something without which the session goes on. */
   denied: (error: PermissionError) => void;
 }
 
-/** The protocol's requests, by the name they have in its subjects. */
-type RequestKind = 'sub' | 'unsub' | 'subclose';
-
-interface Request extends Owed {
-  kind: RequestKind;
-  channel: string;
-  /** Of what is asked for, the same from session to session. */
-  name: string;
-  abandon: () => void;
-  /** It can be done without. */
-  optional: boolean;
-  /** It can never be. @returns whether somebody has given it up for good */
-  deny: (error: ResilientStanError) => boolean;
-}
-
-/** How long a request is waited for that was probably lost, ms, from when that is known. A leader takes a few. */
-const PROBABLY_LOST = 500;
 /** The protocol counts an age in nanoseconds, in a signed number of 64 bits: 292 years, in ms. No message is older. */
 const LONGEST_AGE = Math.floor(2 ** 63 / 1e6);
-/** Delays in ms before a request to end a subscription is sent again that the server has not done. An election takes seconds. */
-const END_RETRIES = [100, 200, 400, 800, 1600, 1600, 1600];
 /** Between two close requests of the client, ms, for want of a leader. Doubled each time. */
 const CLOSE_RETRY = 50;
 
-export class StanSession implements Session {
+/** Where a session is in its life. */
+type Life =
+  | { readonly phase: 'live' }
+  /** It is closed in order: when that has to be over, and what cancels the deadline. */
+  | { readonly phase: 'closing'; readonly by: number; readonly cancel: (() => void) | undefined }
+  | { readonly phase: 'over' };
+
+const LIVE: Life = { phase: 'live' };
+const OVER: Life = { phase: 'over' };
+
+export class StanSession implements Session, HandleHost {
   readonly ordinal: number;
   readonly continued: boolean;
   readonly server: string;
@@ -99,24 +91,12 @@ export class StanSession implements Session {
   readonly #link: Link;
   readonly #stan: StanConnection;
   readonly #publishes: Publishes;
-  readonly #watch: Watch;
+  readonly #detector: FailureDetector;
   readonly #options: SessionOptions;
   readonly #resolveLost: (loss: Loss) => void;
-  /** Requests of the protocol without an answer, oldest first: when they were sent, and what to do if it ends. */
-  readonly #requests = new Map<object, Request>();
-  /** When the oldest of them was answered last. */
-  #answeredAt = -Infinity;
-  /** Requests that wait to be sent again: what to do if it ends. */
-  readonly #pauses = new Set<() => void>();
-  /** When it was noticed last that some of what we sent had been lost on its way to the leader. */
-  #missedAt = -Infinity;
-  #cancelRequestTimer: (() => void) | undefined;
-  /** When a `close` has to be over. */
-  #closeBy = Infinity;
-  #cancelHurry: (() => void) | undefined;
-  /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
-  readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
-  #alive = true;
+  readonly #requests: Requests;
+  readonly #denials: Denials;
+  #life: Life = LIVE;
 
   constructor(link: Link, stan: StanConnection, options: SessionOptions) {
     this.#link = link;
@@ -136,55 +116,65 @@ export class StanSession implements Session {
     link.onDeath = (error) => {
       this.#lose('disconnect', `the connection to ${this.server} ended: ${error.message}`, undefined, error);
     };
-    link.onDenied = (error) => this.#denied(error);
+    link.onDenied = (error) => this.#forbidden(error);
     stan.on('connection_lost', (error: unknown) => this.lose('replaced', printable(describe(error))));
     stan.on('error', (error: unknown) => this.#lose('disconnect', printable(describe(error)), undefined, error));
 
-    this.#watch = new Watch({
-      ...options,
-      connectionId: stan.connId,
-      link,
+    const { settings, participants, race, clock, roundTrip, line } = options;
+    this.#detector = new FailureDetector({
+      path: { link, connectionId: stan.connId, roundTrip, line },
+      settings,
+      participants,
       oldestPublish: () => this.#publishes.oldestOwed,
-      oldestRequest: () => this.#requests.values().next().value,
-      onMissed: () => {
-        this.#missedAt = options.clock.now();
-        this.#cancelRequestTimer?.();
-        this.#awaitAnswers();
-      },
-      hedge: (onAccepted) => options.hedge(this.registration, onAccepted),
+      oldestRequest: () => this.#requests.oldest,
+      recovery: new InPlaceRecovery(participants, options.suspected, () => this.#requests.missed()),
+      race,
       lose: (reason, message, successor) => this.#lose(reason, message, successor),
+      clock,
     });
+    const { connectTimeout } = settings;
+    const sent = (): number => link.sent;
+    this.#requests = new Requests({ session: this, sent, detector: this.#detector, connectTimeout, clock });
+    this.#denials = new Denials(this.#requests);
 
     this.#publishes = new Publishes({
       subject: stan.pubPrefix,
       inbox: stan.ackSubject,
-      clientId: options.clientId,
+      clientId: options.settings.clientId,
       connectionId: stan.connId,
       send: (frame) => {
         link.nats.sendCommand(frame);
         return link.sent;
       },
-      evidence: this.#watch,
+      evidence: this.#detector,
     });
     takeFrames(link.nats, stan.ackSubscription, (frame) => {
-      if (this.#alive) this.#publishes.answered(frame);
+      if (this.alive) this.#publishes.answered(frame);
     });
   }
 
   get alive(): boolean {
-    return this.#alive;
+    return this.#life === LIVE;
   }
 
   get pendingRequests(): number {
     return this.#requests.size;
   }
 
+  get requests(): Requests {
+    return this.#requests;
+  }
+
+  get denials(): Denials {
+    return this.#denials;
+  }
+
   get suspect(): boolean {
-    return this.#watch.suspect;
+    return this.#detector.suspect;
   }
 
   publish(channel: string, data: Uint8Array, receipt: Receipt): void {
-    if (!this.#alive) return;
+    if (!this.alive) return;
     try {
       this.#publishes.publish(channel, data, receipt);
     } catch (error) {
@@ -203,23 +193,23 @@ export class StanSession implements Session {
     onDenied?: (error: ResilientStanError) => void,
   ): Promise<SessionSubscription> {
     return new Promise<SessionSubscription>((resolve, reject) => {
-      if (!this.#alive) {
+      if (!this.alive) {
         reject(new SessionEnded('the session has ended'));
         return;
       }
       const { channel, queueGroup = null, durableName = null } = request;
-      const settle = this.#request(
-        'sub',
+      const settle = this.#requests.add({
+        kind: 'sub',
         channel,
-        JSON.stringify([channel, queueGroup, durableName]),
-        () => reject(new SessionEnded('the session ended before the subscription was made')),
-        (error) => {
+        name: JSON.stringify([channel, queueGroup, durableName]),
+        optional: request.optional === true,
+        abandon: () => reject(new SessionEnded('the session ended before the subscription was made')),
+        deny: (error) => {
           onDenied?.(error);
           reject(error);
           return onDenied !== undefined;
         },
-        request.optional,
-      );
+      });
       let stan: StanSubscription;
       try {
         stan = this.#subscribeAtServer(request);
@@ -228,21 +218,21 @@ export class StanSession implements Session {
         reject(error instanceof Error ? error : new Error(describe(error)));
         return;
       }
-      const made = new Made(this, this.#link, stan, request);
+      const made = new SubscriptionHandle(this, stan, request);
       /** What arrives before the subscribe response has no ack inbox yet. */
       let held: RawMessage[] | undefined = [];
       takeFrames(this.#link.nats, stan.inboxSub, (frame) => {
-        if (!this.#alive || made.muted) return;
-        this.#watch.heard();
+        if (!this.alive || made.muted) return;
+        this.#detector.heard();
         const message = new MessageFrame(frame);
         if (held) held.push(message);
         else onMessage(message);
       });
       stan.once('ready', () => {
         settle();
-        if (!this.#alive) return;
-        this.#watch.heard();
-        if (stan.ackInbox !== undefined && onDenied) this.#watchAcks(stan.ackInbox, request.channel, onDenied);
+        if (!this.alive) return;
+        this.#detector.heard();
+        if (stan.ackInbox !== undefined && onDenied) this.#denials.watchAcks(stan.ackInbox, channel, onDenied);
         onMade(made);
         const early = held ?? [];
         held = undefined;
@@ -250,12 +240,22 @@ export class StanSession implements Session {
         resolve(made);
       });
       stan.on('error', (error: unknown) => {
-        if (!settle() || !this.#alive) return;
-        const text = printable(describe(error));
-        if (error instanceof NatsError) this.#lose('disconnect', text, undefined, error);
-        else reject(new SubscribeRefused(text));
+        if (!settle() || !this.alive) return;
+        if (!this.broken(error)) reject(new SubscribeRefused(printable(describe(error))));
       });
     });
+  }
+
+  /** For the subscriptions: a frame of theirs. */
+  send(frame: Buffer): void {
+    this.#link.nats.sendCommand(frame);
+  }
+
+  /** For the subscriptions: an error of the wrapped client that is no answer of the server ends the session. @returns whether */
+  broken(error: unknown): boolean {
+    if (!(error instanceof NatsError)) return false;
+    this.#lose('disconnect', printable(describe(error)), undefined, error);
+    return true;
   }
 
   lose(reason: LossReason, message: string): void {
@@ -267,12 +267,11 @@ export class StanSession implements Session {
    * @param timeout ms for the server's answer; without one the session is destroyed all the same
    */
   async close(timeout: number): Promise<void> {
-    if (!this.#alive) return;
-    this.#alive = false;
-    this.#watch.stop()?.cancel();
-    this.#abandonRequests();
+    if (!this.alive) return;
+    this.#life = { phase: 'closing', by: this.#options.clock.now() + timeout, cancel: undefined };
+    this.#detector.stop()?.cancel();
+    this.#requests.abandon();
     try {
-      this.#closeBy = this.#options.clock.now() + timeout;
       await this.#unregister();
     } finally {
       this.#dispose();
@@ -283,183 +282,41 @@ export class StanSession implements Session {
   hurry(timeout: number): void {
     const { clock } = this.#options;
     const by = clock.now() + timeout;
-    if (by >= this.#closeBy) return;
-    this.#closeBy = by;
-    this.#cancelHurry?.();
-    this.#cancelHurry = clock.after(timeout, () => this.#link.abandonRequests(new Error('there is no time left')));
+    if (this.#life.phase !== 'closing' || by >= this.#life.by) return;
+    this.#life.cancel?.();
+    const cancel = clock.after(timeout, () => this.#link.abandonRequests(new Error('there is no time left')));
+    this.#life = { phase: 'closing', by, cancel };
+  }
+
+  /** How much of the time for a `close` is left, in ms. */
+  get #left(): number {
+    return this.#life.phase === 'closing' ? Math.max(1, this.#life.by - this.#options.clock.now()) : 1;
   }
 
   /** @throws when it was not done in time */
   async #unregister(): Promise<void> {
     const { connectionId, closeSubject } = this.registration;
     if (closeSubject === '') return;
-    const { clusterId, clientId, clock } = this.#options;
-    const left = (): number => Math.max(1, this.#closeBy - clock.now());
+    const { settings, clock } = this.#options;
+    const { clusterId, clientId } = settings;
     for (let delay = CLOSE_RETRY; ; delay *= 2) {
       // The close request names the client ID only: by now another client may have it, and must keep it.
-      if (!(await this.#link.isRegistered(clusterId, connectionId, left()))) return;
-      const text = await this.#link.closeRegistration(closeSubject, clientId, left());
+      if (!(await this.#link.isRegistered(clusterId, connectionId, this.#left))) return;
+      const text = await this.#link.closeRegistration(closeSubject, clientId, this.#left);
       if (text === '' || isUnknownClient(text)) return;
       // A server that has just lost the lead, say. What it did not close would stay: members of queue groups above all.
-      if (delay >= left()) throw new Error(text);
+      if (delay >= this.#left) throw new Error(text);
       await new Promise<void>((resolve) => clock.after(delay, resolve));
     }
   }
 
   /** Ends the session at once and tells nobody, not even the server. */
   destroy(): void {
-    if (!this.#alive) return;
-    this.#alive = false;
-    this.#watch.stop()?.cancel();
-    this.#abandonRequests();
+    if (!this.alive) return;
+    this.#life = OVER;
+    this.#detector.stop()?.cancel();
+    this.#requests.abandon();
     this.#dispose();
-  }
-
-  /** A request that waits for its answer. @returns a function to call at the answer, true the first time */
-  #request(
-    kind: RequestKind,
-    channel: string,
-    name: string,
-    abandon: () => void,
-    deny: (error: ResilientStanError) => boolean,
-    optional = false,
-  ): () => boolean {
-    const key = {};
-    const { clock } = this.#options;
-    // Not sent yet: what is sent now is a few hundred bytes at most.
-    this.#requests.set(key, { kind, channel, name, at: clock.now(), end: this.#link.sent, optional, abandon, deny });
-    this.#watch.owed();
-    if (this.#cancelRequestTimer === undefined) this.#awaitAnswers();
-    return () => {
-      // One that is answered before an older one says nothing of that: it may be lost.
-      if (this.#requests.keys().next().value === key) this.#answeredAt = clock.now();
-      return this.#requests.delete(key);
-    };
-  }
-
-  /**
-   * The server answers one request after the other. So the time for an answer counts from the answer before: thousands of
-   * subscriptions, or a slow disk, may take long in all, and as long as they come there is no reason to begin anew.
-   * One that was sent before something else was lost on the same way is probably lost with it: it gets less.
-   */
-  #awaitAnswers(): void {
-    this.#cancelRequestTimer = undefined;
-    const oldest = this.#requests.values().next();
-    if (!this.#alive || oldest.done) return;
-    const { connectTimeout, clock } = this.#options;
-    const { at, end, kind, channel } = oldest.value;
-    const since = Math.max(at, this.#answeredAt);
-    const soon = Math.max(PROBABLY_LOST, 4 * this.#watch.threshold);
-    const hurried = at < this.#missedAt && soon <= connectTimeout;
-    const due = hurried ? Math.max(since, this.#missedAt) + soon : since + connectTimeout;
-    const left = due - clock.now();
-    if (left > 0) {
-      this.#cancelRequestTimer = patience(clock, left, () => this.#awaitAnswers());
-      return;
-    }
-    if (!this.#watch.hasAnsweredSince(at) && clock.now() < this.#watch.queuedUntil(end, since) + connectTimeout) {
-      // The request may be on its way, behind other bytes, or its answer. A later question shows whether that is so.
-      this.#watch.doubt();
-      this.#cancelRequestTimer = clock.after(ASK_EVERY, () => this.#awaitAnswers());
-      return;
-    }
-    const what = { sub: 'subscribe', unsub: 'unsubscribe', subclose: 'subscription close' }[kind];
-    // The server may have done it all the same: a ghost subscription goes away with the session only.
-    this.lose(
-      'request_timeout',
-      `no answer to the ${what} request for '${channel}' within ${Math.round(clock.now() - at)} ms`,
-    );
-  }
-
-  /**
-   * For the subscriptions: a request to end one of them. An answer that it is not done is no end: it is asked for again.
-   * @param durable what the server does not know may be kept all the same
-   * @throws SessionEnded; PermissionError; EndRefused
-   */
-  async ask(
-    channel: string,
-    send: () => StanSubscription,
-    answer: 'closed' | 'unsubscribed',
-    durable: boolean,
-  ): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      const text = await this.#askOnce(channel, send, answer);
-      if (text === undefined) return;
-      const refusal = endRefusal(text);
-      if (refusal === 'gone') return;
-      if (refusal === 'unregistered') {
-        this.lose('replaced', `the cluster does not know this session any more (ending '${channel}': ${text})`);
-        throw new SessionEnded(text);
-      }
-      if (refusal === 'unknown-subscription') {
-        if (answer === 'closed' || !durable) return;
-        throw new EndRefused(text);
-      }
-      const delay = END_RETRIES[attempt];
-      if (delay === undefined) throw new EndRefused(text);
-      await this.#pause(delay);
-    }
-  }
-
-  /** @returns the server's text, if it answered with an error */
-  #askOnce(
-    channel: string,
-    send: () => StanSubscription,
-    answer: 'closed' | 'unsubscribed',
-  ): Promise<string | undefined> {
-    return new Promise((resolve, reject) => {
-      if (!this.#alive) {
-        reject(new SessionEnded('the session has ended'));
-        return;
-      }
-      const settle = this.#request(
-        answer === 'closed' ? 'subclose' : 'unsub',
-        channel,
-        channel,
-        () => reject(new SessionEnded('the session has ended')),
-        (error) => {
-          reject(error);
-          return false;
-        },
-      );
-      let stan: StanSubscription;
-      try {
-        stan = send();
-      } catch (error) {
-        settle();
-        reject(error instanceof Error ? error : new Error(describe(error)));
-        return;
-      }
-      stan.once(answer, () => {
-        settle();
-        resolve(undefined);
-      });
-      stan.once('error', (error: unknown) => {
-        if (!settle() || !this.#alive) return;
-        const text = printable(describe(error));
-        if (error instanceof NatsError) this.#lose('disconnect', text, undefined, error);
-        else resolve(text);
-      });
-    });
-  }
-
-  /** @throws SessionEnded, as soon as it has */
-  #pause(delay: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (!this.#alive) {
-        reject(new SessionEnded('the session has ended'));
-        return;
-      }
-      const cancel = this.#options.clock.after(delay, () => {
-        this.#pauses.delete(abandon);
-        resolve();
-      });
-      const abandon = (): void => {
-        cancel();
-        reject(new SessionEnded('the session has ended'));
-      };
-      this.#pauses.add(abandon);
-    });
   }
 
   #subscribeAtServer(request: SubscribeRequest): StanSubscription {
@@ -483,91 +340,29 @@ export class StanSession implements Session {
       : this.#stan.subscribe(request.channel, request.queueGroup, options);
   }
 
-  #watchAcks(inbox: string, channel: string, onDenied: (error: PermissionError) => void): void {
-    this.#ackInboxes.set(inbox, (error) =>
-      onDenied(
-        new PermissionError(
-          error.subject,
-          `the messages of channel '${channel}' must not be acknowledged: this user needs the permission to publish to ` +
-            `'_INBOX.>' (${error.message})`,
-          { cause: error },
-        ),
-      ),
-    );
-  }
-
-  /** For the subscriptions: no more acks go there. */
-  forgetAcks(inbox: string): void {
-    this.#ackInboxes.delete(inbox);
-  }
-
-  /**
-   * The server forbids a subject: whoever asked for it is told, or it would be asked for again for ever. The session ends over
-   * what it cannot do without; that something cannot be given up at the server is not of that kind.
-   */
-  #denied(error: PermissionError): boolean {
-    const { subject = '' } = error;
-    const kind = /^_STAN\.(sub|unsub|subclose)\./.exec(subject)?.[1];
-    const told = this.#deny((request) => request.kind === kind, error);
-    if (kind === 'unsub' || kind === 'subclose') {
-      this.#options.denied(error);
-      return true;
+  /** The server forbids a subject. @returns true: that was all, or the session has ended over it */
+  #forbidden(error: PermissionError): boolean {
+    const denied = this.#denials.denied(error);
+    if (denied === 'goes on') this.#options.denied(error);
+    else {
+      const message = `the connection to ${this.server} ended: ${error.message}`;
+      this.#lose('permission', message, undefined, error, denied === 'ends, and is settled');
     }
-    const acks = this.#ackInboxes.get(subject);
-    acks?.(error);
-    const message = `the connection to ${this.server} ended: ${error.message}`;
-    this.#lose('permission', message, undefined, error, told || acks !== undefined);
     return true;
   }
 
-  /** These requests can never be. @returns whether somebody has given one up for good */
-  #deny(which: (request: Request) => boolean, error: ResilientStanError): boolean {
-    const denied = [...this.#requests].filter(([, request]) => which(request));
-    for (const [key] of denied) this.#requests.delete(key);
-    return denied.map(([, request]) => request.deny(error)).includes(true);
-  }
-
-  /**
-   * Of a limit on subscriptions: the next session does without what can be done without. If there is nothing of that kind, the
-   * one that was asked for last is the one that is too many.
-   */
-  #tooMany(complaint: ServerComplaint): boolean {
-    const subscribing = [...this.#requests.values()].filter(({ kind }) => kind === 'sub');
-    if (subscribing.some(({ optional }) => optional)) {
-      this.#options.crowded();
-      return true;
-    }
-    const last = subscribing.at(-1);
-    if (last === undefined) return false;
-    const advice =
-      'Its limit counts every subscription of this client, and five more that the client needs itself: raise max_subscriptions ' +
-      'at the server, or use several clients';
-    return this.#deny((request) => request === last, refusedWith(last.channel, complaint, advice));
-  }
-
-  /** What is being asked for by somebody who can give it up. */
-  #subscribing(): InHand[] {
-    return [...this.#requests.values()]
-      .filter(({ kind }) => kind === 'sub')
-      .map(({ channel, name, deny }) => ({
-        key: name,
-        line: 0,
-        giveUp: (complaint) => {
-          deny(refusedWith(channel, complaint, `It ended each session in which only this was asked for: see its log`));
-        },
-      }));
-  }
-
-  #lose(reason: LossReason, message: string, successor?: Reach, cause?: unknown, settled = false): void {
-    if (!this.#alive) return;
+  #lose(reason: LossReason, message: string, successor?: LeaderSearch, cause?: unknown, settled = false): void {
+    if (!this.alive) return;
     // First of all: nothing that the wrapped client says from now on counts.
-    this.#alive = false;
-    const hedge = this.#watch.stop() ?? successor;
+    this.#life = OVER;
+    const hedge = this.#detector.stop() ?? successor;
     const complaint = complaintIn(cause);
-    if (complaint?.complaint.kind === 'subscriptions') settled = this.#tooMany(complaint);
-    const requests = complaint === undefined ? [] : this.#subscribing();
+    if (complaint?.complaint.kind === 'subscriptions') {
+      settled = this.#denials.tooMany(complaint, () => this.#options.participants.subscribing.crowd());
+    }
+    const requests = complaint === undefined ? [] : this.#requests.inHand;
     this.#dispose();
-    this.#abandonRequests();
+    this.#requests.abandon();
     this.#resolveLost({
       error: new ConnectionLostError(reason, this.server, message, cause === undefined ? {} : { cause }),
       registration: this.registration,
@@ -578,18 +373,12 @@ export class StanSession implements Session {
     });
   }
 
-  #abandonRequests(): void {
-    const abandoned = [...[...this.#requests.values()].map(({ abandon }) => abandon), ...this.#pauses];
-    this.#requests.clear();
-    this.#pauses.clear();
-    for (const abandon of abandoned) abandon();
-  }
-
   #dispose(): void {
     const stan = this.#stan;
     clearTimeout(stan.pingTimer);
-    this.#cancelRequestTimer?.();
-    this.#cancelHurry?.();
+    this.#requests.stop();
+    if (this.#life.phase === 'closing') this.#life.cancel?.();
+    this.#life = OVER;
     this.#publishes.stop();
     stan.cleanupOnClose();
     // A dead session sends no close request: it would unregister its successor.
@@ -600,80 +389,6 @@ export class StanSession implements Session {
   }
 }
 
-function refusedWith(channel: string, { text }: LastWords, advice: string): SubscribeError {
-  return new SubscribeError(
-    channel,
-    `the server refused the subscription to channel '${channel}': '${text}'. ${advice}`,
-  );
-}
-
 function complaintIn(cause: unknown): ServerComplaint | undefined {
   return cause instanceof ServerComplaint ? cause : undefined;
-}
-
-/** A subscription as the session's users see it. */
-class Made implements SessionSubscription {
-  muted = false;
-  readonly #session: StanSession;
-  readonly #link: Link;
-  readonly #subscription: StanSubscription;
-  readonly #channel: string;
-  readonly #durable: boolean;
-  #ended: Promise<void> | undefined;
-  #acks: AckFrames | undefined;
-
-  constructor(
-    session: StanSession,
-    link: Link,
-    subscription: StanSubscription,
-    { channel, durableName }: SubscribeRequest,
-  ) {
-    this.#session = session;
-    this.#link = link;
-    this.#subscription = subscription;
-    this.#channel = channel;
-    this.#durable = durableName !== undefined;
-  }
-
-  ack(sequence: number): void {
-    const inbox = this.#subscription.ackInbox;
-    if (!this.#session.alive || inbox === undefined || this.#ended) return;
-    try {
-      this.#acks ??= new AckFrames(inbox, this.#channel);
-      this.#link.nats.sendCommand(this.#acks.frame(sequence));
-    } catch (error) {
-      this.#session.lose('disconnect', `the client refused an ack: ${describe(error)}`);
-    }
-  }
-
-  mute(): void {
-    this.muted = true;
-  }
-
-  close(): Promise<void> {
-    return (this.#ended ??= this.#end('closed'));
-  }
-
-  unsubscribe(): Promise<void> {
-    return (this.#ended ??= this.#end('unsubscribed'));
-  }
-
-  #end(answer: 'closed' | 'unsubscribed'): Promise<void> {
-    this.mute();
-    if (this.#subscription.ackInbox !== undefined) this.#session.forgetAcks(this.#subscription.ackInbox);
-    const { stanConnection } = this.#subscription;
-    return this.#session.ask(
-      this.#channel,
-      () => {
-        this.#subscription.stanConnection = stanConnection;
-        this.#subscription.removeAllListeners();
-        this.#subscription.on('error', () => {});
-        if (answer === 'closed') this.#subscription.close();
-        else this.#subscription.unsubscribe();
-        return this.#subscription;
-      },
-      answer,
-      this.#durable,
-    );
-  }
 }

@@ -1,7 +1,8 @@
 /** What the connection is to do: the options of `connect` that concern it, checked, with their defaults. */
 import type { ConnectionOptions } from 'node:tls';
+import { MAX_INT32 } from '../int32.js';
 import type { ResolvedLogger } from '../logger.js';
-import { MAX_INT32, type OptionNames, type OptionReader } from '../option-reader.js';
+import type { OptionNames, OptionReader } from '../option-reader.js';
 import type { CredentialsProvider, ResolvedCredentials } from './credentials.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
 import type { ServerAddress } from './servers.js';

@@ -24,7 +24,6 @@ import { Processing, type ProcessingHost } from './processing.js';
 import { LATE, Refetch, type RefetchHost } from './refetch.js';
 import { RemakePace } from './remake-pace.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
-import { Rhythm } from './rhythm.js';
 import type { Follower, ResilientSubscription, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
@@ -58,8 +57,6 @@ export interface ConsumerOwner extends EndingOwner {
   readonly counters: Counters;
   /** A listener threw, or a subscription ended that nobody asked to end. */
   onError(error: Error): void;
-  /** Its messages come in a rhythm, so that its silence may be surprising. */
-  rhythmic(consumer: Consumer): void;
   /** It was made again. */
   remade(consumer: Consumer): void;
   /** It is over. */
@@ -96,7 +93,6 @@ export class Consumer implements Hosts, Restarting {
   readonly #handling: Handling;
   readonly #server: ServerSubscription;
   readonly #ending: Ending;
-  readonly #rhythm = new Rhythm();
   readonly #unreadAcks: UnreadAcks;
   readonly #channelCheck: ChannelCheck;
   readonly #pace = new RemakePace();
@@ -181,24 +177,6 @@ export class Consumer implements Hosts, Restarting {
     return this.#ending.stopped;
   }
 
-  /** When its silence becomes surprising. */
-  get surpriseAt(): number | undefined {
-    const at = this.#rhythm.surpriseAt;
-    // With its window full it is we who are silent.
-    if (at === undefined || !this.#server.live || this.#cursor.outstanding >= this.options.maxInFlight)
-      return undefined;
-    return at;
-  }
-
-  askedAbout(): void {
-    this.#rhythm.asked();
-  }
-
-  /** Its silence has lasted so long that it says nothing any more. */
-  pausing(now: number): boolean {
-    return this.ended || this.#rhythm.over(now);
-  }
-
   // ── its lives at the server ─────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -214,7 +192,6 @@ export class Consumer implements Hosts, Restarting {
     }
     if (this.#server.session === session) return this.#server.settled;
     this.#cancelTimers();
-    this.#rhythm.stop();
     this.#unreadAcks.beginSession();
     this.#resetting = false;
     this.#refetch.begin();
@@ -238,7 +215,6 @@ export class Consumer implements Hosts, Restarting {
   detach(confirmedAt: number): void {
     this.#holes?.end();
     this.#cancelTimers();
-    this.#rhythm.stop();
     this.#state.noteLost(this.clock.now(), confirmedAt);
     this.#server.detach();
   }
@@ -381,7 +357,6 @@ export class Consumer implements Hosts, Restarting {
   /** @param fetched it does not come from that subscription, but was asked for by its number */
   receive(raw: RawMessage, fetched: boolean): void {
     const now = this.clock.now();
-    if (this.#rhythm.heard(now)) this.#owner.rhythmic(this);
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
     const redelivered = raw.isRedelivered();

@@ -1,7 +1,8 @@
 /** What users may say of a subscription, and what it comes to: everything checked, defaults filled in, nothing shared. */
 import { types } from 'node:util';
 import { InvalidArgumentError } from '../errors.js';
-import { MAX_INT32, OptionReader, readForeign, type OptionNames } from '../option-reader.js';
+import { MAX_INT32 } from '../int32.js';
+import { OptionReader, readForeign, type OptionNames } from '../option-reader.js';
 import { checkChannel, checkSubscriptionName, show } from '../validation.js';
 import type { StanMessage } from './message.js';
 

@@ -28,8 +28,6 @@ export interface SubscriptionsOptions {
 
 export class Subscriptions {
   readonly #consumers = new Set<Consumer>();
-  /** Those whose silence may be surprising: a thousand idle subscriptions are not looked at each time. */
-  readonly #rhythmic = new Set<Consumer>();
   readonly #groups = new Map<string, GroupDeliveryState<Consumer>>();
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
   readonly #owner: ConsumerOwner;
@@ -39,6 +37,11 @@ export class Subscriptions {
   #session: Session | undefined;
   /** When the leader was asked last that answered that we are registered. */
   #confirmedAt = -Infinity;
+  /**
+   * How far our time was ahead of waking time when the session came, or when a question was answered last: since then it may
+   * have grown, and is never less.
+   */
+  #stood: number;
   #closed: Error | undefined;
   #draining = false;
 
@@ -51,7 +54,6 @@ export class Subscriptions {
       inquiries: new Inquiries(time),
       counters: this.#counters,
       onError,
-      rhythmic: (consumer) => this.#rhythmic.add(consumer),
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
       departures: new Departures(),
@@ -61,6 +63,7 @@ export class Subscriptions {
       log: log ?? (() => undefined),
     };
     this.#pendingUnsubscribes = new PendingUnsubscribes(this.#owner.clock, this.#owner.departures);
+    this.#stood = this.#standing();
   }
 
   get stats(): Counters & { subscriptions: number } {
@@ -78,7 +81,6 @@ export class Subscriptions {
     channel: string,
     handler: MessageHandler,
     options: ResolvedSubscribeOptions,
-    session: Session | undefined = this.#session,
     begun?: (subscription: ResilientSubscription) => void,
   ): Promise<ResilientSubscription> {
     const { signal } = options;
@@ -96,6 +98,7 @@ export class Subscriptions {
     consumer.subscription = ResilientSubscription.of(consumer, (error) => this.#owner.onError(error));
     this.#consumers.add(consumer);
     begun?.(consumer.subscription);
+    const session = this.#session;
     // If the session ends first, the next one brings it up.
     if (session?.alive) consumer.attach(session).catch(() => undefined);
     await consumer.ready;
@@ -111,6 +114,7 @@ export class Subscriptions {
   async attach(session: Session, careful = false): Promise<void> {
     if (this.#closed !== undefined) return;
     this.#session = session;
+    this.#stood = this.#standing();
     // At once: this session may end before any of them is made on it.
     for (const consumer of this.#consumers) consumer.announce(session);
     this.#owner.window.renew();
@@ -136,41 +140,34 @@ export class Subscriptions {
     this.#owner.crowded = this.#owner.inquiries.crowded = true;
   }
 
-  /** The leader has answered a question that was asked then, by our clock. */
+  /** The leader has answered a question that was asked then, in waking time. */
   leaderAnswered(askedAt: number): void {
-    this.#confirmedAt = Math.max(this.#confirmedAt, askedAt);
-    for (const group of this.#groups.values()) group.noteAnswer(askedAt);
+    // Rather too early than too late: what came later than the question is not proven by its answer.
+    const asked = askedAt + this.#stood;
+    this.#stood = this.#standing();
+    this.#confirmedAt = Math.max(this.#confirmedAt, asked);
+    for (const group of this.#groups.values()) group.noteAnswer(asked);
   }
 
-  /** An answer to a question that is asked later than this, by our clock, would tell something. */
+  /** An answer to a question that is asked later than this, in waking time, would tell something. */
   get wantsAnswerSince(): number | undefined {
     let earliest: number | undefined;
     for (const { wantsAnswerSince: since } of this.#groups.values()) {
       if (since !== undefined && (earliest === undefined || since < earliest)) earliest = since;
     }
-    return earliest;
+    return earliest === undefined ? undefined : earliest - this.#standing();
   }
 
-  /** The session has come back from suspicion: what was on its way to us may be lost, so fetch it again. */
-  remake(): void {
+  /** How far our time is ahead of waking time. */
+  #standing(): number {
+    const { clock } = this.#owner;
+    return clock.now() - clock.awake();
+  }
+
+  /** The leader was silent and has answered. `missed`: what was on its way to us may be lost, so it is fetched again. */
+  resume(missed: boolean): void {
+    if (!missed) return;
     for (const consumer of [...this.#consumers]) consumer.remake();
-  }
-
-  /**
-   * When the silence of the soonest busy subscription becomes surprising. Once that is past, it is returned one more time
-   * for the caller to ask, and then not until another message came.
-   */
-  surprise(): number | undefined {
-    let earliest: number | undefined;
-    const now = this.#owner.clock.now();
-    for (const consumer of this.#rhythmic) {
-      if (consumer.pausing(now)) this.#rhythmic.delete(consumer);
-      const at = consumer.surpriseAt;
-      if (at === undefined) continue;
-      if (at <= now) consumer.askedAbout();
-      if (earliest === undefined || at < earliest) earliest = at;
-    }
-    return earliest;
   }
 
   /**

@@ -2,6 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AbortedError, InvalidArgumentError, TimeoutError } from '../errors.js';
+import { within } from '../within.js';
 import { nodeConfig, renderConfig, type NodeConfig } from './config.js';
 import { ServerStartError } from './errors.js';
 import { Monitor } from './monitor.js';
@@ -195,7 +196,8 @@ export class StanNode {
     if (!child) return;
     this.#signal('SIGTERM');
     if (this.#paused) await this.resume();
-    if (await settlesWithin(this.#exited, timeout)) return;
+    const exited = this.#exited.then(() => true);
+    if (await within(exited, timeout, () => false)) return;
     await this.kill();
     throw new TimeoutError(`node '${this.name}' did not exit within ${timeout} ms of SIGTERM, and was killed`);
   }
@@ -401,17 +403,5 @@ export class StanNode {
   #running(what: string): ChildProcess {
     if (!this.#child) throw new InvalidArgumentError('node', `node '${this.name}' is down: start it before ${what}()`);
     return this.#child;
-  }
-}
-
-async function settlesWithin(promise: Promise<unknown>, timeout: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const expired = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), timeout);
-  });
-  try {
-    return await Promise.race([promise.then(() => true), expired]);
-  } finally {
-    clearTimeout(timer);
   }
 }

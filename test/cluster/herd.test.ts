@@ -1,8 +1,8 @@
 /** An election on a healthy path opens no connection: a thousand clients must not dial at each one. */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { MIN_THRESHOLD } from '../../src/connection/liveness.js';
-import { ELECTION_PATIENCE } from '../../src/connection/watch.js';
+import { MIN_THRESHOLD } from '../../src/connection/round-trip-estimator.js';
+import { ELECTION_PATIENCE } from '../../src/connection/failure-detector.js';
 import { ResilientStan } from '../../src/index.js';
 import { StanCluster, waitFor, type StanNode } from '../../src/testing/index.js';
 

@@ -5,6 +5,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
 import { AbortedError, describe } from '../../errors.js';
+import { within } from '../../within.js';
 import { StanCluster } from '../cluster.js';
 import type { ConfigValue } from '../config.js';
 import { Nemesis, type KillableClient, type TimelineEntry } from '../nemesis/nemesis.js';
@@ -263,7 +264,7 @@ class Run {
       const done = nemesis.run(this.#plan());
       done.catch(() => {});
       await Promise.race([done, this.#interrupted]);
-      await within(done, INTERRUPTED_MEND);
+      await within(done, INTERRUPTED_MEND, () => undefined);
       return undefined;
     } catch (error) {
       return `the cluster could not be broken and mended as planned: ${describe(error)}`;
@@ -503,7 +504,7 @@ class Run {
   }
 
   async #within(promise: Promise<void>, timeout: number): Promise<void> {
-    await within(Promise.race([promise, this.#interrupted]), timeout);
+    await within(Promise.race([promise, this.#interrupted]), timeout, () => undefined);
   }
 
   #progress(): void {
@@ -546,16 +547,4 @@ function noteOf(event: RunEvent, limited: boolean): Omit<RunNote, 'at'> | undefi
   const [, , news, text] = event.event;
   const kind = news === 'loss' || news === 'reconnect' ? 'connection' : 'trouble';
   return { kind, text: `${event.process}: ${news}${text === null ? '' : `, ${text}`}` };
-}
-
-async function within<T>(promise: Promise<T>, timeout: number): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    if (timeout !== Infinity) timer = setTimeout(() => resolve(undefined), timeout);
-  });
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { ResilientStanError, TimeoutError } from '../../errors.js';
+import { within } from '../../within.js';
 import { processState } from '../process-state.js';
 import { reaper } from '../reaper.js';
 import { waitFor } from '../wait.js';
@@ -143,22 +144,17 @@ export class WorkerProcess {
   }
 
   async #within(ready: Promise<void>, timeout: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new TimeoutError(`the client of process '${this.name}' was not connected after ${timeout} ms`)),
-        timeout,
-      );
-    });
+    const late = (): never => {
+      throw new TimeoutError(`the client of process '${this.name}' was not connected after ${timeout} ms`);
+    };
     const died = this.#gone.then(() => {
       const log = readFileSync(this.#settings.logFile, 'utf8').trimEnd().split('\n').slice(-8).join('\n  ');
       const why = log === '' ? '' : `. The last it wrote:\n  ${log}`;
       throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before it was at work${why}`);
     });
     try {
-      await Promise.race([ready, late, died]);
+      await within(Promise.race([ready, died]), timeout, late);
     } finally {
-      clearTimeout(timer);
       died.catch(() => {});
     }
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Fatal, retry, type Spent } from '../../../src/connection/retry.js';
+import { Fatal, retry } from '../../../src/connection/retry.js';
+import { RetryBudget } from '../../../src/connection/retry-budget.js';
 import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
 import { FakeTimers } from '../../support/fake-timers.js';
 
@@ -16,7 +17,7 @@ describe('retry', () => {
   let timers: FakeTimers;
   let waits: [attempt: number, delay: number, message: string][];
   let attempts: number;
-  let spent: Spent;
+  let budget: RetryBudget;
   let firstDelay: number;
   /** Ends a wait early. */
   let wake: (() => void) | undefined;
@@ -36,7 +37,7 @@ describe('retry', () => {
         options: { ...OPTIONS, ...options },
         signal,
         onWait: (n, delay, error) => waits.push([n, delay, error.message]),
-        spent,
+        budget,
         firstDelay,
         now: () => timers.now,
         onWake: (callback) => {
@@ -56,7 +57,7 @@ describe('retry', () => {
     timers = new FakeTimers();
     waits = [];
     attempts = 0;
-    spent = { failures: 0, young: 0, since: timers.now };
+    budget = new RetryBudget(timers.now);
     firstDelay = 0;
   });
   afterEach(() => {
@@ -117,7 +118,9 @@ describe('retry', () => {
   });
 
   it('counts what was spent before against the limits, and lets it lengthen the waits', async () => {
-    spent = { failures: 2, young: 1, since: timers.now };
+    budget.failed();
+    budget.failed();
+    budget.ended('never up', false, timers.now);
     firstDelay = 100;
     const result = run(fails);
     await timers.pass(99);
@@ -128,11 +131,11 @@ describe('retry', () => {
     assert.deepEqual(waits, [[1, 200, 'no']]);
     assert.equal(attempts, 2);
     assert.equal(result.error?.message, 'no');
-    assert.equal(spent.failures, 4);
+    assert.equal(budget.failures, 4);
   });
 
   it('makes no further attempt once its time is over, also when it began before', async () => {
-    spent = { failures: 0, young: 0, since: timers.now - 900 };
+    budget = new RetryBudget(timers.now - 900);
     const result = run(fails, { retries: Infinity, maxRetryTime: 1000 });
     await timers.pass(500);
     assert.equal(attempts, 1);

@@ -35,4 +35,24 @@ describe('suspects', () => {
     assert.equal(longestOf([inHand('a', 3), inHand('b', 9), inHand('c', 4)])?.key, 'b');
     assert.equal(longestOf([inHand('a')]), undefined);
   });
+
+  it('are looked for one at a time once a session ended over words that nobody knows', () => {
+    const suspects = new Suspects();
+    assert.equal(suspects.judge({ kind: 'unknown' }, [inHand('a'), inHand('b')], 0), undefined);
+    assert.ok(suspects.careful);
+    for (const now of [0, 1000]) assert.equal(suspects.judge({ kind: 'payload' }, [inHand('a')], now), undefined);
+    assert.equal(suspects.judge({ kind: 'unknown' }, [inHand('a')], 2000)?.key, 'a');
+    assert.ok(suspects.careful, 'until a session lasts');
+    assert.equal(suspects.acquit(), true);
+    assert.ok(!suspects.careful);
+    assert.equal(suspects.acquit(), false);
+  });
+
+  it('are known at once by a line that was too long; nobody is, when nothing was in hand or the words are about none of it', () => {
+    const suspects = new Suspects();
+    assert.equal(suspects.judge({ kind: 'control-line' }, [inHand('a', 3), inHand('b', 9)], 0)?.key, 'b');
+    assert.equal(suspects.judge({ kind: 'passing' }, [inHand('a')], 0), undefined);
+    assert.equal(suspects.judge({ kind: 'unknown' }, [], 0), undefined);
+    assert.ok(!suspects.careful);
+  });
 });

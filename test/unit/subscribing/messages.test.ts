@@ -28,7 +28,7 @@ class Client {
 
   async messages(options: Partial<ResolvedSubscribeOptions> = {}): Promise<AsyncIterableIterator<StanMessage>> {
     const iterator = messages((handler, begun) =>
-      this.subscriptions.subscribe('foo', handler, subscribeOptions(options), undefined, begun),
+      this.subscriptions.subscribe('foo', handler, subscribeOptions(options), begun),
     );
     await this.clock.advance(20);
     return iterator;

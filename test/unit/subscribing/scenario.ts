@@ -342,7 +342,7 @@ export class Scenario {
         break;
       case 'suspicion':
         this.#resuming();
-        this.subscriptions.remake();
+        this.subscriptions.resume(true);
         break;
       case 'truncate': {
         const channel = this.server.channel();

@@ -840,7 +840,7 @@ describe('subscriptions', () => {
       await client.subscribe(undefined, { startAt: 'first' });
       await client.publish('a');
       client.server.requests.length = 0;
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(1);
       assert.equal(client.server.subs.length, 2);
       await client.clock.advance(20);
@@ -851,7 +851,7 @@ describe('subscriptions', () => {
     it('durable: the old one is closed first', async () => {
       const client = await connected();
       await client.subscribe(undefined, { durableName: 'd' });
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(1);
       assert.equal(client.server.subs.length, 0);
       await client.clock.advance(20);
@@ -863,7 +863,7 @@ describe('subscriptions', () => {
       const client = await connected();
       const subscription = await client.subscribe();
       client.server.refuse = () => (client.server.subs.length > 0 ? 'too many subscriptions per channel' : undefined);
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(20);
       assert.equal(client.server.subs.length, 1);
       const gate: string[] = [];
@@ -877,7 +877,7 @@ describe('subscriptions', () => {
       const client = await connected();
       await client.subscribe();
       client.server.requests.length = 0;
-      for (let i = 0; i < 10; i++) client.subscriptions.remake();
+      for (let i = 0; i < 10; i++) client.subscriptions.resume(true);
       await client.clock.advance(50);
       assert.equal(client.server.requests.length, 2, 'the first one, and one for all that came meanwhile');
     });
@@ -1325,7 +1325,7 @@ describe('subscriptions', () => {
     it('while it is being made', async () => {
       const client = await connected();
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
-      client.subscriptions.remake();
+      client.subscriptions.resume(true);
       await client.clock.advance(3);
       const closing = subscription.close();
       await client.clock.advance(20);
@@ -1494,7 +1494,7 @@ describe('subscriptions', () => {
       it('without a loss as well', async () => {
         const { client, seen } = await forgetful();
         await forget(client);
-        client.subscriptions.remake();
+        client.subscriptions.resume(true);
         await client.clock.advance(100);
         await everythingComes(client, seen);
       });
@@ -1537,42 +1537,6 @@ describe('subscriptions', () => {
       await client.clock.advance(10_000);
       for (const value of ['n1', 'n2', 'n3']) assert.ok(seen.includes(value), value);
       for (const member of told) assert.equal(names(member).filter((name) => name === 'reset').length, 1);
-    });
-  });
-
-  describe('is surprised', () => {
-    async function busy(options: Partial<ResolvedSubscribeOptions> = {}, handler?: MessageHandler): Promise<Client> {
-      const client = await connected();
-      await client.subscribe(handler, options);
-      for (let i = 0; i < 30; i++) {
-        client.server.publish('x');
-        await client.clock.advance(10);
-      }
-      return client;
-    }
-
-    it('by the silence of a busy subscription, once', async () => {
-      const client = await busy();
-      const at = client.subscriptions.surprise();
-      assert.ok(at !== undefined && at > client.clock.now());
-      assert.equal(client.subscriptions.surprise(), at);
-      await client.clock.advance(at - client.clock.now() + 1);
-      assert.equal(client.subscriptions.surprise(), at, 'it is time');
-      assert.equal(client.subscriptions.surprise(), undefined, 'asked');
-      client.server.publish('x');
-      await client.clock.advance(5);
-      assert.notEqual(client.subscriptions.surprise(), undefined);
-    });
-
-    it('not when it is we who do not acknowledge', async () => {
-      const client = await busy({ maxInFlight: 30 }, () => new Promise(() => undefined));
-      assert.equal(client.subscriptions.surprise(), undefined);
-    });
-
-    it('not without a session', async () => {
-      const client = await busy();
-      client.kill();
-      assert.equal(client.subscriptions.surprise(), undefined);
     });
   });
 

@@ -5,7 +5,13 @@
 import assert from 'node:assert/strict';
 import { AuthorizationError, ConnectError } from '../../../src/errors.js';
 import type { Answer, Link } from '../../../src/connection/link.js';
-import { ASK_EVERY, BUSY_HEAD_START, HEAD_START, Reach, type Found } from '../../../src/connection/reach.js';
+import {
+  ASK_EVERY,
+  BUSY_HEAD_START,
+  HEAD_START,
+  LeaderSearch,
+  type Found,
+} from '../../../src/connection/leader-search.js';
 import type { ServerAddress } from '../../../src/connection/servers.js';
 import { Unreached } from '../../../src/connection/stream.js';
 import { FakeTimers } from '../../support/fake-timers.js';
@@ -45,17 +51,17 @@ interface Dial {
   refuse: (error?: Error) => void;
 }
 
-describe('reach', () => {
+describe('the search for the leader', () => {
   let timers: FakeTimers;
   let dials: Dial[];
-  let reach: Reach;
+  let search: LeaderSearch;
   /** How a server answers a dial at once; the others stay mute until the test says. */
   let at: Record<string, 'refuses' | 'denies' | undefined>;
   let settled: { found?: Found; error?: Error }[];
   let failed: string[];
 
   const start = (servers: string[], idle?: () => number): void => {
-    reach = new Reach({
+    search = new LeaderSearch({
       servers: () => servers.map((name) => ({ url: `nats://${name}:4222`, host: name, port: 4222, tls: false })),
       clusterId: 'c',
       connectionId: Buffer.from('id'),
@@ -93,7 +99,7 @@ describe('reach', () => {
   const round = (): void => {
     const result: { found?: Found; error?: Error } = {};
     settled.push(result);
-    reach.round().then(
+    search.round().then(
       (found) => (result.found = found),
       (error: Error) => (result.error = error),
     );
@@ -113,7 +119,7 @@ describe('reach', () => {
     failed = [];
   });
   afterEach(() => {
-    reach.cancel();
+    search.cancel();
     assert.equal(timers.armed, 0, 'no timer outlives the race');
     timers.restore();
   });
@@ -150,7 +156,6 @@ describe('reach', () => {
       dials = [];
       const since = timers.now;
       start(['a', 'b'], first ? () => timers.now - since : undefined);
-      reach.askAlone();
       round();
       await timers.pass(HEAD_START - 10);
       const a = await accept('a');
@@ -160,7 +165,7 @@ describe('reach', () => {
       await timers.pass(30);
       assert.deepEqual(dialled(), ['a', 'b']);
       a.answer();
-      reach.cancel();
+      search.cancel();
     }
   });
 
@@ -174,7 +179,6 @@ describe('reach', () => {
 
   it('the first answer ends the race, and closes the others', async () => {
     start(['a', 'b']);
-    reach.askAlone();
     round();
     await timers.pass(HEAD_START + 1);
     const a = await accept('a');
@@ -186,12 +190,11 @@ describe('reach', () => {
     assert.equal(settled[0]!.found?.registered, true);
     assert.equal(a.alive, false);
     assert.equal(b.alive, true);
-    assert.equal(reach.found?.link, b as unknown as Link);
+    assert.equal(search.found?.link, b as unknown as Link);
   });
 
   it('an accepted connection goes on asking, through the end of the round and after it', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     await timers.pass(2100);
@@ -213,7 +216,6 @@ describe('reach', () => {
   it('a refused server is dialled again within the round while somebody else is connected', async () => {
     at = { a: 'refuses' };
     start(['a', 'b']);
-    reach.askAlone();
     round();
     await timers.pass(1);
     await accept('b');
@@ -246,10 +248,9 @@ describe('reach', () => {
     round();
     await timers.pass(1);
     assert.ok(settled[0]!.error instanceof AuthorizationError);
-    reach.cancel();
+    search.cancel();
     at = { a: 'denies' };
     start(['a', 'b']);
-    reach.askAlone();
     round();
     await timers.pass(1);
     const b = await accept('b');
@@ -262,7 +263,6 @@ describe('reach', () => {
 
   it('a connection that dies in the race is dialled again, in the next round at the latest', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     a.die();
@@ -275,13 +275,12 @@ describe('reach', () => {
 
   it('a winner that dies before it is used is no winner', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     a.answer();
     await timers.pass(1);
     a.die();
-    assert.equal(reach.found, undefined);
+    assert.equal(search.found, undefined);
     round();
     await timers.pass(1);
     assert.deepEqual(dialled(), ['a', 'a']);
@@ -289,7 +288,6 @@ describe('reach', () => {
 
   it('two that wait for a round wait for the same one', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     round();
     const a = await accept('a');
@@ -301,12 +299,11 @@ describe('reach', () => {
 
   it('an answer between two rounds wakes who waits for one', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     await timers.pass(2100);
     let woken = false;
-    reach.onWon = () => (woken = true);
+    search.onWon = () => (woken = true);
     await timers.pass(10);
     assert.equal(woken, false);
     a.answer();
@@ -316,7 +313,6 @@ describe('reach', () => {
 
   it('gives up a connection that has become deaf, and dials it again', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     await timers.pass(1500);
@@ -332,7 +328,6 @@ describe('reach', () => {
 
   it('keeps one that proves to live, however long there is no leader', async () => {
     start(['a']);
-    reach.askAlone();
     for (let i = 0; i < 10; i++) {
       round();
       if (i === 0) await accept('a');
@@ -343,18 +338,17 @@ describe('reach', () => {
 
   it('runs its rounds by itself when told to, also after its winner has died', async () => {
     start(['a']);
-    reach.keepOn();
+    search.keepOn();
     const refused = dials.length;
     dials.at(-1)!.refuse();
     await timers.pass(200);
     assert.ok(dials.length > refused, 'the next round has begun');
     const a = await accept('a');
-    reach.ask(1);
     a.answer();
-    assert.ok(reach.found);
+    assert.ok(search.found);
     a.die();
     await timers.pass(200);
-    assert.equal(reach.found, undefined);
+    assert.equal(search.found, undefined);
     assert.equal(dialled().length, refused + 2);
   });
 
@@ -373,10 +367,9 @@ describe('reach', () => {
 
   it('cancelled, it closes everything and rejects the round', async () => {
     start(['a', 'b']);
-    reach.askAlone();
     round();
     const a = await accept('a');
-    reach.cancel();
+    search.cancel();
     await timers.pass(1);
     assert.equal(a.alive, false);
     assert.match(settled[0]!.error!.message, /called off/);
@@ -387,12 +380,11 @@ describe('reach', () => {
 
   it('cancelled with its winner kept, it leaves that one alone', async () => {
     start(['a']);
-    reach.askAlone();
     round();
     const a = await accept('a');
     a.answer();
     await timers.pass(1);
-    reach.cancel(true);
+    search.cancel(true);
     assert.equal(a.alive, true);
   });
 });

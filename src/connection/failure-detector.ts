@@ -1,6 +1,6 @@
 /**
  * Watches over one session: asks when an answer is overdue, and tells a dead path from a slow leader. The judgement
- * itself is {@link Liveness}; here are the timers and the questions.
+ * itself is {@link RoundTripEstimator}; here are the timers and the questions.
  *
  *   calm ── an owed answer is overdue ──► suspect ── our own path answers ──► calm
  *                                           └── another path answers and ours does not ──► the session is lost
@@ -11,9 +11,13 @@
  */
 import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
-import { Liveness } from './liveness.js';
+import { RoundTripEstimator } from './round-trip-estimator.js';
 import type { AwakeClock } from '../awake-clock.js';
-import { ASK_EVERY, type Found, type Reach } from './reach.js';
+import type { InPlaceRecovery } from './in-place-recovery.js';
+import type { Participants } from './participants.js';
+import { ASK_EVERY, type Found, type LeaderSearch } from './leader-search.js';
+import { Rhythm } from './rhythm.js';
+import type { ConnectionSettings } from './settings.js';
 import { Throughput, type Line } from './throughput.js';
 
 /** With an attached server that answers, other paths are tried only after this long, in ms. */
@@ -33,47 +37,31 @@ export interface OwedPublish extends Owed {
   readonly askAfter: number;
 }
 
-/** What the watch asks of, and tells, those who use the session. */
-export interface Workload {
-  /** The leader has answered a question that was asked then. */
-  leaderAnswered(askedAt: number): void;
-  /** The answer to a question that is asked later than this would tell something about what was received. */
-  wantsAnswerSince(): number | undefined;
-  /**
-   * Calm, with publishes in flight: send again what is probably lost, give those up for the time being that nobody acknowledges.
-   * @param threshold how long the leader may take for an answer, in ms
-   * @returns when to be asked again; Infinity if that depends on something else
-   */
-  review(threshold: number): number;
-  /** When the silence of the busiest subscription becomes surprising. */
-  surprise(): number | undefined;
-  /** Suspect: feed no new publishes. */
-  pause(): void;
-  /** The leader answered on our path. `missed`: some of what was asked before got no answer, so messages got lost, too. */
-  resume(missed: boolean): void;
+/** The session's own path to the leader. */
+export interface Path {
+  readonly link: Link;
+  /** Of the session's registration. */
+  readonly connectionId: Uint8Array;
+  /** Of the question that found the leader, in ms. */
+  readonly roundTrip: number;
+  /** What is known of the way to the servers. */
+  readonly line: Line;
 }
 
-export interface WatchOptions {
-  clusterId: string;
-  connectionId: Uint8Array;
-  link: Link;
-  /** Of the question that found the leader, in ms. */
-  roundTrip: number;
-  pings: { interval: number; maxOut: number };
-  /** What is known of the way to the servers. */
-  line: Line;
-  workload: Workload;
+export interface FailureDetectorOptions {
+  path: Path;
+  settings: Pick<ConnectionSettings, 'clusterId' | 'pings' | 'logger'>;
+  participants: Participants;
   /** The oldest publish that an answer is owed for, and what its answer is waited for with. */
   oldestPublish: () => OwedPublish | undefined;
   /** The oldest request of the protocol that still waits for its answer. */
   oldestRequest: () => Owed | undefined;
-  /** A race for the leader on other connections, whose rounds run by themselves until it is won or cancelled. */
-  hedge: (onAccepted: () => void) => Reach;
-  /** The leader answered, but not everything that was asked: requests may be lost, too. */
-  onMissed: () => void;
+  /** Told when the leader is silent, and when it has answered after all. */
+  recovery: Pick<InPlaceRecovery, 'begin' | 'end'>;
+  /** A race for the leader on other connections. */
+  race: () => LeaderSearch;
   /** Ends the session. The successor is a race that is under way, or won. */
-  lose: (reason: LossReason, message: string, successor?: Reach) => void;
-  log: (message: string) => void;
+  lose: (reason: LossReason, message: string, successor?: LeaderSearch) => void;
   clock: AwakeClock;
 }
 
@@ -82,24 +70,34 @@ interface ServerCheck extends Owed {
   answered: boolean;
 }
 
+/** Nothing is overdue. */
+interface Calm {
+  readonly is: 'calm';
+  /** Of the present silence of the leader, once it has lasted for a while. */
+  server: ServerCheck | undefined;
+}
+
+/** The leader is overdue. */
 interface Suspicion {
-  server: ServerCheck;
-  hedge: Reach | undefined;
+  readonly is: 'suspect';
+  readonly server: ServerCheck;
+  hedge: LeaderSearch | undefined;
   /** What cancels the wait for our own path, or for the second answer of another one. */
   cancelJudgement: (() => void) | undefined;
 }
 
-export class Watch {
-  readonly #options: WatchOptions;
+type State = Calm | Suspicion | { readonly is: 'stopped' };
+
+export class FailureDetector {
+  readonly #options: FailureDetectorOptions;
   readonly #clock: AwakeClock;
-  readonly #liveness: Liveness;
+  readonly #roundTrips: RoundTripEstimator;
   readonly #throughput: Throughput;
+  readonly #rhythm = new Rhythm();
+  #state: State = { is: 'calm', server: undefined };
   /** Questions without an answer, by their instants. */
   readonly #asked = new Map<number, Owed>();
   #instant = 0;
-  #suspicion: Suspicion | undefined;
-  /** Of the present silence of the leader. */
-  #serverCheck: ServerCheck | undefined;
   #cancelTick: (() => void) | undefined;
   #due = Infinity;
   #owed = false;
@@ -110,29 +108,33 @@ export class Watch {
   /** When an answer came that said that we are not registered, if the last one did. */
   #deniedAt: number | undefined;
   #cancelSecond: (() => void) | undefined;
-  #stopped = false;
 
-  constructor(options: WatchOptions) {
-    const { clock, link, roundTrip, pings } = options;
+  constructor(options: FailureDetectorOptions) {
+    const { clock, path, settings } = options;
+    const { link, roundTrip, line } = path;
     this.#options = options;
     this.#clock = clock;
-    this.#throughput = new Throughput(options.line, roundTrip);
+    this.#throughput = new Throughput(line, roundTrip);
     const now = clock.now();
-    this.#liveness = new Liveness(roundTrip, now);
+    this.#roundTrips = new RoundTripEstimator(roundTrip, now);
     link.forgetQuestions();
     link.onAnswer = (answer) => this.#answered(answer);
     link.onProgress = () => this.#progressed();
     link.onLarge = (end, bytes) => this.#throughput.sent(end, bytes, clock.now());
-    this.#arm(now + pings.interval);
+    this.#arm(now + settings.pings.interval);
   }
 
   get suspect(): boolean {
-    return this.#suspicion !== undefined;
+    return this.#state.is === 'suspect';
+  }
+
+  get #stopped(): boolean {
+    return this.#state.is === 'stopped';
   }
 
   /** The smallest silence that is suspicious at present, in ms. */
   get threshold(): number {
-    return this.#liveness.threshold(this.#clock.now());
+    return this.#roundTrips.threshold(this.#clock.now());
   }
 
   /**
@@ -153,7 +155,9 @@ export class Watch {
 
   /** A message came: evidence. */
   heard(): void {
-    this.#liveness.heard(this.#clock.now());
+    const now = this.#clock.now();
+    this.#roundTrips.heard(now);
+    this.#rhythm.heard(now);
   }
 
   /** A publish was answered: evidence, and a sample. */
@@ -166,38 +170,39 @@ export class Watch {
     if (this.#owed || this.#stopped) return;
     this.#owed = true;
     const now = this.#clock.now();
-    this.#arm(now + this.#liveness.threshold(now) / 2);
+    this.#arm(now + this.#roundTrips.threshold(now) / 2);
   }
 
   /** Asks at once, unless a question is open. */
   doubt(): void {
-    if (this.#stopped || this.#asked.size > 0) return;
-    this.#ask();
+    if (this.#asked.size === 0) this.#ask();
   }
 
-  /** Ends the watch. A race under way is handed over, not ended. */
-  stop(): Reach | undefined {
-    this.#stopped = true;
+  /** Ends it. A race under way is handed over, not ended. */
+  stop(): LeaderSearch | undefined {
+    const state = this.#state;
+    this.#state = { is: 'stopped' };
     this.#cancelTick?.();
     this.#cancelSecond?.();
-    const suspicion = this.#suspicion;
-    suspicion?.cancelJudgement?.();
-    this.#suspicion = undefined;
-    return suspicion?.hedge;
+    if (state.is !== 'suspect') return undefined;
+    const { hedge } = state;
+    state.cancelJudgement?.();
+    if (hedge !== undefined) hedge.onAsk = undefined;
+    return hedge;
   }
 
   /** A message is on its way to us, so that the leader lives, and our path: what else comes, comes behind it. */
   #progressed(): void {
     if (this.#stopped) return;
     this.#progressAt = this.#clock.now();
-    this.#liveness.heard(this.#progressAt);
+    this.#roundTrips.heard(this.#progressAt);
   }
 
   /** A round trip, less what of it was a queue: behind our own bytes, or behind those of a message on its way to us. */
   #sample({ at, end }: Owed, now: number): void {
     const behindOurs = this.#throughput.arrived(end, at, now);
     const since = Math.max(at, Math.min(this.#progressAt, now));
-    this.#liveness.sample(Math.max(0, now - since - behindOurs), now);
+    this.#roundTrips.sample(Math.max(0, now - since - behindOurs), now);
   }
 
   #arm(at: number): void {
@@ -215,9 +220,13 @@ export class Watch {
     this.#due = Infinity;
     if (this.#stopped) return;
     const now = this.#clock.now();
-    if (this.#suspicion) this.#tickSuspect(this.#suspicion, now);
-    else this.#tickCalm(now);
+    this.#tickAs(this.#state, now);
   };
+
+  #tickAs(state: State, now: number): void {
+    if (state.is === 'calm') this.#tickCalm(state, now);
+    else if (state.is === 'suspect') this.#tickSuspect(state, now);
+  }
 
   #oldestOwed(): Owed | undefined {
     let oldest: Owed | undefined = this.#options.oldestRequest();
@@ -229,40 +238,41 @@ export class Watch {
 
   /** For how long, in ms, the leader may be silent although it owes an answer to this. */
   #limit({ at, end }: Owed, now: number): number {
-    const threshold = this.#liveness.threshold(now);
-    const since = Math.max(at, this.#liveness.lastHeard);
+    const threshold = this.#roundTrips.threshold(now);
+    const since = Math.max(at, this.#roundTrips.lastHeard);
     return Math.max(threshold, this.#throughput.excusedUpTo(end) + threshold - since);
   }
 
-  #tickCalm(now: number): void {
-    const { oldestPublish, workload, pings } = this.#options;
-    const threshold = this.#liveness.threshold(now);
+  #tickCalm(calm: Calm, now: number): void {
+    const { oldestPublish, participants, settings } = this.#options;
+    const threshold = this.#roundTrips.threshold(now);
     // First: what it sends or gives up changes what is owed.
     const oldest = oldestPublish();
-    let next = oldest === undefined ? Infinity : workload.review(this.#limit(oldest, now));
+    let next = oldest === undefined ? Infinity : participants.publishing.review(this.#limit(oldest, now));
     if (this.#stopped) return;
 
     const owed = this.#oldestOwed();
     this.#owed = owed !== undefined;
     if (owed !== undefined) {
       const limit = this.#limit(owed, now);
-      const silence = this.#liveness.silence(owed.at, now);
+      const silence = this.#roundTrips.silence(owed.at, now);
       if (silence >= limit) {
-        this.#suspect(now, silence);
+        this.#suspect(calm, now, silence);
         return;
       }
       // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
       const halfWay = silence >= limit / 2;
-      this.#serverCheck = halfWay ? (this.#serverCheck ?? this.#checkServer(now)) : undefined;
+      calm.server = halfWay ? (calm.server ?? this.#checkServer(now)) : undefined;
       next = Math.min(next, now + Math.max(5, (halfWay ? limit : limit / 2) - silence));
-    } else this.#serverCheck = undefined;
+    } else calm.server = undefined;
 
     if (this.#asked.size === 0) {
-      const pingAt = this.#liveness.lastHeard + pings.interval;
-      const surpriseAt = workload.surprise() ?? Infinity;
+      const pingAt = this.#roundTrips.lastHeard + settings.pings.interval;
+      const surpriseAt = this.#rhythm.surpriseAt ?? Infinity;
       const wantedAt = this.#wantsAnswerSince() + threshold / 2;
       const askAt = Math.min(pingAt, surpriseAt, wantedAt);
       if (now >= askAt) {
+        if (now >= surpriseAt) this.#rhythm.asked();
         this.#ask();
         next = Math.min(next, now + threshold);
       } else next = Math.min(next, askAt);
@@ -272,24 +282,24 @@ export class Watch {
 
   /** The answer to a question that is asked later than this would tell something; Infinity if none would. */
   #wantsAnswerSince(): number {
-    const { oldestPublish, workload } = this.#options;
+    const { oldestPublish, participants } = this.#options;
     const askAfter = oldestPublish()?.askAfter ?? Infinity;
     // One that was answered already has told it.
-    return Math.min(this.hasAnsweredSince(askAfter) ? Infinity : askAfter, workload.wantsAnswerSince() ?? Infinity);
+    const publishing = this.hasAnsweredSince(askAfter) ? Infinity : askAfter;
+    return Math.min(publishing, participants.subscribing.wantsAnswerSince ?? Infinity);
   }
 
-  #suspect(now: number, silence: number): void {
-    this.#options.log(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
-    const server = this.#serverCheck ?? this.#checkServer(now);
-    this.#serverCheck = undefined;
-    const suspicion: Suspicion = { server, hedge: undefined, cancelJudgement: undefined };
-    this.#suspicion = suspicion;
-    this.#options.workload.pause();
-    if (!this.#stopped) this.#tickSuspect(suspicion, now);
+  #suspect(calm: Calm, now: number, silence: number): void {
+    this.#log(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
+    const server = calm.server ?? this.#checkServer(now);
+    this.#state = { is: 'suspect', server, hedge: undefined, cancelJudgement: undefined };
+    this.#options.recovery.begin();
+    // It may have ended the session.
+    this.#tickAs(this.#state, now);
   }
 
   #checkServer(now: number): ServerCheck {
-    const { link } = this.#options;
+    const { link } = this.#options.path;
     const check = { at: now, end: link.sent, answered: false };
     link.pingServer(() => {
       check.answered = true;
@@ -298,46 +308,43 @@ export class Watch {
   }
 
   #tickSuspect(suspicion: Suspicion, now: number): void {
-    const { pings } = this.#options;
+    const { pings } = this.#options.settings;
     const first = this.#asked.values().next().value;
     const patience = pings.interval * pings.maxOut;
     const { excusedUntil } = this.#throughput;
-    const margin = this.#liveness.margin(now);
-    if (first !== undefined && this.#liveness.silence(first.at, now) >= patience && now >= excusedUntil + margin) {
+    const margin = this.#roundTrips.margin(now);
+    if (first !== undefined && this.#roundTrips.silence(first.at, now) >= patience && now >= excusedUntil + margin) {
       this.#options.lose('pings', `no answer to STAN pings for ${patience} ms`, suspicion.hedge);
       return;
     }
     let next = now + ASK_EVERY;
     if (!suspicion.hedge) {
       const { server } = suspicion;
-      const waited = this.#liveness.silence(server.at, now);
+      const waited = this.#roundTrips.silence(server.at, now);
       const limit = server.answered ? ELECTION_PATIENCE : Math.max(margin, excusedUntil + margin - server.at);
       if (waited >= limit) this.#startHedge(suspicion);
       else next = Math.min(next, now + limit - waited);
     }
-    // On both paths at the same instants, so that their answers can be compared.
-    this.#ask();
-    suspicion.hedge?.ask(this.#instant);
+    // While another path is asked, ours is asked at the same instants, so that their answers can be compared.
+    if (suspicion.hedge === undefined || suspicion.hedge.found !== undefined) this.#ask();
     this.#arm(next);
   }
 
   #startHedge(suspicion: Suspicion): void {
-    this.#options.log(
+    this.#log(
       suspicion.server.answered
         ? 'the attached server lives, but no leader answers'
         : 'the attached server is mute, too',
     );
-    const hedge = this.#options.hedge(() => {
-      if (this.#suspicion !== suspicion) return;
-      this.#ask();
-      hedge.ask(this.#instant);
-    });
+    const hedge = this.#options.race();
     suspicion.hedge = hedge;
     hedge.onWon = (found) => this.#hedgeAnswered(suspicion, found);
+    hedge.onAsk = () => this.#ask();
+    hedge.keepOn();
   }
 
   #hedgeAnswered(suspicion: Suspicion, found: Found): void {
-    if (this.#suspicion !== suspicion) return;
+    if (this.#state !== suspicion) return;
     const now = this.#clock.now();
     if (found.registered) this.#judgeLater(suspicion, found, now);
     else this.#deniedElsewhere(suspicion, found, now - found.roundTrip);
@@ -350,8 +357,8 @@ export class Watch {
   #judgeLater(suspicion: Suspicion, found: Found, foundAt: number): void {
     const wait = (): void => {
       const now = this.#clock.now();
-      const from = Math.max(foundAt, this.#liveness.lastHeard, this.#throughput.excusedUntil);
-      const left = from + this.#liveness.margin(now) - now;
+      const from = Math.max(foundAt, this.#roundTrips.lastHeard, this.#throughput.excusedUntil);
+      const left = from + this.#roundTrips.margin(now) - now;
       if (left > 0) suspicion.cancelJudgement = this.#clock.after(left, wait);
       else this.#judge(suspicion, found);
     };
@@ -360,8 +367,8 @@ export class Watch {
 
   #judge(suspicion: Suspicion, found: Found): void {
     // An answer on our own path would have ended the suspicion. A path that has died meanwhile proves nothing.
-    if (this.#suspicion !== suspicion || suspicion.hedge?.found !== found) return;
-    const [own, other] = [this.#options.link.address.url, found.link.address.url];
+    if (this.#state !== suspicion || suspicion.hedge?.found !== found) return;
+    const [own, other] = [this.#options.path.link.address.url, found.link.address.url];
     this.#options.lose(
       'path',
       own === other
@@ -382,7 +389,7 @@ export class Watch {
     this.#options.lose(
       'replaced',
       'the leader does not know this session any more: it was replaced, it expired, or its store was lost',
-      this.#suspicion?.hedge,
+      this.#state.is === 'suspect' ? this.#state.hedge : undefined,
     );
     return true;
   }
@@ -398,20 +405,21 @@ export class Watch {
   #deniedElsewhere(suspicion: Suspicion, found: Found, askedAt: number): void {
     if (this.#denied(askedAt)) return;
     const { link } = found;
-    const { clusterId, connectionId } = this.#options;
+    const { clusterId } = this.#options.settings;
+    const { connectionId } = this.#options.path;
     const ask = (): void => {
-      if (this.#suspicion !== suspicion || !link.alive) return;
+      if (this.#state !== suspicion || !link.alive) return;
       const at = this.#clock.now();
       link.onAnswer = ({ registered }) => {
         link.onAnswer = undefined;
-        if (this.#suspicion !== suspicion) return;
+        if (this.#state !== suspicion) return;
         suspicion.cancelJudgement?.();
         if (registered) this.#judgeLater(suspicion, found, this.#clock.now());
         else if (!this.#denied(at)) again();
       };
       link.ask(clusterId, connectionId, found.instant);
       // Its answer may be lost.
-      suspicion.cancelJudgement = this.#clock.after(Math.max(this.#liveness.threshold(at), 4 * found.roundTrip), ask);
+      suspicion.cancelJudgement = this.#clock.after(Math.max(this.#roundTrips.threshold(at), 4 * found.roundTrip), ask);
     };
     const again = (): void => {
       suspicion.cancelJudgement = this.#clock.after(ASK_EVERY, ask);
@@ -422,10 +430,10 @@ export class Watch {
   #ask(): void {
     if (this.#stopped) return;
     this.#instant += 1;
-    const { link, clusterId, connectionId } = this.#options;
-    link.ask(clusterId, connectionId, this.#instant);
+    const { link, connectionId } = this.#options.path;
+    link.ask(this.#options.settings.clusterId, connectionId, this.#instant);
     this.#asked.set(this.#instant, { at: this.#clock.now(), end: link.sent });
-    if (!this.#suspicion) this.owed();
+    if (this.#state.is === 'calm') this.owed();
   }
 
   #answered({ instant, registered }: Answer): void {
@@ -448,19 +456,18 @@ export class Watch {
       this.#asked.delete(earlier);
     }
     this.#sample(asked, now);
-    this.#options.workload.leaderAnswered(asked.at);
+    this.#options.participants.leaderAnswered(asked.at);
     // It may have ended the session.
     if (this.#stopped) return;
-    const suspicion = this.#suspicion;
-    if (suspicion) {
-      this.#suspicion = undefined;
-      suspicion.cancelJudgement?.();
-      suspicion.hedge?.cancel();
+    const state = this.#state;
+    if (state.is === 'suspect') {
+      this.#state = { is: 'calm', server: undefined };
+      state.cancelJudgement?.();
+      state.hedge?.cancel();
       // Later questions of this suspicion are under way; their answers are no evidence of a new one.
       this.#asked.clear();
-      this.#options.log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
-      this.#options.workload.resume(missed);
-      if (missed) this.#options.onMissed();
+      this.#log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
+      this.#options.recovery.end(missed);
       this.#owed = false;
       this.owed();
     } else if (this.#oldestOwed() === undefined) {
@@ -468,7 +475,11 @@ export class Watch {
       this.#cancelTick?.();
       this.#cancelTick = undefined;
       this.#due = Infinity;
-      this.#tickCalm(now);
+      this.#tickAs(state, now);
     }
+  }
+
+  #log(message: string): void {
+    this.#options.settings.logger.debug(message);
   }
 }

@@ -1,18 +1,22 @@
 /**
- * The watch against a scripted link and a scripted race, in virtual time: a real server cannot be made to answer one
+ * The detector against a scripted link and a scripted race, in virtual time: a real server cannot be made to answer one
  * question and not the next on demand.
  */
 import assert from 'node:assert/strict';
 import type { Answer, Link } from '../../../src/connection/link.js';
-import type { Found, Reach } from '../../../src/connection/reach.js';
+import type { Found, LeaderSearch } from '../../../src/connection/leader-search.js';
 import { Line } from '../../../src/connection/throughput.js';
-import { Watch } from '../../../src/connection/watch.js';
+import { FailureDetector } from '../../../src/connection/failure-detector.js';
 import { FakeTimers } from '../../support/fake-timers.js';
+import { idleParticipants } from '../../support/participants.js';
 
 class ScriptedLink {
   readonly address = { url: 'nats://own:4222' };
   onAnswer: ((answer: Answer) => void) | undefined;
   asked: number[] = [];
+  /** When that was. */
+  askedAt: number[] = [];
+  now = (): number => 0;
   serverPings = 0;
   /** How it answers: at once, or not at all. */
   answers = true;
@@ -25,6 +29,7 @@ class ScriptedLink {
   forgetQuestions(): void {}
   ask(_cluster: string, _id: Uint8Array, instant: number): void {
     this.asked.push(instant);
+    this.askedAt.push(this.now());
     if (this.answers) queueMicrotask(() => this.onAnswer?.({ instant, registered: this.registered }));
   }
   pingServer(onPong: () => void): void {
@@ -33,19 +38,29 @@ class ScriptedLink {
   }
 }
 
-class ScriptedReach {
+class ScriptedSearch {
   found: Found | undefined;
   onWon: ((found: Found) => void) | undefined;
+  onAsk: (() => void) | undefined;
+  /** When it asked. */
   asked: number[] = [];
   cancelled = false;
+  #asking: NodeJS.Timeout | undefined;
   /** What the other path answers from now on, if it is asked again. */
   registered = true;
   askedAgain = 0;
-  ask(instant: number): void {
-    this.asked.push(instant);
+  keepOn(): void {
+    const ask = (): void => {
+      this.asked.push(this.now());
+      this.onAsk?.();
+    };
+    this.#asking = setInterval(ask, 50);
+    ask();
   }
+  constructor(readonly now: () => number) {}
   cancel(): void {
     this.cancelled = true;
+    clearInterval(this.#asking);
   }
   win(registered = true): void {
     const link = {
@@ -58,16 +73,19 @@ class ScriptedReach {
       },
     };
     this.registered = registered;
-    const found = { link: link as unknown as Link, instant: this.asked.at(-1) ?? 0, registered, roundTrip: 1 };
+    const found = { link: link as unknown as Link, instant: this.asked.length, registered, roundTrip: 1 };
     this.found = found;
+    clearInterval(this.#asking);
     this.onWon?.(found);
   }
 }
 
-describe('watch', () => {
+const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+describe('the failure detector', () => {
   let timers: FakeTimers;
   let link: ScriptedLink;
-  let reach: ScriptedReach | undefined;
+  let search: ScriptedSearch | undefined;
   let calls: string[];
   let oldest: number | undefined;
   let oldestEnd: number;
@@ -75,66 +93,63 @@ describe('watch', () => {
   let wanted: number | undefined;
   let answered: number[];
   let reviews: { at: number; threshold: number }[];
-  let surprise: number | undefined;
   let losses: { reason: string; handedOver: boolean }[];
-  let watch: Watch;
+  let detector: FailureDetector;
 
   const pass = (ms: number): Promise<void> => timers.pass(ms);
 
   beforeEach(() => {
     timers = new FakeTimers(1000);
     link = new ScriptedLink();
-    reach = undefined;
+    link.now = () => timers.now;
+    search = undefined;
     calls = [];
     losses = [];
-    reach = undefined;
-    oldest = surprise = undefined;
+    search = undefined;
+    oldest = undefined;
     oldestEnd = 0;
     askAfter = Infinity;
     wanted = undefined;
     reviews = [];
     answered = [];
-    watch = new Watch({
-      clusterId: 'c',
-      connectionId: Buffer.from('id'),
-      link: link as unknown as Link,
-      roundTrip: 1,
-      pings: { interval: 1000, maxOut: 3 },
-      line: new Line(),
-      workload: {
-        leaderAnswered: (askedAt) => answered.push(askedAt),
-        wantsAnswerSince: () => wanted,
-        review: (threshold) => {
-          reviews.push({ at: timers.now, threshold });
-          return timers.now + 30;
+    detector = new FailureDetector({
+      path: { link: link as unknown as Link, connectionId: Buffer.from('id'), roundTrip: 1, line: new Line() },
+      settings: { clusterId: 'c', pings: { interval: 1000, maxOut: 3 }, logger: SILENT },
+      participants: idleParticipants(
+        {
+          get wantsAnswerSince() {
+            return wanted;
+          },
         },
-        // Past, it is told once more, as the subscriptions do.
-        surprise: () => {
-          const at = surprise;
-          if (at !== undefined && at <= timers.now) surprise = undefined;
-          return at;
+        {
+          leaderAnswered: (askedAt) => void answered.push(askedAt),
+          review: (threshold) => {
+            reviews.push({ at: timers.now, threshold });
+            return timers.now + 30;
+          },
         },
-        pause: () => calls.push('pause'),
-        resume: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
+      ),
+      recovery: {
+        begin: () => calls.push('pause'),
+        end: (missed) => calls.push(missed ? 'resume, missed' : 'resume'),
       },
       oldestPublish: () => (oldest === undefined ? undefined : { at: oldest, end: oldestEnd, askAfter }),
       oldestRequest: () => undefined,
-      onMissed: () => {},
-      hedge: () => {
-        reach = new ScriptedReach();
+      race: () => {
+        search = new ScriptedSearch(() => timers.now);
         calls.push('race');
-        return reach as unknown as Reach;
+        return search as unknown as LeaderSearch;
       },
       lose: (reason, _message, successor) => {
-        losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === reach });
-        watch.stop();
+        losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === search });
+        detector.stop();
       },
-      log: () => {},
       clock: timers.clock(),
     });
   });
   afterEach(() => {
-    watch.stop();
+    detector.stop();
+    search?.cancel();
     timers.restore();
   });
 
@@ -148,7 +163,7 @@ describe('watch', () => {
   it('does not ping while there is other evidence', async () => {
     for (let i = 0; i < 50; i++) {
       await pass(100);
-      watch.heard();
+      detector.heard();
     }
     assert.deepEqual(link.asked, []);
   });
@@ -156,12 +171,12 @@ describe('watch', () => {
   it('suspects when an ack is overdue: pauses, asks every 50 ms, asks the server itself', async () => {
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(149);
     assert.deepEqual(calls, []);
     await pass(5);
     assert.deepEqual(calls, ['pause']);
-    assert.ok(watch.suspect);
+    assert.ok(detector.suspect);
     // That one was asked before, so that now it is known whether it lives.
     assert.equal(link.serverPings, 1);
     const asked = link.asked.length;
@@ -171,24 +186,24 @@ describe('watch', () => {
 
   it('resumes at the first answer, and says when something before it was never answered', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(155);
     assert.deepEqual(calls, ['pause', 'resume']);
     calls.length = 0;
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(400);
     link.answers = true;
     await pass(60);
     assert.deepEqual(calls, ['pause', 'resume, missed']);
-    assert.ok(!watch.suspect);
+    assert.ok(!detector.suspect);
     assert.deepEqual(losses, []);
   });
 
   it('does not hold a stall of our own event loop against the leader', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     timers.stall(2000);
     await pass(100);
     assert.deepEqual(calls, []);
@@ -201,18 +216,19 @@ describe('watch', () => {
   it('tries another path soon when the attached server is mute, too', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
     assert.deepEqual(calls, ['pause', 'race']);
-    assert.ok((reach?.asked.length ?? 0) > 0);
+    assert.ok((search?.asked.length ?? 0) > 0);
     // At the same instants as on our own path.
-    for (const instant of reach!.asked) assert.ok(link.asked.includes(instant));
+    for (const at of search!.asked) assert.ok(link.askedAt.includes(at));
+    assert.ok(link.asked.length <= 10, 'and no more often than otherwise');
   });
 
   it('by then has asked the attached server, and loses no time when that is mute, too', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(74);
     assert.equal(link.serverPings, 0);
     await pass(2);
@@ -224,11 +240,11 @@ describe('watch', () => {
   it('asks it anew in each silence', async () => {
     for (let i = 1; i <= 3; i++) {
       oldest = timers.now;
-      watch.owed();
+      detector.owed();
       await pass(80);
       assert.equal(link.serverPings, i);
       oldest = undefined;
-      watch.heard();
+      detector.heard();
       await pass(300);
     }
     assert.deepEqual(calls, []);
@@ -243,7 +259,7 @@ describe('watch', () => {
   it('has a second of patience when the attached server answers: it is probably an election', async () => {
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(1000);
     assert.deepEqual(calls, ['pause']);
     await pass(300);
@@ -253,26 +269,26 @@ describe('watch', () => {
   it('ends the session when another path answers and ours does not, and hands the race over', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win();
+    search!.win();
     await pass(50);
     assert.deepEqual(losses, []);
     await pass(60);
     assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
-    assert.equal(reach!.cancelled, false);
+    assert.equal(search!.cancelled, false);
   });
 
   it('calls the race off when our own path answers within the margin', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win();
+    search!.win();
     link.answers = true;
     await pass(60);
     assert.deepEqual(losses, []);
-    assert.ok(reach!.cancelled);
+    assert.ok(search!.cancelled);
     assert.equal(calls.at(-1), 'resume, missed');
     await pass(500);
     assert.deepEqual(losses, []);
@@ -281,9 +297,9 @@ describe('watch', () => {
   it('ends a session that another path does not know, on a second answer to a question asked later', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win(false);
+    search!.win(false);
     await pass(1);
     assert.deepEqual(losses, [], 'a former leader may say so, too');
     await pass(60);
@@ -296,10 +312,10 @@ describe('watch', () => {
   it('goes over to another path whose first answer was wrong', async () => {
     link.answers = link.serverAnswers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(300);
-    reach!.win(false);
-    reach!.registered = true;
+    search!.win(false);
+    search!.registered = true;
     await pass(300);
     assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
   });
@@ -337,7 +353,7 @@ describe('watch', () => {
   it('does not believe several answers of one moment: a leader that was frozen gives all it was asked before', async () => {
     link.answers = false;
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(500);
     const queued = [...link.asked];
     assert.ok(queued.length > 4);
@@ -357,10 +373,10 @@ describe('watch', () => {
 
   it('has publishes in flight reviewed while all is calm, and when it was told to come again', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     for (let i = 0; i < 10; i++) {
       await pass(50);
-      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.ok(reviews.length >= 4, `${reviews.length} reviews`);
     assert.ok(reviews.every(({ threshold }) => threshold === 150));
@@ -379,10 +395,10 @@ describe('watch', () => {
 
   it('asks when an answer is wanted that is newer than all, and tells for when it was', async () => {
     wanted = oldest = timers.now;
-    watch.owed();
+    detector.owed();
     for (let i = 0; i < 7; i++) {
       await pass(10);
-      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.deepEqual(link.asked, [], 'half a threshold must have passed');
     await pass(10);
@@ -392,53 +408,83 @@ describe('watch', () => {
     wanted = undefined;
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.equal(link.asked.length, 1);
   });
 
   it('asks for the oldest publish, too, until it has an answer that tells about it', async () => {
     askAfter = oldest = timers.now;
-    watch.owed();
+    detector.owed();
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.equal(link.asked.length, 1);
     // Put off: only a later question tells.
     askAfter = timers.now;
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      watch.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: timers.now - 1, end: 0 });
     }
     assert.equal(link.asked.length, 2);
   });
 
   it('asks when in doubt, and not again before the answer', async () => {
-    watch.doubt();
-    watch.doubt();
+    detector.doubt();
+    detector.doubt();
     assert.equal(link.asked.length, 1);
     await pass(5);
-    watch.doubt();
+    detector.doubt();
     assert.equal(link.asked.length, 2);
   });
 
   it('tells what was answered before it resumes', async () => {
     oldest = timers.now;
-    watch.owed();
+    detector.owed();
     await pass(155);
     assert.deepEqual(calls, ['pause', 'resume']);
     assert.equal(answered.length, 1);
     assert.ok((answered[0] ?? 0) >= oldest + 150);
   });
 
-  it('asks at once when a busy subscription falls silent', async () => {
-    surprise = timers.now + 200;
-    watch.owed();
-    await pass(195);
-    assert.deepEqual(link.asked, []);
-    await pass(10);
-    assert.equal(link.asked.length, 1);
+  describe('is surprised', () => {
+    /** Messages at a steady pace, until the detector has looked at them once. */
+    const busy = async (): Promise<void> => {
+      for (let i = 0; i < 120; i++) {
+        detector.heard();
+        await pass(10);
+      }
+      assert.deepEqual(link.asked, []);
+    };
+
+    it('by the silence of what was busy: asks at once, and once', async () => {
+      await busy();
+      await pass(70);
+      assert.equal(link.asked.length, 1);
+      await pass(800);
+      assert.equal(link.asked.length, 1);
+    });
+
+    it('anew once it has been busy again', async () => {
+      await busy();
+      await pass(200);
+      assert.equal(link.asked.length, 1);
+      link.asked = [];
+      await busy();
+      await pass(300);
+      assert.equal(link.asked.length, 1);
+    });
+
+    it('not by one that was slow', async () => {
+      for (let i = 0; i < 20; i++) {
+        detector.heard();
+        await pass(400);
+      }
+      assert.deepEqual(link.asked, []);
+      await pass(500);
+      assert.deepEqual(link.asked, []);
+    });
   });
 
   describe('on a thin line', () => {
@@ -447,7 +493,7 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = link.sent = 900_000;
       link.onLarge!(900_000, 900_000);
-      watch.owed();
+      detector.owed();
       await pass(10_000);
       assert.deepEqual(calls, []);
       assert.deepEqual(losses, []);
@@ -458,7 +504,7 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = link.sent = 900_000;
       link.onLarge!(900_000, 900_000);
-      watch.owed();
+      detector.owed();
       await pass(60_000);
       assert.equal(calls[0], 'pause');
     });
@@ -470,9 +516,9 @@ describe('watch', () => {
       oldestEnd = 100;
       link.sent = 900_000;
       link.onLarge!(900_000, 899_900);
-      watch.owed();
+      detector.owed();
       await pass(300);
-      reach?.win();
+      search?.win();
       await pass(3000);
       assert.deepEqual(losses, []);
     });
@@ -482,9 +528,9 @@ describe('watch', () => {
       oldest = timers.now;
       oldestEnd = 100;
       link.sent = 100_000_000;
-      watch.owed();
+      detector.owed();
       await pass(300);
-      reach!.win();
+      search!.win();
       await pass(200);
       assert.deepEqual(losses, [{ reason: 'path', handedOver: true }]);
     });
@@ -492,7 +538,7 @@ describe('watch', () => {
     it('takes a message that is on its way to us for a sign of life, for as long as it takes', async () => {
       link.answers = link.serverAnswers = false;
       oldest = timers.now;
-      watch.owed();
+      detector.owed();
       for (let i = 0; i < 200; i++) {
         await pass(50);
         link.onProgress?.();
@@ -505,9 +551,9 @@ describe('watch', () => {
     it('does not judge a path that brings something, although another one answers', async () => {
       link.answers = link.serverAnswers = false;
       oldest = timers.now;
-      watch.owed();
+      detector.owed();
       await pass(300);
-      reach!.win();
+      search!.win();
       for (let i = 0; i < 100; i++) {
         await pass(50);
         link.onProgress?.();
@@ -521,9 +567,9 @@ describe('watch', () => {
   it('does nothing any more once it is stopped', async () => {
     oldest = timers.now;
     link.answers = false;
-    watch.owed();
+    detector.owed();
     await pass(200);
-    watch.stop();
+    detector.stop();
     const asked = link.asked.length;
     await pass(3000);
     assert.equal(link.asked.length, asked);

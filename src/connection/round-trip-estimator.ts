@@ -18,7 +18,7 @@ const BETA = 1 / 4;
 /** The longest recent round trip counts, too, and is forgotten with this half-life in ms. */
 const PEAK_HALF_LIFE = 5000;
 
-export class Liveness {
+export class RoundTripEstimator {
   #smoothed: number;
   #variation: number;
   #peak: number;

@@ -1,6 +1,7 @@
 /**
- * The rhythm of a busy subscription, to notice when it falls silent: an idle session is asked only once a second, which
- * is a long time for a stream of a hundred messages a second. Pure; a few floating point operations a message.
+ * The rhythm in which messages arrive on a session, whatever subscription they are for, to notice when it falls silent: an
+ * idle session is asked only once a second, which is a long time for a stream of a hundred messages a second. Answers are not
+ * counted: they come when something was asked, and are owed. Pure; a few floating point operations a message.
  */
 
 /** The shortest silence that counts, ms. Nothing comes of a surprise but one ping, so it may be short. */
@@ -22,8 +23,8 @@ export class Rhythm {
   #longest = 0;
   #asked = false;
 
-  /** A message came. @returns whether it completes a rhythm: from now on, until it is {@link over}, there is one */
-  heard(now: number): boolean {
+  /** A message came. */
+  heard(now: number): void {
     const gap = now - this.#last;
     this.#last = now;
     this.#asked = false;
@@ -31,17 +32,11 @@ export class Rhythm {
       this.#beats = 1;
       this.#mean = SLOWEST;
       this.#longest = 0;
-      return false;
+      return;
     }
     this.#beats++;
     this.#mean += (gap - this.#mean) / 8;
     this.#longest = gap > this.#longest ? gap : this.#longest * 0.98;
-    return this.#beats === BEATS;
-  }
-
-  /** The next message begins another one. */
-  over(now: number): boolean {
-    return now - this.#last > PAUSE;
   }
 
   /** When its silence becomes surprising; undefined while it has no rhythm, or has been asked about. */
@@ -53,11 +48,5 @@ export class Rhythm {
   /** Its silence has been asked about: no more until the next message. */
   asked(): void {
     this.#asked = true;
-  }
-
-  /** The session is another one. */
-  stop(): void {
-    this.#last = -Infinity;
-    this.#beats = 0;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * *Reach*: a race over the server list for the leader. Connections are opened a head start apart; each that is accepted
+ * *LeaderSearch*: a race over the server list for the leader. Connections are opened a head start apart; each that is accepted
  * keeps asking until somebody answers, which only a leader does. The first answer ends the race.
  *
  * A connect request sent while there is no leader vanishes, and waiting for its timeout used to be most of every
@@ -34,7 +34,7 @@ export interface Found {
   roundTrip: number;
 }
 
-export interface ReachOptions {
+export interface LeaderSearchOptions {
   /** In the order in which they are dialled; asked at the beginning of each round. */
   servers: () => readonly ServerAddress[];
   clusterId: string;
@@ -52,8 +52,6 @@ export interface ReachOptions {
    * not dial every server for each of them. What counts that time, in ms; absent after a loss, when all time counts.
    */
   idle?: (() => number) | undefined;
-  /** A server accepted us and can be asked now. */
-  onAccepted?: () => void;
   /** A server was of no use. */
   onFailed?: (address: ServerAddress) => void;
   clock: AwakeClock;
@@ -77,8 +75,8 @@ interface Lane {
   cancelCheck?: (() => void) | undefined;
 }
 
-export class Reach {
-  readonly #options: ReachOptions;
+export class LeaderSearch {
+  readonly #options: LeaderSearchOptions;
   #lanes: Lane[] = [];
   readonly #stop = new AbortController();
   readonly #askedAt = new Map<number, number>();
@@ -101,8 +99,10 @@ export class Reach {
   #cancelPause: (() => void) | undefined;
   /** Called when the race has been won, in a round or between two. */
   onWon: ((found: Found) => void) | undefined;
+  /** Called when it asks: what else is asked at the same instant is answered at the same instant, if its path lives. */
+  onAsk: (() => void) | undefined;
 
-  constructor(options: ReachOptions) {
+  constructor(options: LeaderSearchOptions) {
     this.#options = options;
     // Each dial listens to it.
     expectManyListeners(this.#stop.signal);
@@ -119,13 +119,19 @@ export class Reach {
   }
 
   /**
-   * One round: dials what is not connected, and waits for a leader. What is connected when the round fails stays and
+   * One round, begun from outside: dials what is not connected, and waits for a leader. What is connected when the round fails stays and
    * goes on asking.
    * @throws ConnectError with every server and its reason; AuthorizationError or PermissionError when that is why
    */
   round(): Promise<Found> {
     if (this.#found) return Promise.resolve(this.#found);
     if (this.over) return Promise.reject(toError(this.#stop.signal.reason));
+    this.#keepsOn = false;
+    this.#cancelPause?.();
+    return this.#beginRound();
+  }
+
+  #beginRound(): Promise<Found> {
     if (this.#round) return this.#round.promise;
     let resolve!: (found: Found) => void;
     let reject!: (error: Error) => void;
@@ -137,6 +143,7 @@ export class Reach {
     this.#round = { promise, resolve, reject, cancel };
     this.#lanes = this.#lanesInOrder();
     this.#waiting = this.#lanes.filter((lane) => !lane.link && !lane.dialling && !lane.redial);
+    this.#startAsking();
     this.#dialNext();
     this.#failIfExhausted();
     return promise;
@@ -153,7 +160,7 @@ export class Reach {
     return [...lanes, ...[...known.values()].filter((lane) => lane.link ?? (lane.dialling || lane.redial))];
   }
 
-  /** Runs one round after the other until the race is won, called off, or goes on alone. */
+  /** Runs one round after the other by itself, until the race is won or called off, or {@link round} is called. */
   keepOn(): void {
     this.#keepsOn = true;
     this.#nextRound(1);
@@ -161,33 +168,26 @@ export class Reach {
 
   #nextRound(number: number): void {
     if (!this.#keepsOn || this.over || this.#found) return;
-    this.round().catch(() => {
+    this.#beginRound().catch(() => {
       if (!this.#keepsOn || this.over) return;
       const { clock, redial } = this.#options;
       this.#cancelPause = clock.after(retryDelay(number, redial), () => this.#nextRound(number + 1));
     });
   }
 
-  /**
-   * Asks by itself from now on, every {@link ASK_EVERY} ms; the rounds are begun from outside. Otherwise {@link ask} is called
-   * from outside.
-   */
-  askAlone(): void {
-    this.#keepsOn = false;
-    this.#cancelPause?.();
-    if (this.#asking || this.over || this.#found) return;
-    const askAll = (): void => this.ask(this.#instant + 1);
-    this.#asking = setInterval(askAll, ASK_EVERY);
-    askAll();
+  #startAsking(): void {
+    if (this.#asking) return;
+    this.#asking = setInterval(() => this.#ask(), ASK_EVERY);
+    this.#ask();
   }
 
   /** Asks for the leader on every accepted connection. */
-  ask(instant: number): void {
-    if (this.#found || this.over) return;
-    this.#instant = instant;
+  #ask(): void {
+    this.#instant += 1;
+    this.onAsk?.();
     for (const lane of this.#lanes) {
       if (!lane.link) continue;
-      this.#askOn(lane.link, instant);
+      this.#askOn(lane.link, this.#instant);
       this.#prove(lane, lane.link);
     }
   }
@@ -216,7 +216,7 @@ export class Reach {
   cancel(keepWinner = false): void {
     const winner = this.#found?.link;
     if (!this.over) this.#stop.abort(new Error('the search for the leader was called off'));
-    this.onWon = undefined;
+    this.onWon = this.onAsk = undefined;
     clearInterval(this.#asking);
     this.#cancelHeadStart?.();
     this.#cancelPause?.();
@@ -288,12 +288,13 @@ export class Reach {
         lane.link = undefined;
         this.#lost(lane, error);
       };
-      if (this.#asking) this.#askOn(link, this.#instant);
+      this.#instant += 1;
+      this.onAsk?.();
+      this.#askOn(link, this.#instant);
       if (this.#options.idle !== undefined) {
         this.#cancelHeadStart?.();
         this.#giveHeadStart();
       }
-      this.#options.onAccepted?.();
     } catch (error) {
       lane.dialling = false;
       this.#lost(lane, toError(error));

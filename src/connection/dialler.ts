@@ -1,0 +1,122 @@
+/**
+ * How the servers are dialled: with which credentials and TLS options, in which order, and what is learned of further servers.
+ * It makes the races for the leader.
+ */
+import { randomBytes } from 'node:crypto';
+import type { ConnectionOptions } from 'node:tls';
+import { patience, type AwakeClock } from '../awake-clock.js';
+import { describe } from '../errors.js';
+import { within } from '../within.js';
+import { dialCredentials, dialTls, natsAuth } from './auth.js';
+import { Link, noGreeting } from './link.js';
+import { LeaderSearch } from './leader-search.js';
+import { MOST_ANNOUNCED, ServerList } from './server-list.js';
+import { announcedServers, shuffle, type ServerAddress } from './servers.js';
+import type { ConnectionSettings } from './settings.js';
+
+export class Dialler {
+  readonly #settings: ConnectionSettings;
+  readonly #clock: AwakeClock;
+  readonly #complain: (error: Error) => void;
+  readonly #servers: ServerList;
+
+  /** @param complain what needs a person, and lets the dial go on */
+  constructor(settings: ConnectionSettings, clock: AwakeClock, complain: (error: Error) => void) {
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#complain = complain;
+    this.#servers = new ServerList(settings.randomize ? shuffle(settings.servers) : settings.servers);
+  }
+
+  /** The server was of no use at some step. */
+  failed(url: string): void {
+    this.#servers.failed(url);
+  }
+
+  /** A session through the server has lasted. */
+  served(url: string): void {
+    this.#servers.served(url);
+  }
+
+  /**
+   * A race for the leader.
+   * @param previous the connection ID that is asked about; without one, an ID that nobody has, which is answered with an error,
+   *   and that is all that is needed to find the leader
+   * @param how `first`: nothing is lost yet; `last`: the URL of the server to be dialled after all others
+   */
+  race(
+    previous: Uint8Array | undefined,
+    { first = false, last }: { first?: boolean; last?: string } = {},
+  ): LeaderSearch {
+    const { clusterId, connectTimeout, initialConnect, reconnect } = this.#settings;
+    return new LeaderSearch({
+      servers: () => this.#inOrder(last),
+      clusterId,
+      connectionId: previous ?? Buffer.from(randomBytes(11).toString('hex')),
+      connectTimeout,
+      redial: reconnect === false ? initialConnect : reconnect,
+      dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
+      idle: first ? () => performance.eventLoopUtilization().idle : undefined,
+      onFailed: ({ url }) => this.#servers.failed(url),
+      clock: this.#clock,
+    });
+  }
+
+  #inOrder(last: string | undefined): ServerAddress[] {
+    const servers = this.#servers.inOrder;
+    if (last === undefined) return servers;
+    return [...servers.filter(({ url }) => url !== last), ...servers.filter(({ url }) => url === last)];
+  }
+
+  async #dial(address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void): Promise<Link> {
+    const { connectTimeout, name } = this.#settings;
+    const late = (): never => {
+      signal.throwIfAborted();
+      throw new Error(`no answer within ${connectTimeout} ms`);
+    };
+    /** Until the time is over, or the dial is called off. */
+    const wait = (delay: number, callback: () => void): (() => void) => {
+      const cancel = patience(this.#clock, delay, callback);
+      signal.addEventListener('abort', callback, { once: true });
+      return () => {
+        cancel();
+        signal.removeEventListener('abort', callback);
+      };
+    };
+    const ask = async <T>(what: string, answer: Promise<T>): Promise<T> => {
+      awaits(
+        `no ${what} for the dial within ${connectTimeout} ms: the function that is asked for them does not answer`,
+      );
+      try {
+        return await within(answer, connectTimeout, late, wait);
+      } catch (error) {
+        throw new Error(`no ${what} for the dial: ${describe(error)}`, { cause: error });
+      }
+    };
+    const credentials = await ask('credentials', dialCredentials(this.#settings, address));
+    const tls = await ask('TLS options', dialTls(this.#settings, this.#complain));
+    const identity = { ...natsAuth({ tls }, address, credentials), name };
+    awaits(noGreeting(connectTimeout));
+    const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
+    this.#announced(link, link.announced, ownCa(tls));
+    // What comes later comes through the stream as it was verified.
+    link.onAnnounced = (announced) => this.#announced(link, announced, link.secure);
+    return link;
+  }
+
+  /**
+   * @param ownNames certificates of these servers may be for their own names: nobody on the way has put them there, or nobody
+   *   else could have a certificate that we accept
+   */
+  #announced({ address, secure }: Link, announced: readonly string[], ownNames: boolean): void {
+    if (!this.#settings.discover) return;
+    // Where this server insists on encryption, the credentials go nowhere without.
+    const by = { ...address, tls: address.tls || secure };
+    this.#servers.announce(announcedServers(announced, by, { most: MOST_ANNOUNCED, ownNames }), address);
+  }
+}
+
+/** Certificates are accepted from authorities of the user's own only. */
+function ownCa(tls: boolean | ConnectionOptions): boolean {
+  return typeof tls === 'object' && tls.ca !== undefined;
+}
