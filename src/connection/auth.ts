@@ -1,4 +1,4 @@
-/** Who we are, in the words of nats 1.4.12: credentials and TLS for the dial of one server. */
+/** Translates credentials and TLS options for the dial of one server into the options of nats 1.4.12. */
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
 import { InvalidArgumentError } from '../errors.js';
@@ -19,12 +19,12 @@ import type { ServerAddress } from './servers.js';
 import { tlsFor } from './tls-identity.js';
 import { checkTlsOptions, guardTlsFunctions, type TlsProvider } from './tls-options.js';
 
-/** The part of `nats.connect`'s options that this file answers for. */
+/** The options of `nats.connect` that are made here. */
 export interface NatsAuth {
   user?: string;
   pass?: string;
   token?: string;
-  /** The public key; empty for none. */
+  /** The public key; empty if there is none. */
   nkey?: string;
   nonceSigner: (nonce: Buffer) => Buffer;
   userJWT?: string;
@@ -32,11 +32,11 @@ export interface NatsAuth {
 }
 
 /**
- * The credentials of one dial: fresh from the provider, else those of the URL, else the static ones; a file is read.
- * The provider may take as long as it likes, so put a limit on it.
+ * Returns the credentials of one dial: from the provider if there is one, else from the URL, else the static ones. A
+ * credentials file is read. The provider may take any time, so the caller sets a limit.
  *
- * @throws Error the provider's own, the file system's, or InvalidArgumentError for what is no credentials. Each is the
- *   failure of this dial only: a secret store may be down, and a file half written, for a moment.
+ * @throws Error of the provider or of the file system, or InvalidArgumentError for credentials that cannot be used. Only this
+ * dial fails because of it: a secret store may be down for a moment, or a file may be half written.
  */
 export async function dialCredentials(
   options: { readonly credentials?: CredentialsProvider; readonly staticCredentials: ResolvedCredentials },
@@ -68,7 +68,7 @@ function urlCredentials({ user, pass, token }: ServerAddress): ResolvedCredentia
   return undefined;
 }
 
-/** What `nats.connect` needs for this server. Pure. */
+/** Returns the options of `nats.connect` for one server. Pure. */
 export function natsAuth(
   options: { readonly tls: boolean | ConnectionOptions },
   address: ServerAddress,
@@ -79,13 +79,13 @@ export function natsAuth(
   if (credentials.kind === 'nkey') {
     const key = userKeyFromSeed(credentials.nkey);
     const nonceSigner = (nonce: Buffer) => key.sign(nonce);
-    // With a JWT the server takes the public key from there.
+    // With a JWT, the server takes the public key from the JWT.
     return credentials.userJWT === undefined
       ? { tls, nonceSigner, nkey: key.publicKey }
       : { tls, nonceSigner, userJWT: credentials.userJWT };
   }
-  // A server that knows any NKey sends a nonce to everybody, and at the sight of one the wrapped client refuses to go on
-  // without a key and a signer. To the server, empty ones are none.
+  // A server that knows any NKey sends a nonce to every client. The wrapped client stops at a nonce unless it has a key and a
+  // signer. The server treats empty ones as none.
   const unsigned = { tls, nonceSigner: () => Buffer.alloc(0), nkey: '' };
   switch (credentials.kind) {
     case 'password':
@@ -98,10 +98,11 @@ export function natsAuth(
 }
 
 /**
- * The TLS options of one dial: fresh from the user's function, if there is one.
+ * Returns the TLS options of one dial. They come from the user's function if there is one.
  *
- * @param onThrown hears what a function in them throws, which counts as "not verified"
- * @throws Error the function's own, or InvalidArgumentError for what is no TLS options: the failure of this dial only
+ * @param onThrown hears what a function among the options throws, which counts as "not verified"
+ * @throws Error of the user's function, or InvalidArgumentError for options that cannot be used. Only this dial fails because
+ * of it.
  */
 export async function dialTls(
   { tls }: { readonly tls: boolean | ConnectionOptions | TlsProvider },

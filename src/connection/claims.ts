@@ -1,39 +1,42 @@
 /**
- * "clientID already registered": whose is it? Mostly another live client's. But the server says the same while it still
- * works on an earlier connect request for that ID, which may be one of ours whose answer never came. And for a while after
- * a change of leaders two may answer, because one that hangs in its shutdown still does, by what it knew. So who has held
- * the ID believes a refusal only when it lasts. Pure.
+ * Decides who has the client ID when the server says "clientID already registered". Normally it is another live client. But the
+ * server says the same while it works on an earlier connect request for the ID, which may be ours. After a change of leaders, a
+ * former leader that hangs in its shutdown may answer from old knowledge. So a client that has held the ID believes a refusal
+ * only when it lasts. Pure.
  */
 
-/** For so long a request without an answer may occupy the server, ms. Its check of a predecessor takes half a second. */
+/**
+ * Longest time that a request without an answer may occupy the server, in ms. The server's check of a predecessor takes half a
+ * second.
+ */
 const OCCUPIED = 10_000;
-/** So long a refusal has to last, ms, for who has held the ID. */
+/** Time that refusals must last until a client that has held the ID believes them, in ms. */
 const LASTING = 5000;
-/** Longer apart, ms, refusals have nothing to do with each other. */
+/** Longest time between refusals that belong together, in ms. */
 const APART = 3000;
 
 export class Claims {
-  /** When the requests were sent that have not been answered. */
+  /** When the requests without an answer were sent, in ms of the clock. */
   readonly #open = new Set<{ readonly at: number }>();
   #held = false;
-  /** When the present refusals began, and when the last one was. */
+  /** When the present refusals began and when the last one came, in ms of the clock. */
   #refusedSince = -Infinity;
   #refusedAt = -Infinity;
 
-  /** A connect request is sent. @returns to be called at its answer, whatever that is */
+  /** Notes that a connect request is sent. Returns a function to call when any answer comes. */
   made(now: number): () => void {
     const claim = { at: now };
     this.#open.add(claim);
     return () => this.#open.delete(claim);
   }
 
-  /** The ID is ours. An earlier request may still be granted after this one, and replace it. */
+  /** Notes that the ID is ours. An earlier request may still be granted after this one, and replace it. */
   granted(): void {
     this.#held = true;
     this.#refusedAt = -Infinity;
   }
 
-  /** @returns whether another client has it, as far as can be known */
+  /** Notes a refusal. Returns whether another client has the ID, as far as can be known. */
   refused(now: number): boolean {
     if (now - this.#refusedAt > APART) this.#refusedSince = now;
     this.#refusedAt = now;

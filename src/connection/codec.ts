@@ -1,20 +1,23 @@
 /**
- * The messages of NATS Streaming's protocol that flow once per published or delivered message, read and written by hand:
- * PubMsg, PubAck, MsgProto, Ack. The wrapped client's way, through protobuf objects and several copies, costs more than
- * everything else that happens to a message. All other messages stay with it.
+ * Reads and writes the NATS Streaming messages that flow once per published or delivered message: PubMsg, PubAck, MsgProto and
+ * Ack. The wrapped client uses protobuf objects and several copies, which cost more than everything else that happens to a
+ * message. All other protocol messages stay with the wrapped client.
  *
- * Pure. What is read is what the NATS client hands over: a string with one character per byte. What is written is a whole
- * NATS frame, so that a payload is copied once.
+ * Pure. It reads the strings of the NATS client, which have one character per byte. It writes whole NATS frames, so that a
+ * payload is copied once.
  */
 import type { RawMessage } from './protocol.js';
 
-/** Length of a GUID: what the wrapped client's have, and what limits on the size of a message are computed with. */
+/** The length of a GUID, as in the wrapped client. Limits on the size of a message depend on it. */
 export const GUID_LENGTH = 22;
 const DIGITS = 8;
-/** A message's number is the GUID's last digits, to this modulus: more than will ever be unacknowledged. */
+/**
+ * The number of different message numbers, which are the last digits of a GUID. There are never as many unacknowledged
+ * messages.
+ */
 const NUMBERS = 32 ** DIGITS;
 
-/** Protobuf's tags: field number and wire type. */
+/** The tags of protobuf, each with field number and wire type. */
 const Tag = {
   ACK_GUID: 0x0a,
   ACK_ERROR: 0x12,
@@ -37,7 +40,7 @@ const LF = 10;
 
 // ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Where the functions below are in the frame they read: a returned pair would be an object per field. */
+/** The position in the frame that is being read. A returned pair would cost an object for each field. */
 let position = 0;
 
 function varint(frame: string): number {
@@ -52,20 +55,20 @@ function varint(frame: string): number {
       low |= bits << 28;
       high = bits >>> 4;
     } else high |= bits << (shift - 32);
-    // Also past the end, where there is NaN: `checkEnd` looks where we are.
+    // This also ends the loop behind the frame, where the byte is NaN. `checkEnd` checks the position.
     if (!(byte >= 0x80)) return (high >>> 0) * 0x1_0000_0000 + (low >>> 0);
     byte = frame.charCodeAt(position++);
   }
   throw new Error('a frame of the protocol is malformed: a number has no end');
 }
 
-/** Moves over the value of a field that is not wanted. */
+/** Skips the value of a field that is not needed. */
 function skip(frame: string, tag: number): void {
   const type = tag & 7;
   if (tag < 8 || (type !== 0 && type !== 1 && type !== 2 && type !== 5)) {
     throw new Error(`a frame of the protocol is malformed: there is no field with the tag ${tag}`);
   }
-  // A statement of its own: `position +=` would read the position before `varint` moves it.
+  // This is a statement of its own, because `position +=` would read the position before `varint` moves it.
   const length = type === 1 ? 8 : type === 5 ? 4 : varint(frame);
   if (type !== 0) position += length;
 }
@@ -74,7 +77,7 @@ function checkEnd(frame: string): void {
   if (!(position <= frame.length)) throw new Error('a frame of the protocol is malformed: it ends within a field');
 }
 
-/** The text of a length-delimited field. */
+/** Reads the text of a length-delimited field. */
 function text(frame: string): string {
   const length = varint(frame);
   const start = position;
@@ -85,11 +88,14 @@ function text(frame: string): string {
 
 export interface PubAckFrame {
   guid: string;
-  /** Empty: it is stored. */
+  /** The server's text; empty if the message is stored. */
   error: string;
 }
 
-/** @throws Error when the frame is malformed */
+/**
+ * Reads an acknowledgement.
+ * @throws Error when the frame is malformed
+ */
 export function readPubAck(frame: string): PubAckFrame {
   const ack: PubAckFrame = { guid: '', error: '' };
   position = 0;
@@ -103,14 +109,14 @@ export function readPubAck(frame: string): PubAckFrame {
   return ack;
 }
 
-/** The GUID of an acknowledgement that says nothing else, as nearly all do; undefined for any other frame. */
+/** Returns the GUID of an acknowledgement that has no other field, as nearly all are; undefined for any other frame. */
 export function guidOfPlainAck(frame: string): string | undefined {
   const plain =
     frame.length === GUID_LENGTH + 2 && frame.charCodeAt(0) === Tag.ACK_GUID && frame.charCodeAt(1) === GUID_LENGTH;
   return plain ? frame.slice(2) : undefined;
 }
 
-/** The number that a GUID of ours ends with. Of another GUID, some number or NaN. */
+/** Returns the number at the end of a GUID of ours. For another GUID it is any number or NaN. */
 export function numberOf(guid: string): number {
   let number = 0;
   for (let i = GUID_LENGTH - DIGITS; i < GUID_LENGTH; i++) {
@@ -120,7 +126,7 @@ export function numberOf(guid: string): number {
   return number;
 }
 
-/** A message as it came. Its payload is decoded when it is asked for. */
+/** A received message. Its payload is decoded when it is used. */
 export class MessageFrame implements RawMessage {
   readonly #frame: string;
   readonly #sequence: number = 0;
@@ -207,7 +213,7 @@ function decimalLength(value: number): number {
   return length;
 }
 
-/** The length of what follows, in decimal, and the end of the line. */
+/** Writes the length of the payload in decimal, and the end of the line. */
 function writeLength(target: Uint8Array, at: number, value: number): number {
   const end = at + decimalLength(value);
   for (let i = end - 1, rest = value; i >= at; i--) {
@@ -219,7 +225,7 @@ function writeLength(target: Uint8Array, at: number, value: number): number {
   return end + 2;
 }
 
-/** A field of protobuf with text in it. */
+/** Returns a protobuf field with text. */
 function textField(tag: number, value: string | Uint8Array): Buffer {
   const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value;
   const head = [tag];
@@ -230,7 +236,7 @@ function textField(tag: number, value: string | Uint8Array): Buffer {
   return Buffer.concat([Uint8Array.from(head), bytes]);
 }
 
-/** What all frames of one channel have in common. */
+/** The bytes that all frames of one channel share. */
 interface Template {
   /** The line of the NATS frame, up to the length. */
   line: Buffer;
@@ -238,10 +244,10 @@ interface Template {
   fields: Buffer;
 }
 
-/** So many channels are remembered. */
+/** The most channels that are remembered. */
 const TEMPLATES = 1024;
 
-/** Writes the frames of one session's publishes. */
+/** Writes the publish frames of one session. */
 export class PublishFrames {
   readonly #subject: string;
   readonly #inbox: string;
@@ -251,8 +257,8 @@ export class PublishFrames {
 
   /**
    * @param options.subject the prefix of the subjects that publishes go to, without the last dot
-   * @param options.inbox where acknowledgements go to
-   * @param options.guid what the GUIDs begin with: {@link GUID_PREFIX_LENGTH} characters
+   * @param options.inbox the subject that acknowledgements go to
+   * @param options.guid the beginning of all GUIDs, with {@link GUID_PREFIX_LENGTH} characters
    */
   constructor(options: { subject: string; inbox: string; clientId: string; connectionId: Uint8Array; guid: string }) {
     this.#subject = options.subject;
@@ -265,7 +271,10 @@ export class PublishFrames {
     ]);
   }
 
-  /** @param number which message of the session it is; see {@link numberOf} */
+  /**
+   * Returns the frame of one publish.
+   * @param number the number of the message in the session; see {@link numberOf}
+   */
   frame(channel: string, data: Uint8Array, number: number): Buffer {
     const { line, fields } = this.#templates.get(channel) ?? this.#template(channel);
     const size = data.length;
@@ -302,18 +311,18 @@ export class PublishFrames {
   }
 }
 
-/** How long the part of a GUID is that all of a session have in common. */
+/** The length of the GUID part that is the same in a whole session. */
 export const GUID_PREFIX_LENGTH = GUID_LENGTH - DIGITS;
 
-/** The number after this one. */
+/** Returns the next number. */
 export const nextNumber = (number: number): number => (number + 1) % NUMBERS;
 
-/** Writes the frames of one subscription's acknowledgements. */
+/** Writes the acknowledgement frames of one subscription. */
 export class AckFrames {
   readonly #line: Buffer;
   readonly #fields: Buffer;
 
-  /** @param inbox where the server wants them */
+  /** @param inbox the subject where the server wants the acknowledgements */
   constructor(inbox: string, channel: string) {
     this.#line = Buffer.from(`PUB ${inbox} `, 'latin1');
     this.#fields = Buffer.concat([textField(Tag.ACKED_CHANNEL, channel), Uint8Array.of(Tag.ACKED_SEQUENCE)]);

@@ -1,4 +1,4 @@
-/** How to prove who we are: what users may say, and what it comes to. */
+/** Checks the credentials that a user gives, and reads credentials files. */
 import { readFileSync } from 'node:fs';
 import { describe, InvalidArgumentError } from '../errors.js';
 import type { OptionReader } from '../option-reader.js';
@@ -55,7 +55,7 @@ export interface Credentials {
  */
 export type CredentialsProvider = () => Credentials | Promise<Credentials>;
 
-/** Credentials that were checked: one complete kind of proof, or none. */
+/** Credentials that were checked: one complete kind, or none. */
 export type ResolvedCredentials =
   | { readonly kind: 'none' }
   | { readonly kind: 'password'; readonly user: string; readonly pass: string }
@@ -64,7 +64,7 @@ export type ResolvedCredentials =
   | { readonly kind: 'nkey'; readonly nkey: string; readonly userJWT?: string }
   | { readonly kind: 'file'; readonly userCreds: string };
 
-/** Credentials as a dial needs them: nothing left to be read or asked. */
+/** Credentials that a dial can use without reading or asking anything. */
 export type DialCredentials = Exclude<ResolvedCredentials, { kind: 'file' }>;
 
 export const CREDENTIAL_NAMES = ['user', 'pass', 'token', 'nkey', 'userJWT', 'userCreds'] as const;
@@ -81,7 +81,7 @@ export const CREDENTIAL_HINTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * The static credentials, or none where a function or a URL has them.
+ * Returns the static credentials. They are none if a function or a URL gives credentials.
  * @throws InvalidArgumentError
  */
 export function resolveCredentials(reader: OptionReader, addresses: readonly ServerAddress[]): ResolvedCredentials {
@@ -100,9 +100,9 @@ export function resolveCredentials(reader: OptionReader, addresses: readonly Ser
 }
 
 /**
- * Exactly one kind of proof, or none. Does not read a `userCreds` file.
+ * Returns credentials of exactly one kind, or none. It does not read a `userCreds` file.
  *
- * @throws InvalidArgumentError; no message has a secret in it
+ * @throws InvalidArgumentError; its message contains no secret
  */
 export function readCredentials(options: OptionReader): ResolvedCredentials {
   const user = options.secret('user');
@@ -145,7 +145,7 @@ export function readCredentials(options: OptionReader): ResolvedCredentials {
 }
 
 /**
- * Reads the file once, before anything is dialled: in the wrapped client a missing one is an uncaught exception.
+ * Reads the file once before anything is dialled, because in the wrapped client a missing file is an uncaught exception.
  *
  * @throws InvalidArgumentError
  */
@@ -165,7 +165,7 @@ export function checkCredsFile(path: string): void {
   parseCredsFile(content, path);
 }
 
-/** A credentials file has two blocks between lines of dashes: the user's JWT, then the seed. */
+/** Reads a credentials file. It has two blocks between lines of dashes: the user's JWT, and then the seed. */
 export function parseCredsFile(content: string, path: string): DialCredentials {
   const blocks = [...content.matchAll(/-{3,}[^\n]*-{3,}\r?\n\s*([\w.+/=-]+)\s*\n-{3,}[^\n]*-{3,}/g)];
   const [userJWT, nkey] = blocks.map((block) => block[1]!);

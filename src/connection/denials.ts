@@ -1,29 +1,30 @@
 /**
- * What the server forbids a session, or has no room for: whoever asked for it is told, or it would be asked for again for ever.
+ * Handles what the server forbids a session or has no room for. Whoever requested it is told, because otherwise it would be
+ * requested without end.
  */
 import { PermissionError } from '../errors.js';
 import type { LastWords } from './server-texts.js';
 import { refusedWith, type Requests } from './requests.js';
 
-/** What comes of a subject that is forbidden. */
+/** The consequence of a forbidden subject. */
 export type Denied =
   /** The session goes on without it. */
   | 'goes on'
-  /** It ends. */
+  /** The session ends. */
   | 'ends'
-  /** It ends, and whoever asked for it has given it up, so that it does not end the next one as well. */
+  /** The session ends. Whoever requested the subject has given it up, so that it does not end the next session as well. */
   | 'ends, and is settled';
 
 export class Denials {
   readonly #requests: Requests;
-  /** Where subscriptions have to send their acks -> what to do when that is forbidden. */
+  /** The subjects that subscriptions send acknowledgements to, and what to do when one is forbidden. */
   readonly #ackInboxes = new Map<string, (error: PermissionError) => void>();
 
   constructor(requests: Requests) {
     this.#requests = requests;
   }
 
-  /** A subscription sends its acks there. */
+  /** Watches the subject that a subscription sends its acknowledgements to. */
   watchAcks(inbox: string, channel: string, onDenied: (error: PermissionError) => void): void {
     this.#ackInboxes.set(inbox, (error) =>
       onDenied(
@@ -37,14 +38,14 @@ export class Denials {
     );
   }
 
-  /** No more acks go there. */
+  /** Stops watching a subject, because no more acknowledgements go there. */
   forgetAcks(inbox: string): void {
     this.#ackInboxes.delete(inbox);
   }
 
   /**
-   * The server forbids a subject. The session ends over what it cannot do without; that something cannot be given up at the
-   * server is not of that kind.
+   * Handles a forbidden subject. The session ends because of a subject that it needs. It does not need the subjects that end
+   * subscriptions.
    */
   denied(error: PermissionError): Denied {
     const { subject = '' } = error;
@@ -57,10 +58,10 @@ export class Denials {
   }
 
   /**
-   * There are more subscriptions than the server allows: the next session does without what can be done without. If there is
-   * nothing of that kind, the one that was asked for last is the one that is too many.
-   * @param crowd called in the first case
-   * @returns whether it will not end the next session as well
+   * Handles more subscriptions than the server allows. If any request can be left out, the next session leaves out all of that
+   * kind. Otherwise the last request is the one too many.
+   * @param crowd is called in the first case
+   * @returns whether the next session will not end because of it as well
    */
   tooMany(words: LastWords, crowd: () => void): boolean {
     const { subscribing } = this.#requests;

@@ -1,6 +1,6 @@
 /**
- * How the servers are dialled: with which credentials and TLS options, in which order, and what is learned of further servers.
- * It makes the races for the leader.
+ * Dials the servers. It decides about credentials, TLS options and order, learns about further servers, and makes the leader
+ * searches.
  */
 import { randomBytes } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
@@ -20,7 +20,7 @@ export class Dialler {
   readonly #complain: (error: Error) => void;
   readonly #servers: ServerList;
 
-  /** @param complain what needs a person, and lets the dial go on */
+  /** @param complain is told of errors that need a person but do not end the dial */
   constructor(settings: ConnectionSettings, clock: AwakeClock, complain: (error: Error) => void) {
     this.#settings = settings;
     this.#clock = clock;
@@ -28,21 +28,21 @@ export class Dialler {
     this.#servers = new ServerList(settings.randomize ? shuffle(settings.servers) : settings.servers);
   }
 
-  /** The server was of no use at some step. */
+  /** Notes that a server failed at some step. */
   failed(url: string): void {
     this.#servers.failed(url);
   }
 
-  /** A session through the server has lasted. */
+  /** Notes that a session through a server has lasted. */
   served(url: string): void {
     this.#servers.served(url);
   }
 
   /**
-   * A race for the leader.
-   * @param previous the connection ID that is asked about; without one, an ID that nobody has, which is answered with an error,
-   *   and that is all that is needed to find the leader
-   * @param how `first`: nothing is lost yet; `last`: the URL of the server to be dialled after all others
+   * Returns a search for the leader.
+   * @param previous the connection ID to ask about. Without one it is an ID that nobody has: the leader answers it with an
+   * error, which is enough to find the leader.
+   * @param how `first`: no session was lost yet; `last`: the URL of the server to dial after all others
    */
   race(
     previous: Uint8Array | undefined,
@@ -74,7 +74,7 @@ export class Dialler {
       signal.throwIfAborted();
       throw new Error(`no answer within ${connectTimeout} ms`);
     };
-    /** Until the time is over, or the dial is called off. */
+    /** Waits until the time is over or the dial is called off. */
     const wait = (delay: number, callback: () => void): (() => void) => {
       const cancel = patience(this.#clock, delay, callback);
       signal.addEventListener('abort', callback, { once: true });
@@ -99,24 +99,25 @@ export class Dialler {
     awaits(noGreeting(connectTimeout));
     const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
     this.#announced(link, link.announced, ownCa(tls));
-    // What comes later comes through the stream as it was verified.
+    // Later announcements come through the verified stream.
     link.onAnnounced = (announced) => this.#announced(link, announced, link.secure);
     return link;
   }
 
   /**
-   * @param ownNames certificates of these servers may be for their own names: nobody on the way has put them there, or nobody
-   *   else could have a certificate that we accept
+   * Adds announced servers.
+   * @param ownNames whether their certificates may be for their own names. That is so when nobody on the way can have changed
+   * the announcement, or when nobody else can have a certificate that we accept.
    */
   #announced({ address, secure }: Link, announced: readonly string[], ownNames: boolean): void {
     if (!this.#settings.discover) return;
-    // Where this server insists on encryption, the credentials go nowhere without.
+    // If this server insists on encryption, the credentials are not sent anywhere without it.
     const by = { ...address, tls: address.tls || secure };
     this.#servers.announce(announcedServers(announced, by, { most: MOST_ANNOUNCED, ownNames }), address);
   }
 }
 
-/** Certificates are accepted from authorities of the user's own only. */
+/** Whether only certificates from the user's own authorities are accepted. */
 function ownCa(tls: boolean | ConnectionOptions): boolean {
   return typeof tls === 'object' && tls.ca !== undefined;
 }

@@ -1,13 +1,13 @@
 /**
- * Watches over one session: asks when an answer is overdue, and tells a dead path from a slow leader. The judgement
- * itself is {@link RoundTripEstimator}; here are the timers and the questions.
+ * Watches one session: it asks the leader when an answer is overdue, and tells a dead path from a slow leader. The judgement is
+ * made by {@link RoundTripEstimator}; the timers and the questions are here.
  *
  *   calm ── an owed answer is overdue ──► suspect ── our own path answers ──► calm
  *                                           └── another path answers and ours does not ──► the session is lost
  *
- * A suspect session feeds no new publishes and asks the leader every 50 ms. Half-way to suspicion the attached server
- * itself was asked: no answer, and another path is tried at once (the *hedge*); an answer, and it is probably an
- * election, in which a thousand clients must not all dial: then the hedge waits for a second.
+ * A suspect session hands over no new publishes and asks the leader every 50 ms. Half-way to suspicion the attached server is
+ * asked as well. If it does not answer, another path is tried at once (the *hedge*). If it answers, there is probably an
+ * election, and the hedge waits for a second, because not all of a thousand clients must dial then.
  */
 import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
@@ -20,31 +20,34 @@ import { Rhythm } from './rhythm.js';
 import type { ConnectionSettings } from './settings.js';
 import { Throughput, type Line } from './throughput.js';
 
-/** With an attached server that answers, other paths are tried only after this long, in ms. */
+/** Time until other paths are tried although the attached server answers, in ms. */
 export const ELECTION_PATIENCE = 1000;
 
-/** Something that the leader owes an answer for. */
+/** Anything that the leader owes an answer for. */
 export interface Owed {
-  /** When it was sent. */
+  /** When it was sent, in ms of the clock. */
   readonly at: number;
-  /** Where its last byte stands in all that the session has sent. */
+  /** The position of its last byte among all bytes that the session has sent. */
   readonly end: number;
 }
 
 /** A publish that the leader owes an answer for. */
 export interface OwedPublish extends Owed {
-  /** The leader's answer to a question that is asked later than this tells that it has the message, or will never get it. */
+  /**
+   * The time after which a question proves something about the publish, in ms of the clock. When the leader has answered such a
+   * question, it has the message or will never get it.
+   */
   readonly askAfter: number;
 }
 
 /** The session's own path to the leader. */
 export interface Path {
   readonly link: Link;
-  /** Of the session's registration. */
+  /** The connection ID of the session's registration. */
   readonly connectionId: Uint8Array;
-  /** Of the question that found the leader, in ms. */
+  /** The round trip of the question that found the leader, in ms. */
   readonly roundTrip: number;
-  /** What is known of the way to the servers. */
+  /** The measured throughput of the path to the servers. */
   readonly line: Line;
 }
 
@@ -52,15 +55,15 @@ export interface FailureDetectorOptions {
   path: Path;
   settings: Pick<ConnectionSettings, 'clusterId' | 'pings' | 'logger'>;
   participants: Participants;
-  /** The oldest publish that an answer is owed for, and what its answer is waited for with. */
+  /** Returns the oldest publish that the leader owes an answer for. */
   oldestPublish: () => OwedPublish | undefined;
-  /** The oldest request of the protocol that still waits for its answer. */
+  /** Returns the oldest request of the protocol without an answer. */
   oldestRequest: () => Owed | undefined;
-  /** Told when the leader is silent, and when it has answered after all. */
+  /** Is told when the leader is silent and when it has answered after all. */
   recovery: Pick<InPlaceRecovery, 'begin' | 'end'>;
-  /** A race for the leader on other connections. */
+  /** Starts a search for the leader on other connections. */
   race: () => LeaderSearch;
-  /** Ends the session. The successor is a race that is under way, or won. */
+  /** Ends the session. The successor is a search that is under way or has succeeded. */
   lose: (reason: LossReason, message: string, successor?: LeaderSearch) => void;
   clock: AwakeClock;
 }
@@ -70,19 +73,22 @@ interface ServerCheck extends Owed {
   answered: boolean;
 }
 
-/** Nothing is overdue. */
+/** The state in which nothing is overdue. */
 interface Calm {
   readonly is: 'calm';
-  /** Of the present silence of the leader, once it has lasted for a while. */
+  /**
+   * The question to the attached server during the present silence of the leader. It is undefined until half of the limit has
+   * passed.
+   */
   server: ServerCheck | undefined;
 }
 
-/** The leader is overdue. */
+/** The state in which an answer of the leader is overdue. */
 interface Suspicion {
   readonly is: 'suspect';
   readonly server: ServerCheck;
   hedge: LeaderSearch | undefined;
-  /** What cancels the wait for our own path, or for the second answer of another one. */
+  /** Cancels the wait for our own path or for the second answer of another path. */
   cancelJudgement: (() => void) | undefined;
 }
 
@@ -95,17 +101,17 @@ export class FailureDetector {
   readonly #throughput: Throughput;
   readonly #rhythm = new Rhythm();
   #state: State = { is: 'calm', server: undefined };
-  /** Questions without an answer, by their instants. */
+  /** The questions without an answer, by their numbers. */
   readonly #asked = new Map<number, Owed>();
   #instant = 0;
   #cancelTick: (() => void) | undefined;
   #due = Infinity;
   #owed = false;
-  /** When a part of a message came last. */
+  /** When a part of a message last came, in ms of the clock. */
   #progressAt = -Infinity;
-  /** When the question was asked that was answered last. */
+  /** When the last answered question was asked, in ms of the clock. */
   #answeredAskedAt = -Infinity;
-  /** When an answer came that said that we are not registered, if the last one did. */
+  /** When the leader first denied our registration, in ms of the clock. It is undefined after an answer that confirmed it. */
   #deniedAt: number | undefined;
   #cancelSecond: (() => void) | undefined;
 
@@ -132,40 +138,40 @@ export class FailureDetector {
     return this.#state.is === 'stopped';
   }
 
-  /** The smallest silence that is suspicious at present, in ms. */
+  /** The shortest silence that is suspicious at present, in ms. */
   get threshold(): number {
     return this.#roundTrips.threshold(this.#clock.now());
   }
 
   /**
-   * The leader has answered a question that was asked later than this: whatever was sent before has arrived, and what was
-   * answered before has arrived here.
+   * Whether the leader has answered a question that was asked after this time. If so, everything that was sent before has
+   * arrived there, and everything that was answered before has arrived here.
    */
   hasAnsweredSince(at: number): boolean {
     return this.#answeredAskedAt > at;
   }
 
   /**
-   * How long something may have stood in a queue: on its way to the leader behind bytes of ours, or its answer on the way to us
-   * behind a message. Later than `since` in any case.
+   * Returns until when something may have stood in a queue: behind bytes of ours on its way to the leader, or behind a message
+   * on the way back. The result is not earlier than `since`.
    */
   queuedUntil(end: number, since: number): number {
     return Math.max(since, this.#throughput.excusedUpTo(end), this.#progressAt);
   }
 
-  /** A message came: evidence. */
+  /** Notes that a message came, which is a sign of life. */
   heard(): void {
     const now = this.#clock.now();
     this.#roundTrips.heard(now);
     this.#rhythm.heard(now);
   }
 
-  /** A publish was answered: evidence, and a sample. */
+  /** Notes that a publish was answered, which is a sign of life and a sample of the round trip. */
   heardAnswer(publish: Owed): void {
     this.#sample(publish, this.#clock.now());
   }
 
-  /** Something was sent that is owed an answer. */
+  /** Notes that something was sent that the leader owes an answer for. */
   owed(): void {
     if (this.#owed || this.#stopped) return;
     this.#owed = true;
@@ -173,12 +179,12 @@ export class FailureDetector {
     this.#arm(now + this.#roundTrips.threshold(now) / 2);
   }
 
-  /** Asks at once, unless a question is open. */
+  /** Asks the leader at once, unless a question has no answer yet. */
   doubt(): void {
     if (this.#asked.size === 0) this.#ask();
   }
 
-  /** Ends it. A race under way is handed over, not ended. */
+  /** Stops the watch. Returns the search that is under way, which goes on. */
   stop(): LeaderSearch | undefined {
     const state = this.#state;
     this.#state = { is: 'stopped' };
@@ -191,14 +197,14 @@ export class FailureDetector {
     return hedge;
   }
 
-  /** A message is on its way to us, so that the leader lives, and our path: what else comes, comes behind it. */
+  /** Notes that a part of a message came. The leader and our path live, and all answers come behind that message. */
   #progressed(): void {
     if (this.#stopped) return;
     this.#progressAt = this.#clock.now();
     this.#roundTrips.heard(this.#progressAt);
   }
 
-  /** A round trip, less what of it was a queue: behind our own bytes, or behind those of a message on its way to us. */
+  /** Samples a round trip without the time in queues: behind our own bytes, or behind those of a message that is coming in. */
   #sample({ at, end }: Owed, now: number): void {
     const behindOurs = this.#throughput.arrived(end, at, now);
     const since = Math.max(at, Math.min(this.#progressAt, now));
@@ -236,7 +242,7 @@ export class FailureDetector {
     return publish !== undefined && (oldest === undefined || publish.at < oldest.at) ? publish : oldest;
   }
 
-  /** For how long, in ms, the leader may be silent although it owes an answer to this. */
+  /** Returns how long the leader may be silent although it owes this answer, in ms. */
   #limit({ at, end }: Owed, now: number): number {
     const threshold = this.#roundTrips.threshold(now);
     const since = Math.max(at, this.#roundTrips.lastHeard);
@@ -246,7 +252,7 @@ export class FailureDetector {
   #tickCalm(calm: Calm, now: number): void {
     const { oldestPublish, participants, settings } = this.#options;
     const threshold = this.#roundTrips.threshold(now);
-    // First: what it sends or gives up changes what is owed.
+    // The review comes first, because it may send or give up publishes and so change what is owed.
     const oldest = oldestPublish();
     let next = oldest === undefined ? Infinity : participants.publishing.review(this.#limit(oldest, now));
     if (this.#stopped) return;
@@ -260,7 +266,7 @@ export class FailureDetector {
         this.#suspect(calm, now, silence);
         return;
       }
-      // Half-way to suspicion the attached server is asked as well, so that by then it is known whether it lives.
+      // The attached server is asked half-way to suspicion, so that by then it is known whether it lives.
       const halfWay = silence >= limit / 2;
       calm.server = halfWay ? (calm.server ?? this.#checkServer(now)) : undefined;
       next = Math.min(next, now + Math.max(5, (halfWay ? limit : limit / 2) - silence));
@@ -280,11 +286,11 @@ export class FailureDetector {
     this.#arm(next);
   }
 
-  /** The answer to a question that is asked later than this would tell something; Infinity if none would. */
+  /** Returns the time from which on a question to the leader would tell something; Infinity if none would. */
   #wantsAnswerSince(): number {
     const { oldestPublish, participants } = this.#options;
     const askAfter = oldestPublish()?.askAfter ?? Infinity;
-    // One that was answered already has told it.
+    // An answered question has told it already.
     const publishing = this.hasAnsweredSince(askAfter) ? Infinity : askAfter;
     return Math.min(publishing, participants.subscribing.wantsAnswerSince ?? Infinity);
   }
@@ -294,7 +300,7 @@ export class FailureDetector {
     const server = calm.server ?? this.#checkServer(now);
     this.#state = { is: 'suspect', server, hedge: undefined, cancelJudgement: undefined };
     this.#options.recovery.begin();
-    // It may have ended the session.
+    // The call may have ended the session.
     this.#tickAs(this.#state, now);
   }
 
@@ -325,7 +331,7 @@ export class FailureDetector {
       if (waited >= limit) this.#startHedge(suspicion);
       else next = Math.min(next, now + limit - waited);
     }
-    // While another path is asked, ours is asked at the same instants, so that their answers can be compared.
+    // Another path is asked at the same moments as ours, so that the answers can be compared.
     if (suspicion.hedge === undefined || suspicion.hedge.found !== undefined) this.#ask();
     this.#arm(next);
   }
@@ -351,8 +357,8 @@ export class FailureDetector {
   }
 
   /**
-   * The leader answers on another path. Ours is given a margin, and the time that it needs for what is on it: the other one
-   * is empty. As long as it brings something, it is not judged at all.
+   * Judges our own path when the leader has answered on another one. Our path gets a margin and the time for the bytes that are
+   * on it, because the other path is empty. It is not judged while it brings anything.
    */
   #judgeLater(suspicion: Suspicion, found: Found, foundAt: number): void {
     const wait = (): void => {
@@ -366,7 +372,7 @@ export class FailureDetector {
   }
 
   #judge(suspicion: Suspicion, found: Found): void {
-    // An answer on our own path would have ended the suspicion. A path that has died meanwhile proves nothing.
+    // An answer on our own path would have ended the suspicion. Another path that has died meanwhile proves nothing.
     if (this.#state !== suspicion || suspicion.hedge?.found !== found) return;
     const [own, other] = [this.#options.path.link.address.url, found.link.address.url];
     this.#options.lose(
@@ -379,9 +385,10 @@ export class FailureDetector {
   }
 
   /**
-   * A leader said that it does not know us. A former one that has not stepped down yet, or that was frozen and answers all it
-   * was asked before, may say so wrongly: it counts only for a question that was asked after an earlier denial came.
-   * @returns whether that is so; the session has then ended
+   * Handles an answer of a leader that does not know our session. It may be wrong: a former leader may not have stepped down
+   * yet, or may answer old questions after it was frozen. So it counts only if its question was asked after an earlier denial
+   * came.
+   * @returns whether it counts; the session has ended then
    */
   #denied(askedAt: number): boolean {
     if (this.#deniedAt === undefined) this.#deniedAt = this.#clock.now();
@@ -401,7 +408,7 @@ export class FailureDetector {
     this.#cancelSecond = this.#clock.after(ASK_EVERY, () => this.#ask());
   }
 
-  /** The same, on another path, which then is asked once more. */
+  /** Handles a denial on another path, which is asked once more. */
   #deniedElsewhere(suspicion: Suspicion, found: Found, askedAt: number): void {
     if (this.#denied(askedAt)) return;
     const { link } = found;
@@ -418,7 +425,7 @@ export class FailureDetector {
         else if (!this.#denied(at)) again();
       };
       link.ask(clusterId, connectionId, found.instant);
-      // Its answer may be lost.
+      // The answer may be lost.
       suspicion.cancelJudgement = this.#clock.after(Math.max(this.#roundTrips.threshold(at), 4 * found.roundTrip), ask);
     };
     const again = (): void => {
@@ -440,7 +447,7 @@ export class FailureDetector {
     if (this.#stopped) return;
     const now = this.#clock.now();
     const asked = this.#asked.get(instant);
-    // Not a question of this moment: a leader that was frozen answers what it was asked before when it thaws.
+    // A leader that was frozen answers old questions when it goes on, so these do not count.
     if (asked === undefined) return;
     if (!registered) {
       this.#deniedHere(instant, asked.at);
@@ -448,7 +455,7 @@ export class FailureDetector {
     }
     this.#deniedAt = undefined;
     this.#answeredAskedAt = Math.max(this.#answeredAskedAt, asked.at);
-    // Questions are answered in order: one that was asked earlier and is still open will never be answered.
+    // Questions are answered in order, so earlier ones without an answer will never get one.
     let missed = false;
     for (const earlier of this.#asked.keys()) {
       if (earlier > instant) break;
@@ -457,21 +464,21 @@ export class FailureDetector {
     }
     this.#sample(asked, now);
     this.#options.participants.leaderAnswered(asked.at);
-    // It may have ended the session.
+    // The call may have ended the session.
     if (this.#stopped) return;
     const state = this.#state;
     if (state.is === 'suspect') {
       this.#state = { is: 'calm', server: undefined };
       state.cancelJudgement?.();
       state.hedge?.cancel();
-      // Later questions of this suspicion are under way; their answers are no evidence of a new one.
+      // Later questions of this suspicion are under way. Their answers say nothing about a new one.
       this.#asked.clear();
       this.#log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
       this.#options.recovery.end(missed);
       this.#owed = false;
       this.owed();
     } else if (this.#oldestOwed() === undefined) {
-      // An idle client wakes up as rarely as can be: not once more only to see that all is well.
+      // An idle client wakes up as rarely as possible, so the timer is not kept only to find that all is well.
       this.#cancelTick?.();
       this.#cancelTick = undefined;
       this.#due = Infinity;

@@ -1,30 +1,31 @@
-/** What a server says of itself in its INFO line, checked: whoever answers at an address may say anything. Pure. */
+/** Reads and checks the INFO line of a server. Anybody may answer at an address, so nothing in it is trusted. Pure. */
 import { describe } from '../errors.js';
 import { printable } from '../printable.js';
 
-/** The longest INFO line that is read, in bytes: one with a thousand addresses in it has a tenth of that. */
+/** The longest INFO line that is read, in bytes. A line with a thousand addresses has a tenth of it. */
 export const LONGEST_INFO = 256 * 1024;
-/** What NATS servers have by default, in bytes. */
+/** The default limit of NATS servers for one message, in bytes. */
 const DEFAULT_MAX_PAYLOAD = 1024 * 1024;
-/** No server takes more in one message, in bytes, and a string of Node holds not much more. */
+/** The highest limit that is believed, in bytes. No server takes more, and a string of Node holds little more. */
 const MOST_PAYLOAD = 256 * 1024 * 1024;
 
 export interface Greeting {
   /** The server's limit for one protocol message, in bytes. */
   readonly maxPayload: number;
-  /** To be signed, where NKeys are in use. */
+  /** The text to sign if the server uses NKeys. */
   readonly nonce?: string;
-  /** It takes TLS, and nothing else, or can. The result is what counts, never this. */
+  /** Whether the server demands TLS, offers it, or neither. Only the result of the TLS handshake counts in the end. */
   readonly tls: 'required' | 'available' | 'none';
-  /** It asks for a client certificate. */
+  /** Whether the server asks for a client certificate. */
   readonly asksCertificate: boolean;
-  /** `host:port` of the servers it knows, itself included; unchecked. Empty when it tells of none. */
+  /** The servers that it knows, itself included, as `host:port`. They are not checked. It is empty if the server names none. */
   readonly announced: readonly string[];
 }
 
 /**
- * @param json what follows `INFO `
- * @throws Error when it is no object in JSON, or its nonce cannot be one
+ * Reads an INFO line.
+ * @param json the text behind `INFO `
+ * @throws Error when it is not a JSON object, or its nonce is impossible
  */
 export function readGreeting(json: string): Greeting {
   let info: unknown;
@@ -42,7 +43,7 @@ export function readGreeting(json: string): Greeting {
   return {
     maxPayload: legal ? Math.min(max_payload, MOST_PAYLOAD) : DEFAULT_MAX_PAYLOAD,
     ...(nonce !== undefined && { nonce }),
-    // Whatever is not plainly "no" is a yes: the upgrade shows what it is worth.
+    // Any value that is not plainly "no" counts as a yes. The TLS handshake shows what is true.
     tls: tls_required ? 'required' : tls_available ? 'available' : 'none',
     asksCertificate: tls_verify === true,
     announced: Array.isArray(connect_urls) ? connect_urls.filter((url) => typeof url === 'string') : [],

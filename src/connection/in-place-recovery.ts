@@ -1,10 +1,9 @@
 /**
- * The short way to go on: the leader was silent, and then answers on the same session. The session is kept. While the leader
- * is silent nothing new is handed over. When it answers, it is known whether something was lost on its way, and everybody who
- * waits for something finds out what that was: publishing by a probe, subscribing by making its subscriptions again, and the
- * requests of the protocol by a shorter patience.
+ * Recovers on the same session when the leader was silent and then answers. The session is kept. During the silence nothing new
+ * is handed over. When the leader answers, it is known whether something was lost on its way. Then publishing finds the lost
+ * messages with a probe, subscribing makes its subscriptions again, and the requests of the protocol get less time.
  *
- * (The long way, by a new session, is in `supervisor.ts`.)
+ * (The recovery with a new session is in `supervisor.ts`.)
  */
 import type { Participants } from './participants.js';
 
@@ -14,8 +13,8 @@ export class InPlaceRecovery {
   readonly #missed: () => void;
 
   /**
-   * @param suspected tells the user
-   * @param missed some of the session's requests may be lost
+   * @param suspected is called when the leader is silent, to tell the user
+   * @param missed is called when requests of the session may be lost
    */
   constructor(participants: Participants, suspected: () => void, missed: () => void) {
     this.#participants = participants;
@@ -23,13 +22,16 @@ export class InPlaceRecovery {
     this.#missed = missed;
   }
 
-  /** The leader is silent. */
+  /** Starts when the leader is silent. */
   begin(): void {
     this.#suspected();
     this.#participants.publishing.pause();
   }
 
-  /** The leader has answered. `missed`: not everything that it was asked. */
+  /**
+   * Ends when the leader has answered.
+   * @param missed whether some of what was sent to the leader was lost
+   */
   end(missed: boolean): void {
     this.#participants.publishing.resume(missed);
     this.#participants.subscribing.resume(missed);

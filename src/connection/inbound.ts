@@ -1,20 +1,23 @@
 /**
- * Reads from the front of what has arrived the frames of NATS that bring messages to certain subscriptions. The wrapped
- * client's parser turns up to 4 KB into a string and runs an expression over it for every frame; these are nearly all
- * frames there are. Whatever else comes, and whatever looks unusual, is left to that parser.
+ * Reads the frames of NATS that bring messages to certain subscriptions from the received bytes. The parser of the wrapped
+ * client turns up to 4 KB into a string and applies a regular expression for each frame, and nearly all frames are of this
+ * kind. Other and unusual frames are left to that parser.
  *
- * Pure, but for the callbacks.
+ * Pure, except for the callbacks.
  */
 
-/** Who gets the payload of a frame, as a string with one character per byte; undefined: leave the frame to the parser. */
+/**
+ * Returns the function that takes the payloads of a subscription, as strings with one character per byte; undefined to leave
+ * the frame to the parser.
+ */
 export type Receiver = (sid: number) => ((payload: string) => void) | undefined;
 
 export interface Reading {
-  /** So many bytes are read. */
+  /** The number of bytes that were read. */
   consumed: number;
-  /** So many after these are for the parser, one frame if that can be told; 0: none, before more has arrived. */
+  /** The number of bytes behind them for the parser: one frame if its end is known; 0 if more has to arrive first. */
   parse: number;
-  /** What follows is no message, but another line; all of it, if `parse` is finite. */
+  /** Whether a line other than a message follows. The whole line has arrived if `parse` is finite. */
   line: boolean;
 }
 
@@ -26,23 +29,23 @@ const NINE = 57;
 const M = 77;
 const S = 83;
 const G = 71;
-/** `MSG `, the shortest subject and number, and a length: below that there is nothing to see. */
+/** The fewest bytes that are looked at. A whole message frame is longer. */
 const SHORTEST = 12;
-/** A line is not longer than this; the parser has the same limit. */
+/** The longest line that is read, in bytes. The parser has the same limit. */
 export const LONGEST_LINE = 4096;
 /**
- * The rest of a frame up to this length is waited for here. To go on then costs a copy of all that arrives, which is little
- * for the many small frames it has; for large ones, the parser does better.
+ * The longest frame whose rest is waited for here, in bytes. The wait costs a copy of all received bytes, which is little for
+ * small frames. The parser is better for large ones.
  */
 const SMALL = 4096;
 
-/** What {@link readLine} found: an object would be one for every frame. */
+/** The number of the subscription that {@link readLine} found. A returned object would cost one for each frame. */
 let sid = 0;
-/** Where the payload is. */
+/** The first byte of the payload and the byte behind it. */
 let start = 0;
 let end = 0;
 
-/** Reads `MSG <subject> <sid> [reply] <length>`, and says whether that is what stands there. */
+/** Reads `MSG <subject> <sid> [reply] <length>`. Returns whether the bytes are such a line. */
 function readLine(inbound: Buffer, at: number): 'message' | 'cut off' | 'other' {
   const limit = Math.min(inbound.length, at + LONGEST_LINE);
   let spaces = 0;
@@ -53,12 +56,12 @@ function readLine(inbound: Buffer, at: number): 'message' | 'cut off' | 'other' 
     const byte = inbound[position]!;
     if (byte === CR) break;
     if (byte === SPACE) {
-      // Two in a row are for the parser.
+      // A line with two spaces in a row is left to the parser.
       spaces = position === word ? 4 : spaces + 1;
       word = position + 1;
       number = 0;
     } else {
-      // Only the second word and the last have to be numbers.
+      // Only the second and the last word have to be numbers.
       number = byte >= ZERO && byte <= NINE ? number * 10 + byte - ZERO : NaN;
       if (spaces === 1) sid = number;
     }
@@ -70,16 +73,17 @@ function readLine(inbound: Buffer, at: number): 'message' | 'cut off' | 'other' 
   return usual && number >= 0 && sid >= 0 ? 'message' : 'other';
 }
 
-/** How long the frame is that begins here with something else than `MSG `; Infinity if its end is not there. */
+/** Returns the length of a frame that does not begin with `MSG `; Infinity if its end has not arrived. */
 function lineLength(inbound: Buffer, at: number): number {
   const lineEnd = inbound.indexOf('\r\n', at);
   return lineEnd < 0 ? Infinity : lineEnd + 2 - at;
 }
 
 /**
- * @param alive asked after each callback: a callback may end the connection
- * @param largest the most bytes that a payload may have
- * @throws Error when one has more
+ * Reads frames and calls the receivers.
+ * @param alive is called after each callback, because a callback may end the connection
+ * @param largest the most bytes of a payload
+ * @throws Error when a payload has more bytes
  */
 export function readFrames(
   inbound: Buffer,
@@ -104,7 +108,7 @@ export function readFrames(
     onPayload(inbound.toString('latin1', start, end));
     if (!alive()) return { consumed: at, parse: 0, line: false };
   }
-  // A `PING`, a `PONG`, or the beginning of something longer.
+  // The rest is a `PING`, a `PONG`, or the beginning of a longer frame.
   const rest = length - at;
   const message = inbound[at] === M && (rest < 2 || inbound[at + 1] === S) && (rest < 3 || inbound[at + 2] === G);
   return {

@@ -1,9 +1,10 @@
 /**
- * *LeaderSearch*: a race over the server list for the leader. Connections are opened a head start apart; each that is accepted
- * keeps asking until somebody answers, which only a leader does. The first answer ends the race.
+ * Searches for the leader on all servers of the list at once. It opens one connection after the other, with a head start
+ * between them. Each accepted connection asks until somebody answers, which only a leader does. The first answer ends the
+ * search.
  *
- * A connect request sent while there is no leader vanishes, and waiting for its timeout used to be most of every
- * outage; a ping registers nothing and may be asked again and again.
+ * It asks with pings, which register nothing and can be repeated. A connect request without a leader is lost, and the wait for
+ * its timeout would be most of an outage.
  */
 import { expectManyListeners } from '../abort-signal.js';
 import { patience, type AwakeClock } from '../awake-clock.js';
@@ -14,64 +15,71 @@ import { noGreeting, type Answer, type Link } from './link.js';
 import type { ServerAddress } from './servers.js';
 import { Unreached } from './stream.js';
 
-/** How long a server may take before the next one of the list is dialled beside it, in ms (RFC 8305 takes 250 for addresses). */
+/** Head start of a server before the next one is dialled, in ms (RFC 8305 takes 250 for addresses). */
 export const HEAD_START = 100;
-/** At a first connect, time in which our own loop was busy is not held against a server; but not for longer than this, in ms. */
+/**
+ * Longest head start at a first connect, in ms. Time in which our own event loop was busy does not count against a server up to
+ * then.
+ */
 export const BUSY_HEAD_START = 1000;
-/** How often an accepted connection asks for the leader, in ms. */
+/** Time between two questions for the leader on an accepted connection, in ms. */
 export const ASK_EVERY = 50;
-/** How often an accepted connection has to prove that it lives, by the answer to a NATS PING, in ms. */
+/** Time between two NATS PINGs that check an accepted connection, in ms. */
 export const PROVE_EVERY = 1000;
 
-/** The end of the race. */
+/** The result of a search. */
 export interface Found {
   link: Link;
-  /** Which question was answered first. */
+  /** The number of the question that was answered first. */
   instant: number;
-  /** The connection ID that was asked about is registered at the leader: the registration is still ours. */
+  /** Whether the leader knows the connection ID of the question, so that the registration is still ours. */
   registered: boolean;
-  /** Of the question that was answered, in ms. */
+  /** The round trip of the answered question, in ms. */
   roundTrip: number;
 }
 
 export interface LeaderSearchOptions {
-  /** In the order in which they are dialled; asked at the beginning of each round. */
+  /** Returns the servers in the order of dialling. It is called at the beginning of each round. */
   servers: () => readonly ServerAddress[];
   clusterId: string;
-  /** The connection ID of the session that died, or one that nobody has. */
+  /** The connection ID of the session that was lost, or one that nobody has. */
   connectionId: Uint8Array;
-  /** How long one round waits for a leader, in ms. */
+  /** Longest wait of one round for a leader, in ms. */
   connectTimeout: number;
-  /** The pace at which one server is dialled again while others are connected. */
+  /** The delays before a server is dialled again while others are connected. */
   redial: ResolvedRetryOptions;
-  /** @param awaits is told what has not come, if the dial takes too long */
+  /**
+   * Dials a server.
+   * @param awaits is told what has not come yet, for the error if the dial takes too long
+   */
   dial: (address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void) => Promise<Link>;
   /**
-   * Nothing is lost yet: then a server that accepts us has another head start for the leader's answer, and a head start counts
-   * only time in which our own event loop waited. A process that makes hundreds of clients at once is slow itself, and must
-   * not dial every server for each of them. What counts that time, in ms; absent after a loss, when all time counts.
+   * Returns the time in which our own event loop waited, in ms. It is set if no session was lost yet. Then a head start counts
+   * only that time, and a server that accepts us gets another one for the leader's answer. A process that makes hundreds of
+   * clients at once is slow itself and must not dial every server for each of them. After a loss it is undefined, and all time
+   * counts.
    */
   idle?: (() => number) | undefined;
-  /** A server was of no use. */
+  /** Is told that a server failed. */
   onFailed?: (address: ServerAddress) => void;
   clock: AwakeClock;
 }
 
-/** One server in the race. */
+/** One server in the search. */
 interface Lane {
   readonly address: ServerAddress;
   link?: Link | undefined;
   dialling: boolean;
-  /** What its dial waits for, in words that say that it has not come. */
+  /** What its dial has not received yet, as a text for the error. */
   awaits?: string;
   failure?: Error | undefined;
-  /** Dials that failed in a row. */
+  /** The number of failed dials in a row. */
   failed: number;
-  /** What cancels the next dial. */
+  /** Cancels the next dial. */
   redial?: (() => void) | undefined;
-  /** When its connection was last known to live. */
+  /** When its connection last proved that it lives, in ms of the clock. */
   provedAt: number;
-  /** It was asked to prove it, and the answer is to come: what cancels the wait. */
+  /** Cancels the wait for the answer to a NATS PING. */
   cancelCheck?: (() => void) | undefined;
 }
 
@@ -83,7 +91,7 @@ export class LeaderSearch {
   #instant = 0;
   #asking: NodeJS.Timeout | undefined;
   #found: Found | undefined;
-  /** Lanes that wait for their head start. */
+  /** The lanes that wait for a head start to end. */
   #waiting: Lane[] = [];
   #cancelHeadStart: (() => void) | undefined;
   #round:
@@ -94,34 +102,37 @@ export class LeaderSearch {
         cancel: () => void;
       }
     | undefined;
-  /** Begins rounds by itself. */
+  /** Whether rounds follow each other by themselves. */
   #keepsOn = false;
   #cancelPause: (() => void) | undefined;
-  /** Called when the race has been won, in a round or between two. */
+  /** Is called when the leader is found, in a round or between two rounds. */
   onWon: ((found: Found) => void) | undefined;
-  /** Called when it asks: what else is asked at the same instant is answered at the same instant, if its path lives. */
+  /**
+   * Is called with each question. Other questions that are asked at the same moment are answered at the same moment if their
+   * path lives.
+   */
   onAsk: (() => void) | undefined;
 
   constructor(options: LeaderSearchOptions) {
     this.#options = options;
-    // Each dial listens to it.
+    // Each dial listens to the signal.
     expectManyListeners(this.#stop.signal);
   }
 
-  /** Cancelled. */
+  /** Whether the search was cancelled. */
   get over(): boolean {
     return this.#stop.signal.aborted;
   }
 
-  /** The winner, while it lives. */
+  /** The connection to the leader, while it lives. */
   get found(): Found | undefined {
     return this.#found;
   }
 
   /**
-   * One round, begun from outside: dials what is not connected, and waits for a leader. What is connected when the round fails stays and
-   * goes on asking.
-   * @throws ConnectError with every server and its reason; AuthorizationError or PermissionError when that is why
+   * Runs one round: dials the servers that are not connected, and waits for a leader. If the round fails, the connections stay
+   * and go on asking.
+   * @throws ConnectError with every server and its reason; AuthorizationError or PermissionError if that is the reason
    */
   round(): Promise<Found> {
     if (this.#found) return Promise.resolve(this.#found);
@@ -149,7 +160,7 @@ export class LeaderSearch {
     return promise;
   }
 
-  /** One for each server there is now; those that are connected, or about to be, stay in any case. */
+  /** Returns one lane for each server of the list. Lanes that are connected or about to be stay in any case. */
   #lanesInOrder(): Lane[] {
     const known = new Map(this.#lanes.map((lane) => [lane.address.url, lane]));
     const lanes = this.#options.servers().map((address): Lane => {
@@ -160,7 +171,7 @@ export class LeaderSearch {
     return [...lanes, ...[...known.values()].filter((lane) => lane.link ?? (lane.dialling || lane.redial))];
   }
 
-  /** Runs one round after the other by itself, until the race is won or called off, or {@link round} is called. */
+  /** Runs one round after the other until the leader is found, the search is cancelled, or {@link round} is called. */
   keepOn(): void {
     this.#keepsOn = true;
     this.#nextRound(1);
@@ -192,7 +203,10 @@ export class LeaderSearch {
     }
   }
 
-  /** What is connected may have become deaf, and who waits for it would wait for ever: it proves that it lives, or goes. */
+  /**
+   * Checks a connection, which may have become deaf. It is closed if it does not answer, because others may wait for it without
+   * end.
+   */
   #prove(lane: Lane, link: Link): void {
     const { clock, connectTimeout } = this.#options;
     const now = clock.now();
@@ -212,7 +226,7 @@ export class LeaderSearch {
     });
   }
 
-  /** Ends the race and closes everything, but for the winner if it is to be kept. */
+  /** Ends the search and closes all connections, except for that to the leader if it is to be kept. */
   cancel(keepWinner = false): void {
     const winner = this.#found?.link;
     if (!this.over) this.#stop.abort(new Error('the search for the leader was called off'));
@@ -225,7 +239,7 @@ export class LeaderSearch {
     this.#endRound()?.reject(toError(this.#stop.signal.reason));
   }
 
-  /** It neither has a connection nor waits for one. */
+  /** Closes the connection of a lane and cancels its dial. */
   #clear(lane: Lane): void {
     lane.cancelCheck?.();
     lane.cancelCheck = undefined;
@@ -237,7 +251,7 @@ export class LeaderSearch {
 
   #askOn(link: Link, instant: number): void {
     this.#askedAt.set(instant, this.#options.clock.now());
-    // Answers that are half a minute late are not waited for.
+    // Answers that are half a minute late do not count.
     if (this.#askedAt.size > 600) this.#askedAt.delete(this.#askedAt.keys().next().value as number);
     link.ask(this.#options.clusterId, this.#options.connectionId, instant);
   }
@@ -301,17 +315,17 @@ export class LeaderSearch {
     }
   }
 
-  /** A dial or a connection has failed. */
+  /** Notes that a dial failed or a connection ended. */
   #lost(lane: Lane, error: Error): void {
     if (this.over || this.#found) return;
     lane.failure = error;
     lane.failed += 1;
     this.#options.onFailed?.(lane.address);
-    // A refused lane gives its head start to the next one.
+    // A failed lane gives the rest of its head start to the next one.
     if (this.#waiting.length > 0) this.#dialNext();
     const others = this.#lanes.some((other) => other !== lane && (other.link || other.dialling));
     if (others && !(error instanceof AuthorizationError) && !(error instanceof PermissionError)) {
-      // Somebody else is being waited for, so the round goes on; this server may be back before it ends.
+      // Other servers may still answer, so the round goes on, and this server may be back before it ends.
       lane.redial = this.#options.clock.after(retryDelay(lane.failed, this.#options.redial), () => {
         lane.redial = undefined;
         if (!this.over && !this.#found) void this.#dial(lane);
@@ -332,7 +346,7 @@ export class LeaderSearch {
     };
     this.#found = found;
     link.onAnswer = undefined;
-    // It may be a while before anybody makes use of it.
+    // Some time may pass until the connection is used.
     link.onDeath = () => this.#winnerDied(lane);
     clearInterval(this.#asking);
     this.#asking = undefined;
@@ -359,7 +373,7 @@ export class LeaderSearch {
   #fail(): void {
     const round = this.#endRound();
     if (!round) return;
-    // Without anybody to wait for, a redial is the next round's business.
+    // Without other connections, the next round dials the server again.
     if (!this.#lanes.some((lane) => lane.link || lane.dialling)) {
       for (const lane of this.#lanes) this.#clear(lane);
     }
@@ -413,7 +427,7 @@ export class LeaderSearch {
         { cause: forbidden },
       );
     }
-    // Who was reached runs, and has the right URL.
+    // A server that was reached is running and has the right URL.
     const unreached = failures.filter(({ error }) => error instanceof Unreached).length;
     const verb = unreached === failures.length ? 'reached' : 'used';
     const question = unreached > 0 ? '. Is one of them running, and is the URL right?' : '';

@@ -1,6 +1,4 @@
-/**
- * One NATS connection to one server, never repaired: dialled, asked, used by at most one session, destroyed.
- */
+/** One NATS connection to one server. It is dialled, asked, used by at most one session and destroyed, and never repaired. */
 import type { ConnectionOptions } from 'node:tls';
 import { awakeClock, patience, type AwakeClock } from '../awake-clock.js';
 import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
@@ -23,23 +21,23 @@ import {
   type NatsIdentity,
 } from './wire.js';
 
-/** What the leader said to a ping. */
+/** The answer of the leader to a ping. */
 export interface Answer {
-  /** The number given to {@link Link.ask}. */
+  /** The number that {@link Link.ask} was called with. */
   instant: number;
-  /** The connection ID of the ping is registered. */
+  /** Whether the connection ID of the ping is registered. */
   registered: boolean;
 }
 
-/** Who we are to a server, and what its stream must be. */
+/** The identity of the client for a server, and the TLS options of the stream. */
 export interface DialIdentity extends NatsIdentity {
   tls?: false | ConnectionOptions;
 }
 
-/** The server complains of something that we did, and mostly ends the connection over it. */
+/** The server complains about something that we did. It mostly ends the connection then. */
 export class ServerComplaint extends Error {
   readonly complaint: Complaint;
-  /** The server's own words. */
+  /** The server's text. */
   readonly text: string;
 
   constructor(text: string) {
@@ -49,19 +47,22 @@ export class ServerComplaint extends Error {
   }
 }
 
-/** From so many bytes on a frame takes time on a thin line. */
+/** The size from which on a frame takes noticeable time on a slow connection, in bytes. */
 export const LARGE = 4 * 1024;
-/** `max_payload` holds for what is published. So much more, in bytes, is let pass in what the server sends: room for its fields. */
+/**
+ * The size that a received message may have above `max_payload`, in bytes. That limit is for published messages, and the server
+ * adds fields to them.
+ */
 const OVERHEAD = 1024;
 
-/** Why a dial ended that nobody answered; the round of a race may end before it, for the same reason. */
+/** Returns the reason of a dial that nobody answered. A round of a search may end before the dial, with the same reason. */
 export const noGreeting = (timeout: number): string =>
   `no NATS greeting within ${timeout} ms: the host is mute, or it is not a NATS server`;
 
-/** Where a connection is in its life. */
+/** The state of a connection. */
 type Life =
   | { readonly phase: 'open' }
-  /** `why`: what ended it; undefined if we did. */
+  /** `why` is the error that ended it; undefined if we ended it. */
   | { readonly phase: 'dead'; readonly why: Error | undefined };
 
 const OPEN: Life = { phase: 'open' };
@@ -69,21 +70,24 @@ const OPEN: Life = { phase: 'open' };
 export class Link {
   readonly address: ServerAddress;
   readonly nats: NatsConnection;
-  /** Called for each answer of the leader. */
+  /** Is called for each answer of the leader. */
   onAnswer: ((answer: Answer) => void) | undefined;
-  /** Called once, when the connection ends or NATS reports an error on it; not after {@link destroy}. */
+  /** Is called once, when the connection ends or NATS reports an error on it. It is not called after {@link destroy}. */
   onDeath: ((error: Error) => void) | undefined;
-  /** The server forbids a subject; the connection lives on. True: that was all. Otherwise it is the end of the connection. */
+  /**
+   * Is called when the server forbids a subject, after which the connection lives on. It returns true if that was all, and
+   * otherwise the connection is ended.
+   */
   onDenied: ((error: PermissionError) => boolean) | undefined;
-  /** A part of a message has arrived, and the rest is on its way. */
+  /** Is called when a part of a message has arrived and the rest is on its way. */
   onProgress: (() => void) | undefined;
-  /** A large frame was handed over: where it ends in all that was sent, and how many bytes it has. */
+  /** Is called when a large frame was handed over, with the position of its end among all sent bytes and its size in bytes. */
   onLarge: ((end: number, bytes: number) => void) | undefined;
-  /** The server tells of others, as `host:port`. */
+  /** Is called when the server announces servers, as `host:port`. */
   onAnnounced: ((announced: readonly string[]) => void) | undefined;
-  /** The stream is encrypted, so that nobody on the way can have changed what the server says. */
+  /** Whether the stream is encrypted, so that nobody on the way can have changed what the server says. */
   readonly secure: boolean;
-  /** Those that its greeting told of. It came before the encryption. */
+  /** The servers that the greeting announced. The greeting came before the encryption. */
   readonly announced: readonly string[];
 
   readonly #clock: AwakeClock;
@@ -91,11 +95,11 @@ export class Link {
   #maxPayload: number;
   #sent = 0;
   #inbox: string | undefined;
-  /** The subscription to the answers. */
+  /** The NATS subscription to the answers. */
   #questions: number | undefined;
-  /** The frame of a question about a connection ID, but for its number. */
+  /** The two parts of the frame of a question about a connection ID, without its number. */
   #question: { of: Uint8Array; head: string; tail: string } | undefined;
-  /** Requests of our own that wait for an answer: subject -> what to do when it is forbidden. */
+  /** Our own requests that wait for an answer, by subject, and what to do when the subject is forbidden. */
   readonly #requests = new Map<string, (error: Error) => void>();
 
   private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream, clock: AwakeClock) {
@@ -118,7 +122,7 @@ export class Link {
         largest: () => this.#maxPayload + OVERHEAD,
       },
     );
-    // All that goes out goes through here, the wrapped clients' own requests too.
+    // All sent frames pass here, those of the wrapped client too.
     const send = nats.sendCommand.bind(nats);
     nats.sendCommand = (frame: Buffer | string) => {
       const bytes = typeof frame === 'string' ? Buffer.byteLength(frame) : frame.length;
@@ -129,8 +133,8 @@ export class Link {
   }
 
   /**
-   * Connects to one server and waits until it has taken our credentials.
-   * @param timeout ms for TCP, TLS and the NATS greeting together; the wrapped client has no such limit of its own
+   * Connects to one server and waits until it has accepted our credentials.
+   * @param timeout for TCP, TLS and the NATS greeting together, in ms; the wrapped client has no such limit
    */
   static async dial(
     address: ServerAddress,
@@ -155,7 +159,7 @@ export class Link {
     }
   }
 
-  /** Resolves at the first PONG, which comes after the server has taken our CONNECT. */
+  /** Resolves at the first PONG, which comes after the server has accepted our CONNECT. */
   #accepted(signal: AbortSignal): Promise<void> {
     return new Promise<void>((resolve, reject) => {
       const settle = (): void => {
@@ -185,24 +189,22 @@ export class Link {
     return this.#life === OPEN;
   }
 
-  /** Why it died, if it did. */
+  /** The error that ended the connection, if there was one. */
   get death(): Error | undefined {
     return this.#life.phase === 'dead' ? this.#life.why : undefined;
   }
 
-  /** The server's limit for one protocol message in bytes. */
+  /** The server's limit for one protocol message, in bytes. */
   get maxPayload(): number {
     return this.#maxPayload;
   }
 
-  /** How many bytes were handed over so far, sent or not. */
+  /** The number of bytes that were handed over so far, sent or not. */
   get sent(): number {
     return this.#sent;
   }
 
-  /**
-   * Sends a STAN ping, which a leader answers and nobody else. The answers come to {@link onAnswer} with the number.
-   */
+  /** Sends a STAN ping, which only a leader answers. The answers come to {@link onAnswer} with the number. */
   ask(clusterId: string, connectionId: Uint8Array, instant: number): void {
     if (!this.alive) return;
     if (this.#inbox === undefined) {
@@ -219,14 +221,14 @@ export class Link {
       const head = `PUB ${pingSubject(clusterId)} ${this.#inbox}.`;
       this.#question = { of: connectionId, head, tail: ` ${ping.length}\r\n${ping}\r\n` };
     }
-    // All that an idle client does, so it is made once.
+    // An idle client does nothing but this, so the frame is made only once.
     const { head, tail } = this.#question;
     this.nats.sendCommand(Buffer.from(`${head}${instant}${tail}`, 'latin1'));
   }
 
   /**
-   * No answer to what was asked so far is passed on any more. A leader that was frozen answers old questions when it
-   * thaws, and what it says of the predecessor's connection ID must not be taken for an answer about the successor's.
+   * Drops all answers to earlier questions. A leader that was frozen answers old questions when it goes on. Its answer about
+   * the connection ID of the previous session must not count for the new one.
    */
   forgetQuestions(): void {
     if (this.#questions !== undefined && this.alive) this.nats.unsubscribe(this.#questions);
@@ -235,7 +237,7 @@ export class Link {
     this.#inbox = undefined;
   }
 
-  /** A NATS PING: asks the server at the other end itself, leader or not. */
+  /** Sends a NATS PING, which the attached server answers itself, whether it leads or not. */
   pingServer(onPong: () => void): void {
     if (!this.alive) return;
     this.nats.flush((error) => {
@@ -244,7 +246,7 @@ export class Link {
   }
 
   /**
-   * Whether the leader knows a connection ID, that is, whether its registration has not been taken by another client.
+   * Asks whether the leader knows a connection ID. If it does not, another client may have taken the registration.
    * @throws when no leader answers within `timeout` ms, or the connection ends
    */
   isRegistered(clusterId: string, connectionId: Uint8Array, timeout: number): Promise<boolean> {
@@ -254,11 +256,11 @@ export class Link {
   }
 
   /**
-   * Sends the protocol's close request for a client ID and waits for the answer. What the registration had on its
-   * way is by then in the leader's queue, ahead of all that comes later, or it never will be.
+   * Sends the protocol's close request for a client ID and waits for the answer. Everything that the registration had sent is
+   * in the leader's queue by then, before all that comes later, or is never stored.
    *
-   * The request names the client ID only, so it ends whoever has it: first make sure that it is still ours.
-   * @returns the server's text when it has not closed it; else empty
+   * The request names only the client ID, so it closes whoever has it. The caller first makes sure that the ID is still ours.
+   * @returns the server's text if the server has not closed it; otherwise empty
    */
   closeRegistration(subject: string, clientId: string, timeout: number): Promise<string> {
     return this.#request('close request', subject, encodeCloseRequest(clientId), timeout, (answer) =>
@@ -266,7 +268,7 @@ export class Link {
     );
   }
 
-  /** Whoever waits for an answer to one of these waits no longer. */
+  /** Rejects all requests that wait for an answer. */
   abandonRequests(error: Error): void {
     for (const abandon of [...this.#requests.values()]) abandon(error);
   }
@@ -328,17 +330,17 @@ export class Link {
     }
   }
 
-  /** The server goes on: whether we do depends on what was asked. */
+  /** Handles a forbidden subject. The server keeps the connection, and what was requested decides whether we do. */
   #denied(complaint: ServerComplaint, subject: string | undefined): void {
     const what = `${this.address.url} forbids ${subject === undefined ? 'a subject' : `the subject '${subject}'`}`;
     const error = new PermissionError(subject, `${what}: ${complaint.text}`, { cause: complaint });
-    // Only one is under way at a time, and nothing else that the server could mean.
+    // Only one request is under way at a time, and the server can mean nothing else.
     const request = this.#requests.get(subject ?? '') ?? this.#requests.values().next().value;
     if (request) request(error);
     else if (this.onDenied?.(error) !== true) this.#die(error);
   }
 
-  /** Ends it at once: socket, buffers, timers and listeners. Idempotent. */
+  /** Ends the connection at once, with socket, buffers, timers and listeners. It may be called again. */
   destroy(): void {
     const wasClosed = !this.alive && this.nats.closed === true;
     if (this.alive) this.#life = { phase: 'dead', why: undefined };
@@ -350,7 +352,7 @@ export class Link {
     this.onAnnounced = undefined;
     if (wasClosed) return;
     this.nats.close();
-    // nats.close() takes our listeners away, and an 'error' without a listener would end the process.
+    // nats.close() removes our listeners, and an 'error' without a listener would end the process.
     this.nats.on('error', () => {});
   }
 

@@ -1,20 +1,26 @@
-/** NKeys: Ed25519 key pairs, whose texts have a prefix that says what kind of key it is. Node's own crypto does the rest. */
+/**
+ * NKeys are Ed25519 key pairs. The texts of their keys begin with a prefix for the kind of key. The cryptography is that of
+ * Node.
+ */
 import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { decodeNKey, encodeNKey, hasChecksum } from '../nkey-text.js';
 
 export interface NKey {
-  /** `U…` */
+  /** It begins with `U`. */
   readonly publicKey: string;
-  /** The raw 64-byte Ed25519 signature. */
+  /** Returns the 64 bytes of the Ed25519 signature. */
   sign(nonce: Uint8Array): Buffer;
 }
 
 const SEED_PREFIX = 18 << 3;
 const USER_PREFIX = 20 << 3;
-/** The constant head of a PKCS #8 document with an Ed25519 private key (RFC 8410). */
+/** The constant beginning of a PKCS #8 document with an Ed25519 private key (RFC 8410). */
 const PKCS8_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex');
 
-/** @throws Error that says what is wrong, without the seed */
+/**
+ * Returns the key pair of a user's seed.
+ * @throws Error that says what is wrong, without the seed
+ */
 export function userKeyFromSeed(seed: string): NKey {
   if (/^U[A-Z2-7]{55}$/.test(seed)) {
     throw new Error("it is the public key: give the seed, which starts with 'SU'");

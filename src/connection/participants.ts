@@ -1,55 +1,59 @@
 /**
- * Who uses the sessions of a client, one after the other: subscribing and publishing. Here is what the connection asks of them,
- * and what it tells them. Times are those of the client's {@link AwakeClock}.
+ * Subscribing and publishing, which use the sessions of a client one after the other. These are the calls that the connection
+ * makes on them. Times are in ms of the client's {@link AwakeClock}.
  */
 import type { InHand, Session } from './protocol.js';
 
-/** What both have in common. */
+/** The calls that both have. */
 interface Participant {
-  /** The session has ended. Nothing of it counts any more. */
+  /** Notes that the session has ended, so that nothing of it counts any more. */
   detach(): void;
-  /** The leader was silent and has answered on this session. `missed`: not everything, so something was lost on its way. */
+  /**
+   * Notes that the leader was silent and has answered on this session.
+   * @param missed whether something was lost on its way
+   */
   resume(missed: boolean): void;
-  /** The leader has answered a question that was asked then. */
+  /** Notes that the leader has answered a question that was asked at this time. */
   leaderAnswered(askedAt: number): void;
 }
 
 /** Subscribing, as the connection sees it. */
 export interface SubscribingParticipant extends Participant {
   /**
-   * Makes all subscriptions on a new session. Resolves when each is made, or has failed for good.
-   * @param careful one at a time
+   * Makes all subscriptions on a new session. Resolves when each is made or has failed for good.
+   * @param careful makes them one at a time
    * @throws SessionEnded
    */
   attach(session: Session, careful: boolean): Promise<void>;
-  /** The server has no room for subscriptions that can be done without. */
+  /** Notes that the server has no room for subscriptions that can be left out. */
   crowd(): void;
-  /** The answer to a question that is asked later than this would tell something about what was received. */
+  /** The time from which on a question to the leader would tell something about received messages; undefined if none would. */
   readonly wantsAnswerSince: number | undefined;
 }
 
 /** Publishing, as the connection sees it. */
 export interface PublishingParticipant extends Participant {
   /**
-   * The session is up: publishes may flow.
-   * @param careful one at a time
+   * Starts to publish on a new session.
+   * @param careful publishes one message at a time
    */
   attach(session: Session, careful: boolean): void;
-  /** No longer one at a time. */
+  /** Stops publishing one message at a time. */
   relax(): void;
-  /** The leader is silent: nothing new is handed over. */
+  /** Notes that the leader is silent, so that nothing new is handed over. */
   pause(): void;
-  /** The publishes that the session has not answered. Called when it has ended, before {@link detach}. */
+  /** Returns the publishes that the session has not answered. It is called when the session has ended, before {@link detach}. */
   inHand(): InHand[];
   /**
-   * Calm, with publishes in flight: send again what is probably lost, give those up for the time being that nobody acknowledges.
-   * @param threshold how long the leader may take for an answer, in ms
-   * @returns when to be asked again; Infinity if that depends on something else
+   * Reviews the publishes in flight while the leader is not suspect: sends probably lost ones again, and gives up for the time
+   * being those that nobody acknowledges.
+   * @param threshold the time that the leader may take for an answer, in ms
+   * @returns when to call again; Infinity if that depends on something else
    */
   review(threshold: number): number;
 }
 
-/** Both of them, for what is asked of both or told to both. */
+/** Holds both and passes on the calls that are for both. */
 export class Participants {
   readonly subscribing: SubscribingParticipant;
   readonly publishing: PublishingParticipant;

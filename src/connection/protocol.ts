@@ -1,16 +1,19 @@
 /**
- * What publishing and subscribing see of a session, in the protocol's own terms; what its texts mean is in `server-texts.ts`.
- * `session.ts` implements it on the wrapped client; the tests implement it by script; another engine could.
+ * The session as publishing and subscribing see it, in the terms of the protocol. The meaning of the server's texts is in
+ * `server-texts.ts`. `session.ts` implements it with the wrapped client, and the tests implement it with scripts.
  */
 import type { LossReason, ResilientStanError } from '../errors.js';
 import type { LastWords } from './server-texts.js';
 
-/** Where a new server-side subscription starts. Ignored by the server when it resumes a durable or joins a live group. */
+/**
+ * Where a new subscription at the server starts. The server ignores it for a durable that it knows and for a queue group that
+ * has members.
+ */
 export type StartPosition =
   | { at: 'new' | 'last' | 'first' }
-  /** The sequence itself included. */
+  /** Starts at this sequence. */
   | { sequence: number }
-  /** Messages stored at most this many milliseconds ago, by the server's own clock. */
+  /** Starts with messages that were stored at most this long ago, in ms by the clock of the server. */
   | { ago: number };
 
 export interface SubscribeRequest {
@@ -18,19 +21,19 @@ export interface SubscribeRequest {
   queueGroup?: string;
   durableName?: string;
   maxInFlight: number;
-  /** Milliseconds, a multiple of 1000 (the protocol has whole seconds). */
+  /** In ms, a multiple of 1000, because the protocol has whole seconds. */
   ackWait: number;
   start: StartPosition;
-  /** It can be done without: where there is no room for it, nobody need be told. */
+  /** Whether the subscription can be left out if the server has no room for it. */
   optional?: boolean;
 }
 
-/** A message as it came off the wire. Its fields are methods, so that nothing is decoded before it is asked for. */
+/** A message as it was received. Its fields are methods, so that each is decoded only when it is used. */
 export interface RawMessage {
   getSequence(): number;
   /**
-   * Nanoseconds since the epoch by the leader's clock, rounded to what a double holds. Under one leader it never
-   * decreases along a channel; the clock of the next leader may be behind.
+   * Returns the timestamp by the clock of the leader, in ns since the epoch, rounded to a double. Along a channel it never
+   * decreases under one leader, but the clock of the next leader may be behind.
    */
   getTimestampRaw(): number;
   isRedelivered(): boolean;
@@ -38,92 +41,98 @@ export interface RawMessage {
   getRawData(): Buffer;
 }
 
-/** One server-side subscription on one session. */
+/** One subscription at the server on one session. */
 export interface SessionSubscription {
-  /** Never throws; on a dead session it does nothing (the message will be redelivered). */
+  /** Acknowledges a message. It never throws, and does nothing after the end of the session. */
   ack(sequence: number): void;
-  /** Stops the delivery to us at once, locally. Idempotent, never throws. */
+  /** Stops the delivery to us at once without telling the server. It never throws, and may be called again. */
   mute(): void;
   /**
-   * Mutes, then gives the subscription up at the server, keeping a durable. Resolves when the server has it no more.
-   * @throws SessionEnded; PermissionError; EndRefused when the server has refused it for some seconds, and still has it
+   * Mutes the subscription and closes it at the server, which keeps a durable. Resolves when the server has closed it.
+   * @throws SessionEnded; PermissionError; EndRefused when the server has refused it for some seconds and still has the
+   * subscription
    */
   close(): Promise<void>;
   /**
-   * Mutes, then gives the subscription up at the server, dropping a durable.
-   * @throws as `close`; EndRefused as well when the server does not know the subscription, but may still keep the durable
+   * Mutes the subscription and ends it at the server, which drops a durable.
+   * @throws the errors of `close`; EndRefused also when the server does not know the subscription and may still keep the
+   * durable
    */
   unsubscribe(): Promise<void>;
 }
 
-/** Something that was asked of the server, and that it has not answered when the session ended. */
+/** A request that the server had not answered when the session ended. */
 export interface InHand {
-  /** The same from session to session. */
+  /** The key of the request, which is the same on each session. */
   readonly key: object | string;
-  /** How long its longest line in the protocol is, compared with that of others; 0 when it has none of its own. */
+  /** The length of its longest protocol line, for comparison; 0 if it has no line of its own. */
   readonly line: number;
-  /** Gives it up for good, with the words with which the server ended the session. */
+  /** Gives the request up for good, with the text with which the server ended the session. */
   giveUp(words: LastWords): void;
 }
 
-/** The server answered a subscribe request with an error. `message` is the server's own text. */
+/** The server answered a subscribe request with an error. `message` is the server's text. */
 export class SubscribeRefused extends Error {}
 
-/** The server did not end a subscription, or cannot tell whether it has. `message` is the server's own text. */
+/** The server did not end a subscription, or cannot tell whether it has. `message` is the server's text. */
 export class EndRefused extends Error {}
 
-/** The session died before the request was answered. */
+/** The session ended before the request was answered. */
 export class SessionEnded extends Error {}
 
-/** One handing over of a message to a session. The publisher's, which hears the answer through it. */
+/** One sending of a message on a session. It belongs to the publisher, which gets the answer through it. */
 export interface Receipt {
-  /** Counts up with every handing over. */
+  /** The number of the sending. It increases with each sending. */
   readonly number: number;
-  /** When it was handed over, in ms of the client's clock. */
+  /** When it was sent, in ms of the client's clock. */
   readonly at: number;
-  /** It repeats a message to learn from its answer what became of what was sent before: of its channel, or of all. */
+  /** Whether it repeats a message in order to learn what became of earlier ones: of those in its channel, or of all. */
   readonly probe: false | 'channel' | 'all';
-  /** The leader owes an answer for it, so that its silence is suspicious. */
+  /** Whether the leader owes an answer for it, so that a silence is suspicious. */
   readonly owed: boolean;
-  /** The leader's answer to a question that is asked later than this tells that it has the message, or will never get it. */
+  /**
+   * The time after which a question proves something about it, in ms of the client's clock. When the leader has answered such a
+   * question, it has the message or will never get it.
+   */
   readonly askAfter: number;
-  /** Its answer would still tell something. */
+  /** Whether its answer would still tell something. */
   readonly awaited: boolean;
-  /** Where its last byte stands in the stream of all bytes that the session has sent; set by the session. */
+  /** The position of its last byte among all bytes that the session has sent. The session sets it. */
   end: number;
-  /** Called at most once, and only while the session is alive; `error` is the server's text. */
+  /** Is called at most once, and only while the session is alive. `error` is the server's text. */
   answered(error: string | undefined, guid: string): void;
 }
 
 export interface Session {
-  /** 1 for the first session of a client, and so on. */
+  /** The number of the session in its client, from 1. */
   readonly ordinal: number;
   /**
-   * The registration was ours from the session before until this one, and for the first one. False: another process may have
-   * had our client ID meanwhile, and with it what our durables are sent.
+   * Whether our registration has lasted from the previous session to this one. It is true for the first session. If it is
+   * false, another process may have had our client ID meanwhile, and with it the messages of our durables.
    */
   readonly continued: boolean;
-  /** URL without credentials. */
+  /** The URL of the server, without credentials. */
   readonly server: string;
-  /** The server's limit for one protocol message in bytes. */
+  /** The server's limit for one protocol message, in bytes. */
   readonly maxPayload: number;
-  /** False from the instant of the loss on; then requests are rejected, and whatever else is called has no effect. */
+  /** Whether the session has not ended. After the end requests are rejected, and other calls have no effect. */
   readonly alive: boolean;
-  /** How many requests about subscriptions have no answer yet. */
+  /** The number of requests about subscriptions without an answer. */
   readonly pendingRequests: number;
 
-  /** Hands one message over, at once. Never throws. Call it only while the session is alive. */
+  /** Sends one message at once. It never throws. It may only be called while the session is alive. */
   publish(channel: string, data: Uint8Array, receipt: Receipt): void;
 
-  /** Of all that was handed over up to this one, only the answers that are still `awaited` are waited for from now on. */
+  /** Stops waiting for answers that are no longer `awaited`, of all sendings up to this one. */
   forget(upTo: Receipt): void;
 
   /**
-   * Resolves when the server has made the subscription; messages that arrive earlier are held until then, and are
-   * handed over (synchronously, in order) right after `onMade`, before the promise's own reactions.
-   * @param onDenied the server forbids it, or its acknowledgements, or has no room for it, so it can never be: called at most
-   *   once, right before the session ends over it
-   * @throws SubscribeRefused with the server's text; PermissionError; SessionEnded. No answer in time ends the session.
+   * Makes a subscription. Messages that arrive before it is made are held back. They are handed over in order, synchronously,
+   * right after `onMade` and before the reactions to the promise.
+   * @param onDenied is called when the server forbids the subscription or its acknowledgements, or has no room for it, so that
+   * it can never be made. It is called at most once, right before the session ends because of that.
+   * @throws SubscribeRefused with the server's text; PermissionError; SessionEnded. If no answer comes in time, the session
+   * ends.
    */
   subscribe(
     request: SubscribeRequest,
@@ -132,6 +141,6 @@ export interface Session {
     onDenied?: (error: ResilientStanError) => void,
   ): Promise<SessionSubscription>;
 
-  /** Ends the session, once, for a sign of death that was seen outside of it. */
+  /** Ends the session once, because of a sign of death that was seen outside of it. */
   lose(reason: LossReason, message: string): void;
 }

@@ -1,28 +1,28 @@
-/** The publishes of one session: sends them, matches the acknowledgements, and tells the failure detector what these show. */
+/** Sends the publishes of one session, matches their acknowledgements, and tells the failure detector what these show. */
 import { randomBytes } from 'node:crypto';
 import { printable } from '../printable.js';
 import { GUID_PREFIX_LENGTH, guidOfPlainAck, nextNumber, numberOf, PublishFrames, readPubAck } from './codec.js';
 import type { Receipt } from './protocol.js';
 import { evidenceIn, Unanswered } from './unanswered.js';
 
-/** What is told of the leader. Times in ms of the client's clock. */
+/** Hears what the answers show about the leader. */
 export interface Evidence {
-  /** Something was sent that it owes an answer for. */
+  /** Notes that something was sent that the leader owes an answer for. */
   owed(): void;
-  /** It has answered this. */
+  /** Notes that the leader has answered a publish. */
   heardAnswer(receipt: Receipt): void;
-  /** There may be none: it is to be asked. */
+  /** Notes that there may be no leader, so that it has to be asked. */
   doubt(): void;
 }
 
 export interface PublishesOptions {
   /** The prefix of the subjects that publishes go to. */
   subject: string;
-  /** Where acknowledgements go to. */
+  /** The subject that acknowledgements go to. */
   inbox: string;
   clientId: string;
   connectionId: Uint8Array;
-  /** Returns where its last byte stands in all that the session has sent. */
+  /** Sends a frame. Returns the position of its last byte among all bytes that the session has sent. */
   send: (frame: Buffer) => number;
   evidence: Evidence;
 }
@@ -47,18 +47,18 @@ export class Publishes {
     this.#evidence.owed();
   }
 
-  /** The oldest one that the leader owes an answer for. */
+  /** The oldest publish that the leader owes an answer for. */
   get oldestOwed(): Receipt | undefined {
     return this.#unanswered.oldestOwed;
   }
 
-  /** Stops waiting for the answers that tell nothing any more, of all that was handed over up to this one. */
+  /** Stops waiting for answers that tell nothing any more, of all publishes up to this one. */
   forget(upTo: Receipt): void {
     this.#unanswered.forget(upTo);
   }
 
   /**
-   * A frame arrived in the inbox.
+   * Takes a frame that arrived in the inbox.
    * @throws Error when it is malformed
    */
   answered(frame: string): void {
@@ -77,7 +77,7 @@ export class Publishes {
     receipt.answered(error, guid);
   }
 
-  /** No answer counts any more. */
+  /** Forgets all publishes, so that no answer counts any more. */
   stop(): void {
     this.#unanswered.clear();
   }

@@ -1,5 +1,6 @@
 /**
- * *Take over, then register*: makes a STAN connection on a link whose other end knows a leader.
+ * Registers the client on a connection whose other end knows a leader. It first takes over the registration of the lost
+ * session, if that is still ours.
  */
 import { patience, type AwakeClock } from '../awake-clock.js';
 import { ClientIdConflictError, ConnectError, describe, ResilientStanError, toError } from '../errors.js';
@@ -10,12 +11,12 @@ import type { Found } from './leader-search.js';
 import { isIdTaken } from './server-texts.js';
 import { connectStan, type StanConnection } from './wire.js';
 
-/** What a take-over needs of the session that died. */
+/** The data of a lost session that a take-over needs. */
 export interface Registration {
   connectionId: Uint8Array;
-  /** The subject of the protocol's close requests; empty: the server has told of none. */
+  /** The subject of the protocol's close requests; empty if the server has named none. */
   closeSubject: string;
-  /** Take-overs that ended the connection they were tried on. */
+  /** The number of take-overs that ended their connection. */
   failedTakeOvers?: number;
 }
 
@@ -23,36 +24,49 @@ export interface RegisterOptions {
   clusterId: string;
   clientId: string;
   pings: { interval: number; maxOut: number };
-  /** For the answer to the close request, and for the answer to the connect request, in ms each. */
+  /** Longest wait for the answer to the close request, and for that to the connect request, in ms each. */
   connectTimeout: number;
-  /** Of the session that died. */
+  /** The registration of the lost session. */
   previous: Registration | undefined;
-  /** Those of this client. */
+  /** The claims of this client on its ID. */
   claims: Claims;
   clock: AwakeClock;
 }
 
-/** The largest delay of a Node timer, in ms: 24 days. The publisher has the deadlines; the wrapped client's must never fire. */
+/**
+ * The largest delay of a Node timer, in ms, which is 24 days. The timers of the wrapped client must never fire, because the
+ * publisher has the deadlines.
+ */
 const NEVER = MAX_INT32;
-/** Far above any window of ours: at its own limit the wrapped client reports an error and sends the message all the same. */
+/**
+ * A limit far above all windows of ours. At its own limit the wrapped client reports an error and sends the message all the
+ * same.
+ */
 const UNLIMITED = 2 ** 30;
 
-/** What a request of the protocol may need at least, in bytes. */
+/** The least `max_payload` with room for the requests of the protocol, in bytes. */
 const LEAST_PAYLOAD = 512;
-/** A node may die at this moment, too; but when it happens again, the take-over itself is the reason. */
+/**
+ * The number of failed take-overs after which none is tried. The first failure may have another cause, such as the end of a
+ * server.
+ */
 const MOST_FAILED = 2;
-/** For so long, in ms, the answers of a take-over are waited for: without it, the server takes half a second. */
+/** Least time for the answers of a take-over, in ms. Without a take-over the server takes half a second. */
 const TAKE_OVER_PATIENCE = 500;
 
 export interface Registered {
   stan: StanConnection;
-  /** The registration of the session that died was still ours when it was given up: nobody else had the client ID meanwhile. */
+  /**
+   * Whether the registration of the lost session was still ours when it was given up, so that nobody else had the client ID
+   * meanwhile.
+   */
   continued: boolean;
 }
 
 /**
- * @throws ClientIdConflictError when another live client has the ID; PermissionError; ConnectError that names the server for
- *   whatever else went wrong with it; on any error the link is destroyed
+ * Registers the client. On any error the connection is destroyed.
+ * @throws ClientIdConflictError when another live client has the ID; PermissionError; ConnectError with the name of the server
+ * for all else that went wrong there
  */
 export async function register(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<Registered> {
   const { link } = found;
@@ -62,11 +76,11 @@ export async function register(found: Found, options: RegisterOptions, signal: A
       throw new Error(`its max_payload of ${link.maxPayload} bytes has no room for the requests of the protocol`);
     }
     const { previous } = options;
-    // Before the first one nobody had anything that could be taken from us.
+    // Before the first session there was nothing that another client could have taken from us.
     let continued = previous === undefined;
     if (found.registered && previous) continued = await takeOver(found, previous, options, signal);
     const stan = await handshake(found, options, signal);
-    // What came in one piece with the answer may have ended the connection.
+    // Bytes that came together with the answer may have ended the connection.
     if (!link.alive) throw link.death ?? new Error('the connection was closed');
     return { stan, continued };
   } catch (error) {
@@ -75,7 +89,7 @@ export async function register(found: Found, options: RegisterOptions, signal: A
   }
 }
 
-/** What is no error of ours yet, with the server's name. */
+/** Turns a foreign error into one with the name of the server. */
 function failedAt(server: string, thrown: unknown): Error {
   if (thrown instanceof ResilientStanError) return thrown;
   const error = toError(thrown);
@@ -83,15 +97,15 @@ function failedAt(server: string, thrown: unknown): Error {
 }
 
 /**
- * The registration is still ours, so it may be closed. This is quick where the server's own check of a mute predecessor takes
- * half a second, and a fence: nothing the old session has on its way is stored after it. It is no more than that: where it is
- * forbidden, or not answered, the server's own check does.
+ * Closes the registration of the lost session if it is still ours. This is quicker than the server's own check of a silent
+ * predecessor, which takes half a second. It also makes sure that nothing from the old session is stored later. It may
+ * fail: if it is forbidden or not answered, the server's own check follows.
  *
- * An ID that is no longer ours is never closed: the request names only the client ID, and another may hold it. So it is asked
- * again, because the race may have been won long ago: a ConnectionLostHandler takes the time it wants.
+ * A registration that is no longer ours is never closed, because the request names only the client ID, which another client may
+ * have. The leader is asked again, because the search may have ended long ago: a ConnectionLostHandler may take any time.
  *
- * @returns whether it was ours until then; false, too, where that could not be learned
- * @throws what has ended the connection
+ * @returns whether the registration was ours until then; false also if that could not be learned
+ * @throws the error that ended the connection
  */
 async function takeOver(
   { link, roundTrip }: Found,
@@ -131,8 +145,8 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       ackTimeout: NEVER,
       maxPubAcksInflight: UNLIMITED,
     });
-    // The failure detector pings, so that every pong is seen as evidence. What interval the server wants is of no account, and a timer
-    // of Node takes no absurd one.
+    // The failure detector sends the pings, so that it sees every answer. The interval that the server wants does not count,
+    // and a Node timer could not take an absurd one.
     Object.defineProperty(stan, 'stanPingInterval', { get: () => NEVER, set: () => {} });
     const cancel = patience(clock, connectTimeout, () =>
       fail(new Error(`no answer to the connect request within ${connectTimeout} ms`)),
@@ -179,17 +193,17 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
   });
 }
 
-/** A subject that can be published to: a server that answers with anything else would have us write nonsense on the wire. */
+/** A subject that can be published to. With any other answer we would write nonsense to the connection. */
 const SUBJECT = /^[!-)+-=?-~]{1,512}$/;
 
-/** What is missing in the answer to a connect request. */
+/** Returns what is wrong with the answer to a connect request. */
 function faultOf(stan: StanConnection): string | undefined {
   const { pubPrefix, subRequests, unsubRequests, subCloseRequests } = stan;
   const needed = { pubPrefix, subRequests, unsubRequests, subCloseRequests };
   for (const [name, subject] of Object.entries(needed)) {
     if (typeof subject !== 'string' || !SUBJECT.test(subject)) return `its ${name} is not a subject`;
   }
-  // Without it, there is no take-over, and that is all.
+  // Without this subject there is no take-over, and everything else works.
   if (stan.closeRequests !== null && !SUBJECT.test(stan.closeRequests ?? '')) stan.closeRequests = '';
   return undefined;
 }

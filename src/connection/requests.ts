@@ -1,6 +1,6 @@
 /**
- * The requests of one session about subscriptions that have no answer yet: how long each may take, who waits for it, and what
- * becomes of it when the session ends.
+ * The requests of one session about subscriptions that have no answer yet. It knows how long each may take, who waits for it,
+ * and what happens to it at the end of the session.
  */
 import { patience, type AwakeClock } from '../awake-clock.js';
 import { SubscribeError, type LossReason, type ResilientStanError } from '../errors.js';
@@ -9,48 +9,51 @@ import { ASK_EVERY } from './leader-search.js';
 import type { LastWords } from './server-texts.js';
 import type { Owed, FailureDetector } from './failure-detector.js';
 
-/** The protocol's requests, by the name they have in its subjects. */
+/** The kinds of requests, named as in the protocol's subjects. */
 export type RequestKind = 'sub' | 'unsub' | 'subclose';
 
-/** What is asked for. */
+/** A request. */
 export interface Asked {
   readonly kind: RequestKind;
   readonly channel: string;
-  /** Of what is asked for, the same from session to session. */
+  /** The name of the requested subscription, which is the same on each session. */
   readonly name: string;
-  /** It can be done without. */
+  /** Whether the request can be left out. */
   readonly optional: boolean;
-  /** The session has ended. */
+  /** Is called when the session has ended. */
   readonly abandon: () => void;
-  /** It can never be. @returns whether somebody has given it up for good */
+  /** Is called when the request can never be granted. Returns whether somebody has given it up for good. */
   readonly deny: (error: ResilientStanError) => boolean;
 }
 
 interface Request extends Asked, Owed {}
 
 export interface RequestsOptions {
-  /** The session that sends them. */
+  /** The session that sends the requests. */
   session: { readonly alive: boolean; lose(reason: LossReason, message: string): void };
-  /** How many bytes were handed over so far. */
+  /** Returns the number of bytes that were handed over so far. */
   sent: () => number;
   detector: FailureDetector;
-  /** How long an answer may take, in ms. */
+  /** Longest wait for an answer, in ms. */
   connectTimeout: number;
   clock: AwakeClock;
 }
 
-/** How long a request is waited for that was probably lost, ms, from when that is known. A leader takes a few. */
+/**
+ * Longest wait for the answer to a request that was probably lost, in ms. It counts from the moment when that is known. A
+ * leader takes a few ms.
+ */
 const PROBABLY_LOST = 500;
 
 export class Requests {
   readonly #options: RequestsOptions;
-  /** The oldest first. */
+  /** The open requests, the oldest first. */
   readonly #open = new Set<Request>();
-  /** When the oldest of them was answered last. */
+  /** When the oldest request was last answered, in ms of the clock. */
   #answeredAt = -Infinity;
-  /** Requests that wait to be sent again: what to do if the session ends. */
+  /** The functions that end the pauses before a repetition when the session ends. */
   readonly #pauses = new Set<() => void>();
-  /** When it was noticed last that some of what we sent had been lost on its way to the leader. */
+  /** When it was last noticed that bytes of ours were lost on their way to the leader, in ms of the clock. */
   #missedAt = -Infinity;
   #cancelTimer: (() => void) | undefined;
 
@@ -66,29 +69,32 @@ export class Requests {
     return this.#open.values().next().value;
   }
 
-  /** Of a request that is about to be sent. @returns a function to call at the answer, true the first time */
+  /** Adds a request that is about to be sent. Returns a function to call at the answer, which is true the first time. */
   add(asked: Asked): () => boolean {
     const { clock, sent, detector } = this.#options;
-    // Not sent yet: what is sent now is a few hundred bytes at most.
+    // The request is not sent yet. It has a few hundred bytes at most.
     const request: Request = { ...asked, at: clock.now(), end: sent() };
     this.#open.add(request);
     detector.owed();
     if (this.#cancelTimer === undefined) this.#awaitAnswers();
     return () => {
-      // One that is answered before an older one says nothing of that: it may be lost.
+      // An answer before that of an older request says nothing about the older one, which may be lost.
       if (this.oldest === request) this.#answeredAt = clock.now();
       return this.#open.delete(request);
     };
   }
 
-  /** Some of what was sent before is lost, and requests may be among it. */
+  /** Notes that bytes of ours were lost, which may have been requests. */
   missed(): void {
     this.#missedAt = this.#options.clock.now();
     this.#cancelTimer?.();
     this.#awaitAnswers();
   }
 
-  /** @throws SessionEnded, as soon as it has */
+  /**
+   * Resolves after a delay, in ms.
+   * @throws SessionEnded as soon as the session has ended
+   */
   pause(delay: number): Promise<void> {
     const { session, clock } = this.#options;
     return new Promise((resolve, reject) => {
@@ -108,19 +114,19 @@ export class Requests {
     });
   }
 
-  /** These can never be. @returns whether somebody has given one up for good */
+  /** Denies some requests for good. Returns whether somebody has given one up for good. */
   deny(which: (asked: Asked) => boolean, error: ResilientStanError): boolean {
     const denied = [...this.#open].filter(which);
     for (const request of denied) this.#open.delete(request);
     return denied.map(({ deny }) => deny(error)).includes(true);
   }
 
-  /** The subscriptions that are asked for, the oldest request first. */
+  /** The requests to subscribe, the oldest first. */
   get subscribing(): Asked[] {
     return [...this.#open].filter(({ kind }) => kind === 'sub');
   }
 
-  /** The same, as what can be given up when the server ends sessions over it. */
+  /** The same requests in the form in which they can be given up when the server ends sessions because of them. */
   get inHand(): InHand[] {
     return this.subscribing.map(({ channel, name, deny }) => ({
       key: name,
@@ -131,12 +137,12 @@ export class Requests {
     }));
   }
 
-  /** No timer runs any more. */
+  /** Stops the timer. */
   stop(): void {
     this.#cancelTimer?.();
   }
 
-  /** The session has ended: whoever waits is told. */
+  /** Notes that the session has ended, and tells whoever waits. */
   abandon(): void {
     const abandoned = [...[...this.#open].map(({ abandon }) => abandon), ...this.#pauses];
     this.#open.clear();
@@ -145,9 +151,9 @@ export class Requests {
   }
 
   /**
-   * The server answers one request after the other. So the time for an answer counts from the answer before: thousands of
-   * subscriptions, or a slow disk, may take long in all, and as long as they come there is no reason to begin anew.
-   * One that was sent before something else was lost on the same way is probably lost with it: it gets less.
+   * Waits for the answer to the oldest request. The server answers one request after the other, so the time counts from the
+   * previous answer. Thousands of subscriptions or a slow disk may take long in all, and that is all right as long as answers
+   * come. A request that was sent before a loss on the same path was probably lost too, so it gets less time.
    */
   #awaitAnswers(): void {
     const { session, detector, connectTimeout, clock } = this.#options;
@@ -165,13 +171,13 @@ export class Requests {
       return;
     }
     if (!detector.hasAnsweredSince(at) && clock.now() < detector.queuedUntil(end, since) + connectTimeout) {
-      // The request may be on its way, behind other bytes, or its answer. A later question shows whether that is so.
+      // The request or its answer may be behind other bytes. The answer to a later question shows whether that is so.
       detector.doubt();
       this.#cancelTimer = clock.after(ASK_EVERY, () => this.#awaitAnswers());
       return;
     }
     const what = { sub: 'subscribe', unsub: 'unsubscribe', subclose: 'subscription close' }[kind];
-    // The server may have done it all the same: a ghost subscription goes away with the session only.
+    // The server may have made the subscription all the same. Only the end of the session ends that one.
     session.lose(
       'request_timeout',
       `no answer to the ${what} request for '${channel}' within ${Math.round(clock.now() - at)} ms`,
@@ -179,7 +185,7 @@ export class Requests {
   }
 }
 
-/** The error for a subscription that a server ended the session over. */
+/** Returns the error for a subscription that made a server end the session. */
 export function refusedWith(channel: string, { text }: LastWords, advice: string): SubscribeError {
   return new SubscribeError(
     channel,

@@ -1,6 +1,6 @@
 /**
- * What finding the cluster has cost since the last session that lasted, and how long the next wait is by that. A session that
- * ends soon is no end of the trouble, so the count goes on through it. Pure.
+ * Counts what the search for the cluster has cost since the last session that lasted, and calculates the next delay from that.
+ * A session that ends soon does not reset the count. Pure; times are in ms of one clock that never decreases.
  */
 import { retryDelay } from './backoff.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
@@ -9,15 +9,15 @@ import type { ResolvedRetryOptions } from './retry-options.js';
 export type SessionEnd = 'lasted' | 'young' | 'never up';
 
 export class RetryBudget {
-  /** Attempts that failed, and sessions that did not last. */
+  /** The number of failed attempts and of sessions that did not last. */
   #failures = 0;
-  /** Sessions in a row that did not last, but for the first: they lengthen the waits as failed attempts do. */
+  /** The number of sessions in a row that did not last, without the first one. They lengthen the delays like failed attempts. */
   #young = 0;
   #since: number;
-  /** The session before has not lasted. */
+  /** Whether the previous session did not last. */
   #youngBefore = false;
 
-  /** @param now ms of a monotonic clock, as everywhere here */
+  /** @param now the present time, in ms */
   constructor(now: number) {
     this.#since = now;
   }
@@ -26,23 +26,23 @@ export class RetryBudget {
     return this.#failures;
   }
 
-  /** An attempt has failed. */
+  /** Notes that an attempt has failed. */
   failed(): void {
     this.#failures += 1;
   }
 
-  /** The last `duration` ms are none in which we tried. */
+  /** Leaves a time before now out of the count, in ms, because nothing was tried in it. */
   excuse(duration: number): void {
     this.#since += duration;
   }
 
   /**
-   * A session has ended.
-   * @param settled what ended it was given up for good, and will not end the next one
+   * Notes that a session has ended.
+   * @param settled whether the reason was given up for good, so that it does not end the next session
    */
   ended(end: SessionEnd, settled: boolean, now: number): void {
-    // The count starts over with a session that lasted, not with one that began. But one alone that did not last says nothing:
-    // a node was killed soon after we came to it.
+    // The count starts anew after a session that lasted. One session alone that did not last resets it as well, because its
+    // server may have been killed soon after we came to it.
     if (end === 'lasted' || (end === 'young' && !this.#youngBefore)) {
       this.#failures = 0;
       this.#young = 0;
@@ -50,23 +50,23 @@ export class RetryBudget {
       this.#youngBefore = end === 'young';
     } else if (!settled) {
       this.#young += 1;
-      // One that was never up is a failed attempt, and counted as such.
+      // A session that was never up is counted as a failed attempt elsewhere.
       if (end === 'young') this.#failures += 1;
     }
   }
 
-  /** No further attempt is allowed. */
+  /** Returns whether no further attempt is allowed. */
   isSpent({ retries, maxRetryTime }: ResolvedRetryOptions, now: number): boolean {
     return this.#failures > retries || now - this.#since >= maxRetryTime;
   }
 
-  /** The wait before the first attempt, in ms. */
+  /** Returns the delay before the first attempt, in ms. */
   firstDelay(options: ResolvedRetryOptions): number {
     return this.#young > 0 ? retryDelay(this.#young, options) : 0;
   }
 
   /**
-   * The wait after a failed attempt, in ms.
+   * Returns the delay after a failed attempt, in ms.
    * @param attempt counted from 1
    */
   delayAfter(attempt: number, options: ResolvedRetryOptions, now: number): number {

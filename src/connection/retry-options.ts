@@ -1,4 +1,4 @@
-/** How often, and how soon, an attempt is repeated: what users may say, and what it comes to. */
+/** Checks the options for repeated attempts and fills in the defaults. */
 import { MAX_INT32 } from '../int32.js';
 import type { OptionNames, OptionReader } from '../option-reader.js';
 
@@ -63,7 +63,10 @@ export const RETRY_NAMES: OptionNames = {
   },
 };
 
-/** @throws InvalidArgumentError */
+/**
+ * Reads `initialConnect`.
+ * @throws InvalidArgumentError
+ */
 export function resolveInitialConnect(reader: OptionReader): ResolvedRetryOptions {
   if (reader.values.initialConnect === false) {
     reader.refuse('initialConnect', 'must be an object, not false: for a single attempt use { retries: 0 }');
@@ -71,7 +74,10 @@ export function resolveInitialConnect(reader: OptionReader): ResolvedRetryOption
   return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), INITIAL_CONNECT);
 }
 
-/** @throws InvalidArgumentError */
+/**
+ * Reads `reconnect`.
+ * @throws InvalidArgumentError
+ */
 export function resolveReconnect(reader: OptionReader): ResolvedRetryOptions | false {
   const given = reader.values.reconnect;
   if (given === false) return false;
@@ -89,7 +95,7 @@ function resolveRetry(reader: OptionReader, defaults: ResolvedRetryOptions): Res
       `must not be more than '${reader.path('maxTimeout')}' (${maxGiven}), but is ${minGiven}`,
     );
   }
-  // With only one of the two given, the other's default makes way.
+  // If only one of the two is given, the default of the other is adjusted to it.
   const minTimeout = minGiven ?? Math.min(defaults.minTimeout, maxGiven ?? Infinity);
   const maxTimeout = Math.min(MAX_INT32, maxGiven ?? Math.max(defaults.maxTimeout, minTimeout));
   return {

@@ -3,7 +3,7 @@ import { toError } from '../errors.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
 import type { RetryBudget } from './retry-budget.js';
 
-/** Throw it to end the retries at once with this error. */
+/** An error that ends the retries at once. It carries the error to throw. */
 export class Fatal extends Error {
   readonly error: Error;
   constructor(error: Error) {
@@ -15,22 +15,21 @@ export class Fatal extends Error {
 export interface RetryHooks {
   options: ResolvedRetryOptions;
   signal: AbortSignal;
-  /** Counted on here. Kept by who retries, for it may go on after a success. */
+  /** Counts the attempts. The caller keeps it, because the count may go on after a success. */
   budget: RetryBudget;
-  /** Wait before the first attempt, in ms: sessions before have not lasted. */
+  /** The delay before the first attempt, in ms, after sessions that did not last. */
   firstDelay: number;
-  /** Before the wait; `attempt` is the one that failed, counted from 1. */
+  /** Is called before each delay. `attempt` is the failed one, counted from 1. */
   onWait: (attempt: number, delay: number, error: Error) => void;
-  /** Calls back when what is waited for has come, which ends a wait early. Returns what takes the callback away. */
+  /** Registers a callback that ends a delay early. Returns a function that removes it. */
   onWake: (callback: () => void) => () => void;
-  /** By the clock of the budget. */
+  /** Returns the time by the clock of the budget, in ms. */
   now: () => number;
 }
 
 /**
- * p-retry's loop around an attempt. The limits and the wait are our own: p-retry counts anew in each call, caps the delay
- * after randomising it, so that at the cap every client of a fleet would sleep the same, and does not say how long it is
- * going to sleep.
+ * Repeats an attempt with p-retry, but with our own limits and delays. p-retry counts anew in each call and does not tell the
+ * delay. It also limits a delay after randomising it, so that at the limit all clients of a fleet would wait equally long.
  */
 export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: RetryHooks): Promise<T> {
   const { options, signal, budget } = hooks;
@@ -56,7 +55,7 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
         const now = hooks.now();
         if (budget.isSpent(options, now)) throw error;
         const delay = budget.delayAfter(attemptNumber, options, now);
-        // Who has called it off meanwhile wants to hear no more of it.
+        // Nobody wants to hear of it after a call-off.
         if (signal.aborted) return;
         hooks.onWait(attemptNumber, Math.round(delay), error);
         await wait(delay, hooks);
@@ -66,7 +65,7 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
   );
 }
 
-/** No reaction is left behind at anything that lives longer: an outage may have a hundred thousand waits. */
+/** Waits, and removes all its listeners afterwards, because an outage may have a hundred thousand waits. */
 function wait(delay: number, { signal, onWake }: RetryHooks): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {

@@ -1,29 +1,29 @@
 /**
- * The rhythm in which messages arrive on a session, whatever subscription they are for, to notice when it falls silent: an
- * idle session is asked only once a second, which is a long time for a stream of a hundred messages a second. Answers are not
- * counted: they come when something was asked, and are owed. Pure; a few floating point operations a message.
+ * Follows the rhythm in which messages arrive on a session, for all subscriptions together, and notices when they stop. An idle
+ * session is asked only once a second, which is long for a stream of a hundred messages a second. Answers are not counted,
+ * because they are owed anyway. Pure; it takes a few floating point operations for each message.
  */
 
-/** The shortest silence that counts, ms. Nothing comes of a surprise but one ping, so it may be short. */
+/** Shortest silence that is surprising, in ms. It may be short, because a surprise costs only one ping. */
 const SHORTEST = 50;
-/** How many times the mean gap is surprising: among gaps that chance makes, one in four hundred. */
+/** Shortest surprising silence, as a multiple of the mean gap. One in four hundred random gaps is longer. */
 const FACTOR = 6;
-/** Slower than this, ms between messages, silence says nothing. */
+/** Longest mean gap whose silence is surprising, in ms. */
 const SLOWEST = 250;
-/** So many messages in a row make a rhythm. */
+/** The number of messages in a row that make a rhythm. */
 const BEATS = 8;
-/** After a pause this long, ms, the rhythm is another one. */
+/** Shortest pause after which a new rhythm begins, in ms. */
 const PAUSE = 1000;
 
 export class Rhythm {
   #last = -Infinity;
   #beats = 0;
   #mean = 0;
-  /** A fading maximum: messages that come in bursts have a small mean and long pauses. */
+  /** The longest gap, which fades with time. Messages that come in bursts have a small mean gap and long pauses. */
   #longest = 0;
   #asked = false;
 
-  /** A message came. */
+  /** Notes that a message came. */
   heard(now: number): void {
     const gap = now - this.#last;
     this.#last = now;
@@ -39,13 +39,16 @@ export class Rhythm {
     this.#longest = gap > this.#longest ? gap : this.#longest * 0.98;
   }
 
-  /** When its silence becomes surprising; undefined while it has no rhythm, or has been asked about. */
+  /**
+   * The time when the silence becomes surprising. It is undefined if there is no rhythm, or if the leader was asked because of
+   * this silence.
+   */
   get surpriseAt(): number | undefined {
     if (this.#asked || this.#beats < BEATS || this.#mean >= SLOWEST) return undefined;
     return this.#last + Math.max(SHORTEST, FACTOR * this.#mean, 1.5 * this.#longest);
   }
 
-  /** Its silence has been asked about: no more until the next message. */
+  /** Notes that the leader was asked because of this silence. The next message ends that. */
   asked(): void {
     this.#asked = true;
   }

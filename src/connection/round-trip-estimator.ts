@@ -1,21 +1,20 @@
 /**
- * The judge of evidence: is an answer that the leader owes us overdue? Pure; times are passed in (milliseconds of one
- * monotonic clock).
+ * Decides whether an answer of the leader is overdue. Pure; times are in ms of one clock that never decreases.
  *
- * Evidence is an ack, a pong or a message. What counts as overdue follows the connection's own recent round trips, so
- * that a slow path or a slow cluster is not mistaken for a dead one. The clock is one that stands still while our own
- * event loop does, so that such time is not held against the leader.
+ * Acknowledgements, pongs and messages are signs of life. The limit follows the recent round trips of the connection, so that a
+ * slow path or a slow cluster does not count as a dead one. The clock stands still while our own event loop does, so that such
+ * time does not count against the leader.
  */
 
-/** No silence shorter than this is suspicious, in ms: elections, disks and schedulers take that long on a healthy day. */
+/** Shortest silence that is suspicious, in ms. Elections, disks and schedulers take as long in normal operation. */
 export const MIN_THRESHOLD = 150;
-/** No comparison of two paths is made on less than this difference, in ms. */
+/** Least difference between two paths that counts, in ms. */
 export const MIN_MARGIN = 75;
 
-/** Weights of the round-trip estimate and of its variation: those of TCP's retransmission timer (RFC 6298). */
+/** The weights of the round-trip estimate and of its variation, as in TCP's retransmission timer (RFC 6298). */
 const ALPHA = 1 / 8;
 const BETA = 1 / 4;
-/** The longest recent round trip counts, too, and is forgotten with this half-life in ms. */
+/** Half-life of the longest recent round trip, in ms. */
 const PEAK_HALF_LIFE = 5000;
 
 export class RoundTripEstimator {
@@ -25,7 +24,7 @@ export class RoundTripEstimator {
   #peakAt: number;
   #lastHeard: number;
 
-  /** @param roundTrip the first sample, from the race that found the leader */
+  /** @param roundTrip the first sample, from the search that found the leader, in ms */
   constructor(roundTrip: number, now: number) {
     this.#smoothed = roundTrip;
     this.#variation = roundTrip / 2;
@@ -38,12 +37,12 @@ export class RoundTripEstimator {
     return this.#lastHeard;
   }
 
-  /** The leader gave a sign of life. */
+  /** Notes a sign of life of the leader. */
   heard(now: number): void {
     this.#lastHeard = now;
   }
 
-  /** A round trip that ended now; also a sign of life. */
+  /** Notes a round trip that ended now, which is also a sign of life. */
   sample(roundTrip: number, now: number): void {
     this.#lastHeard = now;
     this.#variation += BETA * (Math.abs(roundTrip - this.#smoothed) - this.#variation);
@@ -54,19 +53,19 @@ export class RoundTripEstimator {
     }
   }
 
-  /** How long an owed answer may take before it is suspicious, in ms. */
+  /** Returns how long an owed answer may take until it is suspicious, in ms. */
   threshold(now: number): number {
     return Math.max(MIN_THRESHOLD, 2 * this.#smoothed + 4 * this.#variation, 1.25 * this.#peakNow(now));
   }
 
-  /** How much longer than another path ours may take to carry the same question before it is judged dead, in ms. */
+  /** Returns how much longer than another path ours may take for the same question until it counts as dead, in ms. */
   margin(now: number): number {
     return Math.max(MIN_MARGIN, this.threshold(now) / 2);
   }
 
   /**
-   * For how long, in ms, the leader has been silent although it owes an answer.
-   * @param owedSince when the oldest thing that is still owed was asked
+   * Returns how long the leader has been silent although it owes an answer, in ms.
+   * @param owedSince when the oldest question without an answer was asked
    */
   silence(owedSince: number, now: number): number {
     return Math.max(0, now - Math.max(owedSince, this.#lastHeard));

@@ -1,17 +1,17 @@
 /**
- * The servers there are, in the order in which they are dialled: those that the user listed, then those that the cluster
- * announces. Whoever failed at any step goes to the end, behind those that failed before, until it has served. Only to stand
- * behind what is announced, which may be out of our reach, a listed server has to fail twice. Pure.
+ * The known servers in the order of dialling: the listed ones first, and then those that the cluster announces. A server that
+ * failed at any step goes to the end, behind those that failed earlier, until it has served. A listed server goes behind the
+ * announced ones only after it has failed twice, because those may be out of our reach. Pure.
  */
 import type { ServerAddress } from './servers.js';
 
-/** So many announced servers are remembered. */
+/** The most announced servers that are remembered. */
 export const MOST_ANNOUNCED = 64;
 
 export class ServerList {
   readonly #listed: readonly ServerAddress[];
   #announced: readonly ServerAddress[] = [];
-  /** Of those that failed since they served last: how often, and the place in the order of failures. */
+  /** How often each server has failed since it last served, and its place in the order of failures. */
   readonly #failed = new Map<string, { times: number; place: number }>();
   #failures = 0;
 
@@ -19,7 +19,7 @@ export class ServerList {
     this.#listed = [...listed];
   }
 
-  /** In the order in which they are to be dialled. */
+  /** Returns the servers in the order of dialling. */
   get inOrder(): ServerAddress[] {
     const listed = inOrderOf(this.#listed, ({ url }) => this.#failed.get(url)?.place ?? 0);
     const last = (server: ServerAddress, spared: number): boolean =>
@@ -32,22 +32,22 @@ export class ServerList {
     ];
   }
 
-  /** It failed at some step, whichever. */
+  /** Notes that a server failed at any step. */
   failed(url: string): void {
     this.#failures += 1;
     const times = (this.#failed.get(url)?.times ?? 0) + 1;
     if (this.#find(url)) this.#failed.set(url, { times, place: this.#failures });
   }
 
-  /** A session through it lasted. */
+  /** Notes that a session through a server has lasted. */
   served(url: string): void {
     this.#failed.delete(url);
   }
 
   /**
-   * The cluster knows these servers now, and no others. Those that are listed anyway, and those beyond a bound, do not count.
-   * An empty list says nothing: a server may be told to announce nobody. Nor does one that has only who announces it, by its
-   * port: that one has just started, or is cut off from the others.
+   * Takes the announced servers in place of earlier ones. Listed servers among them and those beyond a limit do not count. An
+   * empty list is ignored, because a server may be configured to announce nobody. A list that has only the port of the
+   * announcing server is ignored too, because that server has just started or is cut off from the others.
    */
   announce(servers: readonly ServerAddress[], by: ServerAddress): void {
     if (servers.length === 0 || (servers.length === 1 && servers[0]!.port === by.port)) return;

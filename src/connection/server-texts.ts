@@ -1,29 +1,30 @@
 /**
- * All that servers say in words, and what each of it means. They have no codes: there are only these texts, of NATS Servers
- * up to 2.9 and NATS Streaming Server 0.25.6, some with and some without `stan:` before them. Whatever is not known by its exact text may pass, and is tried again. Pure.
+ * All texts of the servers and their meaning. The servers use no codes, only these texts, of NATS Servers up to 2.9 and NATS
+ * Streaming Server 0.25.6, some with and some without `stan:` before them. A text that is not known exactly counts as one that
+ * may pass, and the request is repeated. Pure.
  */
 
 // ── `-ERR` lines of NATS ──────────────────────────────────────────────────────────────────────────────────────────
 
 export type Complaint =
-  /** These credentials do not do. */
+  /** The credentials are refused. */
   | { kind: 'credentials' }
-  /** The user must not publish or subscribe to this subject. The connection lives on. */
+  /** The user may not publish or subscribe to this subject. The connection lives on. */
   | { kind: 'permission'; subject: string | undefined }
-  /** The connection has as many subscriptions as it may have; the one asked for last was not made. The connection lives on. */
+  /** The connection has as many subscriptions as it may have, and the last one was not made. The connection lives on. */
   | { kind: 'subscriptions' }
-  /** A line of ours was too long; the connection is closed. */
+  /** A line of ours was too long. The connection is closed. */
   | { kind: 'control-line' }
-  /** A message of ours was too large; the connection is closed. */
+  /** A message of ours was too large. The connection is closed. */
   | { kind: 'payload' }
-  /** It has nothing to do with what was asked: another time, or another server. */
+  /** The reason lies in the server and not in a request. Another time or another server may help. */
   | { kind: 'passing' }
   | { kind: 'unknown' };
 
-/** With what a server ended a session. */
+/** The complaint with which a server ended a session. */
 export interface LastWords {
   readonly complaint: Complaint;
-  /** The server's own words, printable. */
+  /** The server's text, with printable characters only. */
   readonly text: string;
 }
 
@@ -33,7 +34,7 @@ const CREDENTIALS = new Set([
   'user authentication revoked',
   'account authentication expired',
 ]);
-/** About the server or the way to it, and about no request of ours. */
+/** Texts about the server or the path to it, and not about a request of ours. */
 const PASSING = new Set([
   'authentication timeout',
   'stale connection',
@@ -56,7 +57,10 @@ const OF_A_REQUEST = new Map<string, Complaint>([
 ]);
 const PERMISSION = /^permissions violation for (?:publish|subscription)(?: with reply of| to)? "?([^"\s]+)"?/i;
 
-/** @param text without the quotation marks of the protocol */
+/**
+ * Returns the meaning of an `-ERR` text.
+ * @param text without the quotation marks of the protocol
+ */
 export function complaint(text: string): Complaint {
   const lower = text.toLowerCase();
   if (CREDENTIALS.has(lower)) return { kind: 'credentials' };
@@ -74,22 +78,22 @@ const UNKNOWN_CLIENT = new Set([
   'stan: client has been replaced or is no longer registered',
 ]);
 
-/** Another client has the ID, or the server still works on an earlier request of ours. */
+/** Whether the client ID is taken by another client, or by an earlier request of ours that the server still works on. */
 export function isIdTaken(text: string): boolean {
   return text === 'stan: clientID already registered';
 }
 
-/** What an error in the answer to a publish means. */
+/** The meaning of an error in the answer to a publish. */
 export type PublishRefusal =
-  /** The cluster does not know this session (any more). */
+  /** The cluster does not know this session, or no longer. */
   | 'unregistered'
-  /** The node that answered cannot take it now; another one, or the same one later, will. */
+  /** The server that answered cannot take the message now. Another one can, or the same one later. */
   | 'leaderless'
-  /** The message's own fault, or that of one beside it in the same batch: a few more tries, then give up. */
+  /** The message is at fault, or one beside it in the same batch. It is tried a few more times and then given up. */
   | 'refused';
 
 const LEADERLESS = /not the leader|leadership lost|raft is already shutdown|channel is being deleted|shutting down/i;
-/** These may come after the message has reached the Raft log, which another node may commit. */
+/** Texts that may come after the message has reached the Raft log, so that another server may store it. */
 const MAYBE_STORED = /leadership lost|raft is already shutdown/i;
 
 export function publishRefusal(text: string): PublishRefusal {
@@ -101,7 +105,7 @@ export function maybeStored(text: string): boolean {
   return MAYBE_STORED.test(text);
 }
 
-/** Why a message was refused that is not taken by any session, so far as the text tells. */
+/** Returns why no session can take a message, if the text tells it. */
 export function refusalReason(text: string): 'too-many-channels' | 'other-case' | 'unregistered' | undefined {
   if (/too many channels/i.test(text)) return 'too-many-channels';
   if (/different cases/i.test(text)) return 'other-case';
@@ -109,28 +113,28 @@ export function refusalReason(text: string): 'too-many-channels' | 'other-case' 
 }
 
 /**
- * Which channel a refused publish speaks of; undefined when it does not say. A cluster answers so to all messages of a batch,
- * whatever their channels are.
+ * Returns which channel a refusal is about; undefined if the text does not tell it. A cluster gives the same answer to all
+ * messages of a batch, whatever their channels are.
  */
 export function refusalIsAbout(text: string, channel: string): 'this' | 'another' | undefined {
   const prefix = 'rejecting channel ';
   if (!text.startsWith(`${prefix}"`)) return undefined;
-  // Names have no blanks. Quotation marks and backslashes in them are escaped.
+  // Channel names have no blanks. The server escapes quotation marks and backslashes in them.
   const quoted = `${prefix}"${channel.replace(/["\\]/g, '\\$&')}" `;
   return `${text} `.startsWith(quoted) ? 'this' : 'another';
 }
 
-/** What an error in the answer to a subscribe request means. */
+/** The meaning of an error in the answer to a subscribe request. */
 export type SubscribeRefusal =
-  /** The server does not know this session (any more). */
+  /** The server does not know this session, or no longer. */
   | 'unregistered'
-  /** The durable is online, perhaps by a subscription that is just going away. */
+  /** Another subscription has the durable, which may be one that is just ending. */
   | 'duplicate'
-  /** No leader, for the moment, or a channel on its way out. */
+  /** There is no leader for the moment, or the channel is being deleted. */
   | 'passing'
-  /** It will say the same the next time. */
+  /** The server will say the same the next time. */
   | 'final'
-  /** A few more tries, then give up. */
+  /** The request is tried a few more times and then given up. */
   | 'unknown';
 
 const FINAL = new Set([
@@ -144,10 +148,10 @@ const FINAL = new Set([
   'stan: no configured channel',
   'too many subscriptions per channel',
   'too many channels',
-  // Of NATS, for one that can be done without.
+  // This one is of NATS, for a subscription that can be left out.
   'maximum subscriptions exceeded',
 ]);
-/** Of a server that does not lead now, or not yet, or stops. */
+/** Texts of a server that does not lead, or that is stopping. */
 const PASSING_REQUEST =
   /not the leader|leadership|already shutdown|shut down|enqueuing|snapshot restored|being deleted/i;
 
@@ -158,17 +162,17 @@ export function subscribeRefusal(text: string): SubscribeRefusal {
   return PASSING_REQUEST.test(text) ? 'passing' : 'unknown';
 }
 
-/** What an error in the answer to an unsubscribe request, or to a request to close a subscription, means. */
+/** The meaning of an error in the answer to an unsubscribe request or to a request to close a subscription. */
 export type EndRefusal =
-  /** Its channel is gone, and with it all that was subscribed to it. */
+  /** The channel is gone with all its subscriptions. */
   | 'gone'
   /** The server has no such subscription. It may still keep a durable of that name. */
   | 'unknown-subscription'
-  /** The server does not know this session (any more). It may still keep a durable. */
+  /** The server does not know this session, or no longer. It may still keep a durable. */
   | 'unregistered'
-  /** It is not done, for want of a leader: it will be, later or on another session. */
+  /** There is no leader for the moment. The subscription ends later or on another session. */
   | 'passing'
-  /** It is not done: a few more tries, then whoever has asked is told. */
+  /** The request is tried a few more times, and then whoever made it is told. */
   | 'unknown';
 
 export function endRefusal(text: string): EndRefusal {
@@ -178,7 +182,7 @@ export function endRefusal(text: string): EndRefusal {
   return PASSING_REQUEST.test(text) ? 'passing' : 'unknown';
 }
 
-/** Whether an error in the answer to a client's own close request says that there is nothing left to close. */
+/** Whether an error in the answer to a client's close request says that there is nothing left to close. */
 export function isUnknownClient(text: string): boolean {
   return UNKNOWN_CLIENT.has(text);
 }

@@ -1,4 +1,4 @@
-/** The server list: what the user wrote, and what the cluster announces, made into addresses that can be dialled. Pure. */
+/** Turns the server list of the user and the announcements of the cluster into addresses that can be dialled. Pure. */
 import { isIPv4 } from 'node:net';
 import { domainToASCII } from 'node:url';
 import { InvalidArgumentError } from '../errors.js';
@@ -7,17 +7,17 @@ import { quote, show } from '../validation.js';
 
 /** One server of the list. */
 export interface ServerAddress {
-  /** What it is called, and known by: `nats://host:port` or `tls://host:port`, without credentials. */
+  /** The name and key of the server: `nats://host:port` or `tls://host:port`, without credentials. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** The URL asked for TLS. */
+  /** Whether the URL asked for TLS. */
   readonly tls: boolean;
-  /** Credentials of the URL, percent-decoded: `user:pass@` or `token@`. */
+  /** The credentials of the URL, percent-decoded: `user:pass@` or `token@`. */
   readonly user?: string;
   readonly pass?: string;
   readonly token?: string;
-  /** What its certificate may be for; the host alone when absent. */
+  /** The names that its certificate may be for. If it is absent, the name is the host. */
   readonly names?: readonly string[];
 }
 
@@ -25,17 +25,16 @@ const DEFAULT_SERVERS = 'nats://localhost:4222';
 const DEFAULT_PORT = 4222;
 
 /**
- * Parses `nats://user:pass@host:port` and everything shorter: a scheme (`nats` or `tls`), credentials and a port
- * (4222) may be left out. A string may hold several, separated by commas, as the NATS tools take them. Duplicates
- * are dropped.
+ * Parses `nats://user:pass@host:port`. The scheme (`nats` or `tls`), the credentials and the port (4222) may be left out. A
+ * string may hold several servers separated by commas, as in the NATS tools. Duplicates are dropped.
  *
- * @throws InvalidArgumentError that names the entry (without its credentials) and what is wrong with it
+ * @throws InvalidArgumentError that names the entry without its credentials and says what is wrong with it
  */
 export function parseServers(servers: unknown = DEFAULT_SERVERS): ServerAddress[] {
   const addresses = new Map<string, ServerAddress>();
   for (const entry of entriesOf(servers)) {
     const address = parseServer(entry.text, entry.refuse);
-    // The same place by another scheme is the same server; with TLS is the safer reading of the two.
+    // The same host and port with another scheme are the same server. TLS is the safer of the two.
     const place = `${address.host}:${address.port}`;
     const known = addresses.get(place);
     if (known !== undefined && !sameCredentials(known, address)) {
@@ -46,7 +45,7 @@ export function parseServers(servers: unknown = DEFAULT_SERVERS): ServerAddress[
   return [...addresses.values()];
 }
 
-/** Says why an entry cannot be used, showing of it what may be shown. */
+/** Throws an error that says why an entry cannot be used. It shows no secret of the entry. */
 type Refuse = (reason: string) => never;
 
 interface Entry {
@@ -69,7 +68,7 @@ function entriesOf(servers: unknown): Entry[] {
   return list.flatMap(splitEntry);
 }
 
-/** Its entries, each read once; undefined when it is no list. */
+/** Returns the entries, each read once; undefined if the value is no list. */
 function listOf(servers: unknown): unknown[] | undefined {
   if (typeof servers === 'string') return [servers];
   return Array.isArray(servers) ? Array.from(servers as unknown[]) : undefined;
@@ -87,7 +86,7 @@ function splitEntry(entry: unknown): Entry[] {
   return entry.split(',').map((part, index, { length }): Entry => {
     const text = part.trim();
     if (text === '') invalid(`the server list ${quote(redact(entry))} has an empty entry: remove the comma too many`);
-    // 'nats://me:pass,word@host' falls apart at its comma, and the half without an '@' looks like a host and a port.
+    // 'nats://me:pass,word@host' is split at its comma, and the part without an '@' looks like a host and a port.
     const mayBeSecret = length > 1 && entry.includes('@') && !text.includes('@');
     return {
       text,
@@ -135,7 +134,7 @@ function parseHost(refuse: Refuse, host: string): string {
   if (host === '') refuse('it has no host: write nats://host:port');
   const wrong = /[^a-zA-Z0-9._\-\u0080-\uffff]/.exec(host);
   if (wrong !== null) refuse(`its host has a ${quote(wrong[0])}`);
-  // Names with letters beyond ASCII are dialled in their ASCII form; it is empty when there is none.
+  // Names with letters beyond ASCII are dialled in their ASCII form, which is empty if there is none.
   const ascii = /[\u0080-\uffff]/.test(host) ? domainToASCII(host) : host.toLowerCase();
   if (/^[\d.]+$/.test(ascii) && !isIPv4(ascii)) refuse('its host is not an IPv4 address');
   if (ascii === '' || ascii.length > 253 || /^\.|\.\./.test(ascii)) refuse('its host is not a legal name');
@@ -172,7 +171,7 @@ function sameCredentials(a: ServerAddress, b: ServerAddress): boolean {
   return a.user === b.user && a.pass === b.pass && a.token === b.token;
 }
 
-/** A URL, or a list of them, as it may be shown: everything up to the last '@' could be a secret. */
+/** Returns a URL, or a list of them, in a form that may be shown. Everything before the last '@' could be a secret. */
 export function redact(text: string): string {
   return text.replace(
     /^(\s*[a-zA-Z][a-zA-Z0-9+.-]*:\/\/)?.*@/s,
@@ -185,11 +184,11 @@ function invalid(message: string): never {
 }
 
 /**
- * The servers that a server tells of, as far as they can be dialled. They get the scheme and the credentials of the one that
- * told of them.
+ * Returns the announced servers that can be dialled. They get the scheme and the credentials of the server that announced them.
  *
- * @param announced `host:port` each, from whoever answered there: what is malformed, and IPv6 literals, are left out
- * @param ownNames their certificates may be for their own names as well; otherwise only for that of `by`, which the user gave
+ * @param announced `host:port` of each. Malformed ones and IPv6 literals are left out, because anybody may have answered.
+ * @param ownNames whether their certificates may also be for their own names; otherwise only for the name of `by`, which the
+ * user gave
  */
 export function announcedServers(
   announced: readonly string[],
@@ -207,7 +206,7 @@ export function announcedServers(
     try {
       const { host, port } = parseServer(text, malformed);
       const url = `${by.tls ? 'tls' : 'nats'}://${host}:${port}`;
-      // That which the user gave, also where this one was announced itself: names must not pile up.
+      // This is the name that the user gave. It is kept along a chain of announcements, so that the names do not pile up.
       const given = by.names?.[0] ?? by.host;
       servers.set(url, {
         url,
@@ -220,13 +219,16 @@ export function announcedServers(
         names: ownNames && host !== given ? [given, host] : [given],
       });
     } catch {
-      // Nobody is told: the next INFO may be well-formed.
+      // Nobody is told, because the next INFO may be well-formed.
     }
   }
   return [...servers.values()];
 }
 
-/** A shuffled copy (Fisher–Yates). @param random a number in [0, 1) */
+/**
+ * Returns a shuffled copy (Fisher–Yates).
+ * @param random returns a number in [0, 1)
+ */
 export function shuffle<T>(list: readonly T[], random: () => number = Math.random): T[] {
   const shuffled = [...list];
   for (let last = shuffled.length - 1; last > 0; last--) {

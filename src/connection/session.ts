@@ -1,6 +1,6 @@
 /**
- * One STAN connection on one NATS connection of its own, from its registration to its death. It is never repaired: the
- * first sign of death ends it, once, for good, and its connection, buffers, timers and listeners go with it.
+ * One STAN connection on a NATS connection of its own, from its registration to its end. It is never repaired. The first sign
+ * of death ends it for good, with its connection, buffers, timers and listeners.
  */
 import {
   ConnectionLostError,
@@ -38,15 +38,15 @@ import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscript
 /** The end of a session that nobody asked for. */
 export interface Loss {
   error: ConnectionLostError;
-  /** What a take-over needs. */
+  /** The data that a take-over needs. */
   registration: Registration;
-  /** A race for the leader that is under way, or won. */
+  /** A search for the leader that is under way or has succeeded. */
   successor: LeaderSearch | undefined;
-  /** What the server said when it ended the session, if it said anything. */
+  /** The server's complaint when it ended the session, if there was one. */
   complaint: ServerComplaint | undefined;
-  /** If the server complained: the subscriptions that were asked for, and not answered. */
+  /** The subscribe requests without an answer, if the server complained. */
   requests: InHand[];
-  /** Somebody was told that what he asked for cannot be, so that it does not end the next session as well. */
+  /** Whether somebody was told that a request can never be granted, so that it does not end the next session as well. */
   settled: boolean;
 }
 
@@ -54,25 +54,30 @@ export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' 
   settings: ConnectionSettings;
   ordinal: number;
   continued: boolean;
-  /** Of the question that found the leader, in ms. */
+  /** The round trip of the question that found the leader, in ms. */
   roundTrip: number;
-  /** What is known of the way to the servers. */
+  /** The measured throughput of the path to the servers. */
   line: Line;
-  /** The leader is overdue with an answer. */
+  /** Is called when an answer of the leader is overdue. */
   suspected: () => void;
-  /** The server forbids something without which the session goes on. */
+  /** Is called when the server forbids something that the session can do without. */
   denied: (error: PermissionError) => void;
 }
 
-/** The protocol counts an age in nanoseconds, in a signed number of 64 bits: 292 years, in ms. No message is older. */
+/**
+ * The longest age in the protocol, in ms, which is 292 years. The protocol counts ages in ns with 64 bits. No message is older.
+ */
 const LONGEST_AGE = Math.floor(2 ** 63 / 1e6);
-/** Between two close requests of the client, ms, for want of a leader. Doubled each time. */
+/** First delay before a close request is repeated because there is no leader, in ms. It doubles each time. */
 const CLOSE_RETRY = 50;
 
-/** Where a session is in its life. */
+/** The state of a session. */
 type Life =
   | { readonly phase: 'live' }
-  /** It is closed in order: when that has to be over, and what cancels the deadline. */
+  /**
+   * The session is being closed: the time when that has to be over, in ms of the clock, and the function that cancels the
+   * deadline.
+   */
   | { readonly phase: 'closing'; readonly by: number; readonly cancel: (() => void) | undefined }
   | { readonly phase: 'over' };
 
@@ -85,7 +90,7 @@ export class StanSession implements Session, HandleHost {
   readonly server: string;
   readonly maxPayload: number;
   readonly registration: Registration;
-  /** Resolves at the loss; never rejects. */
+  /** Resolves when the session is lost. It never rejects. */
   readonly lost: Promise<Loss>;
 
   readonly #link: Link;
@@ -219,7 +224,7 @@ export class StanSession implements Session, HandleHost {
         return;
       }
       const made = new SubscriptionHandle(this, stan, request);
-      /** What arrives before the subscribe response has no ack inbox yet. */
+      /** The messages that arrive before the subscribe response, because they cannot be acknowledged yet. */
       let held: RawMessage[] | undefined = [];
       takeFrames(this.#link.nats, stan.inboxSub, (frame) => {
         if (!this.alive || made.muted) return;
@@ -246,12 +251,12 @@ export class StanSession implements Session, HandleHost {
     });
   }
 
-  /** For the subscriptions: a frame of theirs. */
+  /** Sends a frame of a subscription. */
   send(frame: Buffer): void {
     this.#link.nats.sendCommand(frame);
   }
 
-  /** For the subscriptions: an error of the wrapped client that is no answer of the server ends the session. @returns whether */
+  /** Ends the session for an error of the wrapped client that is not an answer of the server. Returns whether that was so. */
   broken(error: unknown): boolean {
     if (!(error instanceof NatsError)) return false;
     this.#lose('disconnect', printable(describe(error)), undefined, error);
@@ -263,8 +268,8 @@ export class StanSession implements Session, HandleHost {
   }
 
   /**
-   * Ends the session in order: the client ID is free afterwards, durables keep their position.
-   * @param timeout ms for the server's answer; without one the session is destroyed all the same
+   * Ends the session in order. The client ID is free afterwards, and durables keep their position.
+   * @param timeout longest wait for the server's answer, in ms; after it the session is destroyed all the same
    */
   async close(timeout: number): Promise<void> {
     if (!this.alive) return;
@@ -278,7 +283,7 @@ export class StanSession implements Session, HandleHost {
     }
   }
 
-  /** A `close` that is under way takes no longer than this, in ms, from now on. */
+  /** Shortens a `close` that is under way to this time from now, in ms. */
   hurry(timeout: number): void {
     const { clock } = this.#options;
     const by = clock.now() + timeout;
@@ -288,29 +293,33 @@ export class StanSession implements Session, HandleHost {
     this.#life = { phase: 'closing', by, cancel };
   }
 
-  /** How much of the time for a `close` is left, in ms. */
+  /** The time that is left for a `close`, in ms. */
   get #left(): number {
     return this.#life.phase === 'closing' ? Math.max(1, this.#life.by - this.#options.clock.now()) : 1;
   }
 
-  /** @throws when it was not done in time */
+  /**
+   * Closes the registration at the server.
+   * @throws when that was not done in time
+   */
   async #unregister(): Promise<void> {
     const { connectionId, closeSubject } = this.registration;
     if (closeSubject === '') return;
     const { settings, clock } = this.#options;
     const { clusterId, clientId } = settings;
     for (let delay = CLOSE_RETRY; ; delay *= 2) {
-      // The close request names the client ID only: by now another client may have it, and must keep it.
+      // The close request names only the client ID. Another client may have the ID by now and must keep it.
       if (!(await this.#link.isRegistered(clusterId, connectionId, this.#left))) return;
       const text = await this.#link.closeRegistration(closeSubject, clientId, this.#left);
       if (text === '' || isUnknownClient(text)) return;
-      // A server that has just lost the lead, say. What it did not close would stay: members of queue groups above all.
+      // The server may have just lost the lead. A registration that was not closed would stay, and so would its members of
+      // queue groups.
       if (delay >= this.#left) throw new Error(text);
       await new Promise<void>((resolve) => clock.after(delay, resolve));
     }
   }
 
-  /** Ends the session at once and tells nobody, not even the server. */
+  /** Ends the session at once without telling anybody, the server included. */
   destroy(): void {
     if (!this.alive) return;
     this.#life = OVER;
@@ -324,7 +333,7 @@ export class StanSession implements Session, HandleHost {
       .subscriptionOptions()
       .setMaxInFlight(request.maxInFlight)
       .setAckWait(request.ackWait)
-      // The wrapped client's own acks go out before an asynchronous handler has even begun.
+      // The wrapped client would acknowledge before an asynchronous handler has begun.
       .setManualAckMode(true);
     if (request.durableName !== undefined) options.setDurableName(request.durableName);
     const { start } = request;
@@ -340,7 +349,7 @@ export class StanSession implements Session, HandleHost {
       : this.#stan.subscribe(request.channel, request.queueGroup, options);
   }
 
-  /** The server forbids a subject. @returns true: that was all, or the session has ended over it */
+  /** Handles a forbidden subject. Returns true, because it is handled or the session has ended. */
   #forbidden(error: PermissionError): boolean {
     const denied = this.#denials.denied(error);
     if (denied === 'goes on') this.#options.denied(error);
@@ -353,7 +362,7 @@ export class StanSession implements Session, HandleHost {
 
   #lose(reason: LossReason, message: string, successor?: LeaderSearch, cause?: unknown, settled = false): void {
     if (!this.alive) return;
-    // First of all: nothing that the wrapped client says from now on counts.
+    // This comes first, so that later calls of the wrapped client do not count.
     this.#life = OVER;
     const hedge = this.#detector.stop() ?? successor;
     const complaint = complaintIn(cause);
@@ -381,7 +390,7 @@ export class StanSession implements Session, HandleHost {
     this.#life = OVER;
     this.#publishes.stop();
     stan.cleanupOnClose();
-    // A dead session sends no close request: it would unregister its successor.
+    // A dead session sends no close request, which would end the registration of the next session.
     stan.closeRequests = null;
     this.#link.destroy();
     stan.removeAllListeners();

@@ -1,4 +1,4 @@
-/** What the connection is to do: the options of `connect` that concern it, checked, with their defaults. */
+/** Holds the checked options of `connect` that concern the connection, with their defaults. */
 import type { ConnectionOptions } from 'node:tls';
 import { MAX_INT32 } from '../int32.js';
 import type { ResolvedLogger } from '../logger.js';
@@ -29,21 +29,27 @@ export interface ConnectionSettings {
   readonly reconnect: ResolvedRetryOptions | false;
   readonly clientIdConflict: 'retry' | 'close';
   readonly randomize: boolean;
-  /** Static credentials; a URL's own go before them, and `credentials` before both. */
+  /** The static credentials. The credentials of a URL are preferred to them, and `credentials` to both. */
   readonly staticCredentials: ResolvedCredentials;
   readonly credentials?: CredentialsProvider;
-  /** Dial what the cluster announces, too. */
+  /** Whether servers that the cluster announces are dialled as well. */
   readonly discover: boolean;
-  /** What is not false holds for every server. A function is asked before each dial, and its answer is still unchecked. */
+  /**
+   * A value other than `false` holds for every server. A function is called before each dial, and its result is not checked
+   * yet.
+   */
   readonly tls: boolean | ConnectionOptions | TlsProvider;
   readonly name: string;
-  /** Every function is there, and none of them throws. */
+  /** A logger with all functions, none of which throws. */
   readonly logger: ResolvedLogger;
 }
 
 export const PINGS_NAMES: OptionNames = { known: ['interval', 'maxOut'] };
 
-/** @throws InvalidArgumentError */
+/**
+ * Reads `pings`.
+ * @throws InvalidArgumentError
+ */
 export function resolvePings(reader: OptionReader): ConnectionSettings['pings'] {
   const because = 'the protocol has whole seconds';
   const interval = reader.milliseconds('interval', 1000, { min: 1000, because });

@@ -13,7 +13,7 @@ import { InternalError } from '../errors.js';
  */
 export type ConnectionState = 'connecting' | 'connected' | 'reconnecting' | 'closing' | 'closed';
 
-/** Every legal transition. Anything else is a bug in this library. */
+/** Every legal transition. Any other one is a bug in this library. */
 export const TRANSITIONS: Readonly<Record<ConnectionState, readonly ConnectionState[]>> = {
   connecting: ['connected', 'closing'],
   connected: ['reconnecting', 'closing'],
@@ -22,7 +22,7 @@ export const TRANSITIONS: Readonly<Record<ConnectionState, readonly ConnectionSt
   closed: [],
 };
 
-/** Holds the state; a transition outside the table throws. */
+/** Holds the state. A transition that is not in the table throws. */
 export class StateMachine {
   #state: ConnectionState = 'connecting';
   readonly #onChange: (from: ConnectionState, to: ConnectionState) => void;

@@ -1,6 +1,6 @@
 /**
- * From an address to a stream that credentials may be sent on: the TCP connection, the server's greeting, and TLS. The
- * wrapped client is handed only the result, since it would take the server's word for whether there is to be TLS at all.
+ * Opens a stream that credentials may be sent on: TCP connection, the server's greeting, and TLS. The wrapped client gets only
+ * the result, because it would let the server decide whether TLS is used.
  */
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
@@ -11,17 +11,18 @@ import type { ServerAddress } from './servers.js';
 import { tlsFor } from './tls-identity.js';
 
 export interface Stream {
-  /** Encrypted, and its certificate verified, if TLS was demanded. */
+  /** The socket. If TLS was demanded, it is encrypted and its certificate is verified. */
   socket: Socket;
   greeting: Greeting;
-  /** What came behind the greeting; nothing, if there is TLS. */
+  /** The bytes behind the greeting. They are empty if TLS is used. */
   rest: Buffer;
   secure: boolean;
 }
 
 /**
- * @param tls demanded, with these options; false: only if the server insists
- * @param signal ends it, with its reason
+ * Opens a stream to a server.
+ * @param tls the options of the demanded TLS; false to use TLS only if the server demands it
+ * @param signal ends the attempt with its reason
  * @throws Error that says what failed
  */
 export async function openStream(
@@ -32,7 +33,7 @@ export async function openStream(
   signal.throwIfAborted();
   const tcp = connectTcp({ host: address.host, port: address.port });
   tcp.setNoDelay(true);
-  // Also after it is given up, when nobody listens any more: an 'error' without a listener would end the process.
+  // The listener stays after the attempt, because an 'error' without a listener would end the process.
   tcp.on('error', () => {});
   let socket: Socket = tcp;
   const end = (): void => void socket.destroy();
@@ -64,7 +65,7 @@ export async function openStream(
   }
 }
 
-/** Reads up to the end of the INFO line. Anything else that comes first ends the dial. */
+/** Reads the INFO line. The attempt ends if anything else comes first. */
 function readFirstLine(tcp: Socket, signal: AbortSignal): Promise<{ greeting: Greeting; rest: Buffer }> {
   return new Promise((resolve, reject) => {
     let read: Buffer = Buffer.alloc(0);
@@ -91,7 +92,7 @@ function readFirstLine(tcp: Socket, signal: AbortSignal): Promise<{ greeting: Gr
       try {
         if (lineEnd > LONGEST_INFO) throw new Error(`its greeting is longer than ${LONGEST_INFO} bytes`);
         const info = /^INFO\s+(.*)$/is.exec(line)?.[1];
-        // Whatever it says, nobody has been asked for credentials yet.
+        // The text of the peer does not matter, because no credentials were sent yet.
         if (info === undefined) throw new Error(`it greets with something else than INFO: ${printable(line, 200)}`);
         const greeting = readGreeting(info);
         settle();
@@ -106,11 +107,14 @@ function readFirstLine(tcp: Socket, signal: AbortSignal): Promise<{ greeting: Gr
   });
 }
 
-/** The upgrade. Resolves only for an encrypted stream whose certificate was verified, unless the options say otherwise. */
+/**
+ * Upgrades a connection to TLS. It resolves only with an encrypted stream whose certificate was verified, unless the options
+ * say otherwise.
+ */
 function secure(tcp: Socket, options: ConnectionOptions, signal: AbortSignal): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const verified = options.rejectUnauthorized ?? true;
-    // Set in any case: the environment (NODE_TLS_REJECT_UNAUTHORIZED) has no say in it.
+    // This is always set, so that the environment (NODE_TLS_REJECT_UNAUTHORIZED) has no effect.
     const socket = connectTls({ ...options, rejectUnauthorized: verified, socket: tcp });
     const settle = (): void => {
       socket.off('secureConnect', onSecure);
@@ -142,10 +146,10 @@ function secure(tcp: Socket, options: ConnectionOptions, signal: AbortSignal): P
   });
 }
 
-/** Nobody was reached: it may not run, or the URL may be wrong. */
+/** The error if nobody was reached. The server may be down, or the URL may be wrong. */
 export class Unreached extends Error {}
 
-/** What OpenSSL says of a certificate whose authority it does not know. */
+/** The codes of OpenSSL for a certificate whose authority is unknown. */
 const UNKNOWN_AUTHORITY = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',
@@ -154,7 +158,7 @@ const UNKNOWN_AUTHORITY = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
 ]);
 
-/** What the operating system or OpenSSL said, in words. */
+/** Explains an error of the operating system or of OpenSSL. */
 export function explainSocketError(error: Error & { code?: string }): Error {
   const { code = '' } = error;
   switch (code) {
@@ -168,7 +172,7 @@ export function explainSocketError(error: Error & { code?: string }): Error {
     case 'ENETUNREACH':
       return new Unreached(`the host cannot be reached (${code})`, { cause: error });
   }
-  // A certificate's own words may be in it.
+  // The text may contain text of a certificate.
   const text = printable(describe(error));
   if (UNKNOWN_AUTHORITY.has(code)) {
     return new Error(

@@ -1,4 +1,4 @@
-/** One subscription at the server, as those who use a session see it: acknowledges, and ends it. */
+/** One subscription at the server, as the users of a session see it. It acknowledges messages, and ends the subscription. */
 import { describe, type LossReason } from '../errors.js';
 import { printable } from '../printable.js';
 import { AckFrames } from './codec.js';
@@ -8,19 +8,22 @@ import type { Requests } from './requests.js';
 import { endRefusal } from './server-texts.js';
 import type { StanSubscription } from './wire.js';
 
-/** What a subscription needs of its session. */
+/** The parts of a session that a subscription uses. */
 export interface HandleHost {
   readonly alive: boolean;
   readonly requests: Requests;
   readonly denials: Denials;
-  /** @throws whatever the wrapped client does */
+  /**
+   * Sends a frame.
+   * @throws the errors of the wrapped client
+   */
   send(frame: Buffer): void;
   lose(reason: LossReason, message: string): void;
-  /** The wrapped client reported an error that is none of the server's about this request: the session ends. @returns whether */
+  /** Ends the session for an error of the wrapped client that is not an answer of the server. Returns whether that was so. */
   broken(error: unknown): boolean;
 }
 
-/** Delays in ms before a request to end a subscription is sent again that the server has not done. An election takes seconds. */
+/** The delays before a request to end a subscription is sent again, in ms. Together they are longer than an election. */
 const END_RETRIES = [100, 200, 400, 800, 1600, 1600, 1600];
 
 type Ending = 'closed' | 'unsubscribed';
@@ -30,7 +33,7 @@ export class SubscriptionHandle implements SessionSubscription {
   readonly #host: HandleHost;
   readonly #subscription: StanSubscription;
   readonly #channel: string;
-  /** What the server does not know may be kept all the same. */
+  /** Whether it is durable. The server may keep a durable although it does not know the subscription. */
   readonly #durable: boolean;
   #ended: Promise<void> | undefined;
   #acks: AckFrames | undefined;
@@ -66,7 +69,7 @@ export class SubscriptionHandle implements SessionSubscription {
   }
 
   /**
-   * An answer that it is not done is no end: it is asked for again.
+   * Ends the subscription. The request is repeated when the server answers that it was not done.
    * @throws SessionEnded; PermissionError; EndRefused
    */
   async #end(ending: Ending): Promise<void> {
@@ -74,7 +77,7 @@ export class SubscriptionHandle implements SessionSubscription {
     if (this.#subscription.ackInbox !== undefined) this.#host.denials.forgetAcks(this.#subscription.ackInbox);
     const { stanConnection } = this.#subscription;
     for (let attempt = 0; ; attempt++) {
-      // The wrapped client takes it away with the first request.
+      // The wrapped client removes the connection with the first request.
       this.#subscription.stanConnection = stanConnection;
       const text = await this.#ask(ending);
       if (text === undefined) return;
@@ -95,7 +98,7 @@ export class SubscriptionHandle implements SessionSubscription {
     }
   }
 
-  /** @returns the server's text, if it answered with an error */
+  /** Sends one request. Returns the server's text if it answered with an error. */
   #ask(ending: Ending): Promise<string | undefined> {
     const stan = this.#subscription;
     return new Promise((resolve, reject) => {

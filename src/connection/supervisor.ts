@@ -1,7 +1,7 @@
 /**
- * The one owner of the session, and its one loop: reach the cluster, register, bring the session up to date, wait for its end,
- * again. Whatever ends a session, there is one way to the next, so it is exercised at every loss. (What goes on with a session
- * that was only suspected is decided in `failure-detector.ts`.)
+ * Owns the session and runs the one loop: it reaches the cluster, registers, brings the session up, waits for its end, and
+ * begins again. Every end of a session leads to the next one in this way, so the way is well tested. (`failure-detector.ts`
+ * decides about a session that is only suspected.)
  */
 import type { AwakeClock } from '../awake-clock.js';
 import {
@@ -26,43 +26,43 @@ import { StateMachine, type ConnectionState } from './states.js';
 import { Suspects } from './suspects.js';
 import { Line } from './throughput.js';
 
-/** A session that lives for so long, in ms, has lasted: it was no part of the trouble before. */
+/** Shortest life of a session that counts as lasted, in ms. Such a session had no part in earlier trouble. */
 const LASTING = 2000;
 
 export interface SupervisorEvents {
   state(from: ConnectionState, to: ConnectionState): void;
   connected(server: string, attempt: number): void;
-  /** The leader is overdue with an answer. */
+  /** Hears that an answer of the leader is overdue. */
   suspected(): void;
-  /** The loss, once. The answer is obeyed. */
+  /** Hears of a loss, once for each. The returned answer is obeyed. */
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
   reconnecting(attempt: number, delay: number, error: Error): void;
   reconnected(server: string, downtime: number, attempts: number): void;
   conflict(error: ClientIdConflictError): void;
   permission(error: PermissionError): void;
-  /** Needs a person. */
+  /** Hears of an error that needs a person. */
   error(error: Error): void;
-  /** It will not come back: the retries are used up, or must not be made. */
+  /** Hears that there will be no further session: the retries are used up or must not be made. */
   gaveUp(error: Error): void;
 }
 
-/** The search for the next session: what one attempt leaves to the next. */
+/** The search for the next session, with the data that one attempt leaves to the next. */
 interface SessionSearch {
   readonly options: ResolvedRetryOptions;
-  /** Nothing is lost yet. */
+  /** Whether no session was lost yet. */
   readonly first: boolean;
-  /** Of the session before. */
+  /** The registration of the previous session. */
   previous: Registration | undefined;
-  /** Under way, or won. */
+  /** The leader search that is under way or has succeeded. */
   race: LeaderSearch | undefined;
 }
 
-/** What there is of a session. */
+/** The session and its state. */
 type Life =
   | { readonly phase: 'none' }
-  /** It is brought up to date, or up. */
+  /** The session is being brought up, or is up. */
   | { readonly phase: 'session'; readonly session: StanSession }
-  /** It is closed in order, and there will be no other one. */
+  /** The session is being closed, and no other one follows. */
   | { readonly phase: 'leaving'; readonly session: StanSession };
 
 const NONE: Life = { phase: 'none' };
@@ -81,7 +81,7 @@ export class Supervisor {
   readonly #budget: RetryBudget;
   #life: Life = NONE;
   #sessions = 0;
-  /** A person was called in this outage. */
+  /** Whether an error that needs a person was reported in this outage. */
   #complained = false;
 
   constructor(settings: ConnectionSettings, participants: Participants, events: SupervisorEvents, clock: AwakeClock) {
@@ -98,12 +98,15 @@ export class Supervisor {
     return this.#states.state;
   }
 
-  /** The live session, up or being brought up to date. */
+  /** The live session, which is up or being brought up. */
   get session(): StanSession | undefined {
     return this.#life.phase === 'session' && this.#life.session.alive ? this.#life.session : undefined;
   }
 
-  /** The first connect. @throws what made the last attempt fail */
+  /**
+   * Connects for the first time.
+   * @throws the error of the last attempt
+   */
   async connect(): Promise<void> {
     let attempts = 1;
     const search: SessionSearch = {
@@ -120,14 +123,14 @@ export class Supervisor {
     void this.#run(session);
   }
 
-  /** No loss counts from now on, but what is lost while the client drains is still reconnected. */
+  /** Notes that the client is closing. A session that is lost while the client drains is still replaced. */
   closing(): void {
     this.#states.to('closing');
   }
 
   /**
-   * Ends everything at once; a live session is first closed in order.
-   * @param timeout ms for the server's answer
+   * Ends everything at once. A live session is closed in order first.
+   * @param timeout longest wait for the server's answer, in ms
    */
   async close(timeout: number): Promise<void> {
     this.#stop.abort(new ClosedError());
@@ -140,12 +143,12 @@ export class Supervisor {
     this.#states.to('closed');
   }
 
-  /** A `close` that is under way takes no longer than this, in ms, from now on. */
+  /** Shortens a `close` that is under way to this time from now, in ms. */
   hurry(timeout: number): void {
     if (this.#life.phase === 'leaving') this.#life.session.hurry(timeout);
   }
 
-  /** From loss to loss. */
+  /** Replaces each lost session until none follows. */
   async #run(first: StanSession): Promise<void> {
     let session = first;
     for (;;) {
@@ -168,7 +171,10 @@ export class Supervisor {
     }
   }
 
-  /** From a loss to the next session. @throws what says that there will be none */
+  /**
+   * Replaces a lost session.
+   * @throws the error that says why no session follows
+   */
   async #recover(loss: Loss, lasted: boolean): Promise<StanSession> {
     const lostAt = performance.now();
     this.#ended(loss, lasted ? 'lasted' : 'young');
@@ -187,16 +193,19 @@ export class Supervisor {
     return session;
   }
 
-  /** Asks the user, and looks at what is left. @throws the loss, if that was the end */
+  /**
+   * Asks the user and checks the rest of the retries.
+   * @throws the loss if no session follows
+   */
   async #mayReconnect(loss: Loss): Promise<ResolvedRetryOptions> {
     const askedAt = this.#clock.now();
     const answer = await this.#events.lost(loss.error);
     this.#stop.signal.throwIfAborted();
     const took = this.#clock.now() - askedAt;
-    // The time of the user's own handler is none in which we tried.
+    // The time of the user's handler does not count, because nothing was tried in it.
     this.#budget.excuse(took);
     if (took > PROVE_EVERY) {
-      // What has not been heard of for so long may be deaf.
+      // Connections that were silent for so long may be deaf.
       loss.successor?.cancel();
       loss.successor = undefined;
     }
@@ -206,7 +215,7 @@ export class Supervisor {
     return reconnect;
   }
 
-  /** Makes attempts until a session is up, or the retries are used up. */
+  /** Makes attempts until a session is up or the retries are used up. */
   async #find(
     search: SessionSearch,
     firstDelay: number,
@@ -244,25 +253,28 @@ export class Supervisor {
     }
   }
 
-  /** One attempt: reach, take over, register, make the subscriptions. @throws Fatal when no other one makes sense */
+  /**
+   * Makes one attempt: reaches the leader, takes over, registers, and makes the subscriptions.
+   * @throws Fatal if no other attempt makes sense
+   */
   async #attempt(search: SessionSearch): Promise<StanSession> {
     try {
       const session = await this.#register(await this.#reach(search), search);
       search.previous = session.registration;
       const loss = await this.#bringUp(session);
       if (loss === undefined) return session;
-      // It died before it was up: a failed attempt, not a loss.
+      // The session ended before it was up. That is a failed attempt and not a loss.
       this.#ended(loss, 'never up');
       search.race = loss.successor;
       throw loss.error;
     } catch (error) {
-      // Wrong credentials do not get better by trying; once they were right, they may be again.
+      // A repetition does not help against wrong credentials. Credentials that were right once may be right again.
       const hopeless = error instanceof AuthorizationError || error instanceof PermissionError;
       throw search.first && hopeless ? new Fatal(error) : error;
     }
   }
 
-  /** A connection whose other end knows the leader. */
+  /** Returns a connection whose other end knows the leader. */
   async #reach(search: SessionSearch): Promise<Found> {
     const race = (search.race ??= this.#dialler.race(search.previous?.connectionId, { first: search.first }));
     const found = await race.round();
@@ -290,7 +302,7 @@ export class Supervisor {
       roundTrip: found.roundTrip,
       line: this.#line,
       participants: this.#participants,
-      // Through the other servers first, and then once more through the attached one.
+      // The other servers are tried first, and then the attached one once more.
       race: () => this.#dialler.race(stan.connId, { last: found.link.address.url }),
       suspected: () => this.#events.suspected(),
       denied: (error) => this.#events.permission(error),
@@ -300,10 +312,10 @@ export class Supervisor {
     return session;
   }
 
-  /** @returns its loss, if it has ended before all subscriptions were made */
+  /** Brings a session up. Returns the loss if the session ended before all subscriptions were made. */
   async #bringUp(session: StanSession): Promise<Loss | undefined> {
     try {
-      // Which of the two is heard of first when it ends does not matter.
+      // It does not matter which of the two ends first.
       await Promise.race([this.#participants.subscribing.attach(session, this.#suspects.careful), session.lost]);
     } catch (error) {
       if (session.alive) {
@@ -312,25 +324,25 @@ export class Supervisor {
       }
     }
     if (session.alive) return undefined;
-    // One that we have closed ourselves has no loss.
+    // A session that we have closed has no loss.
     this.#stop.signal.throwIfAborted();
     return await session.lost;
   }
 
-  /** All subscriptions are made. The publishes go last. */
+  /** Starts to publish after all subscriptions are made. */
   #isUp(session: StanSession): void {
     this.#complained = false;
     if (this.state !== 'closing') this.#states.to('connected');
     if (session.alive) this.#participants.publishing.attach(session, this.#suspects.careful);
   }
 
-  /** The session has lasted: whatever was wrong before is over. */
+  /** Notes that the session has lasted, so that earlier trouble is over. */
   #lasts(server: string): void {
     this.#dialler.served(server);
     if (this.#suspects.acquit()) this.#participants.publishing.relax();
   }
 
-  /** A session has ended, up or not: who is to blame, and what does it count? */
+  /** Handles the end of a session, up or not: finds what caused it, and counts it. */
   #ended(loss: Loss, end: SessionEnd): void {
     this.#life = NONE;
     this.#dialler.failed(loss.error.server);
@@ -340,7 +352,10 @@ export class Supervisor {
     this.#budget.ended(end, settled, this.#clock.now());
   }
 
-  /** @returns whether something was given up for good, so that it does not end the next session as well */
+  /**
+   * Gives up the request that ended the session, if it is known. Returns whether the next session will not end because of it as
+   * well.
+   */
   #blame({ complaint, requests }: Loss): boolean {
     if (complaint === undefined) return false;
     const inHand = [...requests, ...this.#participants.publishing.inHand()];
@@ -349,7 +364,7 @@ export class Supervisor {
     return culprit !== undefined;
   }
 
-  /** Needs a person, and one call in an outage is enough. */
+  /** Reports an error that needs a person, once in an outage. */
   #complain(error: Error): void {
     if (this.#complained) return;
     this.#complained = true;

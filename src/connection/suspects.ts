@@ -1,12 +1,15 @@
 /**
- * Who is to blame when a server ends a session with words of its own. What was in hand when it happened is suspect; the next
- * sessions take one thing in hand at a time, and what was in hand alone several times is it. Pure.
+ * Finds the request that made a server end a session with a complaint. All requests without an answer at that moment are
+ * suspect. The next sessions take one request at a time, and a request that was the only one several times is to blame. Pure.
  */
 
 import type { InHand } from './protocol.js';
 import type { Complaint } from './server-texts.js';
 
-/** So often it has to have been in hand alone, and over so long a time, in ms: some troubles pass. */
+/**
+ * The number of sessions that a request must end alone, and the shortest time over which it must do so, in ms. Some troubles
+ * pass.
+ */
 const TIMES = 3;
 const LASTING = 2000;
 
@@ -14,27 +17,30 @@ export class Suspects {
   readonly #accused = new Map<object | string, { times: number; since: number }>();
   #careful = false;
 
-  /** The next session takes one thing at a time: what is in hand when it ends is known to be the reason. */
+  /** Whether the next session takes one request at a time, so that the reason of its end is known. */
   get careful(): boolean {
     return this.#careful;
   }
 
   /**
-   * A server complained, and a session has ended over it.
-   * @param inHand what that session was asked for, and had not answered
-   * @returns whoever is to blame, as far as that is known
+   * Judges a session that ended with a complaint.
+   * @param inHand the requests without an answer
+   * @returns the request that is to blame, if it is known
    */
   judge({ kind }: Complaint, inHand: readonly InHand[], now: number): InHand | undefined {
     let culprit: InHand | undefined;
     if (kind === 'control-line') culprit = longestOf(inHand);
     else if (kind !== 'unknown' && kind !== 'payload') return undefined;
     else if (this.#careful) culprit = this.accuse(inHand, now);
-    // Known by its words, or in hand alone; otherwise the next session takes one thing at a time.
+    // If the request is not known, the next session takes one at a time.
     if (culprit === undefined && inHand.length > 0) this.#careful = true;
     return culprit;
   }
 
-  /** A session ended over what was in hand. @returns whoever is to blame, as far as that is known */
+  /**
+   * Counts a session against a request if that was the only one. Returns the request if it is to blame, as far as that is
+   * known.
+   */
   accuse(inHand: readonly InHand[], now: number): InHand | undefined {
     const [only] = inHand;
     if (only === undefined || inHand.length > 1) return undefined;
@@ -43,7 +49,7 @@ export class Suspects {
     return times + 1 >= TIMES && now - since >= LASTING ? only : undefined;
   }
 
-  /** A session lasted: nothing is held against anybody any more. @returns whether it was a careful one */
+  /** Clears all suspicion, because a session lasted. Returns whether that session took one request at a time. */
   acquit(): boolean {
     const careful = this.#careful;
     this.#accused.clear();
@@ -52,7 +58,7 @@ export class Suspects {
   }
 }
 
-/** Of a line that was too long: the longest. */
+/** Returns the request with the longest line, after a line was too long. */
 export function longestOf(inHand: readonly InHand[]): InHand | undefined {
   let longest: InHand | undefined;
   for (const each of inHand) if (each.line > (longest?.line ?? 0)) longest = each;

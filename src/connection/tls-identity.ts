@@ -1,36 +1,36 @@
-/** What TLS needs to know to verify one server. Pure. */
+/** Completes the TLS options for the verification of one server. Pure. */
 import { isIP } from 'node:net';
 import { checkServerIdentity, type ConnectionOptions } from 'node:tls';
 import type { ServerAddress } from './servers.js';
 
 /**
- * Options of the upgrade for one server. A socket that is open already does not know its host, so what the certificate is
- * checked against is set here: the host of the URL, or what the user gave as `servername` or `host`.
+ * Returns the options of the upgrade for one server. An open socket does not know its host, so the name to check the
+ * certificate against is set here: `servername` or `host` of the user, or otherwise the host of the URL.
  */
 export function tlsFor(given: ConnectionOptions, address: ServerAddress): ConnectionOptions {
   const options: ConnectionOptions = { ...given };
   const { names } = address;
   if (names !== undefined && options.servername === undefined && options.host === undefined) {
-    // Announced by the cluster: known by the name of who announced it, too.
+    // The cluster announced this server, so its certificate may also be for the name of the announcing server.
     options.checkServerIdentity = anyOf(names, options.checkServerIdentity ?? checkServerIdentity);
   }
   options.host ??= names?.[0] ?? address.host;
-  // A server name may not be an IP address (RFC 6066); those are checked against `host`.
+  // A server name may not be an IP address (RFC 6066). IP addresses are checked against `host`.
   if (options.servername === undefined && isIP(options.host) === 0) options.servername = options.host;
-  // Asked for a client certificate, Node takes an empty one for none.
+  // Node treats an empty certificate as none.
   if (options.pfx !== undefined && options.cert === undefined) options.cert = '';
   return options;
 }
 
 type Check = NonNullable<ConnectionOptions['checkServerIdentity']>;
 
-/** The certificate is for one of these names. */
+/** Returns a check that the certificate is for one of these names. */
 function anyOf(names: readonly string[], check: Check): Check {
   return (_host, certificate) => {
     let fault: Error | undefined;
     for (const name of names) {
       const wrong = check(name, certificate);
-      // Null, too, as in Node.
+      // As in Node, null counts as well.
       if (!wrong) return undefined;
       fault ??= wrong;
     }

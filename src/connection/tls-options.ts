@@ -1,4 +1,4 @@
-/** One set of TLS options of the user: whether it can be used, and how its functions are called. */
+/** Checks one set of TLS options of the user, and makes calls of its functions safe. */
 import { createSecureContext, type ConnectionOptions } from 'node:tls';
 import { types } from 'node:util';
 import { CallbackError, describe, InvalidArgumentError } from '../errors.js';
@@ -21,7 +21,7 @@ import type { ServerAddress } from './servers.js';
  */
 export type TlsProvider = () => boolean | ConnectionOptions | Promise<boolean | ConnectionOptions>;
 
-/** Names of other clients for the paths of files, and options that would take from us what has to be ours. */
+/** The names of file paths in other clients, and options that the library sets itself. */
 const NO_OPTIONS: Readonly<Record<string, string>> = {
   caFile: 'read the file: { ca: readFileSync(path) }',
   certFile: 'read the file: { cert: readFileSync(path) }',
@@ -31,7 +31,7 @@ const NO_OPTIONS: Readonly<Record<string, string>> = {
   session: 'a resumed session is not verified again, so every connection makes its own',
 };
 
-/** Options of `tls.connect` that somebody may want here. */
+/** The options of `tls.connect` that a user may want here. */
 const KNOWN = [
   ...['ca', 'cert', 'key', 'pfx', 'passphrase', 'crl', 'ciphers', 'ecdhCurve', 'sigalgs', 'dhparam', 'secureContext'],
   ...['servername', 'host', 'checkServerIdentity', 'rejectUnauthorized', 'minDHSize', 'pskCallback'],
@@ -40,7 +40,7 @@ const KNOWN = [
 ];
 
 /**
- * What is to hold for all servers of the list.
+ * Returns the TLS options for all servers of the list.
  * @throws InvalidArgumentError
  */
 export function resolveTls(
@@ -75,11 +75,11 @@ export function resolveTls(
 }
 
 /**
- * Checks one set of TLS options, and copies it: each option is read once, and one that is undefined counts as left out.
- * The options may be inherited.
+ * Checks and copies one set of TLS options. Each option is read once, and undefined counts as left out. The options may be
+ * inherited.
  *
- * @param argument what they are called in an error: `tls`, or `tls()` for what a function answered
- * @throws InvalidArgumentError that names the option; no message has a secret in it
+ * @param argument the name of the options in an error: `tls`, or `tls()` for the result of a function
+ * @throws InvalidArgumentError that names the option; its message contains no secret
  */
 export function checkTlsOptions(given: unknown, argument: string): true | ConnectionOptions {
   if (given === true) return true;
@@ -93,7 +93,7 @@ export function checkTlsOptions(given: unknown, argument: string): true | Connec
   const options = copy(given as Record<string, unknown>, argument);
   for (const option of Object.keys(options)) {
     if (KNOWN.includes(option) || option in NO_OPTIONS) continue;
-    // Node may have options that are not known here; but a slip in one of these would go unnoticed.
+    // Node may have options that are not known here, but a misspelled name of a known one would go unnoticed.
     const near = suggest(option, KNOWN);
     if (near === undefined) continue;
     const path = `${argument}.${option}`;
@@ -121,7 +121,7 @@ export function checkTlsOptions(given: unknown, argument: string): true | Connec
     refuse(`${argument}.${option}`, `must be a host name, not ${kindOf(value)}`);
   }
   try {
-    // A key that does not fit its certificate would otherwise show at the first dial, and as a hang.
+    // Without this, a key that does not fit its certificate would show only at the first dial, as a dial that hangs.
     createSecureContext(options);
   } catch (error) {
     throw new InvalidArgumentError(
@@ -135,8 +135,8 @@ export function checkTlsOptions(given: unknown, argument: string): true | Connec
 }
 
 /**
- * The same options, whose functions do no harm: what they throw is reported, and counts as a "no". To OpenSSL they are
- * called from the socket, where a throw would end the process, and the connection would go on unverified.
+ * Returns the same options with functions that cannot do harm. An error that one throws is reported and counts as a "no".
+ * OpenSSL calls them from the socket, where an error would end the process and the connection would go on unverified.
  */
 export function guardTlsFunctions(options: ConnectionOptions, onThrown: OnThrown): ConnectionOptions {
   const guarded: Record<string, unknown> = { ...options };
@@ -159,13 +159,13 @@ export function guardTlsFunctions(options: ConnectionOptions, onThrown: OnThrown
   return guarded;
 }
 
-/** What stands for "no" in the answer of a function; of all others it is undefined. */
+/** The result of each function that means "no". For all others it is undefined. */
 const refusals: Readonly<Record<string, (error: Error) => unknown>> = {
   checkServerIdentity: (error) => error,
   pskCallback: () => null,
 };
 
-/** What an answer means. They throw at one that means nothing, which Node would take for a "yes", or choke on. */
+/** The checks of the results. They throw at a result without a meaning, because Node would take it for a "yes" or fail on it. */
 const verdicts: Readonly<Record<string, (answer: unknown) => unknown>> = {
   checkServerIdentity(answer) {
     if (answer === undefined || answer === null || types.isNativeError(answer)) return answer;
@@ -185,13 +185,13 @@ const verdicts: Readonly<Record<string, (answer: unknown) => unknown>> = {
   },
 };
 
-/** OpenSSL's own limits, in bytes. */
+/** The limits of OpenSSL, in bytes. */
 const MAX_PSK = 512;
 const MAX_IDENTITY = 256;
 
 function refusePromise(answer: unknown): void {
   if (!mayBePromise(answer) || typeof (answer as { then?: unknown }).then !== 'function') return;
-  // It comes too late, and it may still reject.
+  // The result comes too late, and the promise may still be rejected.
   const ignore = (): void => undefined;
   whenSettled(answer, ignore, ignore);
   throw new TypeError('it returned a promise, and TLS does not wait: it must answer at once');
@@ -210,13 +210,13 @@ function copy(given: Record<string, unknown>, argument: string): ConnectionOptio
       const value = given[option];
       return Array.isArray(value) ? [...(value as unknown[])] : value;
     });
-    // Given as undefined, some would displace Node's default.
+    // An option that is undefined would replace the default of Node in some cases.
     if (value !== undefined) options[option] = value;
   }
   return options;
 }
 
-/** Why a certificate or key cannot be one; in a list, the first that cannot. */
+/** Returns why a value cannot be a certificate or key. For a list it is about the first item that cannot. */
 function contentFault(option: 'ca' | 'cert' | 'key' | 'pfx', value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (!Array.isArray(value)) return itemFault(option, value);
@@ -243,13 +243,13 @@ function itemFault(option: 'ca' | 'cert' | 'key' | 'pfx', item: unknown): string
     const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
     if (!bytes.includes(PEM)) return `must be the content of a PEM file ('${PEM} …'), and these bytes are not`;
   }
-  // What is neither is refused by Node, in words of its own.
+  // Node refuses all other values with an error of its own.
   return undefined;
 }
 
 const PEM = '-----BEGIN';
 
-/** Of a key also `{ pem, passphrase }` is legal, of a PFX `{ buf, passphrase }`. */
+/** Returns the content of an item. A key may also be `{ pem, passphrase }`, and a PFX `{ buf, passphrase }`. */
 function contentOf(item: unknown): unknown {
   if (typeof item !== 'object' || item === null || ArrayBuffer.isView(item)) return item;
   const { pem, buf } = item as { pem?: unknown; buf?: unknown };

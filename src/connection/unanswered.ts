@@ -1,16 +1,17 @@
 /**
- * Knows which publishes of one session have no answer yet. No other place does. Pure; times are in ms of the client's clock.
+ * Holds the publishes of one session that have no answer yet, and nothing else does. Pure; times are in ms of the client's
+ * clock.
  */
 import type { Receipt } from './protocol.js';
 import { publishRefusal } from './server-texts.js';
 
-/** With so many of them, those whose answers would tell nothing are looked for and forgotten. */
+/** The number of publishes from which on those are removed whose answers would tell nothing. */
 const MANY = 10_000;
 
 export class Unanswered {
-  /** In the order of sending, by the number in the GUID. A number is quicker to look up than the GUID itself. */
+  /** The publishes in the order of sending, by the number in their GUID. A number is found more quickly than the GUID itself. */
   readonly #receipts = new Map<number, Receipt>();
-  /** The last probe of all that was sent before it, until it is answered. */
+  /** The last probe for all earlier publishes, until it is answered. */
   #probe: Receipt | undefined;
   #sweepAt = MANY;
 
@@ -24,7 +25,7 @@ export class Unanswered {
     if (receipt.probe === 'all') this.#probe = receipt;
   }
 
-  /** Takes out what an answer is for. */
+  /** Removes and returns the publish that an answer is for. */
   take(number: number): Receipt | undefined {
     const receipt = this.#receipts.get(number);
     if (receipt === undefined) return undefined;
@@ -33,8 +34,8 @@ export class Unanswered {
   }
 
   /**
-   * The oldest one that the leader owes an answer for. While a probe is under way it is the probe, because the answers to what was
-   * sent before it need not come.
+   * The oldest publish that the leader owes an answer for. While a probe is under way it is the probe, because earlier
+   * publishes need not be answered.
    */
   get oldestOwed(): Receipt | undefined {
     if (this.#probe?.owed === true) return this.#probe;
@@ -42,7 +43,7 @@ export class Unanswered {
     return undefined;
   }
 
-  /** Forgets what was sent up to this one and is not `awaited` any more. */
+  /** Forgets the publishes up to this one that are not `awaited` any more. */
   forget(upTo: Receipt): void {
     for (const [number, receipt] of this.#receipts) {
       if (receipt.number > upTo.number) break;
@@ -60,7 +61,10 @@ export class Unanswered {
     if (receipt === this.#probe) this.#probe = undefined;
   }
 
-  /** Forgets what is not awaited. Otherwise messages with a short timeout on a mute channel would gather while the session lives. */
+  /**
+   * Forgets all publishes that are not `awaited`. Otherwise messages with a short timeout in a mute channel would pile up while
+   * the session lives.
+   */
   #sweep(): void {
     for (const [number, receipt] of this.#receipts) if (!receipt.awaited) this.#delete(number, receipt);
     this.#sweepAt = Math.max(MANY, 2 * this.#receipts.size);
@@ -68,8 +72,8 @@ export class Unanswered {
 }
 
 /**
- * Returns what the answer to a publish shows of the leader: that it lives, and how long a round trip takes; that there may be none,
- * so that it is to be asked; or nothing. The answer to a probe is no sample, because the leader had to work off what stood before it.
+ * Returns what the answer to a publish shows about the leader: the time of a round trip, or a doubt whether there is a leader,
+ * or nothing. The answer to a probe is no sample of the round trip, because the leader first handled what was sent before.
  */
 export function evidenceIn({ probe }: Receipt, error: string | undefined): 'round-trip' | 'doubt' | undefined {
   const refusal = error === undefined ? undefined : publishRefusal(error);

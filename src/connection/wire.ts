@@ -1,7 +1,7 @@
 /**
- * The door to the wrapped packages: the small, honest part of `node-nats-streaming` 0.3.2 and `nats` 1.4.12 that this
- * library stands on, internals included. Their own declarations are wrong in places, and both packages are archived and
- * pinned exactly, so their internals no longer move.
+ * The only access to the wrapped packages. It describes the parts of `node-nats-streaming` 0.3.2 and `nats` 1.4.12 that this
+ * library uses, internals included. Their own declarations are wrong in places. Both packages are archived and their versions
+ * are fixed, so the internals no longer change.
  */
 import { createRequire } from 'node:module';
 import type { EventEmitter } from 'node:events';
@@ -18,22 +18,22 @@ export interface NatsConnection extends EventEmitter {
   readonly connected: boolean;
   readonly closed?: boolean;
   publish(subject: string, data?: Buffer, reply?: string): void;
-  /** Sends a whole frame of the NATS protocol, as it is. Coalesced with others into one write. */
+  /** Sends a whole frame of the NATS protocol unchanged. Several frames are sent in one write. */
   sendCommand(frame: Buffer | string): void;
   subscribe(subject: string, callback: (message: string, reply: string | undefined, subject: string) => void): number;
   unsubscribe(sid: number): void;
-  /** A NATS PING; the callback gets the PONG, or an error when the connection ends. */
+  /** Sends a NATS PING. The callback is called at the PONG, or with an error when the connection ends. */
   flush(callback: (error?: Error) => void): void;
-  /** Removes all listeners and destroys the socket at once, whatever waits in its buffers. */
+  /** Removes all listeners and destroys the socket at once, with the contents of its buffers. */
   close(): void;
 }
 
 export interface StanSubscription extends EventEmitter {
-  /** Where the server wants the acks; known from the subscribe response on. */
+  /** The subject for acknowledgements. It is known after the subscribe response. */
   ackInbox: string | undefined;
-  /** The NATS subscription that brings its messages. */
+  /** The number of the NATS subscription that brings its messages. */
   inboxSub: number;
-  /** Taken away by the first request to end it; without it, there is no second one. */
+  /** The first request to end the subscription removes it. Without it there is no second request. */
   stanConnection?: StanConnection | undefined;
   close(): void;
   unsubscribe(): void;
@@ -53,7 +53,7 @@ interface StanSubscriptionOptions {
 export interface StanConnection extends EventEmitter {
   connId: Buffer;
   closeRequests: string | null;
-  /** Also the time for the answer to each request. */
+  /** `connectTimeout` is also the limit for the answer to each request, in ms. */
   readonly options: { connectTimeout: number };
   pingTimer?: NodeJS.Timeout;
   /** The prefix of the subjects that publishes go to. */
@@ -62,7 +62,7 @@ export interface StanConnection extends EventEmitter {
   subRequests: string;
   unsubRequests: string;
   subCloseRequests: string;
-  /** Where the acknowledgements of publishes go to. */
+  /** The subject that the acknowledgements of publishes go to. */
   ackSubject: string;
   ackSubscription: number;
   subscribe(channel: string, options: StanSubscriptionOptions): StanSubscription;
@@ -110,18 +110,18 @@ const { pb } = require('node-nats-streaming/lib/pb') as {
 export const StartAt = stan.StartPosition;
 export const NatsError = nats.NatsError;
 
-/** What `nats` 1.4.12 keeps of a connection, as far as it is used here. */
+/** The internals of a connection of `nats` 1.4.12 that are used here. */
 interface Internals {
   stream: Socket | null;
-  /** True once the socket is connected. */
+  /** Whether the socket is connected. */
   connected: boolean;
-  /** What has arrived and is not parsed. */
+  /** The bytes that have arrived and are not parsed. */
   inbound: Buffer | null;
-  /** What the parser expects: 0, a line. */
+  /** The state of the parser: 0 if it expects a line. */
   pstate: number;
-  /** Of the message whose payload it expects: its size, and how many bytes are missing, the end of line included. */
+  /** The message whose payload is expected: its size, and the number of missing bytes with the end of the line. */
   payload: { size: number; psize: number } | null;
-  /** By their numbers; null when the connection is closed. */
+  /** The subscriptions by number; null when the connection is closed. */
   subs: Record<number, { callback: OnPayload; takes?: OnPayload } | undefined> | null;
   processInbound(): void;
   processServerUpdate(): void;
@@ -131,42 +131,42 @@ type OnPayload = (payload: string) => void;
 
 const internalsOf = (connection: NatsConnection): Internals => connection as unknown as Internals;
 
-/** Who hears what arrives beside messages. */
+/** Hears everything that arrives besides messages. */
 export interface Hearing {
-  /** An INFO line, without `INFO `. */
+  /** Hears an INFO line, without `INFO `. */
   info(json: string): void;
-  /** An `-ERR` line: its text. */
+  /** Hears the text of an `-ERR` line. */
   complaint(text: string): void;
-  /** A part of a message has arrived, and the rest has not. */
+  /** Hears that a part of a message has arrived and the rest has not. */
   progress(): void;
-  /** The most bytes that the payload of a message may have. */
+  /** Returns the most bytes of a message's payload. */
   largest(): number;
 }
 
-/** The part of `nats.connect`'s options that says who we are. */
+/** The options of `nats.connect` that say who we are. */
 export interface NatsIdentity {
   name?: string;
   user?: string;
   pass?: string;
   token?: string;
-  /** The public key; empty for none. */
+  /** The public key; empty if there is none. */
   nkey?: string;
   nonceSigner?: (nonce: Buffer) => Buffer;
   userJWT?: string;
 }
 
 /**
- * A NATS connection on a stream that is ready for it. What the stream is, whether it is encrypted and to whom, was seen to
- * before: the wrapped client is told of a server that wants neither, and sends its CONNECT at once.
+ * Makes a NATS connection on a stream that is ready. Encryption and verification are done before, so the wrapped client is told
+ * of a server without TLS and sends its CONNECT at once.
  */
 export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsIdentity): NatsConnection {
-  // `nats` has no way to be given a socket. Its constructor makes one, by a function of Node's that is looked up in that
-  // moment: for this one call, which runs nothing else, that function is ours.
+  // `nats` cannot be given a socket. Its constructor makes one with a function of Node that it looks up at that moment. For
+  // this one call, which runs no other code, the function is replaced.
   const { createConnection } = net;
   let connection: NatsConnection;
   try {
     net.createConnection = () => socket;
-    // reconnect: false, because a session never lives through a NATS reconnect (acks and deliveries get lost in it).
+    // `reconnect` is false, because a session never lives through a NATS reconnect, which loses acknowledgements and messages.
     connection = nats.connect({
       ...identity,
       url: 'nats://127.0.0.1:4222',
@@ -179,7 +179,7 @@ export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsId
   }
   const internals = internalsOf(connection);
   internals.connected = true;
-  // Only what the client makes use of, and short: its parser takes no line of more than 4096 bytes.
+  // The INFO has only the fields that the client uses, because its parser takes no line of more than 4096 bytes.
   const info = { max_payload: greeting.maxPayload, nonce: greeting.nonce };
   internals.inbound = Buffer.from(`INFO ${JSON.stringify(info)}\r\n`);
   internals.processServerUpdate = () => {};
@@ -188,16 +188,17 @@ export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsId
   return connection;
 }
 
-/** Takes in what had arrived before somebody listened. */
+/** Reads the bytes that arrived before there were listeners. */
 export function takeInRest(connection: NatsConnection): void {
   const internals = internalsOf(connection);
   if (internals.inbound) internals.processInbound();
 }
 
 /**
- * Puts itself before the parser: reads what {@link takeFrames} asked for and the lines that are for `hearing`, and catches
- * what the parser throws, over an answer that is no protobuf, out of a callback. It would be thrown in an event of the socket,
- * and end the process. What cannot be a frame of a NATS server is thrown, too: waiting for its end would be for ever.
+ * Comes before the parser. It reads the frames of {@link takeFrames} and the lines for `hearing`, and catches errors that the
+ * parser or a callback throws, for example about an answer that is no protobuf. Such an error would be thrown in an event of
+ * the socket and end the process. Bytes that cannot be a frame of a NATS server are an error too, because the wait for their
+ * end would never end.
  */
 export function guardParser(connection: NatsConnection, onThrown: (thrown: unknown) => void, hearing?: Hearing): void {
   const internals = internalsOf(connection);
@@ -205,12 +206,12 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
   const receiver = (sid: number): OnPayload | undefined => internals.subs?.[sid]?.takes;
   const alive = (): boolean => internals.subs !== null;
 
-  /** Hands the parser the first bytes, and checks that it knew what to do with them. */
+  /** Gives the parser the first bytes and checks that it has used them. */
   const parseFirst = (count: number): void => {
     const inbound = internals.inbound as Buffer;
     const { pstate } = internals;
     const given = count >= inbound.length ? inbound : inbound.subarray(0, count);
-    // A frame at a time: of all that it is given it would read our frames, too.
+    // The parser gets one frame at a time, because it would also read our frames in the rest.
     internals.inbound = given;
     parse();
     if (!alive()) return;
@@ -228,7 +229,7 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
     internals.inbound = left ? Buffer.concat([left, rest]) : rest;
   };
 
-  /** Reads a line that is not for the parser. False: it is. */
+  /** Reads a line that is not for the parser. Returns false if the parser has to read it. */
   const readLine = (length: number): boolean => {
     if (hearing === undefined) return false;
     const inbound = internals.inbound as Buffer;
@@ -259,7 +260,7 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
         }
         if (!alive()) return;
         const after = internals.inbound;
-        // Nothing more can be done before more has arrived.
+        // Nothing more can be read until more bytes arrive.
         if (after !== null && after.length === before.length) break;
       }
       if (alive() && (internals.pstate !== 0 || internals.inbound?.[0] === M)) hearing?.progress();
@@ -267,7 +268,7 @@ export function guardParser(connection: NatsConnection, onThrown: (thrown: unkno
       onThrown(thrown);
     }
   };
-  // Servers that the server tells of are read from its INFO by us.
+  // We read the announced servers from the INFO ourselves.
   internals.processServerUpdate = () => {};
 }
 
@@ -275,20 +276,20 @@ const M = 77;
 const MINUS = 45;
 const INFO = /^INFO\s/i;
 
-/** `-ERR 'text'`, with or without the quotation marks. */
+/** Returns the text of `-ERR 'text'`, with or without quotation marks. */
 function textOfComplaint(line: string): string {
   const text = /^-\S*\s*(.*)$/s.exec(line)?.[1] ?? '';
   return printable(text.replace(/^'(.*)'$/s, '$1'));
 }
 
 /**
- * Takes what a NATS subscription of the wrapped client brings, before it goes through protobuf objects: `codec.ts` reads it
- * at a fraction of the cost. What the callback throws ends the connection.
+ * Takes the payloads of a NATS subscription of the wrapped client before they become protobuf objects, because `codec.ts` reads
+ * them at a fraction of the cost. An error of the callback ends the connection.
  */
 export function takeFrames(connection: NatsConnection, subscription: number, onPayload: OnPayload): void {
   const taken = internalsOf(connection).subs?.[subscription];
   if (taken === undefined) throw new Error(`the wrapped client has no NATS subscription ${subscription}`);
-  // What the parser comes upon first, and what we do.
+  // The parser calls the first one, and our own reader the second one.
   taken.callback = onPayload;
   taken.takes = onPayload;
 }
@@ -297,7 +298,7 @@ export const createInbox = (): string => nats.createInbox();
 export const connectStan = (clusterId: string, clientId: string, options: StanConnectOptions): StanConnection =>
   stan.connect(clusterId, clientId, options);
 
-/** The subject on which a leader, and nobody else, answers pings. */
+/** Returns the subject on which only a leader answers pings. */
 export const pingSubject = (clusterId: string): string => `_STAN.discover.${clusterId}.pings`;
 
 export function encodePing(connectionId: Uint8Array): Buffer {
@@ -306,7 +307,7 @@ export function encodePing(connectionId: Uint8Array): Buffer {
   return Buffer.from(ping.serializeBinary());
 }
 
-/** The error text of a ping response; empty when the connection ID is registered. No bytes at all are a good answer. */
+/** Returns the error text of a ping response; empty if the connection ID is registered. An answer without bytes means the same. */
 export function decodePingError(binary: string): string {
   return binary === '' ? '' : pb.PingResponse.deserializeBinary(Buffer.from(binary, 'binary')).getError();
 }
@@ -317,7 +318,7 @@ export function encodeCloseRequest(clientId: string): Buffer {
   return Buffer.from(request.serializeBinary());
 }
 
-/** The error text of the answer to a close request; empty when the client is not registered any more. */
+/** Returns the error text of the answer to a close request; empty if the client is no longer registered. */
 export function decodeCloseError(binary: string): string {
   return pb.CloseResponse.deserializeBinary(Buffer.from(binary, 'binary')).getError();
 }

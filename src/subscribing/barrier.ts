@@ -1,4 +1,4 @@
-/** Lets nobody pass before all have arrived. */
+/** Holds back all parties until each of them has arrived. */
 export class Barrier {
   readonly passed: Promise<void>;
   #missing: number;
@@ -12,7 +12,7 @@ export class Barrier {
     if (parties === 0) this.#open();
   }
 
-  /** One party's side of it. */
+  /** Returns the side of one party. */
   party(): Party {
     let arrived = false;
     return {
@@ -27,8 +27,8 @@ export class Barrier {
 }
 
 export interface Party {
-  /** Tells the others that they need not wait for this one. Idempotent. */
+  /** Notes that this party has arrived. It may be called again. */
   arrive(): void;
-  /** Resolves when all have arrived. */
+  /** Resolves when all parties have arrived. */
   readonly passed: Promise<void>;
 }

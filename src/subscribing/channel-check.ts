@@ -1,6 +1,6 @@
 /**
- * Whether the channel is still the one that a subscription knows. After a change of session it may be a new one of the same
- * name; then all of the old one is forgotten, and the new one is read from its beginning.
+ * Checks whether the channel is still the one that a subscription knows. On a new session it may be a new channel of the same
+ * name. Then everything about the old one is forgotten, and the new one is read from its first message.
  */
 import type { Session } from '../connection/protocol.js';
 import { Barrier, type Party } from './barrier.js';
@@ -8,21 +8,23 @@ import type { DeliveryState } from './delivery-state.js';
 import type { Urgency } from './pacing.js';
 import type { RepairHost } from './repair.js';
 
-/** A silence at the start of a session that makes us look whether the channel is still the same, ms. */
+/** Longest silence at the start of a session until the channel is checked, in ms. */
 const PEEK_AFTER = 1000;
 
 export interface ChannelCheckHost extends RepairHost {
-  /** Neither the server nor other members decide what it gets. */
+  /**
+   * Whether the subscription gets every message, so that neither the position of a durable nor other members of a group matter.
+   */
   readonly seesAll: boolean;
-  /** How many messages the current server-side subscription has brought. */
+  /** The number of messages that the current server subscription has brought. */
   readonly brought: number;
-  /** Instead of any other look that is to come. */
+  /** Sets the timer of the next peek, in place of one that is set. */
   peekAfter(milliseconds: number, peek: () => void): void;
 }
 
-/** One of those who share what is known of a channel. */
+/** A subscription that shares a delivery state with others. */
 export interface Restarting {
-  /** It starts over with its channel: all of them leave before the first one comes back. */
+  /** Starts over with the channel. All parties end their server subscriptions before the first one makes a new one. */
   startOverWith(expected: number, got: number, party: Party): void;
 }
 
@@ -36,8 +38,8 @@ export class ChannelCheck {
   }
 
   /**
-   * It was made on a new session. A plain subscription is shown the message it was resumed at, so only a silence says
-   * nothing; the others are shown what the server thinks they need.
+   * Notes that the server subscription was made on a new session. A plain subscription gets the message that it was resumed at,
+   * so only a silence calls for a check. The others get the messages that the server chooses, so they always need one.
    */
   resumed(session: Session): void {
     if (this.#host.stopped || this.#state.known === undefined) return;
@@ -51,7 +53,7 @@ export class ChannelCheck {
     });
   }
 
-  /** A message says neither that the channel is the one we know nor that it is not. */
+  /** Finds out about a message that may belong to the known channel or to a new one. */
   async resolveDoubt(sequence: number, time: number): Promise<void> {
     const { session } = this.#host;
     if (session === undefined || (await this.startedOver(session, 'held'))) return;
@@ -61,14 +63,15 @@ export class ChannelCheck {
   }
 
   /**
-   * Whether the channel is still the one we know; if not, starts over. True: it is not, or something else has happened
-   * that makes it no matter. A channel starts over between sessions, so what this one has brought proves nothing.
+   * Checks the channel, and starts over if it is a new one. Messages of this session prove nothing, because a channel starts
+   * over between sessions.
+   * @returns true if the channel is a new one, or if the check is out of date
    */
   async startedOver(session: Session, urgency: Urgency): Promise<boolean> {
     const state = this.#state;
     const { known, knownOn } = state;
     if (known === undefined) return false;
-    // Asked anew after every wait: there may be two of us.
+    // This is checked after each wait, because another member may start over meanwhile.
     const stale = this.#host.staleness(session);
     const judgement = await this.#host.inquiries.identify(this.#host.channel, known, knownOn, urgency);
     if (stale()) return true;
@@ -83,12 +86,13 @@ export class ChannelCheck {
     return false;
   }
 
-  /** The channel is a new one. What is queued and running is still of the old one, and has nothing to do with it. */
+  /** Starts over with a new channel. Queued and running messages of the old channel do not affect it. */
   startOver(got: number): void {
     const expected = (this.#state.cursor.highest?.sequence ?? 0) + 1;
     this.#state.startOver();
     const members = [...this.#state.members];
-    // A queue group that has members is where it is: all of ours leave before the first one comes back.
+    // A queue group keeps its position while it has members, so all members of this client leave before the first one comes
+    // back.
     const barrier = new Barrier(members.length);
     for (const member of members) member.startOverWith(expected, got, barrier.party());
   }

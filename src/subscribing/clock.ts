@@ -1,16 +1,16 @@
 import { sleepClock } from '../sleep-clock.js';
 
-/** Time as subscribing sees it; the tests have one of their own. */
+/** The time that subscribing works with. The tests have a clock of their own. */
 export interface Clock {
-  /** Milliseconds. Never decreases, and goes on while the host sleeps: by it a start is found again. */
+  /** Returns a time in ms that never decreases. It goes on while the host sleeps, so that ages are right. */
   now(): number;
-  /** Milliseconds in which this process could act, where the clock knows that (the facade's does): what {@link after} counts. */
+  /** Returns the waking time in ms, in which this process could act, if the clock knows it. {@link after} counts in it. */
   awake(): number;
-  /** Milliseconds since the epoch. */
+  /** Returns the ms since the epoch. */
   wallClock(): number;
-  /** Calls back once, later. Returns what cancels it. Never keeps the process alive. */
+  /** Calls back once after a delay, and returns a function that cancels it. It never keeps the process alive. */
   after(milliseconds: number, callback: () => void): () => void;
-  /** Calls back when what runs now, promises included, is through. */
+  /** Calls back when the running code and its promises are done. */
   soon(callback: () => void): void;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The long life of a subscription, over all its lives at the server: does with each message what the cursor says, runs the
- * handler, acknowledges, and has it made again where that is needed.
+ * A subscription of the user, from `subscribe()` to its end. It does with each message what the cursor decides: it runs the
+ * handler, acknowledges the message, or makes the server subscription again.
  */
 import type { AbortWatch } from '../abort-signal.js';
 import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
@@ -29,12 +29,12 @@ import { StartSearch, type StartSearchHost } from './start-search.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
 import type { Window } from './request-window.js';
 
-/** By so much longer than the first one a request may take, if it asks by age, ms. */
+/** How much longer than the first request a request that starts by age may take, in ms. */
 const SLOWER = 50;
-/** From this long on, ms, time in which we could not act is a sleep. */
+/** The shortest time without activity of this process that counts as a sleep, in ms. */
 const SLEEP = 1000;
 
-/** What a subscription ends with at its signal. */
+/** Returns the error that a subscription ends with when its signal is aborted. */
 export function abortedSubscription(channel: string, { reason }: AbortWatch): AbortedError {
   return new AbortedError(`the subscription to channel '${channel}' was aborted`, { cause: reason });
 }
@@ -47,24 +47,24 @@ export interface Counters {
 }
 
 export interface ConsumerOwner extends EndingOwner {
-  /** There is room for no more subscriptions than there are. */
+  /** Whether the server has no room for another subscription of this client. */
   crowded: boolean;
   readonly clock: Clock;
-  /** For the requests by which they are made. */
+  /** Limits the subscribe requests that wait for an answer. */
   readonly window: Window;
-  /** For what is asked beside them. */
+  /** Asks the server about single messages and ranges. */
   readonly inquiries: Inquiries;
   readonly counters: Counters;
-  /** A listener threw, or a subscription ended that nobody asked to end. */
+  /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError(error: Error): void;
-  /** It was made again. */
+  /** Is told that the server subscription was made again. */
   remade(consumer: Consumer): void;
-  /** It is over. */
+  /** Is told that the subscription is over. */
   ended(consumer: Consumer): void;
   log(message: string): void;
 }
 
-/** What its rooms see of it. */
+/** The hosts of all parts of a consumer. */
 type Hosts = SubscriptionLife &
   ServerSubscriptionHost &
   ProcessingHost &
@@ -77,11 +77,11 @@ type Hosts = SubscriptionLife &
 export class Consumer implements Hosts, Restarting {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
-  /** Resolves when the server has it for the first time; rejects when that can never be. */
+  /** Resolves when the server has made the subscription for the first time. It rejects when that can never be. */
   readonly ready: Promise<void>;
-  /** What the user has in hand. Set right after construction. */
+  /** The object that the user holds. It is set right after construction. */
   subscription!: ResilientSubscription;
-  /** Set right after construction, if at all. */
+  /** The loop over the messages, if there is one. It is set right after construction. */
   follower: Follower | undefined;
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
@@ -98,30 +98,30 @@ export class Consumer implements Hosts, Restarting {
   readonly #pace = new RemakePace();
   readonly #refetch: Refetch;
   readonly #startSearch: StartSearch;
-  /** Of a plain one or a durable; undefined: it is a member of a queue group. */
+  /** Repairs holes. It is undefined for a member of a queue group. */
   readonly #holes: HoleRepair | undefined;
-  /** Of a member of a queue group. */
+  /** Repairs leaps. It is undefined unless the subscription is a member of a queue group. */
   readonly #leaps: LeapRepair | undefined;
   readonly #settleReady: { resolve: () => void; reject: (error: Error) => void };
-  /** How it was asked for. */
+  /** The start that the user asked for. */
   begun: Beginning;
-  /** What is stored before this is not wanted, ns. */
+  /** The timestamp from which on messages are wanted, in ns since the epoch. */
   readonly #notBefore: number;
-  /** When the last request went out, and when that was in waking time. */
+  /** When the last subscribe request was sent, by the clock and by the waking time, in ms. */
   #requestedAt = 0;
   #requestedAwake = 0;
-  /** How long the first one took, ms. */
+  /** How long the first subscribe request took, in ms. */
   #usual: number | undefined;
-  /** {@link ready} has resolved: the first one that was not made in vain is there. */
+  /** Whether {@link ready} has resolved. */
   #isReady = false;
   readonly #abort: AbortWatch | undefined;
 
-  /** The channel started over, and what the server holds of us is still of the wrong beginning. */
+  /** Whether the channel started over and the server still holds the old position of this subscription. */
   #resetting = false;
   #cancelPeek: (() => void) | undefined;
   #cancelRemake: (() => void) | undefined;
 
-  /** @param abort listens to the signal of the options, which is not aborted */
+  /** @param abort watches the signal of the options, which is not aborted yet */
   constructor(
     owner: ConsumerOwner,
     channel: string,
@@ -167,25 +167,26 @@ export class Consumer implements Hosts, Restarting {
     return this.#cursor.lastSequence;
   }
 
-  /** It is over, or about to be. */
+  /** Whether the subscription is over, or about to be. */
   get ended(): boolean {
     return this.#ending.ended;
   }
 
-  /** It has ended, or takes no more messages. */
+  /** Whether the subscription takes no more messages. */
   get stopped(): boolean {
     return this.#ending.stopped;
   }
 
-  // ── its lives at the server ─────────────────────────────────────────────────────────────────────────────────────
+  // ── the server subscription ─────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Makes it on a new session. Resolves when that is done, or can never be (then it has ended).
+   * Makes the server subscription on a new session. Resolves when it is made, or when it can never be made and the subscription
+   * has ended.
    * @throws SessionEnded
    */
   async attach(session: Session): Promise<void> {
     if (this.stopped) {
-      // What still runs is to be acknowledged; what is dropped need not be.
+      // The acknowledgements of running handlers still have to be sent, unless the durable is dropped.
       if (this.#ending.dropped) return;
       if (this.#handling.running > 0 || this.#server.hasUnsent) await this.#server.linger(session);
       return;
@@ -206,12 +207,15 @@ export class Consumer implements Hosts, Restarting {
     if (this.#state.claimPeek()) this.#channelCheck.resumed(session);
   }
 
-  /** A new session has begun. */
+  /** Notes that a new session has begun. */
   announce(session: Session): void {
     this.#state.noteSession(session, session.continued);
   }
 
-  /** @param confirmedAt when the leader was asked that answered last that we are registered */
+  /**
+   * Notes that the session has ended.
+   * @param confirmedAt when the last answered question was asked whether this client is registered
+   */
   detach(confirmedAt: number): void {
     this.#holes?.end();
     this.#cancelTimers();
@@ -219,7 +223,7 @@ export class Consumer implements Hosts, Restarting {
     this.#server.detach();
   }
 
-  /** Some of what was on its way to us may be lost: it is made again, so that the server sends that at once. */
+  /** Makes the server subscription again after messages may have been lost, so that the server sends them at once. */
   remake(): void {
     if (this.stopped) return;
     this.#state.noteLoss(this.clock.now());
@@ -230,7 +234,10 @@ export class Consumer implements Hosts, Restarting {
     return this.options.durableName === undefined && !this.#owner.crowded ? 'make-first' : 'close-first';
   }
 
-  /** A remake that one of its own messages called for. While they change nothing, they come slower and slower. */
+  /**
+   * Makes the server subscription again at the cursor, for a reason that is logged. The delays grow while that brings nothing
+   * new.
+   */
   remakeBecause(reason: string): void {
     if (this.stopped || this.#cancelRemake !== undefined) return;
     const delay = this.#pace.next(this.#cursor.highest?.sequence ?? 0);
@@ -245,7 +252,7 @@ export class Consumer implements Hosts, Restarting {
     });
   }
 
-  /** For the server subscription: what to ask the server for. */
+  /** Returns the subscribe request of this moment. The server subscription calls it. */
   request(): { request: SubscribeRequest; plan: DatedPlan } {
     const now = this.clock.now();
     const plan = this.#state.plan(this.begun, now);
@@ -264,9 +271,12 @@ export class Consumer implements Hosts, Restarting {
     return { request, plan };
   }
 
-  /** For the server subscription: the server has it. */
+  /**
+   * Starts to work with a new server subscription, which calls it. Returns false if the new one is of no use, and 'again' if it
+   * has to be requested once more.
+   */
   made(plan: DatedPlan, again: boolean): boolean | 'again' {
-    // The channel started over since this was asked for: another request follows, for the new one.
+    // The channel has started over since the request. The next request is for the new channel.
     if (plan.epoch !== this.#state.epoch || this.#resetting) return false;
     this.#cancelRemake?.();
     this.#cancelRemake = undefined;
@@ -276,13 +286,14 @@ export class Consumer implements Hosts, Restarting {
     const now = this.clock.now();
     const took = now - this.#requestedAt;
     const tookAwake = this.clock.awake() - this.#requestedAwake;
-    // A sleep is not the way's; a loop that is slow each time is.
+    // The time of a sleep does not count. The time of a slow event loop counts, because it comes back each time.
     const way = took - tookAwake > SLEEP ? tookAwake : took;
     const usual = (this.#usual ??= way);
     if (plan.tight && this.#isReady && took > Math.max(usual + SLOWER, this.begun.transit)) {
-      // What was stored in between was ours already. Half as much again, for one that takes longer than this one.
+      // The request took so long that its age may have left out messages of ours. The next request allows for one and a half
+      // times that delay.
       this.begun = { ...this.begun, transit: Math.max(this.begun.transit, 1.5 * way) };
-      // Of a durable the server knows.
+      // The server knows the position of a durable.
       if (this.options.durableName === undefined) return 'again';
     }
     if (this.#state.overtaken(plan)) return 'again';
@@ -299,7 +310,7 @@ export class Consumer implements Hosts, Restarting {
     if (!this.#isReady) {
       this.#isReady = true;
       this.#settleReady.resolve();
-      // Whoever waits for subscribe() shall have attached listeners before the first message.
+      // The caller of subscribe() has time to attach listeners before the first message comes.
       this.clock.soon(() => this.#openUp());
     }
     return true;
@@ -310,43 +321,49 @@ export class Consumer implements Hosts, Restarting {
     this.#handling.open();
   }
 
-  /** For the server subscription: when the durable is free. */
+  /** Resolves when the durable is free on this session. The server subscription calls it. */
   passed(session: Session): Promise<void> | undefined {
     return this.#ending.passed(session);
   }
 
-  /** For the server subscription: the server has one of ours that nobody listens to. In a group it keeps messages from the others. */
+  /**
+   * Hears that the server refuses to end the old server subscription. In a queue group it would keep messages from other
+   * members.
+   */
   deaf(session: Session, error: unknown): void {
     this.#ending.loseOver(session, error);
   }
 
-  /** For the server subscription: the server sends messages to the one before as well. */
+  /** Hears that the server sends messages to the old server subscription as well until the promise resolves. */
   crossing(until: Promise<void>): void {
     this.#state.crossing(until);
   }
 
-  /** For the server subscription: what is made from now on starts afresh. */
+  /** Hears that the server has forgotten the old position, so that the next server subscription starts anew. */
   left(): void {
     this.#resetting = false;
   }
 
-  /** For the server subscription: the server still remembers it, and must not. Dropped on the next session, before it is made. */
+  /**
+   * Hears that the server could not be made to forget the durable. The durable is dropped on the next session before it is
+   * made.
+   */
   undropped(): void {
     if (!this.ended) this.#owner.drop(this.request().request).catch(() => undefined);
   }
 
-  /** For the server subscription: it cannot be made. */
+  /** Hears that the server subscription can never be made. */
   impossible(error: ResilientStanError): void {
     if (this.ended) return;
     const unasked = this.#isReady;
     this.abandon(error);
-    // Otherwise subscribe() rejects with it.
+    // Before that, subscribe() rejects with the error.
     if (unasked) this.#owner.onError(error);
   }
 
   // ── messages ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** For the server subscription: a message of the current server-side subscription. */
+  /** Takes a message of the current server subscription, which calls it. */
   received(raw: RawMessage): void {
     if (raw.isRedelivered()) this.counters.redelivered++;
     this.#unreadAcks.came();
@@ -354,7 +371,10 @@ export class Consumer implements Hosts, Restarting {
     this.receive(raw, false);
   }
 
-  /** @param fetched it does not come from that subscription, but was asked for by its number */
+  /**
+   * Does with a message what the cursor decides.
+   * @param fetched whether the message was fetched by its number
+   */
   receive(raw: RawMessage, fetched: boolean): void {
     const now = this.clock.now();
     const sequence = raw.getSequence();
@@ -411,25 +431,31 @@ export class Consumer implements Hosts, Restarting {
     this.#processing.take(raw, sequence, time, redelivered, now, fetched);
   }
 
-  /** For the processing: the server is told that it is processed. */
+  /** Acknowledges a message at the server after it was processed. */
   ack(sequence: number): void {
     this.#server.ack(sequence);
   }
 
-  /** For the processing: it is not processed, or not acknowledged. */
+  /** Leaves a message that was not processed or not acknowledged to the refetch. */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     this.#refetch.leave(message, handed);
   }
 
-  // ── for those who repair it ─────────────────────────────────────────────────────────────────────────────────────
+  // ── the repairs ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
+  /**
+   * Returns a function that tells whether work is out of date: the subscription has stopped, or the session or the channel is
+   * another one now.
+   */
   staleness(session: Session | undefined): () => boolean {
     const { epoch } = this.#state;
     return () => this.stopped || this.#server.session !== session || this.#state.epoch !== epoch;
   }
 
-  /** Neither the server nor other members decide what it gets. */
+  /**
+   * Whether this subscription gets every message, so that neither the position of a durable nor other members of a group
+   * matter.
+   */
   get seesAll(): boolean {
     return this.options.durableName === undefined && this.options.queueGroup === undefined;
   }
@@ -438,12 +464,12 @@ export class Consumer implements Hosts, Restarting {
     return this.#channelCheck.startedOver(session, urgency);
   }
 
-  /** The channel is a new one. */
+  /** Starts over, because the channel is a new one of the same name. */
   startOver(got: number): void {
     this.#channelCheck.startOver(got);
   }
 
-  /** Its channel has started over, and all that share what is known of it begin again together. */
+  /** Starts over together with all subscriptions that share the delivery state. */
   startOverWith(expected: number, got: number, party: Party): void {
     this.#server.mute();
     this.#cancelTimers();
@@ -471,12 +497,12 @@ export class Consumer implements Hosts, Restarting {
     return this.#server.live;
   }
 
-  /** For those who check the channel: how many messages the current server-side subscription has brought. */
+  /** The number of messages that the current server subscription has brought. */
   get brought(): number {
     return this.#unreadAcks.received;
   }
 
-  /** For those who watch for unread acknowledgements: something that has come is not processed. */
+  /** Whether a received message is not processed yet. */
   get unfinished(): boolean {
     return this.#cursor.outstanding > 0 || this.#state.unfinished.size > 0;
   }
@@ -513,15 +539,18 @@ export class Consumer implements Hosts, Restarting {
     this.#owner.log(message);
   }
 
-  // ── its end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Ends it and keeps a durable. Never rejects. Within its own handler it waits for the others only. */
+  /**
+   * Ends the subscription and keeps a durable. It never rejects. Within a handler of the subscription it waits for the other
+   * handlers only.
+   */
   close(error?: Error): Promise<void> {
     return this.#ending.close(error);
   }
 
   /**
-   * Ends it and drops a durable. Once it has ended, only drops the durable.
+   * Ends the subscription and drops a durable. If the subscription has ended already, it only drops the durable.
    * @throws ClosedError, PermissionError, SubscribeError: the server keeps the durable
    */
   unsubscribe(): Promise<void> {
@@ -529,8 +558,8 @@ export class Consumer implements Hosts, Restarting {
   }
 
   /**
-   * Intake stops. Resolves when no handler runs, but for those that may be waiting for whoever calls this: the one that has
-   * called it, if one has, and the body of a loop, of which that cannot be told.
+   * Stops the intake. Resolves when no handler runs. It does not wait for the handler that calls it, nor for the body of a
+   * loop, which may be the caller.
    */
   async drain(): Promise<void> {
     const { calling } = this.#handling;
@@ -538,22 +567,25 @@ export class Consumer implements Hosts, Restarting {
     if (this.follower === undefined) await this.#handling.idle(calling);
   }
 
-  /** A handler runs, or the body of a loop. */
+  /** Whether a handler or the body of a loop runs. */
   get busy(): boolean {
     return this.follower?.busy ?? this.#handling.running > 0;
   }
 
-  /** Resolves when none does. */
+  /** Resolves when no handler runs. */
   idle(): Promise<void> {
     return this.#handling.idle();
   }
 
-  /** It is over at once, here; the server is not told. */
+  /** Ends the subscription at once without telling the server. */
   abandon(error: Error | undefined): void {
     this.#ending.abandon(error);
   }
 
-  /** For its end: nothing is taken any more. What is queued will not run: another member of the group may have it. */
+  /**
+   * Stops the intake at the end of the subscription. Queued messages are not handled, and another member of the group may get
+   * them.
+   */
   stopping(reason: Error | undefined): void {
     this.#holes?.end();
     this.#cancelTimers();
@@ -561,18 +593,18 @@ export class Consumer implements Hosts, Restarting {
     for (const message of this.#handling.stop()) this.#processing.letGo(message);
   }
 
-  /** For its end: whoever waits for it waits in vain. */
+  /** Rejects {@link ready} at the end of the subscription, unless it has resolved. */
   ending(error: Error): void {
     this.#abort?.stop();
     this.#settleReady.reject(error);
   }
 
-  /** For its end: another member may have what this one has left unacknowledged. */
+  /** Leaves unacknowledged messages to other members at the end of the subscription. */
   giveBack(): void {
     this.#refetch.giveBack();
   }
 
-  /** For its end: it is over. */
+  /** Tells everybody that the subscription is over. */
   over(error: Error | undefined): void {
     this.follower?.over();
     this.#state.members.delete(this);

@@ -2,77 +2,87 @@ import { below, type Cursor, type Gap, type Position, type Verdict } from './cur
 import { RangeSet, rangesOf } from './range-set.js';
 
 /**
- * For subscriptions that see every message. `highest` is H below: everything from `#base` to H was taken.
+ * The cursor of subscriptions that see every message. All sequences from `#base` to `#highest` were taken.
  *
- * What a position tells: the server goes upward from where a subscription was made, and jumps only over what it does not
- * have. So what is missing below a message was lost on its way to us, and a new subscription brings it; or the server
- * does not have it any more, and then its first message is above that; or, of a durable, the server takes it for acknowledged.
+ * The server sends upwards from the sequence where a subscription was made, and skips only sequences that it does not have. A
+ * missing sequence therefore has one of three causes: the message was lost on its way, and a new subscription brings it; the
+ * server no longer has it, and its oldest message is above it; or, for a durable, the server counts it as acknowledged.
  */
 export class ContiguousCursor implements Cursor {
   readonly #durable: boolean;
-  /** The highest sequence taken, and its timestamp. */
+  /** The highest sequence that was taken, and its timestamp in ns. */
   #highest = 0;
   #highestTime = NaN;
   /**
-   * The latest timestamp of all taken. Not always that of the highest: along a channel timestamps increase, except that
-   * a new leader's clock may be behind the old one's.
+   * The latest timestamp of all messages that were taken, in ns. The highest sequence may have an earlier one, because the
+   * clock of a new leader may be behind that of the old one.
    */
   #latest = -Infinity;
   /**
-   * Everything from here to the highest was taken; 0: not known yet. Below it are only messages that the server holds
-   * pending for us from before: of a durable's previous life, or lost on their way while we had nothing.
+   * The sequence from which on everything up to the highest was taken; 0 if it is not known yet. The messages below it are
+   * pending at the server: a durable had them in an earlier process, or they were lost before the first message came.
    */
   #base = 0;
   #baseTime = NaN;
-  /** The base is what the user asked for; no message has confirmed it. */
+  /** Whether the base is the start that the user asked for, which no message has confirmed yet. */
   #assumed = false;
-  /** How far the current server-side subscription has come. Differs from the highest while it repeats what we know. */
+  /**
+   * The highest sequence that the current server subscription has brought. It is below the highest one while known messages are
+   * repeated.
+   */
   #position = 0;
-  /** The current server-side subscription was made at this existing sequence and cannot bring a lower one; 0: unknown. */
+  /**
+   * The existing sequence that the current server subscription was made at, so that it cannot bring a lower one; 0 if it is not
+   * known.
+   */
   #start = 0;
   #anchor: Position | undefined;
-  /** The anchor has to come before anything above it. */
+  /** Whether the anchor has to come before any message above it. */
   #anchorDue = false;
   readonly #outstanding = new RangeSet();
-  /** Outstanding and not in hand: to be handed over when they come again. */
+  /** The outstanding sequences that are not in hand. They are handed over when they come again. */
   readonly #failed = new Set<number>();
-  /** Processed ones below the base. */
+  /** The processed sequences below the base. */
   readonly #below = new RangeSet();
   /**
-   * After the verdict 'hole': the first sequence missing, the one that came instead, in how many lives so far, and
-   * whether it was the first we asked for, which is more likely gone than lost.
+   * The hole of the last verdict 'hole': the first missing sequence, the sequence that came instead, the number of server
+   * subscriptions that showed it, and whether the message is more likely gone than lost, because it was the first one asked
+   * for.
    */
   readonly missing = { from: 0, to: 0, times: 0, likelyGone: false };
-  /** The life in which that was seen. */
+  /** The number of the server subscription that last showed the hole. */
   #missingIn = 0;
   #life = 0;
-  /** The server has nothing below this. */
+  /** The sequence below which the server has nothing. */
   #goneBelow = 0;
-  /** What is missing below this was another's. */
+  /** The sequence below which missing messages were sent to another process. */
   #othersBelow = 0;
-  /** What was passed over for that. If it comes all the same, that one has not acknowledged it. */
+  /**
+   * The sequences that were passed over because another process had them. One that comes all the same was not acknowledged by
+   * that process.
+   */
   readonly #others = new RangeSet();
   #gaps: Gap[] = [];
-  /** It goes back no further than so many sequences when it is resumed. */
+  /** The most sequences that a resumption goes back. */
   readonly #window: number;
-  /** What was found to be missing below the first message, and is brought by a resumption only. */
+  /** The range that was found to be missing below the first message. Only a resumption brings it. */
   #extension: Gap | undefined;
-  /** The current server-side subscription brings it. */
+  /** Whether the current server subscription brings the extension. */
   #extending = false;
 
   /**
-   * @param options.from where the user wants it to start, if at a sequence
-   * @param options.window the most messages that the server sends ahead of our acknowledgements; default: no limit
+   * @param options.from the sequence where the user wants the subscription to start, if any
+   * @param options.window the most messages that the server sends before the first of them is acknowledged; default: no limit
    */
   constructor(options: { durable: boolean; from?: number | undefined; window?: number }) {
     this.#durable = options.durable;
     this.#window = options.window ?? Infinity;
-    // A durable that exists starts where the server says.
+    // The server decides where an existing durable starts.
     if (options.from !== undefined && !options.durable) this.expect(options.from);
   }
 
   receive(sequence: number, time: number, redelivered: boolean): Verdict {
-    // In order, as nearly always.
+    // Nearly all messages come in order.
     if (sequence === this.#highest + 1 && this.#position === this.#highest && this.#base !== 0) {
       this.#take(sequence, time);
       return 'deliver';
@@ -81,19 +91,19 @@ export class ContiguousCursor implements Cursor {
   }
 
   #receiveOther(sequence: number, time: number, redelivered: boolean): Verdict {
-    // A frame without that field has sequence 0: no channel numbers so.
+    // A frame without a sequence reads as 0, which no channel uses.
     if (!(sequence >= 1)) return 'held';
     if (this.#isOfNewChannel(sequence, time)) return 'reset';
 
     if (this.#assumed && sequence < this.#base) {
-      // Asked for a sequence that is not there yet, the server gives what is published next, whatever its number.
+      // For a sequence that does not exist yet, the server starts with the next published message, whatever its number.
       this.#base = 0;
       this.#highest = this.#position = 0;
     }
 
     if (this.#anchorDue) {
       const anchor = this.#anchor!.sequence;
-      // Without it nothing shows that the channel is still the same.
+      // Only the anchor shows that the channel is still the same.
       if (sequence !== anchor && anchor >= this.#goneBelow) {
         this.#note(anchor, sequence, true);
         return 'hole';
@@ -113,7 +123,7 @@ export class ContiguousCursor implements Cursor {
         }
         const gone = below(lacking, this.#goneBelow);
         this.#giveUp(gone);
-        // Sent to somebody else, or not at all.
+        // These messages were sent to another process, or to nobody.
         this.#others.appendRange(Math.max(this.#goneBelow, this.#highest + 1), sequence - 1);
         if (sequence > this.#position) this.#position = sequence;
         const verdict = this.#judge(sequence, time, redelivered);
@@ -130,10 +140,11 @@ export class ContiguousCursor implements Cursor {
     return this.#judge(sequence, time, redelivered);
   }
 
-  /** What to do with a message that nothing is missing before. */
+  /** Decides about a message that nothing is missing before. */
   #judge(sequence: number, time: number, redelivered: boolean): Verdict {
     if (sequence > this.#highest) {
-      // What a durable has pending from a previous life comes first, flagged, and with jumps over what that life did.
+      // The pending messages of a durable come first and are flagged. Messages that an earlier process has acknowledged are
+      // missing between them.
       if (this.#base === 0 && !redelivered) {
         this.#base = sequence;
         this.#baseTime = time;
@@ -153,7 +164,7 @@ export class ContiguousCursor implements Cursor {
       return this.#anchor?.sequence === sequence && this.#start === sequence ? 'anchor' : 'done';
     }
     if (this.#below.has(sequence)) return 'done';
-    // Stored while the leader's clock was ahead; or of a new channel.
+    // The message was stored while the clock of the leader was ahead, or it belongs to a new channel.
     if (time > this.#latest) return 'doubt';
     this.#outstanding.add(sequence, time);
     return 'deliver';
@@ -168,12 +179,15 @@ export class ContiguousCursor implements Cursor {
     this.#assumed = false;
   }
 
-  /** Every one of these shows it by itself; none can be true of a message of the channel we know. */
+  /**
+   * Whether a message is certainly of a new channel. Each of these signs is enough by itself, because none occurs in the known
+   * channel.
+   */
   #isOfNewChannel(sequence: number, time: number): boolean {
     if (sequence < this.#start) return true;
     if (sequence === this.#highest && time !== this.#highestTime && !Number.isNaN(this.#highestTime)) return true;
     if (sequence === this.#anchor?.sequence && time !== this.#anchor.time) return true;
-    // If it had been taken before, it would have raised the latest timestamp to its own.
+    // A message that was taken before has raised the latest timestamp at least to its own.
     return sequence <= this.#highest && time > this.#latest && this.#wasTaken(sequence);
   }
 
@@ -183,7 +197,7 @@ export class ContiguousCursor implements Cursor {
     return this.#below.has(sequence) || this.#outstanding.has(sequence);
   }
 
-  /** What we still need between the position and the message. */
+  /** Returns the ranges between the position and the message that are still needed. */
   #lacking(position: number, sequence: number): Gap[] {
     const isFailed = position < this.#highest && this.#failed.size > 0;
     const gaps: Gap[] = isFailed ? rangesOf([...this.#failed].filter((n) => n > position && n < sequence)) : [];
@@ -195,7 +209,7 @@ export class ContiguousCursor implements Cursor {
     return gaps;
   }
 
-  /** Remembers a hole, and in how many lives it was seen. */
+  /** Remembers a hole and counts the server subscriptions that showed it. */
   #note(from: number, to: number, likelyGone: boolean): void {
     const { missing } = this;
     if (missing.from !== from) missing.times = 0;
@@ -210,7 +224,7 @@ export class ContiguousCursor implements Cursor {
     if (sequence > this.#goneBelow) this.#goneBelow = sequence;
   }
 
-  /** What is missing below this sequence is no business of ours: another process had the durable meanwhile. */
+  /** Notes that missing messages below this sequence were sent to another process that had the durable. */
   othersBelow(sequence: number): void {
     if (sequence > this.#othersBelow) this.#othersBelow = sequence;
   }
@@ -219,7 +233,7 @@ export class ContiguousCursor implements Cursor {
     if (time > this.#latest) this.#latest = time;
   }
 
-  /** The latest timestamp received. */
+  /** The latest timestamp of all received messages, in ns. */
   get latest(): number {
     return this.#latest;
   }
@@ -258,7 +272,7 @@ export class ContiguousCursor implements Cursor {
     this.#anchor = anchor !== undefined && !Number.isNaN(anchor.time) ? anchor : undefined;
     this.#position = this.#highest;
     if (at === undefined || this.#durable || this.#base === 0) return;
-    // The server of a durable goes by its own memory, so there the start says nothing of what comes first.
+    // For a durable the server decides what comes first, so the requested start tells nothing.
     this.#position = at.sequence - 1;
     if (this.#assumed) return;
     this.#start = at.sequence;
@@ -266,13 +280,14 @@ export class ContiguousCursor implements Cursor {
   }
 
   /**
-   * Where to resume. At the last processed one itself, rather than above it: its timestamp shows whether the channel is
-   * still the same, while a start above the end of a new channel would silently skip all of it. Where there is no such
-   * one, at the first that is in hand: it takes room in the window of the server until it is processed. Undefined before the
-   * first message.
+   * Where the server subscription resumes: at the last processed sequence below all outstanding ones, or, without one, at the
+   * first sequence in hand. It is undefined before the first message.
    *
-   * No further back than one window, and not for what has failed: all that came since one old message that is not processed
-   * need not come again. Such a one is fetched by its number.
+   * It resumes at a processed message itself because the timestamp of that message shows whether the channel is still the same.
+   * A start above the end of a new channel would silently skip all its messages.
+   *
+   * It goes back at most one window and never for failed messages, so that one old unprocessed message does not bring all later
+   * ones again. Failed messages are fetched by their numbers.
    */
   get resumePoint(): Position | undefined {
     if (this.#highest === 0 || this.#assumed) return undefined;
@@ -297,13 +312,13 @@ export class ContiguousCursor implements Cursor {
     return true;
   }
 
-  /** What has failed from here on cannot be fetched by its number: it is resumed from there, once. */
+  /** Resumes once at this sequence, because the failed messages from there on cannot be fetched by their numbers. */
   goBackTo(sequence: number): void {
     this.#extension = { from: Math.min(sequence, this.#extension?.from ?? Infinity), to: this.#highest };
     this.#extending = false;
   }
 
-  /** Messages from here to the base are ours too, and did not come: fetch them like failed ones. */
+  /** Treats the sequences from this one to the base as failed, because they are ours and did not come. */
   extend(from: number): void {
     if (this.#base === 0) this.#base = this.#highest + 1;
     this.#extension = { from, to: this.#base - 1 };
@@ -313,7 +328,7 @@ export class ContiguousCursor implements Cursor {
       this.#outstanding.add(n);
       this.#failed.add(n);
     }
-    // What is done there needs no mention any more.
+    // The processed sequences from there on are now above the base.
     for (let n = this.#below.max; n >= from; n = this.#below.max) this.#below.remove(n, NaN);
     this.#base = from;
   }
@@ -339,7 +354,7 @@ export class ContiguousCursor implements Cursor {
     this.#extension = undefined;
     this.#extending = false;
     this.#gaps = [];
-    // The new channel is wanted whole.
+    // The new channel is read from its first message.
     if (!this.#durable) this.expect(1);
   }
 
@@ -367,22 +382,22 @@ export class ContiguousCursor implements Cursor {
     return this.#outstanding.size;
   }
 
-  /** From here on all sequences were received; undefined: not known yet. */
+  /** The sequence from which on everything was received. It is undefined if that is not known yet. */
   get base(): number | undefined {
     return this.#base === 0 || this.#assumed ? undefined : this.#base;
   }
 
-  /** The timestamp of the first message received that was not flagged; NaN if there was none. */
+  /** The timestamp of the first received message that was not flagged as redelivered, in ns; NaN if there is none. */
   get baseTime(): number {
     return this.#baseTime;
   }
 
-  /** How many entries it keeps: bounded by what the server may have in flight to us. */
+  /** The number of entries that the cursor keeps. The messages that the server may have in flight to us limit it. */
   get cost(): number {
     return this.#outstanding.ranges + this.#failed.size + this.#below.ranges + this.#others.ranges;
   }
 
-  /** Before the first message: it is to be this one. */
+  /** Sets the first expected sequence, before a message has come. */
   expect(from: number): void {
     this.#base = from;
     this.#highest = this.#position = from - 1;

@@ -1,85 +1,98 @@
 /**
- * The cursor: what a subscription has received and processed, and so what is to be done with each message that comes. There
- * are two kinds: `contiguous-cursor.ts` (plain and durable: every sequence is ours) and `sparse-cursor.ts` (a queue group: any
- * may be another member's).
+ * The cursor knows which messages a subscription has received and processed, and decides about each message that comes. There
+ * are two kinds. In `contiguous-cursor.ts`, for plain and durable subscriptions, every sequence is ours. In `sparse-cursor.ts`,
+ * for queue groups, any sequence may go to another member.
  *
- * A sequence is *outstanding* from the moment it is taken until it is processed. What is taken and not outstanding is
- * done, so nothing is kept of done messages: one that fails for ever costs one run, however many are processed after it.
+ * A sequence is *outstanding* from the moment it is taken until it is processed. Sequences that were taken and are not
+ * outstanding are processed, so the cursor keeps nothing for them. One message that always fails costs one range, however many
+ * messages are processed after it.
  */
-/** What is to be done with a message. */
+/** What to do with a message. */
 export type Verdict =
-  /** Hand it over; it is outstanding from now on. */
+  /** The message is handed over and is outstanding from now on. */
   | 'deliver'
-  /** Hand it over; but first tell of the gaps. */
+  /** The gaps are told first, and then the message is handed over. */
   | 'gap'
-  /** Hand it over; something was leapt over, see `leapt`, that should have come to us. */
+  /** The message is handed over. Messages before it that should have come to us are missing, see `leapt`. */
   | 'leap'
-  /** It is processed already: acknowledge it, nothing else. */
+  /** The message is processed already and is only acknowledged. */
   | 'done'
-  /** It is the one the subscription was resumed at, come to show that the channel is still the same: acknowledge it. */
+  /**
+   * The message is the one that the subscription was resumed at. It shows that the channel is the same and is only
+   * acknowledged.
+   */
   | 'anchor'
-  /** It is queued or running: it will be acknowledged when its handler is done. Do nothing. */
+  /** The message is queued or running. Nothing is done, because it is acknowledged when its handler is done. */
   | 'held'
-  /** Something before it is missing, see `missing`: do not take it before that has come, or is known to be gone. */
+  /** Messages before this one are missing, see `missing`. It is not taken until they have come or are known to be gone. */
   | 'hole'
-  /** It may be of a new channel. Do not take it; look at the newest message, then `trust()` it or `reset()`. */
+  /**
+   * The message may be of a new channel. It is not taken; the newest message is looked at, and then `trust()` or `reset()` is
+   * called.
+   */
   | 'doubt'
-  /** It is of a new channel of the same name: the old one is gone. Do not take it; `reset()`, and start at the first. */
+  /**
+   * The message is of a new channel of the same name. It is not taken; `reset()` is called, and the new channel is read from
+   * its first message.
+   */
   | 'reset';
 
-/** A sequence, and its timestamp where it is known (else NaN). */
+/** A sequence and its timestamp in ns; NaN if the timestamp is not known. */
 export interface Position {
   sequence: number;
   time: number;
 }
 
-/** Messages the server does not have any more; both ends included. */
+/** Messages that the server no longer has. Both ends belong to the gap. */
 export interface Gap {
   from: number;
   to: number;
 }
 
-/** From, and up to but without. */
+/** Messages that were leapt over, from `from` up to but not including `to`. */
 export interface Leap {
   from: number;
   to: number;
-  /** The latest timestamp received before it. */
+  /** The latest timestamp received before the leap, in ns. */
   after: number;
-  /** All others came to us. */
+  /** Whether all earlier messages came to us. */
   ours: boolean;
-  /** It was probably sent to us by an earlier leader, and will not come by itself. */
+  /** Whether an earlier leader has probably sent us the messages, so that they do not come by themselves. */
   forgotten: boolean;
 }
 
 export interface Cursor {
   receive(sequence: number, time: number, redelivered: boolean): Verdict;
-  /** It is processed. False if it was before. */
+  /** Notes that a message is processed. Returns false if it was processed before. */
   finish(sequence: number, time: number): boolean;
-  /** It was not processed: to be handed over again when it comes again. */
+  /** Notes that a message was not processed, so that it is handed over when it comes again. */
   fail(sequence: number): void;
-  /** It was fetched by its number. False: it is in hand, or processed; true: hand it over. */
+  /**
+   * Takes a message that was fetched by its number. Returns whether to hand it over, which is false if it is in hand or
+   * processed.
+   */
   retake(sequence: number): boolean;
-  /** A server-side subscription was made; `at` is the sequence that was asked for, if one was. */
+  /** Notes that a server subscription was made. `at` is the requested sequence, if there is one. */
   begin(at: Position | undefined): void;
-  /** The channel started over. */
+  /** Forgets everything, because the channel started over. */
   reset(): void;
-  /** The server has nothing below this sequence: what is missing there is missing for good. */
+  /** Notes that the server has nothing below this sequence, so that missing messages there are gone for good. */
   goneBelow(sequence: number): void;
-  /** After the verdict 'gap': what is missing for good. */
+  /** Returns the messages that are gone for good, after the verdict 'gap'. */
   takeGaps(): Gap[];
-  /** It was received and is not processed. */
+  /** Whether a message was received and is not processed. */
   isOutstanding(sequence: number): boolean;
-  /** The highest sequence below which everything is processed; 0 before the first message. */
+  /** The highest sequence up to which everything is processed; 0 before the first message. */
   readonly lastSequence: number;
-  /** The highest one received; undefined before the first message. */
+  /** The highest received sequence and its timestamp; undefined before the first message. */
   readonly highest: Position | undefined;
-  /** How many are received and not processed. */
+  /** The number of messages that are received and not processed. */
   readonly outstanding: number;
-  /** A message of this timestamp is of the channel we know. */
+  /** Notes that messages up to this timestamp, in ns, belong to the known channel. */
   trust(time: number): void;
 }
 
-/** What of these lies below a sequence. */
+/** Returns the parts of the gaps that lie below a sequence. */
 export function below(gaps: readonly Gap[], sequence: number): Gap[] {
   return gaps.filter(({ from }) => from < sequence).map(({ from, to }) => ({ from, to: Math.min(to, sequence - 1) }));
 }

@@ -1,6 +1,6 @@
 /**
- * What is known of a channel on behalf of a subscription: its own, or, in a queue group, that of all members in this
- * client, since the server may give any of them what another had.
+ * The knowledge about a channel that a subscription needs. The members of a queue group in this client share one such state,
+ * because the server may give any of them a message that another member had.
  */
 import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
@@ -11,85 +11,88 @@ import { NOTICE, planContiguous, planFirst, planGroup, planSince, type Beginning
 import { SparseCursor } from './sparse-cursor.js';
 import { UnfinishedMessages, type Unfinished } from './unfinished.js';
 
-/** A plan, and the channel it is for. */
+/** A plan and the epoch of the channel it was made for. */
 export interface DatedPlan extends Plan {
   epoch: number;
 }
 
 const WHOLE: Plan = { start: { at: 'first' }, at: { sequence: 1, time: NaN } };
 
-/** So many messages at most are fetched from before the first one received; more cannot be in flight to us. */
+/** The most messages before the first received one that are fetched. More cannot be in flight to this client. */
 const EXTENT = 100_000;
 
-/** The clocks of two leaders may be so far apart, ms. */
+/** Greatest difference between the clocks of two leaders, in ms. */
 const LEADERS_APART = 1000;
 
-/** So many failed messages of a queue group are remembered; they may have gone to other members. */
+/** The most failed messages of a queue group that are remembered. Some of them may have gone to other members. */
 const FAILED_LIMIT = 10_000;
 
-/** How much later than the leader we may hear of what it has sent before it answered, ms: it sends on several connections. */
+/** Longest delay of a message behind a later answer of the leader, in ms. The leader sends on several connections. */
 const OVERTAKING = 250;
-/** A leader that answers so long after a group was made, in ms, has begun to send what there is. */
+/** Time after which the leader has certainly begun to send messages to a new group, in ms. */
 const BEGUN = 1000;
-/** So often it is waited to see whether a group has members elsewhere. */
+/** The number of times that a fetch is put off until it is known whether the group has other members. */
 const PATIENCE = 3;
-/** While messages come, the whole way is proven so often, in ms. */
+/** Time between two questions to the leader while messages come, in ms. */
 const PROVE_EVERY = 400;
-/** For so long, in ms, receipts are told apart well. */
+/** Time for which recent deliveries are told apart finely, in ms. */
 const LATELY = 4000;
 
-/** What so many subscriptions in a row have not brought was acknowledged by another process, and not lost on its way. */
+/** The number of subscriptions in a row that must miss a message until another process counts as the one that acknowledged it. */
 export const SURELY_OTHERS = 3;
 
-/** What becomes of an unfinished message whose time has come. */
+/** What to do with an unfinished message when its time has come. */
 export type Fate =
-  /** It is fetched by its number. */
+  /** The message is fetched by its number. */
   | 'fetch'
-  /** Another process had the durable meanwhile, and the server has not sent it again since: that one has acknowledged it. */
+  /** Another process that had the durable has probably acknowledged the message, because the server has not sent it again. */
   | 'others'
-  /** The server has it, and gives it to a member of the group, which may be anywhere. */
+  /** The server gives the message to a member of the group, which may be in another process. */
   | 'group'
   /** It is not known yet whether the group has other members. */
   | 'later';
 
 export abstract class DeliveryState<Member = unknown> {
   abstract readonly cursor: Cursor;
-  /** Those who share it. */
+  /** The subscriptions that share this state. */
   readonly members = new Set<Member>();
   /**
-   * The highest message of which it is sure that it is of the channel we think. What a new session brings is so only when
-   * that has been looked at.
+   * The highest received message that certainly belongs to the known channel. Messages of a new session count only after the
+   * channel was checked.
    */
   known: Position | undefined;
-  /** The session on which that was sure last. */
+  /** The session on which `known` was last certain. */
   knownOn: object | undefined;
-  /** The channel of this session is the one we know. */
+  /** Whether the channel of this session was found to be the known one. */
   verified = true;
   #session: object | undefined;
   #peeked = false;
-  /** What the server has sent again in this session while it was in hand. */
+  /** The sequences that the server has sent again in this session although their messages were still in hand. */
   readonly #held = new Set<number>();
-  /** Which channel of that name. */
+  /** The number of times that the channel has started over. */
   epoch = 0;
-  /** How often the handler has failed on a message, and when last. */
+  /** How often the handler has failed on a message, and when it last did, in ms of the clock. */
   readonly failures = new Map<number, { count: number; at: number }>();
-  /** What is not processed, and no handler has. */
+  /** The messages that are not processed and that no handler has. */
   readonly unfinished = new UnfinishedMessages();
-  /** Counts up with every session. */
+  /** The number of sessions so far. */
   sessions = 0;
-  /** What is missed below the first message received, if the server has nothing there; until somebody takes it on. */
+  /** The messages that are missing below the first received one. It is set until the start search takes them over. */
   below: Gap | undefined;
-  /** When the session was last known to be alive; undefined: it is. */
+  /**
+   * When the session ended that last had the server subscription, in ms of the clock. It is undefined while the server
+   * subscription exists.
+   */
   protected aliveAt: number | undefined;
-  /** When the leader was asked last that answered, in a session that has ended, that we are registered. */
+  /** When the last question was asked that the leader answered in an earlier session, in ms of the clock. */
   protected confirmedAt = -Infinity;
 
-  /** A message was received, and is wanted. */
+  /** Notes that a message of interest was received. */
   noteReceived(_sequence: number, _now: number): void {}
 
   /**
-   * A new session begins. Each member says so.
-   * @param continued nobody else can have had our client ID since the last one
+   * Notes that a new session begins. Each member calls it.
+   * @param continued whether no other process can have had our client ID since the last session
    */
   noteSession(session: object, continued: boolean): void {
     if (this.#session === session) return;
@@ -105,14 +108,14 @@ export abstract class DeliveryState<Member = unknown> {
     this.verified = this.known === undefined;
   }
 
-  /** Somebody has to look whether the channel is still the same. True for the first member who asks, once in a session. */
+  /** Returns whether the caller has to check the channel. That is true for the first caller of each session. */
   claimPeek(): boolean {
     const claimed = !this.#peeked;
     this.#peeked = true;
     return claimed;
   }
 
-  /** The handler failed on a message. Returns how often it has by now. */
+  /** Notes that the handler failed on a message. Returns how often it has failed on that message. */
   noteFailure(sequence: number, now: number): number {
     const failure = this.failures.get(sequence);
     if (failure === undefined) {
@@ -123,100 +126,103 @@ export abstract class DeliveryState<Member = unknown> {
     return ++failure.count;
   }
 
-  /** A message is processed. */
+  /** Forgets a message that was processed. */
   forget(sequence: number): void {
     if (this.#held.size > 0) this.#held.delete(sequence);
     if (this.failures.size > 0) this.failures.delete(sequence);
     if (this.unfinished.size > 0) this.unfinished.delete(sequence);
   }
 
-  /** In which session the server sent last what a handler has had until now. */
+  /** Returns the number of the session in which the server last sent a message. */
   sentIn({ sequence, session }: { sequence: number; session: number }): number {
     return this.#held.has(sequence) ? this.sessions : session;
   }
 
-  /** The server has sent it again although it is not finished: it has it pending. */
+  /** Notes that the server has sent an unfinished message again, so that the server has it pending. */
   noteHeld(sequence: number, due: number): void {
     this.#held.add(sequence);
     const message = this.unfinished.get(sequence);
     if (message === undefined) return;
     message.session = this.sessions;
     message.fetched = false;
-    // It comes again by the `ackWait` of the member that it was sent to.
+    // The server sends the message again by the `ackWait` of the member that it was sent to.
     if (message.due < due) message.due = due;
   }
 
-  /** The server does not have these any more. */
+  /** Notes that the server no longer has these messages. */
   noteGone({ from, to }: Gap): void {
     if (this.unfinished.size === 0 && this.failures.size === 0) return;
     for (const { sequence } of [...this.unfinished]) if (sequence >= from && sequence <= to) this.forget(sequence);
   }
 
-  /** A member is made again, and until then the server knows it twice. */
+  /** Notes that the server knows two subscriptions of a member until the promise resolves. */
   crossing(_until: Promise<void>): void {}
 
-  /** Something that was to come may be gone, and nobody knows yet. */
+  /** Whether an expected message may be gone. */
   get lacking(): boolean {
     return false;
   }
 
-  /** What is to be done with it when its time has come. */
+  /** Returns what to do with an unfinished message when its time has come. */
   fate(_message: Unfinished): Fate {
     return 'fetch';
   }
 
-  /** @param continued false: another process may have had our client ID */
+  /** @param continued whether no other process can have had our client ID since the last session */
   protected beginSession(_continued: boolean): void {}
 
-  /** The server sends what is new: what is missing below is ours. */
+  /** Notes that the server sends new messages, so that missing messages below them are ours. */
   noteNew(): void {}
 
-  /** What is missing may have been sent to another process that had our client ID. */
+  /** Whether missing messages may have been sent to another process that had our client ID. */
   get foreign(): boolean {
     return false;
   }
 
-  /** The leader has answered a question that was asked then: what it had sent before has arrived. */
+  /** Notes that the leader has answered a question. Messages that it had sent before the question have arrived. */
   noteAnswer(_askedAt: number): void {}
 
-  /** An answer to a question that is asked later than this would tell something. */
+  /** The time from which on a question to the leader would tell something, in ms of the clock. It is undefined if none would. */
   get wantsAnswerSince(): number | undefined {
     return undefined;
   }
 
-  /** Something was lost on its way, from this sequence on if it is known which. */
+  /** Notes that messages were lost on their way, from a sequence on if that is known. */
   noteLoss(_now: number, _sequence?: number): void {}
 
-  /** The server has made it by this plan. */
+  /** Notes that the server subscription was made by this plan. */
   noteMade(_plan: DatedPlan, _now: number, _took: number): void {
     this.aliveAt = undefined;
   }
 
-  /** @param confirmedAt when the leader was asked that answered last that we are registered */
+  /**
+   * Notes that the session has ended.
+   * @param confirmedAt when the last question was asked that the leader answered, in ms of the clock
+   */
   noteLost(now: number, confirmedAt: number): void {
     this.aliveAt ??= now;
     this.confirmedAt = Math.max(this.confirmedAt, confirmedAt);
   }
 
   /**
-   * What was leapt over and stored up to this timestamp may have been sent to us, and be lost; what is later was sent to
-   * somebody else, or not at all.
+   * Returns the last timestamp of messages in a leap that may have been sent to us and lost, in ns. Later messages were sent to
+   * another member or to nobody.
    */
   sentUntil(_leap: Leap, _now: number): number {
     return -Infinity;
   }
 
-  /** What has come since it was planned shows that it does not begin where it should: it is to be made again. */
+  /** Whether it is known by now that the plan starts at a wrong sequence, so that the server subscription must be made again. */
   overtaken(_plan: DatedPlan): boolean {
     return false;
   }
 
-  /** Whether the beginning is unsure, and has to be looked at. Call it before `noteMade`. */
+  /** Returns whether the start is uncertain and has to be looked up. It must be called before `noteMade`. */
   mustPeekBack(_begun: Beginning, _plan: DatedPlan, _now: number): boolean {
     return false;
   }
 
-  /** What to look at for that. */
+  /** Returns where the search for the start looks. */
   beginning(begun: Beginning, now: number): StartPosition {
     return planFirst({ ...begun, transit: 0 }, now).start;
   }
@@ -225,32 +231,32 @@ export abstract class DeliveryState<Member = unknown> {
     return false;
   }
 
-  /** Where it began is not known, and is worth looking for again. */
+  /** Whether the start is unknown and worth another search. */
   get unsureOfBeginning(): boolean {
     return false;
   }
 
-  /** Later than all that was received. */
+  /** Whether a timestamp is later than those of all received messages. */
   isLater(_time: number): boolean {
     return false;
   }
 
-  /** No message has come yet. */
+  /** Whether no message has come yet. */
   get unseen(): boolean {
     return this.cursor.highest === undefined;
   }
 
-  /** A message came, and was not taken because those before it are missing. */
+  /** Notes that a message was not taken because messages before it are missing. */
   noteHole(_sequence: number): void {}
 
-  /** What is missed of what the server does not have any more. */
+  /** Returns the part of a gap that the subscription has missed. */
   missed(gap: Gap): Gap | undefined {
     return gap;
   }
 
-  /** Where a subscription starts that was begun like this. */
+  /** Returns where the server subscription starts now. */
   plan(begun: Beginning, now: number): DatedPlan {
-    // A channel that started over is wanted whole, whatever was asked for of the old one.
+    // A channel that started over is read from its first message, whatever start the user asked for.
     const fresh = this.epoch > 0 && this.cursor.highest === undefined;
     const plan = fresh ? WHOLE : this.planHere(begun, now);
     return { ...plan, epoch: this.epoch };
@@ -258,7 +264,7 @@ export abstract class DeliveryState<Member = unknown> {
 
   protected abstract planHere(begun: Beginning, now: number): Plan;
 
-  /** The channel started over: all that was known is of the old one. */
+  /** Forgets everything that belongs to the old channel, because the channel started over. */
   startOver(): void {
     this.epoch++;
     this.cursor.reset();
@@ -275,29 +281,32 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
   readonly cursor: ContiguousCursor;
   readonly #durable: boolean;
   readonly #startAt: ResolvedSubscribeOptions['startAt'];
-  /** The sequence it was to begin with. */
+  /** The sequence that the user asked for, if any. */
   readonly #asked: number | undefined;
   readonly #ackWait: number;
-  /** How often it was made. */
+  /** The number of server subscriptions that were made. */
   #lives = 0;
-  /** When it was made first, and how long that request took. */
+  /** When the first server subscription was made and how long its request took, in ms. */
   #madeAt: number | undefined;
   #took = 0;
   #firstReceipt: number | undefined;
-  /** When the first message came that was not flagged. */
+  /** When the first message came that was not flagged as redelivered, in ms of the clock. */
   #baseReceipt: number | undefined;
   #beginningSure: boolean;
-  /** Where it began, if that had to be looked at before anything was received. */
+  /** The sequence of the start. It is set when a search found it before a message was received. */
   #beginning: number | undefined;
-  /** When the last message came. */
+  /** When the last message came, in ms of the clock. */
   #lastReceipt = -Infinity;
-  /** The first session before which another process may have had the durable. */
+  /** The number of the last session before which another process may have had the durable. */
   #foreignBefore = 0;
-  /** Messages dated later than this were sent to that one, until we know that the durable is with us again. */
+  /**
+   * The timestamp after which messages may have been sent to another process, in ns. It is Infinity while the durable is
+   * certainly ours.
+   */
   #oursUntil = Infinity;
-  /** The last message that was stored when the durable was with us again. */
+  /** The last sequence that was stored when the durable was ours again. It is Infinity until that is known. */
   #othersUpTo = Infinity;
-  /** The first message that there was, as its first life saw it. */
+  /** The first sequence that the first server subscription brought, if messages before it were missing. */
   #foundFirst: number | undefined;
 
   constructor(options: ResolvedSubscribeOptions) {
@@ -312,7 +321,7 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
       from: startAt === 'first' ? 1 : this.#asked,
       window: maxInFlight,
     });
-    // A durable is the server's; of the first there is, the cursor sees what is missing.
+    // The server knows where a durable starts. With 'first' the cursor notices missing messages.
     this.#beginningSure = this.#durable || startAt === 'first';
   }
 
@@ -326,15 +335,15 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
   }
 
   /**
-   * Of a durable whose first message is not flagged, so that nothing before it waits: was it new, and began above the sequence
-   * asked for? The server does not say, so an earlier process may have handled them.
+   * Notes messages between the sequence that the user asked for and the first message of a durable. An earlier process may have
+   * handled them, because the server does not say whether a durable is new.
    */
   #noteFirst(sequence: number): void {
     if (!this.#durable || this.#asked === undefined || this.epoch > 0) return;
     if (sequence > this.#asked && this.cursor.base === sequence) this.below = { from: this.#asked, to: sequence - 1 };
   }
 
-  /** The server goes upward, so what the first life brought first is the first there was when it was asked for. */
+  /** The server sends in ascending order, so the first message of the first server subscription was the oldest stored one. */
   override noteHole(sequence: number): void {
     if (this.#lives === 1 && this.cursor.highest === undefined) this.#foundFirst = sequence;
   }
@@ -343,7 +352,7 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
     return super.unseen && this.#foundFirst === undefined;
   }
 
-  /** Who asked for the first there is does not miss what was gone before; all that was there since he does. */
+  /** With 'first' the subscription does not miss messages that were gone before the first server subscription was made. */
   override missed(gap: Gap): Gap | undefined {
     if (this.#startAt !== 'first' || this.epoch > 0) return gap;
     const from = Math.max(gap.from, this.#foundFirst ?? 1);
@@ -351,10 +360,10 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
   }
 
   /**
-   * The first message received need not be the first there was: those before it may have been lost on their way. The
-   * server would have sent them again after ackWait; if there was no time for that, look at the first message since the
-   * beginning, and report it to `began`. With 'last' what is wanted is the one before that, which no age leads to. With a
-   * sequence that was not there yet it began with what was published next, of any number.
+   * Messages before the first received one may have been lost, and the server sends them again after `ackWait`. If the session
+   * ended earlier, the first message since the start has to be looked up. With 'last' no age leads to the wanted message, which
+   * is the one before. With a sequence that did not exist yet, the server began with the next published message, whatever its
+   * number.
    */
   override mustPeekBack(begun: Beginning, plan: DatedPlan, now: number): boolean {
     if (this.#beginningSure) return false;
@@ -366,8 +375,8 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
   }
 
   /**
-   * No earlier than it began: a message from before that would be handed over out of order, and was never asked for. The
-   * server began at some time between the first request and its answer.
+   * The search does not go back behind the start of the subscription, because older messages were never asked for. The server
+   * began between the first request and its answer.
    */
   override beginning(begun: Beginning, now: number): StartPosition {
     const { start } =
@@ -387,27 +396,27 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
   }
 
   /**
-   * Where it began, as the server sees it, and when that message was stored (NaN: of no matter). True: we have missed
-   * something.
+   * Takes the result of the search for the start. Returns whether messages were missed.
+   * @param time timestamp of the first message since the start, in ns; NaN if it does not matter
    */
   override began(sequence: number, time: number): boolean {
     this.#beginningSure = true;
     const { base, baseTime, highest } = this.cursor;
     if (highest === undefined) {
-      // If it is not below the sequence asked for, that was there.
+      // If the first message is not below the sequence that the user asked for, that sequence existed.
       if (this.#asked !== undefined && sequence >= this.#asked) return false;
       this.#beginning = sequence;
       this.cursor.expect(sequence);
       return true;
     }
-    // All that came so far was flagged, and says nothing of what is between.
+    // Flagged messages say nothing about the messages between them.
     const known = base ?? highest.sequence + 1;
     if (sequence >= known) return false;
-    // With what was published from then on.
+    // These starts begin with the next published message.
     const live = this.#startAt === 'new' || this.#asked !== undefined;
     if (live && this.#madeAt !== undefined && this.#baseReceipt !== undefined) {
-      // By the clock of a leader that is behind, the look went further back than the subscription. By the clock of the
-      // leader who stored the first new message received, it did not.
+      // A search by the clock of a leader that is behind goes back too far. The clock of the leader that stored the first new
+      // message tells when the subscription was made.
       const since = baseTime - (this.#baseReceipt - this.#madeAt) * 1e6;
       if (time < since) return false;
     }
@@ -420,7 +429,7 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
     this.#foreignBefore = this.sessions;
     this.#othersUpTo = Infinity;
     if (this.#oursUntil !== Infinity || this.cursor.highest === undefined) return;
-    // What the server has sent us after that, it has pending for the durable, and sends it again.
+    // Later messages that were sent to us are pending for the durable, and the server sends them again.
     const since = Math.max(0, this.confirmedAt - this.#lastReceipt);
     this.#oursUntil = this.cursor.latest + since * 1e6;
   }
@@ -433,27 +442,27 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
     this.#oursUntil = Infinity;
   }
 
-  /** A message that is missing may have been sent to another process. */
+  /** Whether a missing message may have been sent to another process. */
   maybeOthers(sequence: number, time: number): boolean {
     return time > this.#oursUntil && sequence <= this.#othersUpTo;
   }
 
-  /** What is above this sequence was not sent to another process; Infinity: not known yet. */
+  /** The highest sequence that may have been sent to another process. It is Infinity until that is known. */
   get othersUpTo(): number {
     return this.#othersUpTo;
   }
 
-  /** Another process may have had the durable, and it is not known how far that one can have come. */
+  /** Whether another process may have had the durable and its highest sequence is not known yet. */
   get wantsLast(): boolean {
     return this.#durable && this.#oursUntil !== Infinity && this.#othersUpTo === Infinity;
   }
 
-  /** This was the last message stored when the durable was with us again. */
+  /** Notes the last sequence that was stored when the durable was ours again. */
   noteLast(sequence: number): void {
     this.#othersUpTo = sequence;
   }
 
-  /** It began with a sequence that may not have been there, and nothing has come. */
+  /** Whether the user asked for a sequence that may not have existed and no message has come. */
   override get unsureOfBeginning(): boolean {
     return !this.#beginningSure && this.#firstReceipt === undefined && this.#asked !== undefined;
   }
@@ -468,13 +477,13 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
       return { start: { sequence: this.#beginning }, at: { sequence: this.#beginning, time: NaN } };
     }
     if (resumePoint === undefined && this.#durable && this.#asked !== undefined && this.#lives > 0) {
-      // The server has it by now. If it has lost that, the channel is another one, and the sequence says nothing.
+      // The server knows the durable by now. If it does not, the channel is another one, in which the sequence means nothing.
       return planSince(begun.requestedAt ?? now, begun.transit, now);
     }
     return planContiguous(begun, resumePoint, now);
   }
 
-  /** It was planned at a sequence that was not there yet, and it is known by now that there are some below. */
+  /** A plan for a sequence that did not exist yet is too high when a lower sequence was found meanwhile. */
   override overtaken({ at }: DatedPlan): boolean {
     const { highest } = this.cursor;
     const next = highest === undefined ? this.#beginning : highest.sequence + 1;
@@ -491,36 +500,45 @@ export class OwnDeliveryState<Member = unknown> extends DeliveryState<Member> {
 
 export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> {
   readonly cursor = new SparseCursor();
-  /** The longest of all members there were, in ms. */
+  /** The longest `ackWait` of all members so far, in ms. */
   #ackWait = 0;
-  /** The largest maxInFlight of all members there were. */
+  /** The largest `maxInFlight` of all members so far. */
   #window = 0;
-  /** Of the last seconds, and of the last `ackWait`. */
+  /** The deliveries of the last seconds and of the last `ackWait`. */
   readonly #lately = new RecentDeliveries(LATELY);
   #receipts = new RecentDeliveries(1000);
-  /** Of a message: {@link RecentDeliveries} also count what a subscription starts with. */
+  /**
+   * When the last message came, in ms of the clock. {@link RecentDeliveries} also count the sequence that a server subscription
+   * starts with.
+   */
   #lastReceipt = -Infinity;
-  /** When the last session ended. */
+  /** When the last session ended, in ms of the clock. */
   #lostAt = -Infinity;
-  /** A start by age was asked for, back to this time, and nothing has come since. */
+  /**
+   * The time that the last start by age reached back to, in ms of the clock. It is Infinity when the messages since then have
+   * arrived.
+   */
   #since = Infinity;
-  /** When the question was asked that the leader answered last. */
+  /** When the last question was asked that the leader has answered, in ms of the clock. */
   #provenAt = -Infinity;
-  /** When the group was made first, and last. */
+  /** When the group was first made and when it was last made, in ms of the clock. */
   #madeAt = Infinity;
   #madeLast = Infinity;
-  /** Another process may have had our client ID before this session, and with it what the group was sent. */
+  /** Whether another process may have had our client ID before this session and taken messages of the group. */
   #foreign = false;
-  /** A channel that began again is wanted whole, from here on, and nothing of it has come. */
+  /** The sequence from which on a channel that started over is read. It is undefined once a message of that channel came. */
   #wholeFrom: number | undefined;
-  /** The group has not been made on this session. */
+  /** Whether the group has not been made yet on this session. */
   #startsAfresh = false;
-  /** Something was lost: noticed then, sent since, or from that sequence on. The server sends it again within `ackWait`. */
+  /**
+   * The last noticed loss: when it was noticed, when the lost messages were sent at the earliest, and their lowest sequence.
+   * The server sends them again within `ackWait`.
+   */
   #loss: { at: number; since: number; sequence: number } | undefined;
-  /** The last leap of which it is not known whether others have what is missing, and the lowest that is. */
+  /** The last leap of which it is not known whether other members have the messages, and the lowest missing sequence. */
   #leap: { at: number; sequence: number } | undefined;
 
-  /** Another member: what the server gives to one of them may come after the wait of any other. */
+  /** Adds a member. The longest `ackWait` counts, because the server may give each message to any member. */
   join({ ackWait, maxInFlight }: Pick<ResolvedSubscribeOptions, 'ackWait' | 'maxInFlight'>): void {
     this.#window = Math.max(this.#window, maxInFlight);
     if (ackWait <= this.#ackWait) return;
@@ -535,7 +553,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     this.#since = Infinity;
     this.#lastReceipt = now;
     if (this.#wholeFrom !== undefined) {
-      // Nothing is before it but what was lost on its way.
+      // Only messages that were lost on their way can be before this one.
       if (sequence > this.#wholeFrom) this.noteLoss(now, this.#wholeFrom);
       this.#wholeFrom = undefined;
     }
@@ -553,7 +571,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     if (askedAt > this.#madeLast + BEGUN) this.#since = Infinity;
   }
 
-  /** Only what was received since the last proof is in doubt. */
+  /** Only messages that came since the last answered question are in doubt. */
   override get wantsAnswerSince(): number | undefined {
     return this.#lastReceipt > this.#provenAt ? this.#provenAt + PROVE_EVERY : undefined;
   }
@@ -563,18 +581,18 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     this.#loss = { at: now, since: Math.min(since, this.#provenAt), sequence: Math.min(before, sequence) };
   }
 
-  /** A message came, and those before it from this sequence on did not: others have them, or they were lost. */
+  /** Notes that messages from this sequence on were leapt over. Other members have them, or they were lost. */
   noteLeap(now: number, sequence: number): void {
     this.#leap = { at: now, sequence: Math.min(sequence, this.#leapIn(now) ?? Infinity) };
   }
 
-  /** From here on the server may yet have to send something again that was leapt over. */
+  /** Returns the lowest sequence of a leap that the server may still send again. */
   #leapIn(now: number): number | undefined {
     const open = this.#leap !== undefined && now - this.#leap.at < this.#ackWait + NOTICE;
     return open && this.cursor.unsure ? this.#leap?.sequence : undefined;
   }
 
-  /** What may still be missing then of what was noticed to be lost. */
+  /** Returns the last noticed loss if the server may not have sent its messages again yet. */
   #lossIn(now: number): { since: number; sequence: number } | undefined {
     return this.#loss !== undefined && now - this.#loss.at < this.#ackWait + NOTICE ? this.#loss : undefined;
   }
@@ -587,7 +605,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     this.#foreign = false;
   }
 
-  /** Counted from the last receipt by our clock, and from its timestamp by the server's. */
+  /** The result counts from the last message: from its receipt by our clock, and from its timestamp by the clock of the server. */
   override sentUntil({ after }: Leap, now: number): number {
     if (this.#foreign) return after + Math.max(0, this.confirmedAt - this.#lastReceipt) * 1e6;
     const inThisSession = this.#lastReceipt > this.#lostAt;
@@ -597,7 +615,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
 
   protected override beginSession(continued: boolean): void {
     this.#foreign = !continued;
-    // The group is told where to start from, and from there on all is sent again.
+    // The group is made at a given start, and the server sends all messages from there on again.
     this.#startsAfresh = true;
   }
 
@@ -611,7 +629,8 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     this.#leap = undefined;
     this.#lately.clear();
     this.#receipts.clear();
-    // What it starts with may be lost as well. (The user's own start says nothing: the group may have been elsewhere.)
+    // The message at the start may be lost as well. A start of the user does not count, because the group may have existed in
+    // another process.
     const ours = this.cursor.highest !== undefined || this.epoch > 0;
     if (ours && plan.at !== undefined) {
       this.#lately.note(plan.at.sequence, now);
@@ -629,7 +648,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     return count;
   }
 
-  /** So many members are made again, each of which the server knows twice meanwhile. */
+  /** The number of members of which the server knows two subscriptions. */
   #crossings = 0;
 
   override crossing(until: Promise<void>): void {
@@ -643,10 +662,13 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     return this.cursor.lacking;
   }
 
-  /** While the session lives that brought it, the server gives it to one of the members, wherever they are. */
+  /**
+   * While the session lives that brought a message, the server gives the message to any member, which may be in another
+   * process.
+   */
   override fate({ time, session, fetched, waits }: Unfinished): Fate {
     const { alone, shared } = this.cursor;
-    // It never came to us.
+    // The message never came to us.
     if (Number.isNaN(time)) return shared ? 'group' : 'fetch';
     if (fetched || session !== this.sessions || alone) return 'fetch';
     if (shared) return 'group';
@@ -684,7 +706,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     this.#loss = undefined;
     this.#leap = undefined;
     this.#wholeFrom = undefined;
-    // All of ours leave before the first one comes back.
+    // All members of this client leave the group before the first one comes back.
     this.#startsAfresh = true;
     this.#since = Infinity;
   }

@@ -1,10 +1,10 @@
 /**
- * Durables on their way out. A server takes a durable from one subscription at a time, so one that is subscribed to again
- * waits until the server has let go of it.
+ * Remembers durables that are being ended. The server gives a durable to one subscription at a time, so a new one waits until
+ * the server has released it.
  */
 import { SessionEnded, type Session } from '../connection/protocol.js';
 
-/** What is waited for: true, the server has let go of it; false, it keeps it until the session ends. */
+/** Resolves with true when the server has released the durable, and with false when it keeps it until the session ends. */
 type Leaving = Promise<boolean>;
 
 interface Durable {
@@ -14,10 +14,13 @@ interface Durable {
 }
 
 export class Departures {
-  /** What is on its way out on one session is nothing to the next one: the server has ended all of them with it. */
+  /**
+   * The durables that are being ended, by session. They do not matter to the next session, because the end of a session ends
+   * them.
+   */
   readonly #of = new WeakMap<Session, Map<string, Leaving>>();
 
-  /** @param left must not reject */
+  /** @param left resolves when the server has answered; it must not reject */
   add(session: Session, durable: Durable, left: Leaving): void {
     const key = keyOf(durable);
     if (key === undefined) return;
@@ -30,8 +33,8 @@ export class Departures {
   }
 
   /**
-   * Resolves when it may be subscribed to again on this session; undefined: at once.
-   * @throws SessionEnded when it never may; the session ends over that
+   * Resolves when the durable may be subscribed to again on this session. It is undefined if there is nothing to wait for.
+   * @throws SessionEnded when the server keeps the durable, and the session ends because of that
    */
   passed(session: Session, durable: Durable): Promise<void> | undefined {
     const key = keyOf(durable);
@@ -46,7 +49,7 @@ export class Departures {
   }
 }
 
-/** Undefined: several may have it at a time. */
+/** Returns undefined if several subscriptions may have it at a time. */
 function keyOf({ channel, durableName, queueGroup }: Durable): string | undefined {
   return durableName === undefined || queueGroup !== undefined ? undefined : JSON.stringify([channel, durableName]);
 }

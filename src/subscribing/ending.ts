@@ -1,6 +1,6 @@
 /**
- * The end of a subscription: it takes no more messages, its handlers finish and are acknowledged, the server is told, and a
- * durable is kept or dropped.
+ * Ends a subscription: it takes no more messages, its handlers finish, their messages are acknowledged, and the server closes
+ * the subscription or drops the durable.
  */
 import { EndRefused, type Session, type SubscribeRequest } from '../connection/protocol.js';
 import { endRefusal } from '../connection/server-texts.js';
@@ -12,18 +12,18 @@ import type { ReceivedMessage } from './message.js';
 import type { ServerSubscription } from './server-subscription.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
-/** How long the end of a subscription waits for the server's word that it has it no more, ms. */
+/** Longest wait for the server's answer when a subscription ends, in ms. */
 const ANSWER_PATIENCE = 1000;
 
-/** What all ends of a client share. */
+/** The parts of the client that all ends use. */
 export interface EndingOwner {
-  /** Durables on their way out. */
+  /** The durables that are being ended. */
   readonly departures: Departures;
-  /** Another subscription of this client has its durable. */
+  /** Whether another subscription of this client has the same durable. */
   inUse(subscription: { readonly channel: string; readonly options: ResolvedSubscribeOptions }): boolean;
-  /** Drops a durable that is not online. Resolves when the server has. */
+  /** Drops a durable that no subscription has at the moment. Resolves when the server has dropped it. */
   drop(request: SubscribeRequest): Promise<void>;
-  /** It wants its durable dropped: to be waited for before the client closes. */
+  /** Takes the promise of a drop, which the client waits for when it closes. */
   dropping(outcome: Promise<void>): void;
 }
 
@@ -31,25 +31,25 @@ export interface EndingHost {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   readonly clock: Clock;
-  /** What it asks the server for. */
+  /** Returns the subscribe request. */
   request(): { request: SubscribeRequest };
-  /** Nothing is taken any more, and what is queued will not run; with the reason if nobody asked for it. */
+  /** Stops the intake. Queued messages are not handled. `reason` is set if nobody asked for the end. */
   stopping(reason: Error | undefined): void;
-  /** It has ended for whoever waits for it to be made, with this. */
+  /** Rejects the promise of whoever waits for the subscription to be made. */
   ending(error: Error): void;
-  /** Another member may have what this one has left unacknowledged. */
+  /** Leaves unacknowledged messages to other members of the group. */
   giveBack(): void;
-  /** It is over, here. */
+  /** Tells everybody that the subscription is over in this client. */
   over(error: Error | undefined): void;
 }
 
-/** What has come of telling the server. */
+/** The state of the end at the server. */
 interface Leaving {
-  /** A durable is dropped. */
+  /** Whether the durable is dropped. */
   readonly drop: boolean;
-  /** It has ended, here. Never rejects. */
+  /** Resolves when the subscription has ended in this client. It never rejects. */
   readonly left: Promise<void>;
-  /** Whether the server has confirmed it; rejects when the server keeps it. */
+  /** Resolves with whether the server has confirmed the end. It rejects when the server keeps the subscription. */
   readonly given: Promise<boolean>;
 }
 
@@ -69,22 +69,25 @@ export class Ending {
     this.#server = server;
   }
 
-  /** It takes no more messages. */
+  /** Whether the subscription takes no more messages. */
   get stopped(): boolean {
     return this.#state !== 'open';
   }
 
-  /** It is over, or about to be. */
+  /** Whether the subscription is over, or about to be. */
   get ended(): boolean {
     return this.#state === 'ending' || this.#state === 'over';
   }
 
-  /** It ends, and its durable with it. */
+  /** Whether the subscription ends and its durable is dropped. */
   get dropped(): boolean {
     return this.#leaving?.drop === true;
   }
 
-  /** Ends it and keeps a durable. Never rejects. Within its own handler it waits for the others only. */
+  /**
+   * Ends the subscription and keeps a durable. It never rejects. Within a handler of the subscription it waits for the other
+   * handlers only.
+   */
   close(error?: Error): Promise<void> {
     const { calling } = this.#handling;
     if (this.#state === 'over') return Promise.resolve();
@@ -93,7 +96,7 @@ export class Ending {
   }
 
   /**
-   * Ends it and drops a durable. Once it has ended, only drops the durable.
+   * Ends the subscription and drops a durable. If the subscription has ended already, it only drops the durable.
    * @throws ClosedError, PermissionError, SubscribeError: the server keeps the durable
    */
   unsubscribe(): Promise<void> {
@@ -103,7 +106,7 @@ export class Ending {
       });
       this.#unsubscribing = unsubscribing;
       this.#owner.dropping(unsubscribing);
-      // Whoever does not care for the outcome shall not be killed by it. Who does may try again.
+      // A rejection that nobody handles must not end the process. After it, unsubscribe() may be called again.
       unsubscribing.catch(() => {
         this.#unsubscribing = undefined;
       });
@@ -117,7 +120,7 @@ export class Ending {
     const { request } = this.#host.request();
     const first = this.#leaving === undefined && !this.ended;
     if (first) {
-      // Without a session, asked for at once: a new durable of that name may be waiting for the next one.
+      // Without a session, the drop is noted at once, because a new durable of that name may be waiting for the next session.
       const dropping =
         durableName !== undefined && this.#server.session === undefined ? this.#owner.drop(request) : undefined;
       this.#leaving = this.#leave(true, undefined);
@@ -135,21 +138,22 @@ export class Ending {
       told = (await leaving?.given) === true && first;
     } catch (error) {
       if (first && error instanceof PermissionError) throw error;
-      // Only the end of the session ends it now, and on the next one it can be dropped. Who is told may ask for that.
+      // The durable can only be dropped on another session now. The caller is told, and may ask for that.
       if (first && endRefusal((error as Error).message) === 'unknown') throw stillKept(channel, durableName, error);
     }
     if (!told) await this.#owner.drop(request);
   }
 
-  /** Its end, here, waits for what the server says, but not for ever. */
+  /** Ends the subscription in this client. It waits for the server's answer, but not for longer than a limit. */
   #leave(drop: boolean, error: Error | undefined): Leaving {
     const { clock, options } = this.#host;
     const { calling } = this.#handling;
     const { session } = this.#server;
     this.#stop(error, new ClosedError(`the subscription to channel '${this.#host.channel}' was closed`));
-    // A handler that waits for this very drop would be waited for in vain. One that waits for close() does not wait long.
+    // A handler that waits for this drop would wait for itself, so the drop does not wait for it. A wait for close() has a
+    // limit anyway.
     const idle = drop && calling !== undefined ? this.#idleBut(calling) : this.#handling.idle();
-    // No longer than ackWait: by then the server has given their messages to somebody else anyhow.
+    // After `ackWait` the server gives the messages to another subscription anyway.
     const ready = atMost(clock, options.ackWait, idle);
     const given = this.#server.end(
       drop,
@@ -172,15 +176,15 @@ export class Ending {
   }
 
   /**
-   * The server refuses to end a subscription. On the next session, it has ended. As a member of a group that listens to
-   * nothing it would keep messages from the others; all else may stay.
+   * Ends the session if the server refuses to end the subscription of a group member. A member that listens to nothing would
+   * keep messages from the others. Other subscriptions may stay.
    */
   loseOver(session: Session | undefined, error: unknown): void {
     if (this.#host.options.queueGroup !== undefined && error instanceof EndRefused)
       session?.lose('request_timeout', `the subscription to '${this.#host.channel}' cannot be ended: ${error.message}`);
   }
 
-  /** No handler runs but this one, which gets some time all the same. */
+  /** Resolves when no other handler runs than this one, which gets some time as well. */
   async #idleBut(calling: ReceivedMessage): Promise<void> {
     await this.#handling.idle(calling);
     await atMost(this.#host.clock, GRACE, this.#handling.idle());
@@ -191,19 +195,19 @@ export class Ending {
     return { channel: this.#host.channel, durableName, queueGroup };
   }
 
-  /** Resolves when the server has let go of what else has its durable on this session; undefined: at once. */
+  /** Resolves when the server has released the durable on this session. It is undefined if there is nothing to wait for. */
   passed(session: Session): Promise<void> | undefined {
     return this.#owner.departures.passed(session, this.#durable);
   }
 
-  /** No message is taken any more; the server keeps it until the session ends. */
+  /** Stops the intake. The server keeps the subscription until the session ends. */
   drain(): void {
     if (this.#state === 'open') this.#state = 'draining';
     this.#server.stop();
     this.#host.stopping(undefined);
   }
 
-  /** It is over at once, here; the server is not told. */
+  /** Ends the subscription at once without telling the server. */
   abandon(error: Error | undefined): void {
     if (this.#state === 'over') return;
     this.#stop(error, new ClosedError());
@@ -225,7 +229,7 @@ export class Ending {
   }
 }
 
-/** Resolves with the promise, which must not reject, or after so many ms. */
+/** Resolves with the promise, or after a time in ms. The promise must not reject. */
 async function atMost(clock: Clock, milliseconds: number, promise: Promise<unknown>): Promise<void> {
   let cancel: (() => void) | undefined;
   const late = new Promise<void>((resolve) => {

@@ -1,13 +1,13 @@
 import type { EventEmitter } from 'eventemitter3';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
 
-/** Emits the events of a subscription: the early ones when somebody has had the time to listen, none after the last one. */
+/** Emits the events of a subscription. It keeps early events until listeners can be there, and emits none after `closed`. */
 export class EventGate {
   readonly #target: () => ResilientSubscription;
   #early: (() => void)[] | undefined = [];
   #over = false;
 
-  /** @param target who emits them; asked for with the first event */
+  /** @param target returns the object that emits the events; it is first called with the first event */
   constructor(target: () => ResilientSubscription) {
     this.#target = target;
   }
@@ -16,13 +16,13 @@ export class EventGate {
     // A handler may fail long after its subscription has ended.
     if (this.#over) return;
     if (event === 'closed') this.#over = true;
-    // eventemitter3's types cannot follow a generic event name.
+    // The types of eventemitter3 cannot follow a generic event name.
     const emit = (): void => void (this.#target() as EventEmitter<string>).emit(event, payload);
     if (this.#early === undefined) emit();
     else this.#early.push(emit);
   }
 
-  /** Somebody has had the time to listen. */
+  /** Emits the kept events, because listeners have had the time to be attached. */
   open(): void {
     const early = this.#early ?? [];
     this.#early = undefined;

@@ -1,17 +1,23 @@
-/** Runs the handler: in order, so many at a time; synchronous ones without a promise or a closure of their own. */
+/**
+ * Runs the handler on messages in order, on a limited number at a time. A synchronous handler costs neither a promise nor a
+ * closure.
+ */
 import { mayBePromise, whenSettled } from '../user-code.js';
 import type { ReceivedMessage } from './message.js';
 import { Ring } from './ring.js';
 
-/** How long a handler or a loop body is waited for that may itself be waiting for who waits, ms. */
+/** Longest wait for a handler or a loop body that may itself wait for the caller, in ms. */
 export const GRACE = 500;
 
 export interface HandlingHost {
-  /** The handler is about to get it. */
+  /** Hears that the handler is about to get a message. */
   starting(message: ReceivedMessage): void;
-  /** The handler is through. Never throws. */
+  /** Hears that the handler is done with a message. It never throws. */
   processed(message: ReceivedMessage): void;
-  /** The handler threw or rejected. What is returned still belongs to the handling. Never throws or rejects. */
+  /**
+   * Hears that the handler threw or rejected. The message counts as running until the returned promise resolves. It never
+   * throws or rejects.
+   */
   failed(message: ReceivedMessage, error: unknown): Promise<void> | undefined;
 }
 
@@ -21,7 +27,7 @@ export class Handling {
   readonly #concurrency: number;
   readonly #queue = new Ring<ReceivedMessage>();
   #running = 0;
-  /** The message whose handler is being called: it has not come to its first `await` yet. */
+  /** The message whose handler is being called and has not reached its first `await`. */
   #calling: ReceivedMessage | undefined;
   #open = false;
   #stopped = false;
@@ -33,7 +39,7 @@ export class Handling {
     this.#concurrency = concurrency;
   }
 
-  /** From now on handlers run. */
+  /** Lets handlers run from now on. */
   open(): void {
     this.#open = true;
     this.#pump();
@@ -49,11 +55,11 @@ export class Handling {
     this.#calling = message;
     this.#run(message);
     this.#calling = undefined;
-    // A handler that was given messages while it ran (by a session that delivers within a call of ours).
+    // A session that delivers within a call of ours has given the handler messages while it ran.
     if (this.#queue.length > 0) this.#pump();
   }
 
-  /** No handler starts any more. Returns what will not run. */
+  /** Starts no more handlers. Returns the messages that are not handled. */
   stop(): ReceivedMessage[] {
     this.#stopped = true;
     const dropped: ReceivedMessage[] = [];
@@ -65,21 +71,21 @@ export class Handling {
     return this.#running;
   }
 
-  /** Whoever calls us now does so from within the handler of this message, before its first `await`. */
+  /** The message in whose handler the caller of this code is, before the first `await` of the handler. */
   get calling(): ReceivedMessage | undefined {
     return this.#calling;
   }
 
   /**
    * Resolves when no handler runs.
-   * @param but the handler of this one is not waited for: it may be the one who waits
+   * @param but a message whose handler is not waited for, because it may be the caller
    */
   idle(but?: ReceivedMessage): Promise<void> {
     if (this.#running === (but === undefined ? 0 : 1)) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ but, resolve }));
   }
 
-  /** A loop, not a recursion: ten thousand queued messages may be waiting for one slow handler. */
+  /** This is a loop and not a recursion, because ten thousand messages may be queued behind one slow handler. */
   #pump(): void {
     if (this.#calling !== undefined || !this.#open) return;
     while (this.#running < this.#concurrency) {
@@ -129,7 +135,7 @@ export class Handling {
     if (this.#waiting.length > 0) this.#tell(message);
   }
 
-  /** The handler of this message is through. */
+  /** Tells those who wait that the handler of this message is done. */
   #tell(message: ReceivedMessage): void {
     for (const waiting of this.#waiting) if (waiting.but === message) waiting.but = undefined;
     const idle = (waiting: Waiting): boolean => this.#running === (waiting.but === undefined ? 0 : 1);
@@ -140,13 +146,16 @@ export class Handling {
   }
 }
 
-/** Who waits until no handler runs, or only the one of a certain message does. */
+/** Somebody who waits until no handler runs, or only the one of a certain message. */
 interface Waiting {
   but: ReceivedMessage | undefined;
   resolve: () => void;
 }
 
-/** Everything else is an answer at once. @throws what a `then` throws that is a getter */
+/**
+ * Whether a result is a promise. Every other value is a result at once.
+ * @throws what a getter named `then` throws
+ */
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return mayBePromise(value) && typeof (value as { then?: unknown }).then === 'function';
 }

@@ -1,27 +1,30 @@
 /**
- * A hole: a message came, and one before it that should have come has not. It was lost on its way, and a new subscription
- * brings it; or the server does not have it any more; or, of a durable, the server takes it for acknowledged. For
- * subscriptions that see every message.
+ * Repairs a hole: a message came although messages before it are missing. They were lost on their way, and a new subscription
+ * brings them; or the server no longer has them; or, for a durable, the server counts them as acknowledged. Only subscriptions
+ * that see every message have holes.
  */
 import type { RawMessage } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
 import { SURELY_OTHERS, type OwnDeliveryState } from './delivery-state.js';
 import type { RepairHost } from './repair.js';
 
-/** So many subscriptions in a row that bring the same message too late show a hole in the middle of the channel. */
+/**
+ * The number of subscriptions in a row with the same hole after which the missing messages count as gone, even in the middle of
+ * the channel.
+ */
 const GIVE_UP = 5;
-/** So many messages are kept while something that is missing is looked for. */
+/** The most messages that are kept while missing ones are looked for. */
 const MOST_WITHHELD = 10_000;
-/** So often it is looked for the last message: what is lost on its way may be lost again. */
+/** The number of peeks for the last message. The answer may be lost more than once. */
 const PEEKS = 3;
 
 export class HoleRepair {
   readonly #host: RepairHost;
   readonly #state: OwnDeliveryState;
   readonly #cursor: ContiguousCursor;
-  /** What has come since something was found to be missing, while it is being looked for. */
+  /** The messages that came since a hole was found, while its messages are looked for. */
   #withheld: RawMessage[] | undefined;
-  /** That was done on the current server-side subscription. */
+  /** Whether missing messages were looked for on the current server subscription. */
   #bridged = false;
 
   constructor(host: RepairHost, state: OwnDeliveryState) {
@@ -30,19 +33,19 @@ export class HoleRepair {
     this.#cursor = state.cursor;
   }
 
-  /** A server-side subscription was made. */
+  /** Notes that a server subscription was made. */
   begin(): void {
     this.#withheld = undefined;
     this.#bridged = false;
     if (this.#state.wantsLast) void this.#seeWhereOthersEnd();
   }
 
-  /** What has come meanwhile is of no use any more. */
+  /** Forgets the kept messages, because they come again. */
   end(): void {
     this.#withheld = undefined;
   }
 
-  /** A message that comes while something before it is looked for waits. False: nothing is. */
+  /** Keeps a message while missing ones are looked for. Returns false if none are. */
   withhold(raw: RawMessage): boolean {
     if (this.#withheld === undefined) return false;
     if (this.#withheld.length < MOST_WITHHELD) this.#withheld.push(raw);
@@ -50,37 +53,38 @@ export class HoleRepair {
     return true;
   }
 
-  /** Fetches what is missing; or learns that the server does not have it any more. */
+  /** Fetches the missing messages, or finds out that the server no longer has them. */
   async bridge(raw: RawMessage): Promise<void> {
     const { from, to, times, likelyGone } = this.#cursor.missing;
     const { session } = this.#host;
     if (session === undefined) return;
     if ((times >= 2 || likelyGone) && !this.#bridged) {
       this.#bridged = true;
-      // Another subscription did not bring it, either, or may be spared. Retention takes the oldest; messages are lost anywhere.
+      // Another subscription did not bring the messages or is not needed. The server removes the oldest messages, while
+      // messages are lost anywhere.
       const withheld = (this.#withheld = [raw]);
       let others = false;
       const first = await this.#host.inquiries.peek(this.#host.channel, () => ({ at: 'first' }), 'held');
-      // Made again meanwhile, or on another session.
+      // The server subscription was made again meanwhile, or the session is another one.
       if (this.#withheld !== withheld) return;
       if (first !== undefined) {
         if (first.sequence > from) this.#cursor.goneBelow(first.sequence);
         const next = Math.max(from, first.sequence);
-        // A durable may have forgotten them.
+        // The server may have forgotten that the durable has not acknowledged these messages.
         if (next < to && times >= 2 && this.#host.options.durableName !== undefined) {
-          // What is above those that are gone has not been missed so often.
+          // The messages above those that are gone have not been missed so often.
           others = await this.#fetch(withheld, next, to, next === from && times >= SURELY_OTHERS);
         }
       }
       if (this.#withheld !== withheld) return;
       if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
-      // If nothing is missing any more, it goes on; if there is, it is made again.
+      // The kept messages go on if nothing is missing any more. Otherwise the server subscription is made again.
       this.#withheld = undefined;
       const { epoch } = this.#state;
       const full = !this.#host.live;
       for (const message of withheld) {
         this.#host.receive(message, false);
-        // Something else is missing, or it is another channel.
+        // Another message is missing, or the channel is another one.
         if (this.#state.epoch !== epoch || this.#host.live === full) return;
       }
       if (full) this.#host.remakeBecause('more came than is kept while something is looked for');
@@ -91,11 +95,11 @@ export class HoleRepair {
   }
 
   /**
-   * The server has them, and the durable does not bring them: it goes by its own memory of what it has sent and what was
-   * acknowledged, and may have lost some of that in a change of leaders. So they are read past it; but not what was sent to
-   * another process that had the durable while we were away.
-   * @param surely what was sent to us and is not acknowledged has been sent again so often that it is not among it
-   * @returns whether there is such
+   * Reads the messages past the durable, because the server has them and the durable does not bring them. A change of leaders
+   * may have cost the server part of its memory of what was sent and acknowledged. Messages that were sent to another process
+   * that had the durable are left out.
+   * @param surely whether the server has sent unacknowledged messages of ours again so often that these are not among them
+   * @returns whether messages were met that may have been sent to another process
    */
   async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
     const others = await this.#readPast(withheld, from, to);
@@ -107,13 +111,16 @@ export class HoleRepair {
     return others;
   }
 
-  /** @returns whether it has met a message that may have been sent to another process, and ended there */
+  /**
+   * Reads the messages up to the first one that may have been sent to another process.
+   * @returns whether there was such a message
+   */
   async #readPast(withheld: RawMessage[], from: number, to: number): Promise<boolean> {
     let next = from;
     let others = false;
     await this.#host.inquiries.fetch(this.#host.channel, from, to, (message) => {
       const sequence = message.getSequence();
-      // Only what is missing, in order: all else is for the subscription.
+      // Only the missing messages are taken, in order. The subscription brings all others.
       if (this.#withheld !== withheld || sequence !== next) return false;
       others = this.#state.maybeOthers(sequence, message.getTimestampRaw());
       if (others) return false;
@@ -128,8 +135,8 @@ export class HoleRepair {
   }
 
   /**
-   * Another process may have had the durable before this session. What is stored from now on is sent to us: only what is up to
-   * the last message of now may have been sent to that one.
+   * Finds the last message of this moment, because another process may have had the durable before this session. Later messages
+   * are sent to us, and only earlier ones may have been sent to that process.
    */
   async #seeWhereOthersEnd(): Promise<void> {
     const { session } = this.#host;

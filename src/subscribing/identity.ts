@@ -1,33 +1,34 @@
 /**
- * Is a channel still the one that its subscriptions know? Asked on each new session, once for all of them. Pure.
+ * Decides whether a channel is still the one that its subscriptions know. Each new session asks it once for all of them. Pure.
  *
- * What each knows is the position of one message. Positions that were sure on the same earlier session are of the same
- * channel, because a channel starts over between sessions only; so the highest that is still there vouches for all below
- * it, and the lowest that is not condemns all above it.
+ * Each subscription knows the position of one message. Positions that were certain on the same earlier session belong to the
+ * same channel, because a channel starts over only between sessions. So the highest position that still exists proves all below
+ * it, and the lowest one that does not exist disproves all above it.
  */
 import type { Position } from './cursor.js';
 
 export interface Judgement {
-  /** The channel is the one that was known; or that message is gone, and nothing speaks against it. */
+  /** Whether the channel is the known one. It is also true when the message is gone and nothing shows a new channel. */
   same: boolean;
   /** The sequence of the message that shows it. */
   shown: number;
 }
 
 export interface Question {
-  /** The message to look at. */
+  /** The position to look at. */
   position: Position;
   date: unknown;
 }
 
 export class Identity<Asker> {
-  /** Those who wait, by when what they know was sure. */
+  /** The askers who wait, by the session on which their position was certain. */
   readonly #dates = new Map<unknown, Ladder<Asker>>();
 
   /**
+   * Asks about a position.
    * @param known a message that was in the channel
-   * @param date when that was sure: the same for all of whom it was on the same session
-   * @returns the judgement, if it is known already; otherwise it is told to the asker later
+   * @param date the session on which it was certain
+   * @returns the judgement if it is known already; otherwise `saw` returns it later
    */
   ask(asker: Asker, known: Position, date: unknown): Judgement | undefined {
     let ladder = this.#dates.get(date);
@@ -37,7 +38,7 @@ export class Identity<Asker> {
     return judgement;
   }
 
-  /** What to look at next; undefined: nobody waits. */
+  /** Returns the next position to look at; undefined if nobody waits. */
   next(): Question | undefined {
     for (const [date, ladder] of this.#dates) {
       const position = ladder.next();
@@ -47,9 +48,9 @@ export class Identity<Asker> {
   }
 
   /**
-   * What was seen there: the first message from that sequence on, or, if there is none, the last one of all. Undefined:
-   * nothing could be learned.
-   * @returns who is answered by that, and how
+   * Takes the result of a peek: the first message from that sequence on, or the last message if there is none. It is undefined
+   * if the peek failed.
+   * @returns the askers who get a judgement now
    */
   saw({ position, date }: Question, seen: Position | undefined): [Asker, Judgement | undefined][] {
     const ladder = this.#dates.get(date);
@@ -65,10 +66,10 @@ export class Identity<Asker> {
   }
 }
 
-/** What is known of the positions of one date. */
+/** The judgements about the positions of one session. */
 class Ladder<Asker> {
   readonly waiting = new Map<Asker, Position>();
-  /** Up to this one they are the same, and from that one on they are not. */
+  /** The highest position that is of the known channel, and the lowest one that is not. */
   #same: { upTo: number; shown: number } | undefined;
   #other: { from: number; shown: number } | undefined;
 
@@ -84,7 +85,10 @@ class Ladder<Asker> {
     else this.#same = { upTo: sequence, shown: seen.sequence };
   }
 
-  /** The highest, as a rule it is there; then the lowest, for a channel that started over has none of them; then by halves. */
+  /**
+   * Returns the next position to look at. The highest one comes first, because it normally exists. Then comes the lowest one,
+   * because it does not exist in a new channel. After that the range is halved.
+   */
   next(): Position | undefined {
     if (this.waiting.size === 0) return undefined;
     const positions = [...this.waiting.values()].sort((a, b) => a.sequence - b.sequence);

@@ -1,7 +1,7 @@
 /**
- * What a client asks about its channels beside its subscriptions: looks at single messages, and reads ranges, each with a
- * subscription that lives only for that. Here they are asked one after the other, see {@link Pacing}; whether a channel is
- * still the same is asked once for all its subscriptions, see {@link Identity}. With the session all of it ends.
+ * Asks the server about the channels of a client beside its subscriptions. It peeks at single messages and reads ranges, each
+ * with a subscription of its own that ends right afterwards. {@link Pacing} puts the requests in order. Whether a channel is
+ * still the same is asked once for all its subscriptions, see {@link Identity}. Everything ends with the session.
  */
 import {
   SessionEnded,
@@ -15,60 +15,60 @@ import type { Position } from './cursor.js';
 import { Identity, type Judgement } from './identity.js';
 import { moreUrgent, Pacing, type Urgency } from './pacing.js';
 
-/** How long to wait for a message, once the subscription is made or another one has come, ms. */
+/** Longest wait for the next message, in ms. */
 const PATIENCE = 1000;
-/** The most that is read at a time: nothing is acknowledged meanwhile, so all of it is in flight. */
+/** The most messages that are read at a time. They are all in flight, because none is acknowledged. */
 const LIMIT = 10_000;
-/** So often we look for a message before we believe that there is none: what is lost on its way may be lost again. */
+/** The number of peeks for a message until it counts as missing. The answer may be lost on its way. */
 const INSIST = 3;
-/** Nothing is acknowledged, and nothing is wanted twice, ms. */
+/** The `ackWait` of these subscriptions, in ms. They acknowledge nothing and want no message twice. */
 const ACK_WAIT = 30_000;
-/** How soon it is seen that the requests of the user are answered, ms. */
+/** Time until it is checked again whether the requests of the user are answered, in ms. */
 const SOON = 10;
-/** While so many wait for messages that do not come, none is begun that is not urgent. */
+/** The number of requests waiting for messages from which on only urgent ones are sent. */
 const MOST_LISTENING = 64;
 
 /** How a fetch ended. */
 export type FetchEnd =
-  /** The server has gone through the range: what did not come is not there. */
+  /** The server has gone through the range. Messages that did not come are not stored. */
   | 'through'
-  /** What has come is all that came in time. There may be more. */
+  /** No more messages came in time, although there may be more. */
   | 'silent'
-  /** `take` wanted no more. */
+  /** `take` wanted no more messages. */
   | 'enough'
-  /** The server refused it, or the session ended. */
+  /** The server refused the subscription, or the session ended. */
   | 'failed';
 
-/** A request that waits for its turn, or for its answer. */
+/** A request that waits for its turn or for its answer. */
 interface Errand {
-  /** It is its turn; without a session it is of no use any more. */
+  /** Sends the request. It is called without a session if the request is no longer of use. */
   go: (session: Session | undefined) => void;
 }
 
-/** What may take several requests, one after the other. */
+/** A question that may take several requests, one after the other. */
 interface Matter {
-  /** Of its next request. */
+  /** The urgency of its next request. */
   urgency: Urgency;
-  /** What waits for its turn. */
+  /** Its request that waits for its turn, if any. */
   errand?: Errand | undefined;
 }
 
-/** Whether a channel is still the same. */
+/** The question whether a channel is still the same. */
 interface IdentityMatter extends Matter {
   identity: Identity<(judgement: Judgement | undefined) => void>;
   running: boolean;
 }
 
 export class Inquiries {
-  /** The server has room for no more subscriptions than there are: nothing is asked. */
+  /** Whether the server has no room for another subscription, so that nothing is asked. */
   crowded = false;
   readonly #clock: Clock;
   #session: Session | undefined;
   readonly #pacing = new Pacing<Errand>();
   readonly #identities = new Map<string, IdentityMatter>();
-  /** What wait for their next message: how that is ended. */
+  /** The functions that end the waits for the next message. */
   readonly #listening = new Set<() => void>();
-  /** Looks at the oldest message that are under way. */
+  /** The peeks at the oldest message that are under way, by channel. */
   readonly #oldest = new Map<string, Promise<Position | undefined>>();
   #cancelWake: (() => void) | undefined;
 
@@ -81,7 +81,7 @@ export class Inquiries {
     this.#session = session;
   }
 
-  /** The session is gone, or nobody wants to know any more: whoever waits learns nothing. */
+  /** Ends all questions without a result, because the session has ended or nobody needs them any more. */
   detach(): void {
     this.#session = undefined;
     this.#cancelWake?.();
@@ -93,15 +93,15 @@ export class Inquiries {
   }
 
   /**
-   * One message of a channel: the oldest, say, or the newest.
-   * @param start asked for at the last moment: an age grows while it waits for its turn
-   * @returns undefined when there is none, or when it could not be learned
+   * Peeks at one message of a channel, for example the oldest or the newest.
+   * @param start is called right before the request is sent, because an age grows while the request waits
+   * @returns undefined when there is no message or the peek failed
    */
   peek(channel: string, start: () => StartPosition, urgency: Urgency): Promise<Position | undefined> {
     return this.#peek(channel, start, { urgency });
   }
 
-  /** The oldest message of a channel. Asked once for all who want to know at a time. */
+  /** Peeks at the oldest message of a channel. Calls at the same time share one peek. */
   oldest(channel: string, urgency: Urgency): Promise<Position | undefined> {
     let asked = this.#oldest.get(channel);
     if (asked === undefined) {
@@ -116,8 +116,8 @@ export class Inquiries {
   }
 
   /**
-   * Hands over what the server has of the sequences `from` up to, and without, `to`: in order, and at most {@link LIMIT}.
-   * @param take false: no more is wanted
+   * Hands over the stored messages from `from` up to but not including `to`: in order, and at most {@link LIMIT} of them.
+   * @param take returns false when it wants no more messages
    */
   async fetch(
     channel: string,
@@ -145,9 +145,9 @@ export class Inquiries {
   }
 
   /**
-   * Whether a channel is still the one in which a message was known. Asked once on a session for all who want to know.
-   * @param date on which session it was known last: what was known on the same one is known of the same channel
-   * @returns undefined when it could not be learned
+   * Asks whether a channel is still the one in which a message was known. Each session asks it once for all subscriptions.
+   * @param date the session on which the message was last known; all messages with the same date belong to the same channel
+   * @returns undefined when the question failed
    */
   identify(channel: string, known: Position, date: unknown, urgency: Urgency): Promise<Judgement | undefined> {
     return new Promise((resolve) => {
@@ -181,7 +181,10 @@ export class Inquiries {
     matter.urgency = 'routine';
   }
 
-  /** The first message from a sequence on, or, if there is none, the last one; undefined if neither could be learned. */
+  /**
+   * Peeks at the first message from a sequence on, or at the last message if there is none. Returns undefined if both peeks
+   * failed.
+   */
   async #peekFrom(channel: string, sequence: number, matter: Matter): Promise<Position | undefined> {
     const session = this.#session;
     for (let attempt = 0; attempt < INSIST && this.#session === session; attempt++) {
@@ -203,9 +206,9 @@ export class Inquiries {
   }
 
   /**
-   * Reads messages until no more are wanted, or none comes any more.
-   * @param take false: no more are wanted
-   * @returns false when the server refused it, or the session ended
+   * Reads messages until no more are wanted or none comes in time.
+   * @param take returns false when it wants no more messages
+   * @returns false when the server refused the subscription or the session ended
    */
   async #read(
     channel: string,
@@ -251,12 +254,15 @@ export class Inquiries {
     }
     cancel();
     subscription.mute();
-    // Nobody waits for it: it is of no use any more, and goes with the session at the latest.
+    // Nobody waits for the close, because the subscription ends with the session at the latest.
     this.#ask({ urgency: 'closing' }, () => subscription.close()).catch(() => undefined);
     return through || this.#session === session;
   }
 
-  /** Sends a request when it is its turn. @throws what it rejects with; SessionEnded */
+  /**
+   * Sends a request when it is its turn.
+   * @throws the error of the request; SessionEnded
+   */
   #ask<T>(matter: Matter, request: (session: Session) => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const errand: Errand = {
@@ -283,7 +289,7 @@ export class Inquiries {
     });
   }
 
-  /** Sends what it is the turn of, and comes back when that may be so of something else. */
+  /** Sends the requests whose turn it is, and sets a timer for the next ones. */
   #pump(): void {
     const session = this.#session;
     if (session === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * A leap: in a queue group that has no members elsewhere, a message came, and one before it has not. For members of queue
- * groups: where others get messages, too, any sequence may be theirs.
+ * Repairs a leap: a message came to a queue group without members in other processes although messages before it are missing.
+ * In a group with such members, any sequence may be theirs.
  */
 import type { Session } from '../connection/protocol.js';
 import type { GroupDeliveryState } from './delivery-state.js';
@@ -21,24 +21,26 @@ export class LeapRepair {
     this.#refetch = refetch;
   }
 
-  /** The server has made it. What has not come may be gone. */
+  /** Notes that the server subscription was made. The missing messages may be gone. */
   resumed(): void {
     const { session } = this.#host;
     if (this.#state.lacking && session !== undefined) void this.#tellWhatIsGone(session);
   }
 
   /**
-   * A queue group that has no members elsewhere did not get what was leapt over. Either a leader has forgotten that the one
-   * before had sent it, and then it is read past the group (a leap may be rightful, too, when somebody joins in that very moment;
-   * then its messages are handled twice, and otherwise not at all); or it was lost on its way, and comes again by itself; or
-   * the server has it no more.
+   * Fetches the messages of a leap in a group without members in other processes. There are three cases. If a new leader has
+   * forgotten that the old one had sent the messages, they are read past the group. If they were lost on their way, they come
+   * again by themselves. If the server no longer has them, they are reported as gone.
+   *
+   * A leap may be right when a member of another process joins in that moment. Then the messages are handled twice, which is
+   * better than not at all.
    */
   async fillIn(now: number): Promise<void> {
     const { session } = this.#host;
     const leap = this.#cursor.leapt;
     if (session === undefined || leap === undefined) return;
     const { from, to, ours, forgotten } = leap;
-    // Somebody else has it, as in any group with members elsewhere. While that is not known, it may be lost all the same.
+    // Other members have the messages, as in any shared group. Until that is certain, the messages may be lost.
     if (!ours) {
       this.#state.noteLeap(now, from);
       return;
@@ -66,11 +68,11 @@ export class LeapRepair {
     await this.#tellWhatIsGone(session);
   }
 
-  /** Of what was leapt over the server may have some no more. */
+  /** Reports the messages of a leap that the server no longer has. */
   async #tellWhatIsGone(session: Session): Promise<void> {
     const stale = this.#host.staleness(session);
     const { highest } = this.#cursor;
-    // At once: what is somebody else's may be gone soon.
+    // The peek is urgent, because messages of other members may be gone soon as well.
     const first = await this.#host.inquiries.oldest(this.#host.channel, 'held');
     if (first === undefined || stale()) return;
     this.#cursor.goneBelow(first.sequence);

@@ -13,11 +13,11 @@ export interface StanMessage {
   readonly channel: string;
   /** The payload, which may be empty. Each read gives the same buffer. */
   readonly data: Buffer;
-  /** When the message was stored, by the clock of the server that led then. It is exact to 1 ms. */
+  /** The time when the message was stored, by the clock of the server that led then. It is exact to 1 ms. */
   readonly timestamp: Date;
   /** Whether the server says that it has sent this message before. */
   readonly redelivered: boolean;
-  /** How often the server has sent the message again. A new leader counts from 0. */
+  /** The number of times that the server has sent the message again. A new leader counts from 0. */
   readonly redeliveryCount: number;
   /** The payload as UTF-8 text. */
   string(): string;
@@ -44,31 +44,34 @@ export interface StanMessage {
  */
 export type MessageHandler = (message: StanMessage) => void | Promise<void>;
 
-/** Who is told of `ack()`. */
+/** Hears the calls of `ack()`. */
 export interface Acknowledger {
   readonly channel: string;
   acknowledge(message: ReceivedMessage): void;
 }
 
-/** A message on its way through the handler. Everything but what dedupe needs is read when it is asked for. */
+/**
+ * A message from its receipt to the end of its handler. Fields that are not needed to find duplicates are read only when they
+ * are used.
+ */
 export class ReceivedMessage implements StanMessage {
   readonly sequence: number;
   readonly redelivered: boolean;
-  /** The leader's timestamp, nanoseconds since the epoch. */
+  /** The timestamp by the clock of the leader, in ns since the epoch. */
   readonly time: number;
-  /** Which channel of that name: a channel that started over numbers from 1 again. */
+  /** The number of times that the channel had started over. A channel that starts over numbers its messages from 1 again. */
   readonly epoch: number;
-  /** Our clock when it was received, ms. */
+  /** When the message was received, in ms of the clock. */
   readonly receivedAt: number;
-  /** In which session, counted up. */
+  /** The number of the session that brought the message. */
   readonly session: number;
-  /** It was asked for by its number: the server does not wait for its acknowledgement. */
+  /** Whether the message was fetched by its number, so that the server does not wait for its acknowledgement. */
   fetched = false;
-  /** It counts as processed. */
+  /** Whether the message counts as processed. */
   settled = false;
-  /** Our monotonic clock when it was handed to the handler (`manualAck` only). */
+  /** When the message was handed to the handler, in ms of the clock. It is set only with `manualAck`. */
   handedAt = 0;
-  /** It was handed over too often: a dead letter, and why. */
+  /** The reason why the message is a dead letter, if it was handed over too often. */
   exhausted: Error | undefined;
   readonly #owner: Acknowledger;
   readonly #raw: RawMessage;
@@ -98,7 +101,7 @@ export class ReceivedMessage implements StanMessage {
     return this.#owner.channel;
   }
 
-  /** Whether this subscription got it. */
+  /** Whether the message belongs to this subscription. */
   isOf(owner: Acknowledger): boolean {
     return this.#owner === owner;
   }
@@ -136,12 +139,12 @@ export class ReceivedMessage implements StanMessage {
     if (!this.settled) this.#owner.acknowledge(this);
   }
 
-  /** For `console.log`: what it is, not what it hangs on. */
+  /** Limits the output of `console.log` to the fields of the message. */
   [Symbol.for('nodejs.util.inspect.custom')](): object {
     return this.toJSON();
   }
 
-  /** The same for `JSON.stringify`. */
+  /** Limits the output of `JSON.stringify` in the same way. */
   toJSON(): object {
     return {
       channel: this.channel,

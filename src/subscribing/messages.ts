@@ -1,17 +1,17 @@
-/** A subscription as an async iterator. */
+/** Offers a subscription as an async iterator. */
 import { toOurs } from '../errors.js';
 import { unprocessed } from './processing.js';
 import type { MessageHandler, StanMessage } from './message.js';
 import { Ring } from './ring.js';
 import { ResilientSubscription, type Follower } from './subscription.js';
 
-/** @param begun gets the subscription at once, before it is made */
+/** @param begun is called with the subscription at once, before the server has made it */
 type Subscribe = (
   handler: MessageHandler,
   begun: (subscription: ResilientSubscription) => void,
 ) => Promise<ResilientSubscription>;
 
-/** A message and what its handler waits for. */
+/** A message and the functions that end the wait of its handler. */
 interface Handed {
   message: StanMessage;
   processed: () => void;
@@ -19,23 +19,26 @@ interface Handed {
 }
 
 /**
- * A message counts as processed, and is acknowledged, when the next one is asked for. Leaving the loop closes the
- * subscription; the last message, which no next one was asked for after, is not acknowledged.
+ * Returns the messages of a subscription as an async iterator. It subscribes at once; if that fails, the first `next()`
+ * rejects.
  *
- * It subscribes at once; if that fails, the first `next()` rejects. An end that its client was asked for, by `close()`, is
- * `done`; one that has a reason is told, once.
+ * A message counts as processed and is acknowledged when the next one is requested. When the loop is left, the subscription is
+ * closed, and the last message is not acknowledged.
+ *
+ * If the client or its user closes the subscription, the iterator is done. If the subscription ends for another reason, one
+ * call of `next()` rejects with that reason.
  */
 export function messages(subscribe: Subscribe): AsyncIterableIterator<StanMessage> {
   return new Messages(subscribe);
 }
 
 class Messages implements AsyncIterableIterator<StanMessage>, Follower {
-  /** Handed over, and nobody has asked yet. */
+  /** The messages that nobody has requested yet. */
   readonly #waiting = new Ring<Handed>();
-  /** Asked, and nothing is there yet. */
+  /** The requests that no message has come for yet. */
   readonly #asking = new Ring<{ resolve: (r: IteratorResult<StanMessage>) => void; reject: (e: Error) => void }>();
   #current: Handed | undefined;
-  /** From when it is asked for on. */
+  /** The subscription. It is set as soon as there is one. */
   #begun: ResilientSubscription | undefined;
   #over = false;
   #error: Error | undefined;
@@ -50,7 +53,7 @@ class Messages implements AsyncIterableIterator<StanMessage>, Follower {
         },
       );
     })();
-    // Once it has begun, it has told us of its end before.
+    // If the subscription had begun, the iterator has heard of its end before.
     subscribing.catch((error: unknown) => this.stopping(toOurs(error, 'messages()')));
   }
 
@@ -70,7 +73,7 @@ class Messages implements AsyncIterableIterator<StanMessage>, Follower {
     return new Promise((resolve, reject) => this.#asking.push({ resolve, reject }));
   }
 
-  /** Waits for nobody: neither the subscription nor its end need the caller any more. */
+  /** Closes the subscription without waiting for it, because the caller needs neither the subscription nor its end. */
   return(): Promise<IteratorResult<StanMessage>> {
     this.#error = undefined;
     this.stopping(undefined);
@@ -90,7 +93,7 @@ class Messages implements AsyncIterableIterator<StanMessage>, Follower {
       const handed = { message, processed: resolve, abandoned: () => reject(unprocessed) };
       const asking = this.#asking.shift();
       if (asking !== undefined) {
-        // The next one may have been asked for already.
+        // The next message may have been requested already.
         if (this.#asking.length > 0) resolve();
         else this.#current = handed;
         asking.resolve({ done: false, value: message });
@@ -103,12 +106,15 @@ class Messages implements AsyncIterableIterator<StanMessage>, Follower {
     return this.#current !== undefined;
   }
 
-  /** Nothing comes any more. What the loop has in hand counts as processed if it asks for the next one before it is over. */
+  /**
+   * Ends the iterator. The message that the loop has in hand counts as processed if the loop requests the next one before the
+   * subscription is over.
+   */
   stopping(error: Error | undefined): void {
     if (this.#over) return;
     this.#over = true;
     this.#error = error;
-    // What nobody has asked for yet need not be waited for.
+    // Nothing has to wait for messages that nobody has requested.
     this.#abandonWaiting();
     for (let asking = this.#asking.shift(); asking !== undefined; asking = this.#asking.shift()) {
       this.#last().then(asking.resolve, asking.reject);
@@ -124,7 +130,7 @@ class Messages implements AsyncIterableIterator<StanMessage>, Follower {
     for (let handed = this.#waiting.shift(); handed !== undefined; handed = this.#waiting.shift()) handed.abandoned();
   }
 
-  /** What is left to say: once the error, if there is one, and then that it is done. */
+  /** Returns the last results: the error once, if there is one, and then that the iterator is done. */
   #last(): Promise<IteratorResult<StanMessage>> {
     const error = this.#error;
     this.#error = undefined;

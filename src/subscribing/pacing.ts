@@ -1,21 +1,21 @@
 /**
- * When something may be asked that nobody has called for by a request of his own. Pure.
+ * Decides when a question may be asked that the user has not requested. Pure.
  *
- * All that is asked costs a server work that others wait behind: to make a subscription and to give it up takes an entry in the
- * leader's log each, and where the store syncs, a sync of its disk. So
- * there is one such request at a time, none while requests of the user wait for their answer, and a rest after each. Only
- * what a subscription stands still for does not wait for that, nor does the end of what was begun.
+ * Each question costs the server work that other requests wait behind. To make a subscription and to end it takes one entry
+ * each in the log of the leader, and one disk sync each if the store syncs. So there is one such request at a time, none while
+ * requests of the user wait for their answer, and a rest after each. Only two kinds do not wait for that: questions that a
+ * subscription stands still for, and requests that end a subscription.
  */
 
-/** How urgent it is, the most urgent first. */
+/** The kinds of questions, the most urgent first. */
 export const URGENCIES = [
-  /** Ends what was begun, and takes room at the server: the channel may have no more for a subscription of the user. */
+  /** The request ends a subscription and so makes room in the channel, which a subscription of the user may need. */
   'closing',
-  /** A subscription stands still until it is known. */
+  /** A subscription stands still until the answer. */
   'held',
   /** Messages may be missing. */
   'missing',
-  /** It is asked to be sure. */
+  /** The question only confirms what is probably true. */
   'routine',
 ] as const;
 
@@ -25,21 +25,21 @@ export function moreUrgent(a: Urgency, b: Urgency): boolean {
   return URGENCIES.indexOf(a) < URGENCIES.indexOf(b);
 }
 
-/** What keeps back all that is not urgent. */
+/** The reasons to hold back requests that are not urgent. */
 export interface Hindrances {
-  /** A request of the user waits for its answer. */
+  /** Whether a request of the user waits for its answer. */
   busy: boolean;
-  /** Too much that was asked for has not come. */
+  /** Whether too many requests wait for messages. */
   full: boolean;
 }
 
-/** So many of the urgent ones may wait for their answer at a time. */
+/** The number of urgent requests that may wait for their answer at a time. */
 const AT_A_TIME = 2;
-/** The rest after a request is so many times as long as its answer took: most of the time the server is for others. */
+/** The rest after a request, as a multiple of the time that its answer took. The server is free for others most of the time. */
 const REST = 2;
-/** But no longer than that, ms. */
+/** Longest rest after a request, in ms. */
 const LONGEST_REST = 1000;
-/** So long at most, ms, all others are held up by requests of the user: some users always have one on its way. */
+/** Longest time that requests of the user hold back all others, in ms. Some users always have a request under way. */
 const HELD_UP = 5000;
 
 export class Pacing<Request> {
@@ -49,13 +49,13 @@ export class Pacing<Request> {
     missing: new Set(),
     routine: new Set(),
   };
-  /** Asked and not answered: when. */
+  /** The requests without an answer, and when each was sent, in ms of the clock. */
   readonly #asked = new Map<Request, number>();
   #restUntil = -Infinity;
-  /** Since when only requests of the user are in the way. */
+  /** Since when only requests of the user hold back others, in ms of the clock. */
   #heldUpSince: number | undefined;
 
-  /** How many are asked and not answered. */
+  /** The number of requests without an answer. */
   get asked(): number {
     return this.#asked.size;
   }
@@ -64,7 +64,7 @@ export class Pacing<Request> {
     this.#queues[urgency].add(request);
   }
 
-  /** If it waits, it is at least as urgent as that from now on. */
+  /** Raises the urgency of a waiting request. */
   hurry(request: Request, urgency: Urgency): void {
     const before = URGENCIES.find((each) => this.#queues[each].has(request));
     if (before === undefined || !moreUrgent(urgency, before)) return;
@@ -72,7 +72,7 @@ export class Pacing<Request> {
     this.#queues[urgency].add(request);
   }
 
-  /** What may be asked now, if anything; it counts as asked then. */
+  /** Returns a request that may be sent now, if there is one. It counts as sent from then on. */
   next(now: number, hindrances: Hindrances): Request | undefined {
     const { closing, held } = this.#queues;
     const urgent = this.#asked.size < AT_A_TIME ? first(held) : undefined;
@@ -84,8 +84,8 @@ export class Pacing<Request> {
   }
 
   /**
-   * When `next` may have something although nothing was answered meanwhile; undefined: it has not.
-   * @param soon if the hindrances have to pass for it
+   * Returns when `next` may have a request without an answer before, in ms of the clock; undefined if it cannot.
+   * @param soon when the hindrances are checked again, in ms of the clock
    */
   wakeAt(soon: number): number | undefined {
     const waits = URGENCIES.some((urgency) => this.#queues[urgency].size > 0);
@@ -99,7 +99,7 @@ export class Pacing<Request> {
     this.#restUntil = now + Math.min(LONGEST_REST, rest);
   }
 
-  /** Forgets all that was asked, and takes away all that waits. */
+  /** Forgets all sent requests, and returns those that wait. */
   clear(): Request[] {
     const waiting = URGENCIES.flatMap((urgency) => [...this.#queues[urgency]]);
     for (const urgency of URGENCIES) this.#queues[urgency].clear();

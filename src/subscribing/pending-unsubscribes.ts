@@ -1,4 +1,7 @@
-/** Durables to be dropped that are not online: the protocol can only drop what is subscribed to. */
+/**
+ * Drops durables that no subscription has at the moment. The protocol can only drop a subscribed durable, so each is subscribed
+ * to first.
+ */
 import {
   EndRefused,
   SessionEnded,
@@ -11,9 +14,12 @@ import { describe, PermissionError, SubscribeError } from '../errors.js';
 import type { Clock } from './clock.js';
 import type { Departures } from './departures.js';
 
-/** Delays in ms before the server is asked again after a refusal that may pass. */
+/** The delays before a request is sent again after a refusal that may pass, in ms. */
 const RETRIES = [100, 200, 400, 800];
-/** What does not pass on so many sessions does not pass: others must not lose theirs over it for ever. */
+/**
+ * The most sessions that are given up because of one durable. Otherwise other subscriptions would lose their sessions without
+ * end.
+ */
 const MOST_PUT_OFF = 8;
 
 interface Drop {
@@ -21,7 +27,7 @@ interface Drop {
   promise: Promise<void>;
   resolve: () => void;
   reject: (error: Error) => void;
-  /** Sessions that were given up over it. */
+  /** The number of sessions that were given up because of this durable. */
   putOff: number;
 }
 
@@ -36,8 +42,8 @@ export class PendingUnsubscribes {
   }
 
   /**
-   * Resolves when it is dropped, on this session or a later one.
-   * @throws PermissionError; SubscribeError when the server refuses it for good
+   * Resolves when the durable is dropped, on this session or a later one.
+   * @throws PermissionError; SubscribeError when the server refuses the drop for good
    */
   add(request: SubscribeRequest, session: Session | undefined): Promise<void> {
     const key = keyOf(request);
@@ -56,8 +62,8 @@ export class PendingUnsubscribes {
   }
 
   /**
-   * Drops all that wait. Never rejects: if the session dies, the next one does it. Resolves when each has been tried; what has
-   * to be tried again keeps waiting only those who want the same durable.
+   * Tries to drop all waiting durables on a session. It resolves when each has been tried once, and never rejects, because the
+   * next session tries again. A durable that has to be tried again holds up only subscriptions to the same durable.
    */
   async settle(session: Session): Promise<void> {
     if (this.#waiting.size === 0) return;
@@ -77,7 +83,10 @@ export class PendingUnsubscribes {
     this.#departures.add(session, drop.request, trying);
   }
 
-  /** @returns whether the server does not have it online any more. Never rejects. */
+  /**
+   * Tries to drop a durable on one session. It never rejects.
+   * @returns whether no subscription has the durable at the server any more
+   */
   async #try(drop: Drop, session: Session, passed: Promise<void> | undefined, tried: () => void): Promise<boolean> {
     const { request } = drop;
     for (let attempt = 0; this.#waiting.get(keyOf(request)) === drop; attempt++) {
@@ -95,7 +104,7 @@ export class PendingUnsubscribes {
         drop.resolve();
         return true;
       } catch (error) {
-        // The next session tries.
+        // The next session tries again.
         if (error instanceof SessionEnded || !session.alive) return true;
         const delay = RETRIES[attempt];
         switch (whatNow(error)) {
@@ -136,7 +145,8 @@ function whatNow(error: unknown): 'again' | 'later' | 'elsewhere' | 'never' {
   }
   if (error instanceof EndRefused) {
     const refusal = endRefusal(error.message);
-    // It was there a moment ago: dropped by a request that was answered with an error, or another client has our ID now.
+    // The durable existed a moment ago. Either a request that was answered with an error has dropped it, or another client has
+    // our client ID now.
     if (refusal === 'unknown-subscription') return 'again';
     return refusal === 'passing' ? 'later' : 'never';
   }

@@ -1,6 +1,6 @@
 /**
- * What becomes of a message that is taken: its handler runs, and then it is acknowledged, or left unacknowledged to be handed
- * over again, or given up as a dead letter.
+ * Processes a message that the cursor has taken. Its handler runs, and then the message is acknowledged, left unacknowledged so
+ * that it is handed over again, or given up as a dead letter.
  */
 import type { RawMessage } from '../connection/protocol.js';
 import { ResilientStanError } from '../errors.js';
@@ -13,10 +13,10 @@ import type { DeliveryState } from './delivery-state.js';
 import { ReceivedMessage, type Acknowledger, type MessageHandler } from './message.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
-/** Thrown by a handler of our own (the iterator's): the message is not processed, and nobody need be told. */
+/** The handler of the iterator throws this. The message is not processed, and nobody is told. */
 export const unprocessed = Symbol('unprocessed');
 
-/** By so much the server, and the way to us, may shorten ackWait, ms. */
+/** How much earlier than `ackWait` a message may come again, in ms. */
 const EARLY = 100;
 
 export interface ProcessingHost {
@@ -25,11 +25,11 @@ export interface ProcessingHost {
   readonly clock: Clock;
   readonly events: EventGate;
   readonly counters: { delivered: number };
-  /** The server is told that it is processed. */
+  /** Acknowledges a message at the server. */
   ack(sequence: number): void;
   /**
-   * It is not processed: to be handed over again when the server sends it again, or when it was fetched.
-   * @param handed with `manualAck`: it was handed over, and may be acknowledged yet
+   * Leaves a message that was not processed. It is handed over again when the server sends it again or when it was fetched.
+   * @param handed the message itself if its handler had it and may still acknowledge it, with `manualAck`
    */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void;
 }
@@ -54,7 +54,7 @@ export class Processing implements HandlingHost, Acknowledger {
     return this.#host.channel;
   }
 
-  /** Hands a message over. */
+  /** Hands a message over to the handler. */
   take(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number, fetched: boolean): void {
     const { epoch, sessions, unfinished } = this.#state;
     if (unfinished.size > 0) unfinished.delete(sequence);
@@ -64,8 +64,9 @@ export class Processing implements HandlingHost, Acknowledger {
   }
 
   /**
-   * With `manualAck`, a message that the handler left unacknowledged is handed over again when the server sends it
-   * again, as with the raw client; but not if it only comes because we subscribed again.
+   * Returns whether to hand over a message again that its handler left unacknowledged, with `manualAck`. That is so when the
+   * server sends it again after `ackWait`, as with the wrapped client, and not when it comes again only because of a new server
+   * subscription.
    */
   handOverAgain(raw: RawMessage, sequence: number, time: number, redelivered: boolean, now: number): boolean {
     const state = this.#state;
@@ -87,10 +88,10 @@ export class Processing implements HandlingHost, Acknowledger {
     return false;
   }
 
-  /** With `manualAck`. */
+  /** Calls the handler with `manualAck`. */
   #handle(message: ReceivedMessage, handler: MessageHandler): void | Promise<void> {
     if (message.exhausted !== undefined) return this.#bury(message, message.exhausted);
-    // Acknowledged by its first handing over while it waited for this one.
+    // The first delivery was acknowledged while this one waited.
     if (message.epoch === this.#state.epoch && !this.#cursor.isOutstanding(message.sequence)) {
       message.settled = true;
       return;
@@ -99,30 +100,30 @@ export class Processing implements HandlingHost, Acknowledger {
     return handler(message);
   }
 
-  /** For the handling: the handler is about to get one. */
+  /** Counts a delivery before the handling calls the handler. */
   starting(): void {
     this.#host.counters.delivered++;
   }
 
-  /** For the handling: the handler is done with it. */
+  /** Hears from the handling that the handler is done with a message. */
   processed(message: ReceivedMessage): void {
     if (message.settled) return;
     if (!this.#options.manualAck) this.acknowledge(message);
     else if (message.epoch === this.#state.epoch) this.#host.leave(message, message);
   }
 
-  /** For `message.ack()`, and when its handler is done. */
+  /** Acknowledges a message, after `message.ack()` or when its handler is done. */
   acknowledge(message: ReceivedMessage): void {
     if (message.settled) return;
     message.settled = true;
-    // Of a channel that is gone: its number belongs to another message now.
+    // The channel has started over, so the number belongs to another message now.
     if (message.epoch !== this.#state.epoch) return;
     const { sequence } = message;
     this.#state.forget(sequence);
     if (this.#cursor.finish(sequence, message.time)) this.#host.ack(sequence);
   }
 
-  /** For the handling: the handler threw or rejected. */
+  /** Hears from the handling that the handler threw or rejected. */
   failed(message: ReceivedMessage, error: unknown): Promise<void> | undefined {
     if (error === unprocessed) {
       this.letGo(message);
@@ -139,7 +140,7 @@ export class Processing implements HandlingHost, Acknowledger {
     return undefined;
   }
 
-  /** It is not processed, and no handler has it any more. */
+  /** Leaves a message that was not processed and that no handler has. */
   letGo(message: ReceivedMessage): void {
     if (message.settled || message.epoch !== this.#state.epoch) return;
     if (!this.#cursor.isOutstanding(message.sequence)) return;
@@ -147,7 +148,7 @@ export class Processing implements HandlingHost, Acknowledger {
     this.#host.leave(message, undefined);
   }
 
-  /** It is a dead letter. Never rejects. */
+  /** Gives a message up as a dead letter. It never rejects. */
   async #bury(message: ReceivedMessage, error: unknown): Promise<void> {
     try {
       await askUser(() => this.#options.deadLetter?.(message, error));

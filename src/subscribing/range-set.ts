@@ -1,42 +1,42 @@
 /**
- * A set of integers kept as sorted, disjoint ranges, so that what is dense costs nothing: a million consecutive sequences
- * are one range. All that happens in order (append at the end, remove at the front) is O(1) and allocates nothing.
+ * A set of integers that is kept as sorted, disjoint ranges, so that a million consecutive integers need one range. Appending
+ * at the end and removing at the front take constant time and allocate nothing.
  *
- * Each range may carry two marks, numbers that say something of the integer right below it and of its own first one (the
- * cursor keeps their timestamps there). NaN: nothing is known.
+ * Each range may have two marks: one number for the integer right below the range, and one for its first integer. NaN means
+ * that a mark is not known. The cursor keeps timestamps in the marks.
  */
 export class RangeSet {
   #low = new Float64Array(8);
   #high = new Float64Array(8);
   #below = new Float64Array(8);
   #first = new Float64Array(8);
-  /** The ranges are those from here, the spent ones before it are not moved each time, */
+  /** The index of the first range. The removed ranges before it are not moved away each time. */
   #head = 0;
-  /** up to, and not including, here. */
+  /** The index after the last range. */
   #end = 0;
   #size = 0;
 
-  /** How many integers. */
+  /** The number of integers. */
   get size(): number {
     return this.#size;
   }
 
-  /** How many ranges: what the set costs. */
+  /** The number of ranges, which is what the set costs. */
   get ranges(): number {
     return this.#end - this.#head;
   }
 
-  /** The smallest integer; NaN when empty. */
+  /** The smallest integer; NaN if the set is empty. */
   get min(): number {
     return this.#size === 0 ? NaN : this.#low[this.#head]!;
   }
 
-  /** The largest integer; NaN when empty. */
+  /** The largest integer; NaN if the set is empty. */
   get max(): number {
     return this.#size === 0 ? NaN : this.#high[this.#end - 1]!;
   }
 
-  /** The range that n is in, or the lowest one above it, with its marks. */
+  /** Returns the range that contains n, or the lowest one above n, with its marks. */
   rangeFrom(n: number): { low: number; high: number; below: number; first: number } | undefined {
     if (this.#size === 0 || n > this.#high[this.#end - 1]!) return undefined;
     const i = this.#find(n);
@@ -48,7 +48,7 @@ export class RangeSet {
     return n >= this.#low[this.#find(n)]!;
   }
 
-  /** Adds an integer above all others. The marks, of the one below and of itself, are kept if a new range starts here. */
+  /** Adds an integer above all others. The marks, of the integer below it and of itself, are kept if a new range starts here. */
   append(n: number, below: number, own: number): void {
     const end = this.#end;
     this.#size++;
@@ -60,7 +60,7 @@ export class RangeSet {
     this.#set(this.#end++, n, n, below, own);
   }
 
-  /** Adds integers above all others, both ends included. */
+  /** Adds integers above all others. Both ends are added. */
   appendRange(from: number, to: number): void {
     if (from > to) return;
     this.append(from, NaN, NaN);
@@ -68,7 +68,7 @@ export class RangeSet {
     this.#high[this.#end - 1] = to;
   }
 
-  /** Adds an integer anywhere. False if it was there. */
+  /** Adds any integer. Returns false if the set had it. */
   add(n: number, own = NaN): boolean {
     if (this.#size === 0 || n > this.#high[this.#end - 1]!) {
       this.append(n, NaN, own);
@@ -92,10 +92,13 @@ export class RangeSet {
     return true;
   }
 
-  /** Removes an integer; `mark` is what is known of it, for a range that now starts right above. False if it was not there. */
+  /**
+   * Removes an integer. Returns false if the set did not have it.
+   * @param mark the mark of the integer, for a range that now starts right above it
+   */
   remove(n: number, mark: number): boolean {
     if (this.#size === 0) return false;
-    // In order: the front of the first range.
+    // Most integers are removed in order, from the front of the first range.
     const i = this.#low[this.#head] === n ? this.#head : this.has(n) ? this.#find(n) : -1;
     if (i === -1) return false;
     this.#size--;
@@ -114,7 +117,7 @@ export class RangeSet {
     return true;
   }
 
-  /** Forgets the lowest range. */
+  /** Removes the lowest range. */
   dropLowest(): void {
     if (this.#size === 0) return;
     this.#size -= this.#high[this.#head]! - this.#low[this.#head]! + 1;
@@ -125,12 +128,12 @@ export class RangeSet {
     this.#head = this.#end = this.#size = 0;
   }
 
-  /** The ranges as pairs, for those who look. */
+  /** Iterates over the ranges as pairs. */
   *[Symbol.iterator](): IterableIterator<[low: number, high: number]> {
     for (let i = this.#head; i < this.#end; i++) yield [this.#low[i]!, this.#high[i]!];
   }
 
-  /** Index of the first range that ends at or above n; there must be one. */
+  /** Returns the index of the first range that ends at or above n. There must be one. */
   #find(n: number): number {
     let from = this.#head;
     let to = this.#end - 1;
@@ -166,7 +169,7 @@ export class RangeSet {
     this.#end--;
   }
 
-  /** Moves the ranges from `from` on to `to`. */
+  /** Moves the ranges from index `from` on to index `to`. */
   #move(to: number, from: number): void {
     this.#low.copyWithin(to, from, this.#end);
     this.#high.copyWithin(to, from, this.#end);
@@ -174,7 +177,10 @@ export class RangeSet {
     this.#first.copyWithin(to, from, this.#end);
   }
 
-  /** Uses the room of the spent ones if it is much, and more memory if not. Returns by how much the ranges have moved down. */
+  /**
+   * Makes room for another range: by using the space of removed ranges if that is at least half, and otherwise with more
+   * memory. Returns by how much the indexes have decreased.
+   */
   #makeRoom(): number {
     const head = this.#head;
     if (head * 2 >= this.#end) {
@@ -196,7 +202,7 @@ export class RangeSet {
   }
 }
 
-/** Integers as ranges without a break, in order, both ends included. */
+/** Returns integers as ascending ranges of consecutive ones. Both ends belong to the range. */
 export function rangesOf(integers: readonly number[]): { from: number; to: number }[] {
   const ranges: { from: number; to: number }[] = [];
   for (const n of [...integers].sort((a, b) => a - b)) {

@@ -1,6 +1,6 @@
 /**
- * What a queue group has received lately: where to start so that nothing is left out which was sent since some moment and
- * lost on its way. Kept in buckets, so that it costs next to nothing per message and a fixed amount of memory. Pure.
+ * Remembers what a queue group has received lately. It tells where to start so that messages that were sent since some moment
+ * and lost are sent again. It counts in buckets, so that a message costs little time and the memory is fixed. Pure.
  */
 const BUCKETS = 32;
 
@@ -10,10 +10,10 @@ export class RecentDeliveries {
   readonly #lowest = new Float64Array(BUCKETS + 2);
   readonly #highest = new Float64Array(BUCKETS + 2);
   #last = -Infinity;
-  /** The highest one that no bucket has any more. */
+  /** The highest sequence of buckets that were used again. */
   #older = 0;
 
-  /** @param span for how long, in ms, receipts are told apart */
+  /** @param span time for which deliveries are told apart, in ms */
   constructor(span: number) {
     this.#width = span / BUCKETS;
   }
@@ -33,19 +33,20 @@ export class RecentDeliveries {
     }
   }
 
-  /** When the last one was noted; -Infinity: never. */
+  /** When the last delivery was noted, in ms of the clock; -Infinity if there was none. */
   get last(): number {
     return this.#last;
   }
 
-  /** Whether this reaches back to that moment. */
+  /** Whether the buckets reach back to a time. */
   covers(since: number): boolean {
     return since >= this.#last - this.#width * BUCKETS;
   }
 
   /**
-   * From this sequence on, something may have been lost that was sent since then (or a little earlier: whole buckets), or within
-   * the span before the last receipt, whichever is later. What is above the highest one received before was sent since.
+   * Returns the lowest sequence that may have been lost since a time, or within the span before the last delivery if that is
+   * later. It may be a little lower, because it counts whole buckets. Sequences above the highest one of older buckets were
+   * sent since then.
    */
   from(since: number): number | undefined {
     if (this.#last === -Infinity) return undefined;

@@ -1,7 +1,7 @@
 /**
- * What nobody has finished: when its time has come and the server has not sent it again, it is fetched by its number, and
- * handed over or told to be gone. Only what the server gives to others is left to them: to members of a group elsewhere, or to
- * another process that had the durable.
+ * Fetches unfinished messages. When the time of a message has come and the server has not sent it again, the message is fetched
+ * by its number and handed over, or reported as gone. Messages that the server gives to others are left to them: to other
+ * members of a group, or to another process that had the durable.
  */
 import type { RawMessage, Session } from '../connection/protocol.js';
 import type { ContiguousCursor } from './contiguous-cursor.js';
@@ -14,20 +14,20 @@ import type { RepairHost } from './repair.js';
 import { rangesOf } from './range-set.js';
 import { fetchRanges, type FetchRange, type Unfinished } from './unfinished.js';
 
-/** So much later than after ackWait, in ms, what the server has not sent again by itself is fetched. */
+/** Time after `ackWait` until a message that the server has not sent again is fetched, in ms. */
 export const LATE = 1000;
-/** After which time what could not be fetched is tried again, ms; ever longer while it is refused. */
+/** Shortest and longest delay before a failed fetch is tried again, in ms. The delay doubles while fetches are refused. */
 const FETCH_AGAIN = 1000;
 const LONGEST_DELAY = 5000;
-/** The longest range that is fetched at a time. */
+/** The most sequences that one fetch reads. */
 const LONGEST_FETCH = 10_000;
 
 export interface RefetchHost extends RepairHost {
-  /** It is made again at once. */
+  /** Makes the server subscription again at once. */
   makeAgain(): void;
-  /** The channel is a new one. */
+  /** Starts over, because the channel is a new one. */
   startOver(got: number): void;
-  /** All members of a group look after what is unfinished. */
+  /** Lets all members of the group look for unfinished messages. */
   wakeMembers(): void;
 }
 
@@ -38,13 +38,13 @@ export class Refetch {
   readonly #cursor: Cursor;
   #cancelFetch: (() => void) | undefined;
   #fetchAt = Infinity;
-  /** Something is being fetched. */
+  /** Whether a fetch is under way. */
   #fetching = false;
-  /** The last time nothing was found in the channel. */
+  /** Whether the last peek found the channel empty. */
   #foundEmpty = false;
-  /** Fetches in a row that were refused. */
+  /** The number of fetches in a row that were refused. */
   #tries = 0;
-  /** On this session it was resumed further back, because a fetch was refused. */
+  /** Whether the subscription was resumed further back on this session because a fetch was refused. */
   #wentBack = false;
 
   constructor(host: RefetchHost, state: DeliveryState, processing: Processing) {
@@ -54,7 +54,7 @@ export class Refetch {
     this.#cursor = state.cursor;
   }
 
-  /** A session begins. */
+  /** Notes that a session begins. */
   begin(): void {
     this.#wentBack = false;
   }
@@ -64,18 +64,18 @@ export class Refetch {
     this.#cancelFetch = undefined;
   }
 
-  /** The server has made it. */
+  /** Notes that the server subscription was made. */
   resumed(now: number): void {
     const { unfinished, sessions } = this.#state;
     const { durableName, queueGroup } = this.#host.options;
-    // A durable is sent at once what the server has pending for it.
+    // The server sends the pending messages of a durable at once.
     if (durableName !== undefined && queueGroup === undefined && unfinished.size > 0) {
       unfinished.hasten(({ handed, session }) => handed === undefined && session < sessions, now + LATE);
     }
     this.later();
   }
 
-  /** What was leapt over comes by itself, or else is fetched. */
+  /** Fetches the messages of a leap unless they come by themselves in time. */
   awaitMissing(from: number, to: number, now: number): void {
     const { sessions, unfinished } = this.#state;
     const reservedUntil = now + this.#host.options.ackWait;
@@ -94,7 +94,7 @@ export class Refetch {
     this.later();
   }
 
-  /** Another member may have what this one has left unacknowledged. */
+  /** Leaves unacknowledged messages to other members of the group. */
   giveBack(): void {
     const { unfinished } = this.#state;
     for (const message of [...unfinished]) {
@@ -104,7 +104,10 @@ export class Refetch {
     }
   }
 
-  /** @param handed with `manualAck`: it was handed over, and may be acknowledged yet */
+  /**
+   * Adds a message that was not processed or not acknowledged.
+   * @param handed the message itself if its handler had it and may still acknowledge it, with `manualAck`
+   */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     const { sequence, time, fetched } = message;
     const session = this.#state.sentIn(message);
@@ -117,7 +120,7 @@ export class Refetch {
     this.later();
   }
 
-  /** Comes back when the time of something has come. */
+  /** Sets the timer for the next unfinished message. */
   later(): void {
     const at = this.#state.unfinished.earliest;
     if (at === Infinity || this.#fetching || this.#host.stopped) return;
@@ -132,10 +135,10 @@ export class Refetch {
     });
   }
 
-  /** What nobody has finished in its time, and the server has not sent again, is fetched by its number. */
+  /** Fetches the messages whose time has come. */
   async #fetchUnfinished(): Promise<void> {
     const { session } = this.#host;
-    // On the next session there is another occasion.
+    // The next session sets the timer again.
     if (session === undefined || !this.#host.live || this.#fetching) return;
     this.#fetching = true;
     const due = this.#state.unfinished.takeDue(this.#host.clock.now(), this.#host.options.maxInFlight);
@@ -153,7 +156,7 @@ export class Refetch {
     const { sequence } = message;
     const fate = this.#state.fate(message);
     if (fate === 'others' && message.waits < SURELY_OTHERS - 1) {
-      // If the server has it pending, it sends it once more, unless that is lost on its way as well.
+      // If the server has the message pending, it sends the message once more, unless that is lost as well.
       message.waits++;
       this.#state.unfinished.postpone(message, this.#host.clock.now() + LATE);
       this.#host.makeAgain();
@@ -171,8 +174,9 @@ export class Refetch {
   }
 
   /**
-   * @param goneBelow the server has nothing below this, so far as is known
-   * @returns the same, with what was learned
+   * Fetches a range of messages again.
+   * @param goneBelow the sequence below which the server is known to have nothing
+   * @returns the same, with what the fetch has shown
    */
   async #fetchAgain(session: Session, { from, to, wanted }: FetchRange, goneBelow: number): Promise<number> {
     const { unfinished, epoch } = this.#state;
@@ -188,7 +192,7 @@ export class Refetch {
       };
       end = await inquiries.fetch(this.#host.channel, from, to + 1, take, 'missing');
     }
-    // It may have come by itself, or been acknowledged.
+    // A message may have come by itself or been acknowledged meanwhile.
     const isLeft = (message: Unfinished): boolean => unfinished.get(message.sequence) === message;
     if (epoch !== this.#state.epoch || ![...wanted.values()].some(isLeft)) return goneBelow;
     if (end !== 'failed' && !stale() && to >= goneBelow) {
@@ -198,7 +202,7 @@ export class Refetch {
         end === 'silent' &&
         (await inquiries.peek(this.#host.channel, () => ({ at: 'last' }), 'missing')) === undefined
       ) {
-        // Neither the range, nor the oldest message, nor the newest: there is none, if that is so twice.
+        // Neither the range nor the oldest nor the newest message could be read. If that happens twice, the channel is empty.
         if (this.#foundEmpty) goneBelow = Infinity;
         this.#foundEmpty = true;
       }
@@ -206,7 +210,7 @@ export class Refetch {
       if (epoch !== this.#state.epoch) return goneBelow;
     }
     if (end === 'failed' && !stale() && this.#host.seesAll && !this.#wentBack) {
-      // There is no room for another subscription, so this one has to bring it.
+      // The server has no room for another subscription, so this subscription itself has to bring the messages.
       this.#wentBack = true;
       (this.#cursor as ContiguousCursor).goBackTo(from);
       this.#host.remakeBecause(`message ${from} is not processed and cannot be fetched`);
@@ -216,7 +220,7 @@ export class Refetch {
     const gone: number[] = [];
     for (const message of [...wanted.values()].filter(isLeft)) {
       const { sequence, time } = message;
-      // What is there, and was lost on its way, comes another time.
+      // The message is stored and was lost on its way. It is fetched another time.
       if (stale() || sequence >= goneBelow) unfinished.postpone(message, again);
       else {
         gone.push(sequence);
@@ -228,11 +232,11 @@ export class Refetch {
     return goneBelow;
   }
 
-  /** An unfinished message has come, asked for by its number. */
+  /** Takes an unfinished message that was fetched by its number. */
   #fetched(raw: RawMessage, message: Unfinished): void {
     const { sequence, time, handed } = message;
     const { unfinished } = this.#state;
-    // It has come by itself, or was acknowledged.
+    // The message has come by itself or was acknowledged.
     if (unfinished.get(sequence) !== message) return;
     const stored = raw.getTimestampRaw();
     const isFirst = Number.isNaN(time);
@@ -241,7 +245,7 @@ export class Refetch {
       return;
     }
     if (this.#state.fate(message) === 'others') {
-      // It is there, so that it is no gap.
+      // The message is stored, so it is no gap.
       this.#state.forget(sequence);
       this.#cursor.finish(sequence, time);
       return;

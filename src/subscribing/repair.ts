@@ -5,36 +5,44 @@ import type { Inquiries } from './inquiries.js';
 import type { Urgency } from './pacing.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
-/** What those who repair a subscription see of it, and may do to it. */
+/** The parts of a subscription that its repairs use. */
 export interface RepairHost {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   readonly clock: Clock;
-  /** What is asked beside it. */
+  /** Asks the server about single messages and ranges. */
   readonly inquiries: Inquiries;
-  /** The one it lives on; undefined in an outage. */
+  /** The session of the server subscription. It is undefined during an outage. */
   readonly session: Session | undefined;
-  /** The server has it, and its messages are listened to. */
+  /** Whether the server has the subscription and its messages are listened to. */
   readonly live: boolean;
-  /** It has ended, or takes no more messages. */
+  /** Whether the subscription takes no more messages. */
   readonly stopped: boolean;
-  /** Neither the server nor other members decide what it gets. */
+  /**
+   * Whether the subscription gets every message, so that neither the position of a durable nor other members of a group matter.
+   */
   readonly seesAll: boolean;
-  /** For what takes its time: whether it is of no use any more, on another session, or of another channel. */
+  /**
+   * Returns a function that tells whether work is out of date: the subscription has stopped, or the session or the channel is
+   * another one now.
+   */
   staleness(session: Session | undefined): () => boolean;
-  /** Its messages are not listened to any more, until it is made again. */
+  /** Stops the delivery until the server subscription is made again. */
   mute(): void;
-  /** It is made again at its cursor. */
+  /** Makes the server subscription again at the cursor. */
   remakeBecause(reason: string): void;
-  /** @param fetched the message was asked for by its number */
+  /**
+   * Takes a message.
+   * @param fetched whether the message was fetched by its number
+   */
   receive(message: RawMessage, fetched: boolean): void;
-  /** A message was asked for by its number. */
+  /** Counts a message that was fetched by its number. */
   countFetched(): void;
-  /** The server does not have these any more. */
+  /** Reports messages that the server no longer has. */
   tellGap(gap: Gap): void;
   /**
-   * Whether the channel is still the one we know; if not, starts over. True: it is not, or something else has happened that
-   * makes it no matter.
+   * Checks the channel, and starts over if it is a new one.
+   * @returns true if the channel is a new one, or if the check is out of date
    */
   startedOver(session: Session, urgency: Urgency): Promise<boolean>;
   log(message: string): void;

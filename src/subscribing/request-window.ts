@@ -1,20 +1,20 @@
 /**
- * How many requests of the subscriptions wait for their answer at a time. The server works through requests one by one, so
- * more of them would not be answered sooner; but whatever another client asks would wait behind all of them.
+ * Limits how many requests of the subscriptions wait for their answer at a time. The server works on one request at a time, so
+ * more of them would not be answered sooner, while the requests of other clients would wait behind all of them.
  */
 import type { Clock } from './clock.js';
 
-/** Enough for the server always to have one in hand on a short way. */
+/** The fewest and the most requests at a time. The fewest keep a server busy over a short distance. */
 const LEAST = 32;
 const MOST = 1024;
-/** So long, ms, an answer may wait behind others of ours: what another client asks would wait as long. */
+/** Longest wait of an answer behind other requests of this client, in ms. A request of another client waits as long. */
 const WAIT = 20;
 
 export class Window {
   readonly #clock: Clock;
   #size = LEAST;
   #asked = 0;
-  /** How long the quickest answer took, ms. */
+  /** The shortest time of an answer, in ms. */
   #quickest = Infinity;
   readonly #waiting: (() => void)[] = [];
 
@@ -22,15 +22,15 @@ export class Window {
     this.#clock = clock;
   }
 
-  /** A new session begins, on another way. */
+  /** Forgets the measured times, because a new session takes another path. */
   renew(): void {
     this.#size = LEAST;
     this.#quickest = Infinity;
   }
 
   /**
-   * Sends it as soon as there is room, in the order of the calls; at once if there is some.
-   * @param request undefined: nothing need be asked any more
+   * Sends a request as soon as there is room, in the order of the calls.
+   * @param request returns undefined if nothing has to be asked any more
    */
   async pass<T>(request: () => Promise<T> | undefined): Promise<T | undefined> {
     if (this.#asked < this.#size && this.#waiting.length === 0) this.#asked++;
@@ -44,7 +44,8 @@ export class Window {
       return answer;
     } finally {
       this.#asked--;
-      // By halves, so that many leave in one piece: otherwise each answer wakes up everybody on the way for one request.
+      // The window is refilled when it is half empty, so that many requests leave in one piece. Otherwise each answer would
+      // cause one small packet.
       if (this.#asked <= this.#size / 2) this.#refill();
     }
   }
@@ -57,8 +58,8 @@ export class Window {
   }
 
   /**
-   * On a long way most of the time is spent there, and not behind our other requests: then it takes more of them to keep
-   * the server at work.
+   * Adjusts the number of requests. Over a long distance, an answer spends most of its time on the way and not behind other
+   * requests, so more requests are needed to keep the server busy.
    */
   #answered(took: number): void {
     this.#quickest = Math.min(this.#quickest, took);

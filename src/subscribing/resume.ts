@@ -1,8 +1,8 @@
 /**
- * Where a subscription starts at the server, the first time and every time it is made again. Pure.
+ * Decides where a server subscription starts, the first time and each time it is made again. Pure.
  *
- * A durable is asked for like any other: the server goes by its own memory, and only if it has lost that does the start
- * matter; then it must be the right one.
+ * A durable is requested like any other subscription. The server uses its own memory of a durable, and the start matters only
+ * if that memory is lost.
  */
 import type { StartPosition } from '../connection/protocol.js';
 import type { ResolvedSubscribeOptions, StartAt } from './subscribe-options.js';
@@ -10,26 +10,26 @@ import type { Position } from './cursor.js';
 
 export interface Plan {
   start: StartPosition;
-  /** The sequence asked for, if one is. */
+  /** The requested sequence, if there is one. */
   at: Position | undefined;
-  /** It is an age that must not be too young when it gets to the server, and has no more to spare than `transit`. */
+  /** Whether the start is an age that leaves out messages if the request takes longer than `transit` allows. */
   tight?: true;
 }
 
-/** What the user asked for, and when, by our clock. */
+/** The start that the user asked for, and when. Times are in ms of the clock. */
 export interface Beginning {
   readonly startAt: Exclude<StartAt, { time: Date }>;
   /** When `subscribe()` was called. */
   readonly askedAt: number;
-  /** When the first request went out; undefined: none yet. */
+  /** When the first request was sent; undefined if none was. */
   readonly requestedAt: number | undefined;
-  /** How much longer than the first one a later request takes to the server, ms: by so much younger its age gets there. */
+  /** How much longer than the first request a later one takes to reach the server, in ms. Its age is increased by as much. */
   readonly transit: number;
 }
 
 /**
- * A time is turned into an age once, at the call: from then on only our own clock counts.
- * @param early how much too old that age is to be, ms: what is from before the time is dropped
+ * Turns the start of the user into a beginning. A time becomes an age at once, so that from then on only our own clock counts.
+ * @param early the increase of that age, in ms; older messages are dropped later
  */
 export function beginning(startAt: StartAt, now: number, wallClock: number, early = 0): Beginning {
   const start =
@@ -40,14 +40,15 @@ export function beginning(startAt: StartAt, now: number, wallClock: number, earl
 }
 
 /**
- * By so much the way to the server, and the server's clock, may make a time later than it is, ms, and nothing is missed. A second
- * of messages that are dropped is not much.
+ * How much a time is moved back so that no message is missed, in ms. The delay to the server and its clock may make a start
+ * later. The extra messages are dropped.
  */
 export const EARLY_TIME = 1000;
 
 /**
- * What is stored before this is dropped, in nanoseconds since the epoch by the leader's clock. A time is an age to the server, and of
- * one that is yet to come it would give all that is stored before. What a durable or a queue group gets is up to the server.
+ * Returns the timestamp from which on messages are wanted, in ns since the epoch by the clock of the leader. The server gets a
+ * time as an age, and a time in the future cannot be one, so the server also sends older messages. A durable or a queue group
+ * gets what the server chooses.
  */
 export function notBefore({ startAt, durableName, queueGroup }: ResolvedSubscribeOptions): number {
   const seesAll = durableName === undefined && queueGroup === undefined;
@@ -55,9 +56,9 @@ export function notBefore({ startAt, durableName, queueGroup }: ResolvedSubscrib
 }
 
 /**
- * The start of a subscription that has received nothing. At the first request what the user asked for; later 'new' and
- * 'last' would skip what was published since, so it is the time since the first request: an age, by which the server's
- * clock counts back from its own present, so no clocks are compared. Its present is that of the arrival, hence `transit`.
+ * Returns the start of a subscription that has received nothing. The first request uses the start of the user. Later, 'new' and
+ * 'last' would skip messages that were published since, so the start is the age of the first request. The server counts an age
+ * back from the arrival of the request, hence `transit`. No clocks are compared.
  */
 export function planFirst({ startAt, askedAt, requestedAt, transit }: Beginning, now: number): Plan {
   if (typeof startAt === 'object') {
@@ -71,7 +72,7 @@ export function planFirst({ startAt, askedAt, requestedAt, transit }: Beginning,
   return planSince(requestedAt, transit, now);
 }
 
-/** With what was stored since the first request. */
+/** Returns a start with the messages that were stored since the first request. */
 export function planSince(requestedAt: number, transit: number, now: number): Plan {
   return tight(now - requestedAt + transit);
 }
@@ -84,38 +85,41 @@ function startsAtAnAge({ startAt }: Beginning): boolean {
   return startAt === 'new' || startAt === 'last' || (typeof startAt === 'object' && 'ago' in startAt);
 }
 
-/** Plain and durable: at the cursor, see `ContiguousCursor.resumePoint`. */
+/** Returns the start of a plain or durable subscription: at the cursor, see `ContiguousCursor.resumePoint`. */
 export function planContiguous(start: Beginning, resumePoint: Position | undefined, now: number): Plan {
   if (resumePoint === undefined) return planFirst(start, now);
   return { start: { sequence: resumePoint.sequence }, at: resumePoint };
 }
 
-/** What the members of a queue group in this client know together. Times are of our clock, in ms. */
+/** The common knowledge of the members of a queue group in this client. Times are in ms of the clock. */
 export interface GroupPosition {
-  /** They have received something, ever. */
+  /** Whether any message was received. */
   received: boolean;
-  /** The leader has answered since the group was made first, so that nothing can be lost from before its first message. */
+  /**
+   * Whether the leader has answered since the group was first made, so that no message before the first received one can be
+   * lost.
+   */
   proven: boolean;
-  /** The lowest of the latest messages that is not processed. */
+  /** The lowest of the recent sequences that are not processed. */
   unfinished: number | undefined;
-  /** From here on the server may yet have to send something again that was leapt over. */
+  /** The lowest sequence of a leap that the server may still send again. */
   missing: number | undefined;
-  /** What was sent before this moment has arrived. */
+  /** The time up to which all sent messages have arrived. */
   arrivedUpTo: number;
-  /** From here on, something may have been lost that was sent since that moment. */
+  /** The lowest sequence that may have been lost since that time. */
   recent: number | undefined;
-  /** When the last receipt was. */
+  /** When the last message was received. */
   lastReceipt: number;
-  /** Back to when a start was asked for that has brought nothing yet; Infinity: none. */
+  /** The time that the last start by age reached back to, if it has brought nothing yet; otherwise Infinity. */
   since: number;
 }
 
-/** How much later than it happened a death may be noticed, ms: what the server sent meanwhile is lost, too. */
+/** Longest delay until the end of a connection is noticed, in ms. Messages that the server sends in that time are lost as well. */
 export const NOTICE = 5000;
 
 /**
- * A queue group: if we are its last member the server forgets it, and the first one to come back sets its position. What was on
- * its way to us when the session died was sent after the last proof of the whole way.
+ * Returns the start of a queue group. The server forgets a group without members, and the first member that is back sets its
+ * position. The lost messages were sent after the last question that the leader answered.
  */
 export function planGroup(start: Beginning, known: GroupPosition, now: number): Plan {
   if (!known.received) return planFirst(start, now);

@@ -1,4 +1,4 @@
-/** A FIFO queue on a ring buffer: `Array.shift` is O(n). */
+/** A FIFO queue on a ring buffer, because `Array.shift` takes time for each element. */
 export class Ring<T> {
   #items: (T | undefined)[] = new Array<T | undefined>(16);
   #first = 0;
@@ -14,7 +14,7 @@ export class Ring<T> {
     this.#length++;
   }
 
-  /** The oldest one; undefined when empty. */
+  /** Removes and returns the oldest element; undefined if the queue is empty. */
   shift(): T | undefined {
     if (this.#length === 0) return undefined;
     const item = this.#items[this.#first];

@@ -1,6 +1,6 @@
 /**
- * Where a subscription lives at the server right now. It is made, made again and given up here, one of these at a time;
- * what it must start at and what comes of its messages is the host's.
+ * The subscription at the server. It is made, made again and ended here, one step at a time. The host decides where it starts
+ * and what to do with its messages.
  */
 import {
   EndRefused,
@@ -18,49 +18,55 @@ import type { Clock } from './clock.js';
 import type { DatedPlan } from './delivery-state.js';
 import type { Window } from './request-window.js';
 
-/** What does not pass on so many sessions in a row does not pass: others must not lose theirs over it for ever. */
+/**
+ * The most sessions in a row that are given up because of a refusal that may pass. Otherwise the other subscriptions would lose
+ * their sessions without end.
+ */
 const MOST_PUT_OFF = 8;
-/** Between two tries for one that was there and is refused now, ms. */
+/** Shortest and longest delay before a subscription that existed is requested again after a refusal, in ms. */
 const SHORTEST_DELAY = 1000;
 const LONGEST_DELAY = 30_000;
-/** Delays in ms before a refused request is sent again. */
+/** The delays before a refused request is sent again, in ms. */
 const RETRIES = [100, 200, 400, 800];
 
 /** How a subscription is made again while its session lives. */
 export type Remaking =
-  /** The new one first, so that there is always one. A durable has to be closed first, if it is there. */
+  /** The new one is made before the old one is closed, so that there is always one. */
   | 'make-first'
-  /** The old one is closed first. */
+  /** The old one is closed before the new one is made. */
   | 'close-first'
-  /** The old one is dropped first, and what the server remembers of it. */
+  /** The old one is unsubscribed before the new one is made, so that the server forgets its position. */
   | 'drop-first';
 
 const STRENGTH: Record<Remaking, number> = { 'make-first': 0, 'close-first': 1, 'drop-first': 2 };
 
 export interface ServerSubscriptionHost {
   readonly channel: string;
-  /** What to ask for, decided at the last moment. */
+  /** Returns the subscribe request. It is called right before the request is sent. */
   request(): { request: SubscribeRequest; plan: DatedPlan };
   received(message: RawMessage): void;
   /**
-   * The server has made it. The first messages follow at once. False: it is not wanted like that; nothing of it counts.
-   * 'again': nor is it, and it is asked for once more, as `request` says by then.
+   * Hears that the server has made the subscription, right before its first messages. Returns true if it is wanted, false if it
+   * is not, and 'again' if a new request is to replace it.
    */
   made(plan: DatedPlan, again: boolean): boolean | 'again';
   /**
-   * Resolves when the server has let go of what else has the durable on this session; undefined: at once.
+   * Resolves when the server has released the durable on this session. It is undefined if there is nothing to wait for.
    * @throws SessionEnded
    */
   passed(session: Session): Promise<void> | undefined;
-  /** The server refuses to end the one before. */
+  /** Hears that the server refuses to end the old subscription. */
   deaf(session: Session, error: unknown): void;
-  /** Until then the server sends messages to the one before as well, and nobody listens there. Never rejects. */
+  /**
+   * Hears that the server also sends messages to the old subscription, which nobody listens to, until the promise resolves. The
+   * promise never rejects.
+   */
   crossing(until: Promise<void>): void;
-  /** It has left, and so have all others that had to: what is made now starts afresh. */
+  /** Hears that this subscription and all others that share its state were ended, so that the next one starts anew. */
   left(): void;
-  /** The session ended before the server had forgotten it. */
+  /** Hears that the server still remembers the position of the old subscription. */
   undropped(): void;
-  /** It could not be made again, for good. */
+  /** Hears that the subscription can never be made again. */
   impossible(error: ResilientStanError): void;
 }
 
@@ -85,25 +91,28 @@ export class ServerSubscription {
   readonly #clock: Clock;
   readonly #window: Window;
   #session: Session | undefined;
-  /** The current one: acks go to it, and only its messages count. */
+  /** The current subscription. Only its messages count, and acknowledgements go to it. */
   #life: Incarnation | undefined;
-  /** Changes with every session: what was begun for another one has no effect. */
+  /** The number of the session. Work that was begun for another session has no effect. */
   #turn = 0;
-  /** What is under way on this session; never rejects. */
+  /** The work under way on this session. It never rejects. */
   #work: Promise<void> | undefined;
   #next: { remaking: Remaking; party: Party | undefined } | undefined;
   #ended = false;
-  /** What was acknowledged while there was no session, after the end. */
+  /** The sequences that were acknowledged without a session after the end. */
   readonly #unsent: number[] = [];
-  /** Called when the session is gone, by whoever waits for something before the end. */
+  /** Is called when the session has ended, by whoever waits at the end of the subscription. */
   #onDetached: (() => void) | undefined;
-  /** The server had it once: then it can be, and nobody but the user ends it. */
+  /** Whether the server has ever made the subscription. From then on only the user ends it. */
   #everMade = false;
-  /** Sessions in a row that were given up because the server took our own durable for another's. */
+  /**
+   * The number of sessions in a row that were given up because the server took our own durable for that of another
+   * subscription.
+   */
   #ghosts = 0;
-  /** Sessions in a row that were given up because of a refusal that might pass, and did not. */
+  /** The number of sessions in a row that were given up because of a refusal that may pass. */
   #putOff = 0;
-  /** How often in a row it was put off while the session lived. */
+  /** The number of delays in a row on a living session. */
   #later = 0;
 
   constructor(host: ServerSubscriptionHost, clock: Clock, window: Window) {
@@ -116,19 +125,19 @@ export class ServerSubscription {
     return this.#session;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when no work is under way. */
   get settled(): Promise<void> {
     return this.#work ?? Promise.resolve();
   }
 
-  /** The server has it, and we listen. */
+  /** Whether the server has the subscription and its messages are listened to. */
   get live(): boolean {
     return this.#life !== undefined && !this.#life.muted;
   }
 
   /**
-   * Makes it on a new session.
-   * @throws SessionEnded; SubscribeError or PermissionError when it can never be
+   * Makes the subscription on a new session.
+   * @throws SessionEnded; SubscribeError or PermissionError when it can never be made
    */
   attach(session: Session): Promise<void> {
     this.detach();
@@ -139,7 +148,7 @@ export class ServerSubscription {
     return making;
   }
 
-  /** The session is gone, and with it all that was under way. */
+  /** Forgets the session and all work that was under way on it. */
   detach(): void {
     this.#turn++;
     this.#session = undefined;
@@ -158,13 +167,13 @@ export class ServerSubscription {
     else if (this.#ended) this.#unsent.push(sequence);
   }
 
-  /** Something was acknowledged when there was no session, after it has been stopped. */
+  /** Whether messages were acknowledged without a session after the end. */
   get hasUnsent(): boolean {
     return this.#unsent.length > 0;
   }
 
   /**
-   * It was stopped, and handlers still run: makes it on a new session for their acknowledgements only. Never rejects, unless
+   * Makes the subscription on a new session only to send the acknowledgements of handlers that still run. It rejects only if
    * the session has ended.
    * @throws SessionEnded
    */
@@ -191,12 +200,12 @@ export class ServerSubscription {
     }
   }
 
-  /** Nothing is delivered any more until it is made again; acks still go out. */
+  /** Stops the delivery until the subscription is made again. Acknowledgements are still sent. */
   mute(): void {
     this.#life?.mute();
   }
 
-  /** Makes it again on the same session. Several wishes at a time are one. */
+  /** Makes the subscription again on the same session. Calls that come while work is under way are joined into one. */
   remake(remaking: Remaking, party?: Party): void {
     if (this.#session === undefined || this.#ended) {
       party?.arrive();
@@ -217,10 +226,10 @@ export class ServerSubscription {
   }
 
   /**
-   * Gives it up for good: at the server too, if there is a session.
-   * @param ready resolves when the last ack has been given
-   * @returns whether the server has confirmed it; false also as soon as the session is gone
-   * @throws PermissionError or EndRefused when the server still has it
+   * Ends the subscription for good, at the server as well if there is a session.
+   * @param ready resolves when the last acknowledgement was given
+   * @returns whether the server has confirmed the end; false also if the session has ended
+   * @throws PermissionError or EndRefused when the server still has the subscription
    */
   async end(drop: boolean, ready: Promise<void>): Promise<boolean> {
     this.stop();
@@ -228,9 +237,10 @@ export class ServerSubscription {
     const detached = new Promise<void>((resolve) => {
       this.#onDetached = resolve;
     });
-    // What is to be dropped is dropped on the next session. What is kept is made there once more for what still runs.
+    // If the session ends meanwhile, a durable that is to be dropped is dropped on the next one. A subscription that is kept is
+    // made there again for the handlers that still run.
     await (drop ? Promise.race([ready, detached]) : ready);
-    // A request on its way cannot be taken back; what it makes is given up below.
+    // A sent request cannot be taken back. The subscription that it makes is ended below.
     await this.#work;
     const life = this.#life;
     this.#life = undefined;
@@ -245,7 +255,7 @@ export class ServerSubscription {
     }
   }
 
-  /** It is not made again from now on, and delivers nothing; acks still go out. */
+  /** Stops the delivery and makes the subscription never again. Acknowledgements are still sent. */
   stop(): void {
     this.#ended = true;
     this.#next?.party?.arrive();
@@ -282,7 +292,7 @@ export class ServerSubscription {
           await this.#make(session, turn);
           return;
         } catch (error) {
-          // There may be room for one, and not for two at a time.
+          // The server may have room for one subscription and not for two at a time.
           if (!(error instanceof SubscribeError) || turn !== this.#turn || this.#ended) throw error;
         }
       }
@@ -303,7 +313,7 @@ export class ServerSubscription {
       if (turn !== this.#turn || this.#ended) return;
       await this.#make(session, turn);
     } catch (error) {
-      // The session ended: the next one follows, with all subscriptions.
+      // The next session makes all subscriptions.
       if (error instanceof SessionEnded || !session.alive || turn !== this.#turn || this.#ended) return;
       this.#host.impossible(permanent(this.#host.channel, error));
     } finally {
@@ -332,7 +342,7 @@ export class ServerSubscription {
           if (this.#ended) return undefined;
           const asked = this.#host.request();
           request = asked.request;
-          // With one that still lives, a second is for a moment only.
+          // The second of two subscriptions exists only for a moment, so the server's room for it is not essential.
           if (this.live) request.optional = true;
           const life = new Incarnation(session);
           return session.subscribe(
@@ -344,15 +354,16 @@ export class ServerSubscription {
               again = this.#made(life, turn, asked.plan, made);
             },
             (error) => {
-              // The session is about to end over it, so this is the last chance to tell.
+              // The session ends because of this error, so this is the last chance to report it.
               if (turn === this.#turn && !this.#ended) this.#host.impossible(error);
             },
           );
         });
         if (subscription === undefined || !again) return;
-        // Before the next one, because the last member of a queue group takes the position of the group with it.
+        // The close comes before the next request, because the end of the last member of a queue group makes the server forget
+        // the position of the group.
         await subscription.close().catch((error: unknown) => {
-          // Where that is forbidden or refused, it stays, and nobody listens to it.
+          // A subscription that cannot be closed stays, and nobody listens to it.
           if (error instanceof SessionEnded) throw error;
         });
       } catch (error) {
@@ -374,7 +385,7 @@ export class ServerSubscription {
     });
   }
 
-  /** The server has it still, and would refuse another of its name: only the end of the session ends it. */
+  /** Ends the session because of an error in ending a durable, which the server would otherwise keep and refuse to make again. */
   #unclosed(session: Session, error: unknown): never {
     if (error instanceof PermissionError || error instanceof EndRefused) {
       const reason = error instanceof PermissionError ? 'permission' : 'request_timeout';
@@ -384,7 +395,7 @@ export class ServerSubscription {
     throw error;
   }
 
-  /** True: it is to be made once more. */
+  /** Takes the new subscription. Returns whether it has to be requested once more. */
   #made(life: Incarnation, turn: number, plan: DatedPlan, subscription: SessionSubscription): boolean {
     life.subscription = subscription;
     const old = this.#life;
@@ -403,7 +414,8 @@ export class ServerSubscription {
     if (old !== undefined) {
       old.mute();
       const closed = old.subscription?.close().catch((error: unknown) => {
-        // If the session has died, so has the old one. One that is refused stays, and nobody listens to it.
+        // The end of the session ends the old subscription as well. One that the server refuses to end stays, and nobody
+        // listens to it.
         if (!(error instanceof SessionEnded)) this.#host.deaf(old.session, error);
       });
       this.#host.crossing(closed ?? Promise.resolve());
@@ -412,8 +424,8 @@ export class ServerSubscription {
   }
 
   /**
-   * Waits if the refusal may pass, and throws if not.
-   * @returns when it is to be asked for again; later, when nobody shall wait for that
+   * Handles a refused request: waits if the refusal may pass, and throws if it is final.
+   * @returns 'again' when the request is to be sent again; 'later' when a timer does that and nobody waits
    */
   async #refused(
     error: SubscribeRefused,
@@ -444,7 +456,7 @@ export class ServerSubscription {
       return 'later';
     }
     if (refusal === 'duplicate' && this.#everMade && this.#ghosts === 0) {
-      // It is ours: a ghost of a request whose answer was lost. It goes away with the session, and only with it.
+      // The durable is our own, made by a request whose answer was lost. Only the end of the session ends it.
       this.#ghosts++;
       session.lose(
         'request_timeout',

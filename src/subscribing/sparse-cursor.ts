@@ -1,35 +1,35 @@
 import { below, type Cursor, type Gap, type Leap, type Position, type Verdict } from './cursor.js';
 import { RangeSet, rangesOf } from './range-set.js';
 
-/** So many messages in a row, and a queue group has no members elsewhere that get anything. */
+/** The number of messages in a row after which a queue group counts as having no active members in other processes. */
 const ALONE = 100;
 /**
- * If it has had some, they must have been stored over so long, too, in nanoseconds: what queues up while there is no leader is
- * given to whoever is back first.
+ * The least time between the timestamps of the last leap and of a message that ends the sharing, in ns. The messages that queue
+ * up without a leader all go to the first member that is back.
  */
 const ALONE_FOR = 5000e6;
-/** So many leaps of which not all came later, and it has. */
+/** The number of unfilled leaps after which a queue group counts as shared. */
 const SHARED = 16;
-/** The same, where all came to us before. */
+/** The number of unfilled leaps after which a queue group counts as shared if all earlier messages came to us. */
 const SHARED_WHERE_ALONE = 4;
-/** So many are kept in any case. */
+/** The most leaps that are remembered. */
 const MOST_LEAPS = 1000;
 
 interface OpenLeap {
-  /** What has not come. */
+  /** The sequences that have not come. */
   missing: Gap[];
-  /** All before it came to us. */
+  /** Whether all messages before the leap came to us. */
   ours: boolean;
-  /** Another subscription of ours may have got it. */
+  /** Whether an old server subscription of ours may have received the messages. */
   crossed: boolean;
-  /** It speaks for members elsewhere. */
+  /** Whether the leap counts as a sign of members in other processes. */
   telling: boolean;
 }
 
 /**
- * For members of a queue group: any sequence may be another member's, so what is done has to be remembered, in a bounded
- * window, and nothing is missed as a rule. But where all came to us, and the first thing that a new life at the server
- * brings is a leap, then a leader has forgotten what the one before had sent to us.
+ * The cursor of members of a queue group. Any sequence may go to another member, so the cursor remembers a limited number of
+ * processed ones and normally misses nothing. There is one exception: when all messages came to us and a new server
+ * subscription begins with a leap, the new leader has forgotten what the old one had sent us.
  */
 export class SparseCursor implements Cursor {
   readonly #window: number;
@@ -38,23 +38,23 @@ export class SparseCursor implements Cursor {
   #latest = -Infinity;
   readonly #outstanding = new RangeSet();
   readonly #done = new RangeSet();
-  /** After the verdict 'leap'. */
+  /** The leap of the last verdict 'leap'. */
   leapt: Leap | undefined;
-  /** How many messages came one after the other, up to the highest. */
+  /** The number of messages without a break, up to the highest sequence. */
   #unbroken = 0;
-  /** Leaps of which not all has come since. */
+  /** The leaps whose messages have not all come. */
   #leaps: OpenLeap[] = [];
-  /** Two of our own subscriptions get messages, and one of them is not listened to any more. */
+  /** Whether the server also sends messages to an old server subscription of ours that nobody listens to. */
   #crossing = false;
-  /** Others get messages, too. */
+  /** Whether members in other processes get messages. */
   #shared = false;
-  /** When the message was stored that came after the last leap. */
+  /** The timestamp of the message after the last leap, in ns. */
   #leaptAt = NaN;
   #gaps: Gap[] = [];
-  /** Nothing above the highest has come since a server-side subscription was made. */
+  /** Whether no message above the highest one has come since a server subscription was made. */
   #fresh = false;
 
-  /** @param window how many ranges of processed sequences are remembered. */
+  /** @param window the most ranges of processed sequences that are remembered */
   constructor(window = 65_536) {
     this.#window = window;
   }
@@ -82,17 +82,18 @@ export class SparseCursor implements Cursor {
     const unbroken = this.#unbroken;
     const ours = unbroken >= ALONE && !this.#shared;
     this.leapt = { from, to, after, ours, forgotten: fresh && ours };
-    // One leap is not enough to doubt it.
+    // A single leap does not end the belief that all messages come to us.
     if (!ours) this.#unbroken = 1;
     if (this.#shared) return 'deliver';
-    // Where all came to us before, it may be gone, so it says nothing before that was looked at.
+    // If all earlier messages came to us, these may be gone. The leap counts only after the oldest stored message was looked
+    // up.
     const crossed = this.#crossing;
     this.#leaps.push({ missing: [{ from, to: to - 1 }], ours, crossed, telling: !ours && !crossed });
     if (this.#leaps.length > MOST_LEAPS) this.#leaps.shift();
     return this.#isShared() ? 'deliver' : 'leap';
   }
 
-  /** So many leaps show that others get messages, too. */
+  /** Returns whether the leaps show that members in other processes get messages. */
   #isShared(): boolean {
     const telling = this.#leaps.filter((leap) => leap.telling);
     if (telling.length < SHARED && telling.filter(({ ours }) => ours).length < SHARED_WHERE_ALONE) return false;
@@ -102,7 +103,10 @@ export class SparseCursor implements Cursor {
     return true;
   }
 
-  /** After `goneBelow`: what has not come up to this sequence is stored, so that somebody else has it, or it was lost. */
+  /**
+   * Notes that the server still stores the missing messages up to this sequence, so that another member has them or they were
+   * lost. It is called after `goneBelow`.
+   */
   storedUpTo(sequence: number): void {
     for (const leap of this.#leaps) {
       if (leap.ours && !leap.crossed && leap.missing.every(({ to }) => to <= sequence)) leap.telling = true;
@@ -115,7 +119,7 @@ export class SparseCursor implements Cursor {
     this.#leaps = [];
   }
 
-  /** Something that was leapt over has come after all. */
+  /** Notes that a message of a leap has come after all. */
   #came(sequence: number): void {
     for (const leap of this.#leaps) {
       const i = leap.missing.findIndex(({ from, to }) => sequence >= from && sequence <= to);
@@ -131,7 +135,7 @@ export class SparseCursor implements Cursor {
     }
   }
 
-  /** Nobody else has what was leapt over. */
+  /** Removes the leaps whose messages have all come. */
   #closeFilled(): void {
     this.#leaps = this.#leaps.filter(({ missing }) => missing.length > 0);
   }
@@ -141,7 +145,7 @@ export class SparseCursor implements Cursor {
     if (sequence === this.#highest && time !== this.#highestTime) return 'reset';
     const held = this.#outstanding.has(sequence);
     const done = !held && this.#done.has(sequence);
-    // It may be another member's, stored while the leader's clock was ahead.
+    // The message may belong to another member, stored while the clock of the leader was ahead.
     if (time > this.#latest) return held || done ? 'reset' : 'doubt';
     if (held) return 'held';
     if (done) return 'done';
@@ -157,12 +161,12 @@ export class SparseCursor implements Cursor {
     return fresh;
   }
 
-  /** Any member may get it next, so it is forgotten. */
+  /** Any member may get the message next, so it is forgotten. */
   fail(sequence: number): void {
     this.#outstanding.remove(sequence, NaN);
   }
 
-  /** What the server does not send, and has, may be somebody else's: it does not speak for our being alone. */
+  /** A stored message that the server does not send may belong to another member, so its leap counts as a sign of one. */
   retake(sequence: number): boolean {
     const leap = this.#leaps.find(({ missing }) => missing.some(({ from, to }) => sequence >= from && sequence <= to));
     if (leap?.crossed === false) leap.telling = true;
@@ -173,7 +177,7 @@ export class SparseCursor implements Cursor {
     this.#fresh = true;
   }
 
-  /** So far as can be seen, the group has no members elsewhere. */
+  /** Whether the group seems to have no members in other processes. */
   get alone(): boolean {
     return !this.#shared && !this.unsure;
   }
@@ -200,10 +204,10 @@ export class SparseCursor implements Cursor {
     this.#done.clear();
   }
 
-  /** Of what was leapt over where all others came to us, and has not come, this is told as gaps. */
+  /** Reports as gaps the messages of a leap that are gone and have not come, if all other messages came to us. */
   goneBelow(sequence: number): void {
     for (const leap of this.#leaps) {
-      // What was stored when it was looked for, and had not come, was somebody else's.
+      // The messages were still stored when they were looked up, so another member has them.
       if (!leap.ours || leap.telling) continue;
       for (const gap of below(leap.missing, sequence)) this.#gaps.push(...this.#without(gap));
       leap.missing = leap.missing
@@ -213,29 +217,29 @@ export class SparseCursor implements Cursor {
     this.#closeFilled();
   }
 
-  /** Without what was fetched by its number. */
+  /** Returns the gap without the messages that were fetched by their numbers. */
   #without({ from, to }: Gap): Gap[] {
     const left: number[] = [];
     for (let n = from; n <= to; n++) if (!this.#outstanding.has(n) && !this.#done.has(n)) left.push(n);
     return rangesOf(left);
   }
 
-  /** From now on, or no more, two of our own subscriptions get messages, and one of them is not listened to. */
+  /** Sets whether the server also sends messages to an old server subscription of ours that nobody listens to. */
   cross(crossing: boolean): void {
     this.#crossing = crossing;
   }
 
-  /** Others get messages, too. */
+  /** Whether members in other processes get messages. */
   get shared(): boolean {
     return this.#shared;
   }
 
-  /** Something was leapt over, and has not come. */
+  /** Whether messages of a leap have not come. */
   get unsure(): boolean {
     return this.#leaps.length > 0;
   }
 
-  /** Something was leapt over where all others came to us, has not come, and may be gone. */
+  /** Whether messages of a leap may be gone, in a group where all other messages came to us. */
   get lacking(): boolean {
     return this.#leaps.some(({ ours, telling }) => ours && !telling);
   }
@@ -252,7 +256,7 @@ export class SparseCursor implements Cursor {
     return this.#highest === 0 ? undefined : { sequence: this.#highest, time: this.#highestTime };
   }
 
-  /** The lowest sequence in hand that is no further back than so many; undefined if there is none. */
+  /** Returns the lowest sequence in hand that is at most `window` below the highest one. It is undefined if there is none. */
   oldestOutstanding(window: number): number | undefined {
     return this.#outstanding.rangeFrom(this.#highest - window)?.low;
   }

@@ -1,6 +1,6 @@
 /**
- * Where a subscription began: the server does not say, and what came first may have been lost on its way. So it is looked for
- * when a session has ended before the first messages were sure.
+ * Searches for the message that a subscription began with. The server does not tell it, and the first messages may have been
+ * lost on their way. The search runs when a session has ended before the first messages were certain.
  */
 import type { RawMessage, Session, StartPosition } from '../connection/protocol.js';
 import type { Gap, Position } from './cursor.js';
@@ -8,24 +8,24 @@ import type { DeliveryState } from './delivery-state.js';
 import type { RepairHost } from './repair.js';
 import type { Beginning } from './resume.js';
 
-/** So often in a row it is looked for, while nothing is found and nothing comes. */
+/** The most searches in a row that find nothing while no message comes. */
 const GIVE_UP = 5;
-/** So often we look for the first message before we believe that there is none. */
+/** The number of peeks for the first message until it counts as missing. */
 const INSIST = 3;
 
 export interface StartSearchHost extends RepairHost {
-  /** How it was asked for. */
+  /** The start that the user asked for. */
   begun: Beginning;
-  /** Instead of any other look that is to come. */
+  /** Sets the timer of the next peek, in place of one that is set. */
   peekAfter(milliseconds: number, peek: () => void): void;
 }
 
 export class StartSearch {
   readonly #host: StartSearchHost;
   readonly #state: DeliveryState;
-  /** It has received nothing, and where it began is being looked for. */
+  /** The search under way of a subscription that has received nothing, and the first message that came meanwhile. */
   #seeking: { caught?: Position } | undefined;
-  /** Below the first message, and not known yet whether it is gone. */
+  /** The messages below the first one that are missing and may be gone. */
   #below: Gap | undefined;
 
   constructor(host: StartSearchHost, state: DeliveryState) {
@@ -33,22 +33,25 @@ export class StartSearch {
     this.#state = state;
   }
 
-  /** A server-side subscription was made. */
+  /** Notes that a server subscription was made. */
   begin(): void {
     this.#seeking = undefined;
   }
 
-  /** And it counts. */
+  /** Notes that the server subscription is wanted. */
   resumed(): void {
     if (this.#below !== undefined) void this.#tellIfGone();
   }
 
-  /** The channel is a new one. */
+  /** Notes that the channel is a new one. */
   startOver(): void {
     this.#below = undefined;
   }
 
-  /** A message comes while the beginning is looked for: there may be some before it. False: it is not looked for. */
+  /**
+   * Holds back a message that comes during the search, because there may be messages before it. Returns false if there is no
+   * search.
+   */
   catches(raw: RawMessage): boolean {
     if (this.#seeking === undefined) return false;
     this.#seeking.caught ??= { sequence: raw.getSequence(), time: raw.getTimestampRaw() };
@@ -56,9 +59,9 @@ export class StartSearch {
     return true;
   }
 
-  /** A message came that is handed over. */
+  /** Notes that a message came that is handed over. */
   came(sequence: number): void {
-    // It was lost on its way.
+    // The messages below were lost on their way.
     if (this.#below !== undefined && sequence <= this.#below.to) this.#below = undefined;
     const { below } = this.#state;
     if (below === undefined) return;
@@ -67,7 +70,7 @@ export class StartSearch {
     void this.#tellIfGone();
   }
 
-  /** Of what lies below the first message: if that is the first there is, the server does not have it. */
+  /** Reports the messages below the first one as gone if the server has nothing there. */
   async #tellIfGone(): Promise<void> {
     const below = this.#below;
     const { session } = this.#host;
@@ -77,13 +80,16 @@ export class StartSearch {
     for (let attempt = 0; attempt < INSIST && first === undefined && session.alive; attempt++) {
       first = await this.#host.inquiries.oldest(this.#host.channel, 'missing');
     }
-    // Told meanwhile; or not learned, and the next session may be asked.
+    // Either this was told meanwhile, or the peek failed and the next session tries again.
     if (this.#below !== below || first === undefined) return;
     this.#below = undefined;
     if (first.sequence > below.to && this.#state.epoch === epoch) this.#host.tellGap(below);
   }
 
-  /** A sequence that is not there yet means what is published next. Of a group, that is not known later. */
+  /**
+   * Checks whether the sequence that the user asked for exists. If it does not, the subscription begins with the next published
+   * message. For a group this cannot be found out later.
+   */
   async seeWhetherItIsThere(): Promise<void> {
     const { startAt, queueGroup, durableName } = this.#host.options;
     if (queueGroup === undefined || durableName !== undefined) return;
@@ -92,7 +98,10 @@ export class StartSearch {
     if ((last?.sequence ?? 0) < startAt.sequence) this.#host.begun = { ...this.#host.begun, startAt: 'new' };
   }
 
-  /** Looks back. What comes meanwhile comes again, if it would be the first one received: there may be some before it. */
+  /**
+   * Searches for the start. If nothing was received before, messages that come meanwhile are held back and come again, because
+   * there may be messages before them.
+   */
   async find(turn = 1): Promise<void> {
     const seeking: { caught?: Position } = {};
     this.#seeking = this.#state.unseen ? seeking : undefined;
@@ -103,12 +112,15 @@ export class StartSearch {
     if (this.#host.session !== session) return;
     if (!this.#host.live) this.#host.remakeBecause('its beginning is known');
     else if (turn < GIVE_UP && this.#state.unsureOfBeginning) {
-      // There is nothing, or the looks were lost.
+      // The channel has no message since the start, or the peeks were lost.
       this.#host.peekAfter(turn * this.#host.options.ackWait, () => void this.find(turn + 1));
     }
   }
 
-  /** Where did it begin? What was lost on its way to the subscription may be lost on its way to the look, so it insists. */
+  /**
+   * Searches for the first message since the start. It peeks several times, because the answer may be lost like the first
+   * messages.
+   */
   async #peekBack(session: Session | undefined, seeking: { readonly caught?: Position }): Promise<void> {
     const stale = this.#host.staleness(session);
     const peek = (start: () => StartPosition): Promise<Position | undefined> =>
@@ -119,7 +131,7 @@ export class StartSearch {
     let last: Position | undefined;
     const more = (attempt: number): boolean => {
       if (first !== undefined || stale()) return false;
-      // What came meanwhile was stored since, so a look that did not even bring that was lost.
+      // Messages that came meanwhile are younger than the start, so a peek without any message was lost.
       const lost = seeking.caught !== undefined && this.#host.options.startAt !== 'last';
       return attempt < (lost ? INSIST + GIVE_UP : INSIST);
     };
@@ -128,14 +140,15 @@ export class StartSearch {
       if (first === undefined && this.#host.options.startAt === 'last') last = await peek(() => ({ at: 'last' }));
     }
     if (stale()) return;
-    // No others are before what came meanwhile.
+    // There are no messages between the start and the one that came meanwhile.
     first ??= seeking.caught;
-    // What came before the messages we know cannot be later than they.
+    // A message before the known ones cannot have a later timestamp.
     if (first !== undefined && this.#state.isLater(first.time) && (await this.#host.startedOver(session!, 'missing')))
       return;
     let sequence = first?.sequence;
     if (this.#host.options.startAt === 'last') {
-      // The newest of that time is the one before the first since; if there is none since, it is still the newest.
+      // The wanted message is the one before the first message since the start. If there is none since the start, it is still
+      // the newest one.
       sequence = sequence === undefined ? last?.sequence : Math.max(1, sequence - 1);
     }
     if (sequence !== undefined && this.#state.began(sequence, first?.time ?? NaN)) {

@@ -1,4 +1,4 @@
-/** What users may say of a subscription, and what it comes to: everything checked, defaults filled in, nothing shared. */
+/** Checks the options of a subscription, fills in the defaults and copies them. */
 import { types } from 'node:util';
 import { InvalidArgumentError } from '../errors.js';
 import { MAX_INT32 } from '../int32.js';
@@ -35,19 +35,19 @@ export type StartAt =
   | {
       /**
        * Starts with the first message that was stored at this time or later, by the server's clock. The time may be in the
-       * future: what is stored earlier is then acknowledged and not handed over. For a durable or a queue group a time more
-       * than a minute ahead is refused with an `InvalidArgumentError`, and a nearer one counts as `'new'`.
+       * future: messages that are stored earlier are then acknowledged and not handed over. For a durable or a queue group a
+       * time more than a minute ahead is refused with an `InvalidArgumentError`, and a nearer one counts as `'new'`.
        */
       time: Date;
     }
   | {
-      /** Starts with the first message that was stored at most so long ago, in ms. More than 292 years count as `'first'`. */
+      /** Starts with the first message that was stored at most this long ago, in ms. More than 292 years count as `'first'`. */
       ago: number;
     };
 
 /**
  * Takes a message for which the handler failed `maxDeliveries` times. The message is acknowledged when the promise resolves.
- * @param error what the handler failed with last
+ * @param error the last error of the handler
  * @category Subscribing
  */
 export type DeadLetterHandler = (message: StanMessage, error: unknown) => void | Promise<void>;
@@ -96,7 +96,7 @@ export interface ResolvedSubscribeOptions {
   readonly queueGroup?: string;
   readonly startAt: StartAt;
   readonly maxInFlight: number;
-  /** A multiple of 1000. */
+  /** In ms, a multiple of 1000. */
   readonly ackWait: number;
   readonly manualAck: boolean;
   readonly concurrency: number;
@@ -119,7 +119,7 @@ const SUBSCRIBE_NAMES: OptionNames = {
     'signal',
   ],
   hints: {
-    // What the same thing is called in node-nats-streaming, stan.go and nats.
+    // The names of the same options in node-nats-streaming, stan.go and nats.
     durable: "did you mean 'durableName'?",
     qGroup: "did you mean 'queueGroup'?",
     group: "did you mean 'queueGroup'?",
@@ -135,12 +135,15 @@ const SUBSCRIBE_NAMES: OptionNames = {
   },
 };
 
-/** What a subscription's options mean depends on this of its client. */
+/** The property of the client that the check of the options needs. */
 export interface SubscribeContext {
   readonly clientIdGenerated: boolean;
 }
 
-/** @throws InvalidArgumentError */
+/**
+ * Checks the arguments of `subscribe()`.
+ * @throws InvalidArgumentError
+ */
 export function resolveSubscribeOptions(
   channel: unknown,
   handler: unknown,
@@ -161,7 +164,10 @@ export function resolveSubscribeOptions(
   return readSubscribeOptions(options, context);
 }
 
-/** For `messages()`, which has no handler: a message is acknowledged when the next one is asked for. @throws InvalidArgumentError */
+/**
+ * Checks the arguments of `messages()`, which has no handler, because a message is acknowledged when the next one is requested.
+ * @throws InvalidArgumentError
+ */
 export function resolveMessagesOptions(
   channel: unknown,
   options: unknown,
@@ -227,10 +233,13 @@ function readSubscribeOptions(options: unknown, { clientIdGenerated }: Subscribe
   };
 }
 
-/** The clocks of two hosts may be so far apart, ms. */
+/** Greatest difference between the clocks of two hosts, in ms. */
 const CLOCKS_APART = 60_000;
 
-/** What is before the time cannot be dropped where the server may know a position, which goes before any start. */
+/**
+ * Refuses a time in the future for a durable or a queue group. The server may know a position for them, which counts more than
+ * the start, so older messages could not be dropped.
+ */
 function refuseFuture(reader: OptionReader, startAt: StartAt): void {
   if (typeof startAt !== 'object' || !('time' in startAt) || startAt.time.getTime() <= Date.now() + CLOCKS_APART)
     return;
@@ -273,12 +282,12 @@ function resolveStartAt(reader: OptionReader): StartAt {
     };
   }
   if (nested.has('ago')) {
-    // No timer waits for it, so it may be as long as anybody likes.
+    // No timer waits for this age, so it has no upper limit.
     return { ago: nested.number('ago', 0, { min: 0, unit: 'milliseconds' }) };
   }
   const time = nested.values.time;
   if (!types.isDate(time)) return nested.refuse('time', `must be a Date, not ${show(time)}: use new Date(…)`);
-  // Not its own: a Date may have been given another getTime.
+  // A Date may have a getTime of its own, so the built-in one is called.
   const at = Date.prototype.getTime.call(time);
   if (Number.isNaN(at)) nested.refuse('time', 'is an invalid Date');
   return { time: new Date(at) };

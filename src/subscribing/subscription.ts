@@ -33,17 +33,17 @@ export interface SubscriptionEvents {
   closed: (event: { error?: Error }) => void;
 }
 
-/** An iterator, which takes its messages one after the other. Its loop body is the handler. */
+/** An iterator that takes the messages one after the other. The body of its loop is the handler. */
 export interface Follower {
-  /** The body of its loop has a message in hand. */
+  /** Whether the body of the loop has a message in hand. */
   readonly busy: boolean;
-  /** No message is handed over any more; with the reason if nobody asked for it. */
+  /** Ends the iterator, because no more messages come. `reason` is set if nobody asked for the end. */
   stopping(reason: Error | undefined): void;
-  /** It is over: what is not processed will not be. */
+  /** Hears that the subscription is over. Messages that are not processed stay unprocessed. */
   over(): void;
 }
 
-/** What a subscription is told to do, and asked: its life over all sessions. */
+/** The subscription behind the object of the user, over all sessions. */
 export interface SubscriptionLife {
   readonly channel: string;
   readonly lastSequence: number;
@@ -109,10 +109,10 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
 
   /**
    * Ends the subscription, and keeps a durable. No message is delivered any more. Running handlers finish, and their messages
-   * are acknowledged. What waits for a handler is not handed over.
+   * are acknowledged. Messages that wait for a handler are not handed over.
    *
-   * The promise resolves when the handlers have finished and the server was told. It waits at most `ackWait` for handlers
-   * and 1000 ms for the server, and during an outage not for the server at all. It never rejects, and may be called again.
+   * The promise resolves when the handlers have finished and the server was told. It waits at most `ackWait` for handlers and
+   * 1000 ms for the server, and during an outage not for the server at all. It never rejects, and may be called again.
    *
    * A handler may await this if it has awaited nothing else before. Later it would wait for itself until `ackWait` is over.
    */

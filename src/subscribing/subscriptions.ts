@@ -1,4 +1,4 @@
-/** All subscriptions of a client: brings them up on each session, and ends them with the client. */
+/** Holds all subscriptions of a client, makes them on each session, and ends them with the client. */
 import { SessionEnded, type Session, type SubscribeRequest } from '../connection/protocol.js';
 import { AbortWatch } from '../abort-signal.js';
 import { ClosedError, SubscribeError } from '../errors.js';
@@ -14,15 +14,15 @@ import { ResilientSubscription } from './subscription.js';
 import { Window } from './request-window.js';
 
 export interface SubscriptionsOptions {
-  /** A listener threw, or a subscription ended that nobody asked to end. */
+  /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError: (error: Error) => void;
-  /** A subscription was made again at the server. */
+  /** Is told that the server has made a subscription again. */
   onResubscribe?: (subscription: ResilientSubscription) => void;
-  /** What is done about holes and the like. */
+  /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
-  /** Monotonic, ms. */
+  /** Returns a time in ms that never decreases. */
   now?: () => number;
-  /** For tests: all of time. */
+  /** The clock, which tests replace. */
   clock?: Clock;
 }
 
@@ -32,14 +32,14 @@ export class Subscriptions {
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
   readonly #owner: ConsumerOwner;
   readonly #pendingUnsubscribes: PendingUnsubscribes;
-  /** What has been asked for by unsubscribe(), and is not done. */
+  /** The calls of unsubscribe() that are not done. */
   readonly #dropping = new Set<Promise<unknown>>();
   #session: Session | undefined;
-  /** When the leader was asked last that answered that we are registered. */
+  /** When the last question was asked that the leader has answered on this session, in ms of the clock. */
   #confirmedAt = -Infinity;
   /**
-   * How far our time was ahead of waking time when the session came, or when a question was answered last: since then it may
-   * have grown, and is never less.
+   * The lead of the clock over the waking time, in ms, when the session began or the last question was answered. It never
+   * decreases.
    */
   #stood: number;
   #closed: Error | undefined;
@@ -67,15 +67,15 @@ export class Subscriptions {
   }
 
   get stats(): Counters & { subscriptions: number } {
-    // One that has ended may still wait for its handlers, or for the server's word.
+    // A subscription that has ended may still wait for its handlers or for the server's answer.
     const subscriptions = [...this.#consumers].filter(({ ended }) => !ended).length;
     return { ...this.#counters, subscriptions };
   }
 
   /**
-   * Resolves when the server has it; without a session, on the next one.
-   * @param begun gets it at once, so that it can be closed before
-   * @throws SubscribeError or PermissionError when it can never be; AbortedError; ClosedError
+   * Adds a subscription. Resolves when the server has made it, if there is no session on the next one.
+   * @param begun is called with the subscription at once, so that it can be closed before it is made
+   * @throws SubscribeError or PermissionError when it can never be made; AbortedError; ClosedError
    */
   async subscribe(
     channel: string,
@@ -84,7 +84,7 @@ export class Subscriptions {
     begun?: (subscription: ResilientSubscription) => void,
   ): Promise<ResilientSubscription> {
     const { signal } = options;
-    // Runs code of the user, which may do anything: first of all.
+    // This runs code of the user, which may do anything, so it comes first.
     const abort = signal === undefined ? undefined : new AbortWatch(signal);
     try {
       if (this.#closed !== undefined || this.#draining) throw this.#closed ?? new ClosedError('the client is closing');
@@ -99,27 +99,27 @@ export class Subscriptions {
     this.#consumers.add(consumer);
     begun?.(consumer.subscription);
     const session = this.#session;
-    // If the session ends first, the next one brings it up.
+    // If the session ends first, the next one makes the subscription.
     if (session?.alive) consumer.attach(session).catch(() => undefined);
     await consumer.ready;
     return consumer.subscription;
   }
 
   /**
-   * Makes all subscriptions on a new session, as many at a time as the {@link Window} lets through. Resolves when each is
-   * made or has failed for good.
-   * @param careful one at a time: a server ends sessions over one of them
+   * Makes all subscriptions on a new session, as many at a time as the {@link Window} allows. Resolves when each is made or has
+   * failed for good.
+   * @param careful makes one at a time, because a server ends sessions over one of them
    * @throws SessionEnded
    */
   async attach(session: Session, careful = false): Promise<void> {
     if (this.#closed !== undefined) return;
     this.#session = session;
     this.#stood = this.#standing();
-    // At once: this session may end before any of them is made on it.
+    // All hear of the session at once, because it may end before their server subscriptions are made.
     for (const consumer of this.#consumers) consumer.announce(session);
     this.#owner.window.renew();
     this.#owner.inquiries.attach(session);
-    // First, or a new durable of the same name would be refused.
+    // The drops come first, because the server would refuse a new durable of the same name.
     await this.#pendingUnsubscribes.settle(session);
     if (this.#session !== session || !session.alive) throw new SessionEnded('the session has ended');
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
@@ -127,7 +127,7 @@ export class Subscriptions {
     if (!session.alive) throw new SessionEnded('the session has ended');
   }
 
-  /** The session is gone. */
+  /** Notes that the session has ended. */
   detach(): void {
     this.#session = undefined;
     this.#owner.inquiries.detach();
@@ -135,21 +135,27 @@ export class Subscriptions {
     this.#confirmedAt = -Infinity;
   }
 
-  /** The server has room for no more subscriptions than there are: none is made for a look, or before another one is closed. */
+  /**
+   * Notes that the server has no room for another subscription. From now on none is made for a peek, and an old one is closed
+   * before a new one is made.
+   */
   crowd(): void {
     this.#owner.crowded = this.#owner.inquiries.crowded = true;
   }
 
-  /** The leader has answered a question that was asked then, in waking time. */
+  /**
+   * Notes that the leader has answered a question.
+   * @param askedAt when it was asked, in waking time
+   */
   leaderAnswered(askedAt: number): void {
-    // Rather too early than too late: what came later than the question is not proven by its answer.
+    // The time is rather too early than too late, because the answer proves nothing about messages after the question.
     const asked = askedAt + this.#stood;
     this.#stood = this.#standing();
     this.#confirmedAt = Math.max(this.#confirmedAt, asked);
     for (const group of this.#groups.values()) group.noteAnswer(asked);
   }
 
-  /** An answer to a question that is asked later than this, in waking time, would tell something. */
+  /** The waking time from which on a question to the leader would tell something. It is undefined if none would. */
   get wantsAnswerSince(): number | undefined {
     let earliest: number | undefined;
     for (const { wantsAnswerSince: since } of this.#groups.values()) {
@@ -158,21 +164,24 @@ export class Subscriptions {
     return earliest === undefined ? undefined : earliest - this.#standing();
   }
 
-  /** How far our time is ahead of waking time. */
+  /** The lead of the clock over the waking time, in ms. */
   #standing(): number {
     const { clock } = this.#owner;
     return clock.now() - clock.awake();
   }
 
-  /** The leader was silent and has answered. `missed`: what was on its way to us may be lost, so it is fetched again. */
+  /**
+   * Notes that the leader was silent and has answered.
+   * @param missed whether messages may be lost, so that they are sent again
+   */
   resume(missed: boolean): void {
     if (!missed) return;
     for (const consumer of [...this.#consumers]) consumer.remake();
   }
 
   /**
-   * No message is handed over any more. Resolves when the running handlers are done, and acknowledged. Those are not waited
-   * for that may be waiting for the caller: see {@link busy}.
+   * Stops the intake. Resolves when the running handlers are done and their messages acknowledged. It does not wait for
+   * handlers that may be waiting for the caller, see {@link busy}.
    */
   async drain(): Promise<void> {
     this.#draining = true;
@@ -180,23 +189,23 @@ export class Subscriptions {
     await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
   }
 
-  /** Resolves when everything that was to be dropped is, or cannot be. */
+  /** Resolves when every durable that was to be dropped is dropped or cannot be. */
   async dropped(): Promise<void> {
     await Promise.allSettled(this.#dropping);
   }
 
-  /** A handler runs, or the body of a loop. */
+  /** Whether a handler or the body of a loop runs. */
   get busy(): boolean {
     for (const consumer of this.#consumers) if (consumer.busy) return true;
     return false;
   }
 
-  /** Resolves when none does. */
+  /** Resolves when no handler and no body of a loop runs. */
   async idle(): Promise<void> {
     await Promise.all([...this.#consumers].map((consumer) => consumer.idle()));
   }
 
-  /** Everything ends, here; nothing is sent. */
+  /** Ends all subscriptions in this client. The server is not told. */
   close(error?: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
@@ -239,7 +248,7 @@ export class Subscriptions {
     if (options.queueGroup === undefined) return new OwnDeliveryState(options);
     const key = groupKey(channel, options);
     let state = this.#groups.get(key);
-    // Those who are leaving leave the server without the group.
+    // When all members of a group are leaving, the server forgets the group.
     if (state === undefined || [...state.members].every(({ ended }) => ended)) {
       state = new GroupDeliveryState();
       this.#groups.set(key, state);
@@ -248,7 +257,7 @@ export class Subscriptions {
     return state;
   }
 
-  /** Whether a subscription of this client has the durable. Several may have that of a queue group. */
+  /** Whether a subscription of this client has the durable. Several subscriptions may have the durable of a queue group. */
   #inUse(channel: string, { durableName, queueGroup }: ResolvedSubscribeOptions): boolean {
     if (durableName === undefined || queueGroup !== undefined) return false;
     for (const { channel: other, options, ended } of this.#consumers) {

@@ -1,48 +1,50 @@
 /**
- * Messages that are not processed and that no handler has: their handler failed, or left them unacknowledged, or they were
- * lost on their way. The server sends them again after `ackWait`; but it may have forgotten them, or have them no more. So each
- * has a deadline of its own, after which it is fetched by its number. Pure.
+ * Holds the messages that are not processed and that no handler has: their handler failed or left them unacknowledged, or they
+ * were lost on their way. The server sends them again after `ackWait`, unless it has forgotten them or no longer stores them.
+ * So each has a deadline, after which it is fetched by its number. Pure.
  */
 import type { ReceivedMessage } from './message.js';
 
 export interface Unfinished {
   readonly sequence: number;
-  /** Its timestamp, by which it is told from a message of a new channel; NaN: it never came. */
+  /** The timestamp in ns, which tells the message from one of a new channel; NaN if the message never came. */
   readonly time: number;
-  /** When it is fetched, by our clock; Infinity while it is being fetched. */
+  /** When the message is fetched, in ms of the clock; Infinity while it is being fetched. */
   due: number;
-  /** In which session, counted up, the server sent it to us last. */
+  /** The number of the session in which the server last sent the message. */
   session: number;
-  /** It was fetched by its number, so that the server does not know that we have it. */
+  /** Whether the message was fetched by its number, so that the server does not know that we have it. */
   fetched: boolean;
-  /** Until then, by our clock, whoever has it may still acknowledge it: the `ackWait` of that member. */
+  /**
+   * The time until which its holder may still acknowledge it, in ms of the clock. It follows from the `ackWait` of that member.
+   */
   readonly reservedUntil: number;
-  /** With `manualAck`: the handler had it, is through, and may still acknowledge it. */
+  /** The message itself if its handler had it and may still acknowledge it, with `manualAck`. */
   readonly handed: ReceivedMessage | undefined;
-  /** How often it was put off because nobody knew whether the group has members elsewhere. */
+  /** How often the fetch was put off because it was not known whether the group has other members. */
   waits: number;
 }
 
-/** A range of sequences, both ends included, and what is wanted of it. */
+/** A range of sequences, both ends included, and the messages in it that are wanted. */
 export interface FetchRange {
   from: number;
   to: number;
   wanted: Map<number, Unfinished>;
 }
 
-/** It costs less to read so many messages in between than to ask twice. */
+/** The most messages in between that are read to save a second fetch. */
 const WORTH_IT = 100;
 
 export class UnfinishedMessages {
   readonly #messages = new Map<number, Unfinished>();
-  /** No deadline is earlier. */
+  /** A time before which no message is due, in ms of the clock. */
   #earliest = Infinity;
 
   get size(): number {
     return this.#messages.size;
   }
 
-  /** When there may be something to fetch; Infinity if there is nothing. */
+  /** The time before which nothing has to be fetched, in ms of the clock; Infinity if there is no message. */
   get earliest(): number {
     return this.#messages.size === 0 ? Infinity : this.#earliest;
   }
@@ -60,14 +62,14 @@ export class UnfinishedMessages {
     this.#messages.delete(sequence);
   }
 
-  /** It is to be fetched later. */
+  /** Puts off the fetch of a message. */
   postpone(message: Unfinished, due: number): void {
     if (this.#messages.get(message.sequence) !== message) return;
     message.due = due;
     if (due < this.#earliest) this.#earliest = due;
   }
 
-  /** Those that this holds for are fetched no later than then. */
+  /** Moves the fetch of some messages forward to a time, if it is later. */
   hasten(which: (message: Unfinished) => boolean, due: number): void {
     for (const message of this.#messages.values()) {
       if (message.due > due && which(message)) message.due = due;
@@ -75,7 +77,7 @@ export class UnfinishedMessages {
     }
   }
 
-  /** Those whose time has come, at most so many; they are being fetched from now on. */
+  /** Returns the messages that are due, at most `most` of them. They count as being fetched from then on. */
   takeDue(now: number, most: number): Unfinished[] {
     const due: Unfinished[] = [];
     let earliest = Infinity;
@@ -99,7 +101,7 @@ export class UnfinishedMessages {
   }
 }
 
-/** The ranges to ask for, in order, each no longer than `longest`. */
+/** Returns the ranges to fetch, in ascending order, each with at most `longest` sequences. */
 export function fetchRanges(messages: readonly Unfinished[], longest: number): FetchRange[] {
   const ranges: FetchRange[] = [];
   for (const message of [...messages].sort((a, b) => a.sequence - b.sequence)) {

@@ -1,49 +1,48 @@
 /**
- * A server-side subscription of which nobody reads our acknowledgements: one that was made in the moment of a leader's
- * promotion. What is processed and acknowledged comes again and again, and when its window is full, nothing comes any more.
- * Making it again mends that.
+ * Notices a server subscription whose acknowledgements nobody reads, which may be made in the moment when a leader is promoted.
+ * Its processed messages come again and again, and nothing comes once its window is full. Making it again mends that.
  */
 import type { Clock } from './clock.js';
 
-/** How long a full window may stand still, with everything acknowledged, ms. */
+/** How long a full window may bring nothing after everything is acknowledged, in ms. */
 const STALL_AFTER = 1000;
-/** So many sequences at most are watched. */
+/** The most sequences that are watched. */
 const UNREAD_LIMIT = 1000;
 
 export interface UnreadAcksHost {
   readonly clock: Clock;
   readonly options: { readonly maxInFlight: number };
   readonly stopped: boolean;
-  /** Something that has come is not processed. */
+  /** Whether a received message is not processed yet. */
   readonly unfinished: boolean;
   remakeBecause(reason: string): void;
 }
 
 export class UnreadAcks {
   readonly #host: UnreadAcksHost;
-  /** Messages on the current server-side subscription. */
+  /** The number of messages on the current server subscription. */
   #received = 0;
-  /** A full window was seen in this session. */
+  /** Whether a full window was seen in this session. */
   #stallSeen = false;
   #cancelStall: (() => void) | undefined;
-  /** Processed messages that came flagged on the current server-side subscription. */
+  /** The processed messages that came flagged as redelivered on the current server subscription. */
   #unread: Set<number> | undefined;
 
   constructor(host: UnreadAcksHost) {
     this.#host = host;
   }
 
-  /** How many messages the current server-side subscription has brought. */
+  /** The number of messages that the current server subscription has brought. */
   get received(): number {
     return this.#received;
   }
 
-  /** A session begins. */
+  /** Notes that a session begins. */
   beginSession(): void {
     this.#stallSeen = false;
   }
 
-  /** A server-side subscription was made. */
+  /** Notes that a server subscription was made. */
   begin(): void {
     this.#received = 0;
     this.#unread = undefined;
@@ -54,12 +53,15 @@ export class UnreadAcks {
     this.#cancelStall = undefined;
   }
 
-  /** It has brought a message. */
+  /** Notes that the server subscription has brought a message. */
   came(): void {
     if (++this.#received === this.#host.options.maxInFlight && !this.#stallSeen) this.#watchForStall();
   }
 
-  /** A message came flagged, and is processed and acknowledged already. */
+  /**
+   * Notes that a message that is already acknowledged came flagged as redelivered. The second time shows that the
+   * acknowledgements are not read.
+   */
   cameAgain(sequence: number): void {
     const unread = (this.#unread ??= new Set());
     if (!unread.has(sequence)) {
@@ -71,8 +73,8 @@ export class UnreadAcks {
   }
 
   /**
-   * Seen earlier: exactly one window of messages came, all are acknowledged, and no more come. In a channel that happens to
-   * end there, one needless remake per session.
+   * Watches for the case that exactly one window of messages came, all are acknowledged, and no more come. A channel that
+   * happens to end there causes one needless remake per session.
    */
   #watchForStall(): void {
     this.#stallSeen = true;
