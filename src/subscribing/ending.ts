@@ -5,6 +5,7 @@
 import { EndRefused, type Session, type SubscribeRequest } from '../connection/protocol.js';
 import { endRefusal } from '../connection/server-texts.js';
 import { ClosedError, describe, PermissionError, SubscribeError, toOurs } from '../errors.js';
+import { within } from '../within.js';
 import type { Clock } from './clock.js';
 import type { Departures } from './departures.js';
 import { GRACE, type Handling } from './handling.js';
@@ -231,12 +232,8 @@ export class Ending {
 
 /** Resolves with the promise, or after a time in ms. The promise must not reject. */
 async function atMost(clock: Clock, milliseconds: number, promise: Promise<unknown>): Promise<void> {
-  let cancel: (() => void) | undefined;
-  const late = new Promise<void>((resolve) => {
-    cancel = clock.after(milliseconds, resolve);
-  });
-  await Promise.race([promise, late]);
-  cancel?.();
+  const late = (): undefined => undefined;
+  await within(promise, milliseconds, late, (delay, callback) => clock.after(delay, callback));
 }
 
 function onlyIfForbidden(error: unknown): void {
