@@ -312,8 +312,11 @@ export class Supervisor {
       }
     }
     if (session.alive) return undefined;
-    // One that we have closed ourselves has no loss.
-    this.#stop.signal.throwIfAborted();
+    if (this.#stop.signal.aborted) {
+      // One that we have closed ourselves has no loss. One that was lost just before may have left a race.
+      void session.lost.then(({ successor }) => successor?.cancel());
+      this.#stop.signal.throwIfAborted();
+    }
     return await session.lost;
   }
 
