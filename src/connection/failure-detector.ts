@@ -153,8 +153,13 @@ export class FailureDetector {
     return Math.max(since, this.#throughput.excusedUpTo(end), this.#progressAt);
   }
 
-  /** A message came: evidence. */
+  /** A request about a subscription was answered: evidence. */
   heard(): void {
+    this.#roundTrips.heard(this.#clock.now());
+  }
+
+  /** A message came: evidence, and a beat of the rhythm. */
+  heardMessage(): void {
     const now = this.#clock.now();
     this.#roundTrips.heard(now);
     this.#rhythm.heard(now);
