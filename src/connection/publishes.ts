@@ -1,4 +1,4 @@
-/** The publishes of one session: sends them, matches the acknowledgements, and tells the watch what these show. */
+/** The publishes of one session: sends them, matches the acknowledgements, and tells the failure detector what these show. */
 import { randomBytes } from 'node:crypto';
 import { printable } from '../printable.js';
 import { GUID_PREFIX_LENGTH, guidOfPlainAck, nextNumber, numberOf, PublishFrames, readPubAck } from './codec.js';

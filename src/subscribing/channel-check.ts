@@ -16,7 +16,7 @@ export interface ChannelCheckHost extends RepairHost {
   readonly seesAll: boolean;
   /** How many messages the current server-side subscription has brought. */
   readonly brought: number;
-  /** Instead of any other look that is to come. */
+  /** Instead of any other peek that is to come. */
   peekAfter(milliseconds: number, peek: () => void): void;
 }
 

@@ -21,7 +21,7 @@ export interface EndingOwner {
   readonly departures: Departures;
   /** Another subscription of this client has its durable. */
   inUse(subscription: { readonly channel: string; readonly options: ResolvedSubscribeOptions }): boolean;
-  /** PendingUnsubscribes a durable that is not online. Resolves when the server has. */
+  /** Drops a durable that is not online. Resolves when the server has. */
   drop(request: SubscribeRequest): Promise<void>;
   /** It wants its durable dropped: to be waited for before the client closes. */
   dropping(outcome: Promise<void>): void;

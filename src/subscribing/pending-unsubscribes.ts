@@ -56,7 +56,7 @@ export class PendingUnsubscribes {
   }
 
   /**
-   * PendingUnsubscribes all that wait. Never rejects: if the session dies, the next one does it. Resolves when each has been tried; what has
+   * Drops all that wait. Never rejects: if the session dies, the next one does it. Resolves when each has been tried; what has
    * to be tried again keeps waiting only those who want the same durable.
    */
   async settle(session: Session): Promise<void> {

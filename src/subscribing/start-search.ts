@@ -16,7 +16,7 @@ const INSIST = 3;
 export interface StartSearchHost extends RepairHost {
   /** How it was asked for. */
   begun: Beginning;
-  /** Instead of any other look that is to come. */
+  /** Instead of any other peek that is to come. */
   peekAfter(milliseconds: number, peek: () => void): void;
 }
 
