@@ -14,7 +14,7 @@ export class InPlaceRecovery {
   readonly #missed: () => void;
 
   /**
-   * @param suspected tells the user
+   * @param suspected is told, for the statistics of the client
    * @param missed some of the session's requests may be lost
    */
   constructor(participants: Participants, suspected: () => void, missed: () => void) {
