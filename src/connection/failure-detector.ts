@@ -159,8 +159,13 @@ export class FailureDetector {
     return Math.max(since, this.#throughput.excusedUpTo(end), this.#progressAt);
   }
 
-  /** Notes that a message came, which is a sign of life. */
+  /** Notes that a request about a subscription was answered, which is a sign of life. */
   heard(): void {
+    this.#roundTrips.heard(this.#clock.now());
+  }
+
+  /** Notes that a message came, which is a sign of life and a beat of the rhythm. */
+  heardMessage(): void {
     const now = this.#clock.now();
     this.#roundTrips.heard(now);
     this.#rhythm.heard(now);

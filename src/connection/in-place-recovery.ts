@@ -13,7 +13,7 @@ export class InPlaceRecovery {
   readonly #missed: () => void;
 
   /**
-   * @param suspected is called when the leader is silent, to tell the user
+   * @param suspected is called when the leader is silent, for the statistics of the client
    * @param missed is called when requests of the session may be lost
    */
   constructor(participants: Participants, suspected: () => void, missed: () => void) {

@@ -228,7 +228,7 @@ export class StanSession implements Session, HandleHost {
       let held: RawMessage[] | undefined = [];
       takeFrames(this.#link.nats, stan.inboxSub, (frame) => {
         if (!this.alive || made.muted) return;
-        this.#detector.heard();
+        this.#detector.heardMessage();
         const message = new MessageFrame(frame);
         if (held) held.push(message);
         else onMessage(message);

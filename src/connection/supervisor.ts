@@ -324,8 +324,11 @@ export class Supervisor {
       }
     }
     if (session.alive) return undefined;
-    // A session that we have closed has no loss.
-    this.#stop.signal.throwIfAborted();
+    if (this.#stop.signal.aborted) {
+      // A session that we have closed has no loss. One that was lost just before may have left a search for the leader.
+      void session.lost.then(({ successor }) => successor?.cancel());
+      this.#stop.signal.throwIfAborted();
+    }
     return await session.lost;
   }
 

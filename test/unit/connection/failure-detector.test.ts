@@ -452,7 +452,7 @@ describe('the failure detector', () => {
     /** Messages at a steady pace, until the detector has looked at them once. */
     const busy = async (): Promise<void> => {
       for (let i = 0; i < 120; i++) {
-        detector.heard();
+        detector.heardMessage();
         await pass(10);
       }
       assert.deepEqual(link.asked, []);
@@ -478,11 +478,20 @@ describe('the failure detector', () => {
 
     it('not by one that was slow', async () => {
       for (let i = 0; i < 20; i++) {
-        detector.heard();
+        detector.heardMessage();
         await pass(400);
       }
       assert.deepEqual(link.asked, []);
       await pass(500);
+      assert.deepEqual(link.asked, []);
+    });
+
+    it('not by the end of a row of answers, which come when something was asked', async () => {
+      for (let i = 0; i < 120; i++) {
+        detector.heard();
+        await pass(10);
+      }
+      await pass(800);
       assert.deepEqual(link.asked, []);
     });
   });
