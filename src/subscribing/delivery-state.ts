@@ -688,6 +688,7 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
         proven: this.#provenAt > this.#madeAt,
         unfinished: this.cursor.oldestOutstanding(this.#window),
         missing: this.#leapIn(alive),
+        next: this.cursor.surelyAlone ? this.cursor.highest!.sequence + 1 : undefined,
         arrivedUpTo,
         recent: recent === Infinity ? undefined : recent,
         lastReceipt: receipts.last,

@@ -104,6 +104,8 @@ export interface GroupPosition {
   unfinished: number | undefined;
   /** The lowest sequence of a leap that the server may still send again. */
   missing: number | undefined;
+  /** The number after the highest received one, if the group surely has no members in other processes. */
+  next: number | undefined;
   /** The time up to which all sent messages have arrived. */
   arrivedUpTo: number;
   /** The lowest sequence that may have been lost since that time. */
@@ -125,7 +127,9 @@ export function planGroup(start: Beginning, known: GroupPosition, now: number): 
   if (!known.received) return planFirst(start, now);
   if (!known.proven && startsAtAnAge(start)) return planFirst(start, now);
   const recent = known.lastReceipt >= known.arrivedUpTo ? known.recent : undefined;
-  const sequence = Math.min(recent ?? Infinity, known.unfinished ?? Infinity, known.missing ?? Infinity);
+  // An age counts from when a message was stored. A busy leader may send it later than the answer that proves the way, so where
+  // all messages come to this client the number after the highest one is the safer start.
+  const sequence = Math.min(...[recent, known.unfinished, known.missing, known.next].map((from) => from ?? Infinity));
   if (sequence !== Infinity) return { start: { sequence }, at: { sequence, time: NaN } };
   return { start: { ago: now - Math.min(known.since, known.arrivedUpTo) }, at: undefined };
 }

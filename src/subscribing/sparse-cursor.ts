@@ -182,6 +182,11 @@ export class SparseCursor implements Cursor {
     return !this.#shared && !this.unsure;
   }
 
+  /** Whether so many messages came one after the other that the group has no members in other processes. */
+  get surelyAlone(): boolean {
+    return this.alone && this.#unbroken >= ALONE;
+  }
+
   takeGaps(): Gap[] {
     const gaps = this.#gaps;
     this.#gaps = [];

@@ -62,6 +62,7 @@ describe('where a subscription starts', () => {
       received: true,
       unfinished: undefined,
       missing: undefined,
+      next: undefined,
       recent: 20,
       proven: true,
       lastReceipt: 99_000,
@@ -88,6 +89,12 @@ describe('where a subscription starts', () => {
       assert.deepEqual(plan({ lastReceipt: 60_000, unfinished: 7 }), { sequence: 7 });
       assert.deepEqual(plan({ lastReceipt: 60_000, missing: 7 }), { sequence: 7 });
       assert.deepEqual(plan({ lastReceipt: 60_000, since: 1000 }), { ago: 159_000 });
+    });
+
+    it('is above the highest one where all messages come to this client, whatever time it is', () => {
+      assert.deepEqual(plan({ lastReceipt: 60_000, next: 31 }), { sequence: 31 });
+      assert.deepEqual(plan({ lastReceipt: 60_000, next: 31, unfinished: 7 }), { sequence: 7 });
+      assert.deepEqual(plan({ next: 31 }), { sequence: 20 }, 'where something may be lost');
     });
 
     it('goes back to the beginning when nothing was proven since', () => {
