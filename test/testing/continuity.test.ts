@@ -655,6 +655,20 @@ describe('testing: the continuity checker', () => {
     assert.match(more.judge(30).violations.join(), /: 1 acknowledged messages lost: .* \(p-2\)$/);
   });
 
+  it('and what it may lose of a durable that another process has had, it may send late', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const durable = history.subscription('s', { kind: 'durable' });
+    for (let at = 0; at < 10; at++) publisher.settle(publisher.attempt(at), 'acknowledged', at);
+    durable.exposed({ from: 4, to: 6, most: 9 });
+    for (const counter of [0, 2, 1, 3, 6, 4, 5, 7, 8, 9]) {
+      durable.receive({ data: Buffer.from(`p-${counter}`), sequence: counter + 1 }, 20);
+    }
+    const [s] = history.judge(30).subscriptions;
+    assert.deepEqual([s?.outOfSequence, s?.reordered], [1, 1]);
+    assert.deepEqual([s?.examples.outOfSequence, s?.examples.reordered], [['sequence 2 after 3'], ['p-1 after 2']]);
+  });
+
   it('knows a channel that began again', () => {
     const verdict = verdictOf({
       outcomes: { p: Array<Outcome>(4).fill('acknowledged') },

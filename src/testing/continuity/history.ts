@@ -492,8 +492,8 @@ export class SubscriptionHistory {
   #afterTakeover = 0;
   #threw = 0;
   #toldTwice = 0;
-  #reordered = 0;
-  #outOfSequence = 0;
+  readonly #reordered: OutOfOrder[] = [];
+  readonly #outOfSequence: OutOfOrder[] = [];
   #resets = 0;
   #highest = 0;
 
@@ -728,18 +728,17 @@ export class SubscriptionHistory {
   }
 
   #inSequence(sequence: number): void {
-    if (sequence < this.#highest && !this.#isGroup) {
-      this.#outOfSequence++;
-      this.#example('outOfSequence', `sequence ${sequence} after ${this.#highest}`);
-    }
+    if (sequence < this.#highest && !this.#isGroup)
+      this.#outOfSequence.push({ sequence, text: `sequence ${sequence} after ${this.#highest}` });
     this.#highest = Math.max(this.#highest, sequence);
   }
 
   #inOrder(publisher: PublisherHistory, counter: number, seen: Seen): void {
-    if (counter < seen.last && !this.#isGroup) {
-      this.#reordered++;
-      this.#example('reordered', `${publisher.name}-${counter} after ${seen.last}`);
-    }
+    if (counter < seen.last && !this.#isGroup)
+      this.#reordered.push({
+        sequence: publisher.placeOf(counter),
+        text: `${publisher.name}-${counter} after ${seen.last}`,
+      });
     seen.first = Math.min(seen.first, counter);
     seen.last = Math.max(seen.last, counter);
   }
@@ -853,6 +852,16 @@ export class SubscriptionHistory {
         }
       }
     }
+    const publishers = [...this.#publishers.values()];
+    /** The server may send late what it may also lose: for want of a proof, it was passed over. */
+    const mayBeLate = ({ sequence }: OutOfOrder): boolean => {
+      const place = this.#shared.places.at(sequence);
+      return place !== undefined && exposures.cover(publishers[place.publisher]!.storedWithin(place.counter), sequence);
+    };
+    const reordered = this.#reordered.filter((message) => !mayBeLate(message));
+    const outOfSequence = this.#outOfSequence.filter((message) => !mayBeLate(message));
+    for (const { text } of reordered) example('reordered', text);
+    for (const { text } of outOfSequence) example('outOfSequence', text);
     const tooEarly = this.#tooEarly();
     for (const sequence of tooEarly) example('falseGaps', `sequence ${sequence}`);
     return {
@@ -875,8 +884,8 @@ export class SubscriptionHistory {
       untold: this.#untold(unseenLost, missed, exposures, (text) => example('untold', text)),
       unattended,
       serverLost,
-      reordered: this.#reordered,
-      outOfSequence: this.#outOfSequence,
+      reordered: reordered.length,
+      outOfSequence: outOfSequence.length,
       resets: this.#resets,
       longestStall: this.#stall.longest(at, this.#ready && this.#awaited - this.#unseenExcuses > 0),
       examples,
@@ -1018,6 +1027,13 @@ class Exposures {
     if (earliest > to) return false;
     return what === 'stored' ? latest >= from : this.#dropping?.within(sequence, from, to) === true;
   }
+}
+
+/** A message that was handed over after one that is later. */
+interface OutOfOrder {
+  readonly sequence: number;
+  /** For people. */
+  readonly text: string;
 }
 
 /** Measures the longest time in which something was missing and nothing came. */
