@@ -12,14 +12,8 @@ import type { RepairHost } from './repair.js';
 const PEEK_AFTER = 1000;
 
 export interface ChannelCheckHost extends RepairHost {
-  /**
-   * Whether the subscription gets every message, so that neither the position of a durable nor other members of a group matter.
-   */
-  readonly seesAll: boolean;
   /** The number of messages that the current server subscription has brought. */
   readonly brought: number;
-  /** Sets the timer of the next peek, in place of one that is set. */
-  peekAfter(milliseconds: number, peek: () => void): void;
 }
 
 /** A subscription that shares a delivery state with others. */

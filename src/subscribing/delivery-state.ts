@@ -588,13 +588,17 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
 
   /** Returns the lowest sequence of a leap that the server may still send again. */
   #leapIn(now: number): number | undefined {
-    const open = this.#leap !== undefined && now - this.#leap.at < this.#ackWait + NOTICE;
-    return open && this.cursor.unsure ? this.#leap?.sequence : undefined;
+    return this.cursor.unsure ? this.#stillOpen(this.#leap, now)?.sequence : undefined;
   }
 
   /** Returns the last noticed loss if the server may not have sent its messages again yet. */
   #lossIn(now: number): { since: number; sequence: number } | undefined {
-    return this.#loss !== undefined && now - this.#loss.at < this.#ackWait + NOTICE ? this.#loss : undefined;
+    return this.#stillOpen(this.#loss, now);
+  }
+
+  /** Returns what was noticed if the server may not have sent its messages again yet. */
+  #stillOpen<Noticed extends { at: number }>(noticed: Noticed | undefined, now: number): Noticed | undefined {
+    return noticed !== undefined && now - noticed.at < this.#ackWait + NOTICE ? noticed : undefined;
   }
 
   override get foreign(): boolean {

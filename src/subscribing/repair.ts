@@ -45,5 +45,7 @@ export interface RepairHost {
    * @returns true if the channel is a new one, or if the check is out of date
    */
   startedOver(session: Session, urgency: Urgency): Promise<boolean>;
+  /** Sets the timer of the next peek, in place of one that is set. */
+  peekAfter(milliseconds: number, peek: () => void): void;
   log(message: string): void;
 }

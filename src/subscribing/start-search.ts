@@ -16,8 +16,6 @@ const INSIST = 3;
 export interface StartSearchHost extends RepairHost {
   /** The start that the user asked for. */
   begun: Beginning;
-  /** Sets the timer of the next peek, in place of one that is set. */
-  peekAfter(milliseconds: number, peek: () => void): void;
 }
 
 export class StartSearch {

@@ -852,11 +852,11 @@ export class SubscriptionHistory {
         }
       }
     }
-    const publishers = [...this.#publishers.values()];
     /** The server may send late what it may also lose: for want of a proof, it was passed over. */
     const mayBeLate = ({ sequence }: OutOfOrder): boolean => {
       const place = this.#shared.places.at(sequence);
-      return place !== undefined && exposures.cover(publishers[place.publisher]!.storedWithin(place.counter), sequence);
+      if (place === undefined) return false;
+      return exposures.cover(this.#publisherAt(place.publisher).storedWithin(place.counter), sequence);
     };
     const reordered = this.#reordered.filter((message) => !mayBeLate(message));
     const outOfSequence = this.#outOfSequence.filter((message) => !mayBeLate(message));
