@@ -189,7 +189,7 @@ export class FailureDetector {
     if (this.#asked.size === 0) this.#ask();
   }
 
-  /** Stops the watch. Returns the search that is under way, which goes on. */
+  /** Stops the failure detector. Returns the search that is under way, which goes on. */
   stop(): LeaderSearch | undefined {
     const state = this.#state;
     this.#state = { is: 'stopped' };
