@@ -46,10 +46,10 @@ export class ContiguousCursor implements Cursor {
   readonly #below = new RangeSet();
   /**
    * The hole of the last verdict 'hole': the first missing sequence, the sequence that came instead, the number of server
-   * subscriptions that showed it, and whether the message is more likely gone than lost, because it was the first one asked
-   * for.
+   * subscriptions that showed it, the lowest sequence that came instead on one of these, and whether the message is more likely
+   * gone than lost, because it was the first one asked for. Only what is missing below the lowest has been missed each time.
    */
-  readonly missing = { from: 0, to: 0, times: 0, likelyGone: false };
+  readonly missing = { from: 0, to: 0, times: 0, lowestTo: 0, likelyGone: false };
   /** The number of the server subscription that last showed the hole. */
   #missingIn = 0;
   #life = 0;
@@ -214,6 +214,7 @@ export class ContiguousCursor implements Cursor {
     const { missing } = this;
     if (missing.from !== from) missing.times = 0;
     if (missing.from !== from || this.#missingIn !== this.#life) missing.times++;
+    missing.lowestTo = missing.from === from ? Math.min(missing.lowestTo, to) : to;
     missing.from = from;
     missing.to = to;
     missing.likelyGone = likelyGone;
@@ -347,7 +348,7 @@ export class ContiguousCursor implements Cursor {
     this.#outstanding.clear();
     this.#failed.clear();
     this.#below.clear();
-    this.missing.from = this.missing.to = this.missing.times = 0;
+    this.missing.from = this.missing.to = this.missing.lowestTo = this.missing.times = 0;
     this.#goneBelow = 0;
     this.#othersBelow = 0;
     this.#others.clear();

@@ -55,7 +55,7 @@ export class HoleRepair {
 
   /** Fetches the missing messages, or finds out that the server no longer has them. */
   async bridge(raw: RawMessage): Promise<void> {
-    const { from, to, times, likelyGone } = this.#cursor.missing;
+    const { from, to, times, lowestTo, likelyGone } = this.#cursor.missing;
     const { session } = this.#host;
     if (session === undefined) return;
     if ((times >= 2 || likelyGone) && !this.#bridged) {
@@ -72,12 +72,13 @@ export class HoleRepair {
         const next = Math.max(from, first.sequence);
         // The server may have forgotten that the durable has not acknowledged these messages.
         if (next < to && times >= 2 && this.#host.options.durableName !== undefined) {
-          // The messages above those that are gone have not been missed so often.
-          others = await this.#fetch(withheld, next, to, next === from && times >= SURELY_OTHERS);
+          // The messages above those that are gone have not been missed so often, nor have those that came once.
+          const sureBelow = next === from && times >= SURELY_OTHERS ? lowestTo : next;
+          others = await this.#fetch(withheld, next, to, sureBelow);
         }
       }
       if (this.#withheld !== withheld) return;
-      if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(to);
+      if (times >= GIVE_UP && !others && this.#cursor.missing.from === from) this.#cursor.goneBelow(lowestTo);
       // The kept messages go on if nothing is missing any more. Otherwise the server subscription is made again.
       this.#withheld = undefined;
       const { epoch } = this.#state;
@@ -98,13 +99,14 @@ export class HoleRepair {
    * Reads the messages past the durable, because the server has them and the durable does not bring them. A change of leaders
    * may have cost the server part of its memory of what was sent and acknowledged. Messages that were sent to another process
    * that had the durable are left out.
-   * @param surely whether the server has sent unacknowledged messages of ours again so often that these are not among them
+   * @param sureBelow the server has sent unacknowledged messages of ours again so often that those below this sequence are not
+   *   among them
    * @returns whether messages were met that may have been sent to another process
    */
-  async #fetch(withheld: RawMessage[], from: number, to: number, surely: boolean): Promise<boolean> {
+  async #fetch(withheld: RawMessage[], from: number, to: number, sureBelow: number): Promise<boolean> {
     const others = await this.#readPast(withheld, from, to);
-    if (others && surely && this.#withheld === withheld) {
-      const ours = Math.min(to, this.#state.othersUpTo + 1);
+    if (others && sureBelow > from && this.#withheld === withheld) {
+      const ours = Math.min(sureBelow, this.#state.othersUpTo + 1);
       this.#cursor.othersBelow(ours);
       if (ours < to) await this.#readPast(withheld, ours, to);
     }

@@ -678,4 +678,18 @@ describe('continuity of subscriptions (found)', () => {
     scenario.assertFinished();
     scenario.assertHandledOrTold();
   });
+
+  it('a durable that others have had: a message that came behind one of theirs is not theirs, whatever is lost later', async () => {
+    const scenario = new Scenario({ fates: [{ fails: 2, takes: 0 }] });
+    scenario.server.maxMessages = 10;
+    await scenario.connect();
+    await scenario.subscribe({ startAt: 'first', durableName: 'd' });
+    scenario.publish(1);
+    await scenario.clock.advance(50);
+    const takeOver = { noticed: false, downtime: 0, before: 1, handled: 2, during: 2, after: 1, ackWait: 1000 };
+    const meanwhile: Step[] = [wait(5), failover, lose(6), wait(1100), publish(6), wait(1), kill(2), failover];
+    await scenario.run([{ do: 'take-over', ...takeOver }, ...meanwhile]);
+    scenario.assertFinished();
+    scenario.assertHandledOrTold();
+  });
 });

@@ -97,7 +97,7 @@ describe('contiguous cursor', () => {
   it('does not take what is beyond a hole', () => {
     const cursor = read(1, 3);
     assert.equal(cursor.receive(5, at(5), false), 'hole');
-    assert.deepEqual({ ...cursor.missing }, { from: 4, to: 5, times: 1, likelyGone: false });
+    assert.deepEqual({ ...cursor.missing }, { from: 4, to: 5, times: 1, lowestTo: 5, likelyGone: false });
     resume(cursor);
     assert.equal(cursor.receive(3, at(3), false), 'anchor');
     assert.equal(cursor.receive(4, at(4), false), 'deliver');
@@ -117,7 +117,7 @@ describe('contiguous cursor', () => {
     cursor.receive(3, at(3), false);
     cursor.receive(4, at(4), false);
     cursor.receive(6, at(6), false);
-    assert.deepEqual({ ...cursor.missing }, { from: 5, to: 6, times: 1, likelyGone: false });
+    assert.deepEqual({ ...cursor.missing }, { from: 5, to: 6, times: 1, lowestTo: 6, likelyGone: false });
   });
 
   it('tells of a gap only when it is known that the server has nothing there', () => {
@@ -150,6 +150,16 @@ describe('contiguous cursor', () => {
       { from: 9, to: 19 },
     ]);
     assert.equal(cursor.outstanding, 2, 'what is in hand is in hand');
+  });
+
+  it('tells which messages were missing each time: one that came once was not', () => {
+    const cursor = read(1, 3);
+    for (const sequence of [5, 7, 6]) {
+      resume(cursor);
+      cursor.receive(3, at(3), false);
+      assert.equal(cursor.receive(sequence, at(sequence), false), 'hole');
+    }
+    assert.deepEqual({ ...cursor.missing }, { from: 4, to: 6, times: 3, lowestTo: 5, likelyGone: false });
   });
 
   describe('resumes', () => {
@@ -188,7 +198,7 @@ describe('contiguous cursor', () => {
       const cursor = read(1, 5);
       resume(cursor);
       assert.equal(cursor.receive(6, at(6), false), 'hole');
-      assert.deepEqual({ ...cursor.missing }, { from: 5, to: 6, times: 1, likelyGone: true });
+      assert.deepEqual({ ...cursor.missing }, { from: 5, to: 6, times: 1, lowestTo: 6, likelyGone: true });
       cursor.goneBelow(6);
       resume(cursor);
       assert.equal(cursor.receive(6, at(6), false), 'deliver');
