@@ -116,6 +116,17 @@ describe('retry', () => {
     assert.equal(wake, undefined, 'nobody is kept waiting for it');
   });
 
+  it('waits in waking time, in which the standstill of a process does not count', async () => {
+    run(fails, { minTimeout: 1000, maxTimeout: 1000 });
+    await time.pass(100);
+    time.stall(5000);
+    await time.pass(800);
+    assert.equal(attempts, 1);
+    await time.pass(200);
+    assert.equal(attempts, 2);
+    await time.pass(2000);
+  });
+
   it('counts what was spent before against the limits, and lets it lengthen the waits', async () => {
     budget.failed();
     budget.failed();
