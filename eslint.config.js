@@ -8,6 +8,10 @@ const WRAPPED_CLIENTS = {
   message: 'Only src/connection talks to the wrapped clients: use what it offers in protocol.ts.',
 };
 
+/** Time has one, too. */
+const ONE_CLOCK = 'A client has one clock, src/clock/clock.ts, and all its code takes time from it.';
+const TIMERS = { regex: '^(node:)?(timers|perf_hooks)(/|$)', message: ONE_CLOCK };
+
 /** Arrows point one way: facade → publishing, subscribing → connection. */
 const noImports = (files, ...patterns) => ({
   files,
@@ -62,17 +66,43 @@ export default defineConfig(
   },
   { files: ['src/cli/**'], rules: { 'no-console': 'off' } },
   {
+    files: ['src/**'],
+    // These run in processes of their own.
+    ignores: ['src/clock/sources.ts', 'src/testing/**', 'src/cli/**'],
+    rules: {
+      'no-restricted-globals': [
+        'error',
+        ...['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ name, message: ONE_CLOCK })),
+      ],
+      'no-restricted-properties': [
+        'error',
+        { object: 'performance', property: 'now', message: ONE_CLOCK },
+        { object: 'Date', property: 'now', message: ONE_CLOCK },
+        { object: 'process', property: 'hrtime', message: ONE_CLOCK },
+      ],
+      'no-restricted-syntax': [
+        'error',
+        { selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: ONE_CLOCK },
+      ],
+    },
+  },
+  {
     files: ['src/connection/**'],
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [upwards('publishing|subscribing|options|events|resilient-stan|testing|cli|index')] },
+        { patterns: [TIMERS, upwards('publishing|subscribing|options|events|resilient-stan|testing|cli|index')] },
       ],
     },
   },
-  noImports(['src/publishing/**'], upwards('subscribing|options|events|resilient-stan|testing|cli|index')),
-  noImports(['src/subscribing/**'], upwards('publishing|options|events|resilient-stan|testing|cli|index')),
-  noImports(['src/*.ts'], upwards('testing|cli')),
+  noImports(
+    ['src/clock/**'],
+    TIMERS,
+    upwards('connection|publishing|subscribing|options|events|resilient-stan|testing|cli|index'),
+  ),
+  noImports(['src/publishing/**'], TIMERS, upwards('subscribing|options|events|resilient-stan|testing|cli|index')),
+  noImports(['src/subscribing/**'], TIMERS, upwards('publishing|options|events|resilient-stan|testing|cli|index')),
+  noImports(['src/*.ts'], TIMERS, upwards('testing|cli')),
   noImports(['src/testing/**'], upwards('cli')),
   noImports(['src/cli/**']),
   {

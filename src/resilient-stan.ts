@@ -1,7 +1,7 @@
 /** The facade. It connects the layers with each other and emits the public events. */
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
-import { awakeClock } from './awake-clock.js';
+import { makeClock } from './clock/clock.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
@@ -29,13 +29,13 @@ import {
 } from './options.js';
 import { resolvePublishOptions, type PublishOptions } from './publishing/publisher-options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
-import { systemClock } from './subscribing/clock.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
 import {
   resolveMessagesOptions,
   resolveSubscribeOptions,
+  type SubscribeContext,
   type SubscribeOptions,
 } from './subscribing/subscribe-options.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
@@ -188,7 +188,8 @@ const MAX_KNOWN_CHANNELS = 1024;
  */
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
-  readonly #clock = awakeClock();
+  /** The one clock of all layers. */
+  readonly #clock = makeClock();
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
@@ -210,7 +211,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
-  #since = new Date();
+  #since = this.#date();
   #lastError: { error: Error; at: Date } | undefined;
   readonly #abort: AbortWatch | undefined;
 
@@ -270,12 +271,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onError,
     });
     this.#subscriptions = new Subscriptions({
-      // The place to resume is found by real time. Waiting is counted in time in which this process could act.
-      clock: {
-        ...systemClock,
-        awake: () => this.#clock.now(),
-        after: (delay, callback) => this.#clock.after(delay, callback, { unref: true }),
-      },
+      clock: this.#clock,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
@@ -569,7 +565,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#cancelPatience?.();
     this.#subscriptions.close(reason);
     // A subscription that was made a moment ago emits its own end first.
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await new Promise<void>((resolve) => this.#clock.soon(resolve));
     const close = reason ? { error: reason } : {};
     this.#over = true;
     (this as EventEmitter<string>).emit('close', close);
@@ -603,13 +599,13 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     const { logger } = this.#options;
     return {
       state: (from, to) => {
-        this.#since = new Date();
+        this.#since = this.#date();
         this.#emit('state', { from, to });
       },
       connected: (server, attempt) => {
         logger.info(`connected to ${server} as '${this.clientId}'`);
         // connect() resolves first, so that the caller can add a listener.
-        setImmediate(() => this.#emit('connect', { server, attempt }));
+        this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
       suspected: () => {
         this.#suspicions += 1;
@@ -691,8 +687,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#emit('error', { error });
   }
 
+  #date(): Date {
+    return new Date(this.#clock.wall());
+  }
+
   #note(error: Error): void {
-    if (!this.#over) this.#lastError = { error, at: new Date() };
+    if (!this.#over) this.#lastError = { error, at: this.#date() };
   }
 
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
@@ -742,8 +742,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     if (this.#closing) throw new ClosedError(`${what}(): the client is ${this.#ended ? 'closed' : 'closing'}`);
   }
 
-  #subscribeContext(): { clientIdGenerated: boolean } {
-    return { clientIdGenerated: this.#options.clientIdGenerated };
+  #subscribeContext(): SubscribeContext {
+    return { clientIdGenerated: this.#options.clientIdGenerated, now: this.#clock.wall() };
   }
 }
 

@@ -4,7 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
-import { patience, type AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
+import { patience } from '../clock/patience.js';
 import { describe } from '../errors.js';
 import { within } from '../within.js';
 import { dialCredentials, dialTls, natsAuth } from './auth.js';
@@ -16,12 +17,12 @@ import type { ConnectionSettings } from './settings.js';
 
 export class Dialler {
   readonly #settings: ConnectionSettings;
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #complain: (error: Error) => void;
   readonly #servers: ServerList;
 
   /** @param complain is told of errors that need a person but do not end the dial */
-  constructor(settings: ConnectionSettings, clock: AwakeClock, complain: (error: Error) => void) {
+  constructor(settings: ConnectionSettings, clock: Clock, complain: (error: Error) => void) {
     this.#settings = settings;
     this.#clock = clock;
     this.#complain = complain;

@@ -12,7 +12,7 @@
 import type { LossReason } from '../errors.js';
 import type { Answer, Link } from './link.js';
 import { RoundTripEstimator } from './round-trip-estimator.js';
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { InPlaceRecovery } from './in-place-recovery.js';
 import type { Participants } from './participants.js';
 import { ASK_EVERY, type Found, type LeaderSearch } from './leader-search.js';
@@ -65,7 +65,7 @@ export interface FailureDetectorOptions {
   race: () => LeaderSearch;
   /** Ends the session. The successor is a search that is under way or has succeeded. */
   lose: (reason: LossReason, message: string, successor?: LeaderSearch) => void;
-  clock: AwakeClock;
+  clock: Clock;
 }
 
 /** A question to the attached server itself. */
@@ -96,7 +96,7 @@ type State = Calm | Suspicion | { readonly is: 'stopped' };
 
 export class FailureDetector {
   readonly #options: FailureDetectorOptions;
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #roundTrips: RoundTripEstimator;
   readonly #throughput: Throughput;
   readonly #rhythm = new Rhythm();

@@ -7,7 +7,8 @@
  * its timeout would be most of an outage.
  */
 import { expectManyListeners } from '../abort-signal.js';
-import { patience, type AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
+import { patience } from '../clock/patience.js';
 import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
 import { retryDelay } from './backoff.js';
@@ -62,7 +63,7 @@ export interface LeaderSearchOptions {
   idle?: (() => number) | undefined;
   /** Is told that a server failed. */
   onFailed?: (address: ServerAddress) => void;
-  clock: AwakeClock;
+  clock: Clock;
 }
 
 /** One server in the search. */
@@ -89,7 +90,7 @@ export class LeaderSearch {
   readonly #stop = new AbortController();
   readonly #askedAt = new Map<number, number>();
   #instant = 0;
-  #asking: NodeJS.Timeout | undefined;
+  #cancelAsking: (() => void) | undefined;
   #found: Found | undefined;
   /** The lanes that wait for a head start to end. */
   #waiting: Lane[] = [];
@@ -187,9 +188,12 @@ export class LeaderSearch {
   }
 
   #startAsking(): void {
-    if (this.#asking) return;
-    this.#asking = setInterval(() => this.#ask(), ASK_EVERY);
-    this.#ask();
+    if (this.#cancelAsking) return;
+    const ask = (): void => {
+      this.#cancelAsking = this.#options.clock.after(ASK_EVERY, ask);
+      this.#ask();
+    };
+    ask();
   }
 
   /** Asks for the leader on every accepted connection. */
@@ -231,7 +235,7 @@ export class LeaderSearch {
     const winner = this.#found?.link;
     if (!this.over) this.#stop.abort(new Error('the search for the leader was called off'));
     this.onWon = this.onAsk = undefined;
-    clearInterval(this.#asking);
+    this.#cancelAsking?.();
     this.#cancelHeadStart?.();
     this.#cancelPause?.();
     for (const lane of this.#lanes) this.#clear(lane);
@@ -348,8 +352,8 @@ export class LeaderSearch {
     link.onAnswer = undefined;
     // Some time may pass until the connection is used.
     link.onDeath = () => this.#winnerDied(lane);
-    clearInterval(this.#asking);
-    this.#asking = undefined;
+    this.#cancelAsking?.();
+    this.#cancelAsking = undefined;
     this.#cancelHeadStart?.();
     this.#cancelPause?.();
     this.#waiting = [];

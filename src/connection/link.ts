@@ -1,6 +1,7 @@
 /** One NATS connection to one server. It is dialled, asked, used by at most one session and destroyed, and never repaired. */
 import type { ConnectionOptions } from 'node:tls';
-import { awakeClock, patience, type AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
+import { patience } from '../clock/patience.js';
 import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
 import { printable } from '../printable.js';
 import { readGreeting } from './greeting.js';
@@ -90,7 +91,7 @@ export class Link {
   /** The servers that the greeting announced. The greeting came before the encryption. */
   readonly announced: readonly string[];
 
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   #life: Life = OPEN;
   #maxPayload: number;
   #sent = 0;
@@ -102,7 +103,7 @@ export class Link {
   /** Our own requests that wait for an answer, by subject, and what to do when the subject is forbidden. */
   readonly #requests = new Map<string, (error: Error) => void>();
 
-  private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream, clock: AwakeClock) {
+  private constructor(address: ServerAddress, nats: NatsConnection, { secure, greeting }: Stream, clock: Clock) {
     this.#clock = clock;
     this.address = address;
     this.nats = nats;
@@ -141,7 +142,7 @@ export class Link {
     { tls = false, ...identity }: DialIdentity,
     timeout: number,
     signal: AbortSignal,
-    clock: AwakeClock = awakeClock(),
+    clock: Clock,
   ): Promise<Link> {
     signal.throwIfAborted();
     const stop = new AbortController();

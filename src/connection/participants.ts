@@ -1,6 +1,6 @@
 /**
  * Subscribing and publishing, which use the sessions of a client one after the other. These are the calls that the connection
- * makes on them. Times are in ms of the client's {@link AwakeClock}.
+ * makes on them. Times are in ms of the client's {@link Clock}.
  */
 import type { InHand, Session } from './protocol.js';
 

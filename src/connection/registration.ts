@@ -2,7 +2,8 @@
  * Registers the client on a connection whose other end knows a leader. It first takes over the registration of the lost
  * session, if that is still ours.
  */
-import { patience, type AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
+import { patience } from '../clock/patience.js';
 import { ClientIdConflictError, ConnectError, describe, ResilientStanError, toError } from '../errors.js';
 import { MAX_INT32 } from '../int32.js';
 import { printable } from '../printable.js';
@@ -30,7 +31,7 @@ export interface RegisterOptions {
   previous: Registration | undefined;
   /** The claims of this client on its ID. */
   claims: Claims;
-  clock: AwakeClock;
+  clock: Clock;
 }
 
 /**

@@ -2,7 +2,8 @@
  * The requests of one session about subscriptions that have no answer yet. It knows how long each may take, who waits for it,
  * and what happens to it at the end of the session.
  */
-import { patience, type AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
+import { patience } from '../clock/patience.js';
 import { SubscribeError, type LossReason, type ResilientStanError } from '../errors.js';
 import { SessionEnded, type InHand } from './protocol.js';
 import { ASK_EVERY } from './leader-search.js';
@@ -36,7 +37,7 @@ export interface RequestsOptions {
   detector: FailureDetector;
   /** Longest wait for an answer, in ms. */
   connectTimeout: number;
-  clock: AwakeClock;
+  clock: Clock;
 }
 
 /**

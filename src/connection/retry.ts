@@ -1,4 +1,5 @@
 import pRetry, { AbortError } from 'p-retry';
+import type { Clock } from '../clock/clock.js';
 import { toError } from '../errors.js';
 import type { ResolvedRetryOptions } from './retry-options.js';
 import type { RetryBudget } from './retry-budget.js';
@@ -23,8 +24,8 @@ export interface RetryHooks {
   onWait: (attempt: number, delay: number, error: Error) => void;
   /** Registers a callback that ends a delay early. Returns a function that removes it. */
   onWake: (callback: () => void) => () => void;
-  /** Returns the time by the clock of the budget, in ms. */
-  now: () => number;
+  /** The clock of the delays and of the budget. */
+  clock: Clock;
 }
 
 /**
@@ -52,29 +53,29 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
       signal,
       onFailedAttempt: async ({ attemptNumber, error }) => {
         budget.failed();
-        const now = hooks.now();
+        const now = hooks.clock.now();
         if (budget.isSpent(options, now)) throw error;
         const delay = budget.delayAfter(attemptNumber, options, now);
         // Nobody wants to hear of it after a call-off.
         if (signal.aborted) return;
         hooks.onWait(attemptNumber, Math.round(delay), error);
         await wait(delay, hooks);
-        if (budget.isSpent(options, hooks.now())) throw error;
+        if (budget.isSpent(options, hooks.clock.now())) throw error;
       },
     },
   );
 }
 
 /** Waits, and removes all its listeners afterwards, because an outage may have a hundred thousand waits. */
-function wait(delay: number, { signal, onWake }: RetryHooks): Promise<void> {
+function wait(delay: number, { signal, clock, onWake }: RetryHooks): Promise<void> {
   return new Promise((resolve) => {
     const end = (): void => {
-      clearTimeout(timer);
+      cancel();
       signal.removeEventListener('abort', end);
       forget();
       resolve();
     };
-    const timer = setTimeout(end, delay);
+    const cancel = clock.after(delay, end);
     const forget = onWake(end);
     if (signal.aborted) end();
     else signal.addEventListener('abort', end, { once: true });

@@ -3,7 +3,7 @@
  * begins again. Every end of a session leads to the next one in this way, so the way is well tested. (`failure-detector.ts`
  * decides about a session that is only suspected.)
  */
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import {
   AuthorizationError,
   ClientIdConflictError,
@@ -73,7 +73,7 @@ export class Supervisor {
   readonly #events: SupervisorEvents;
   readonly #states: StateMachine;
   readonly #stop = new AbortController();
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #dialler: Dialler;
   readonly #claims = new Claims();
   readonly #suspects = new Suspects();
@@ -84,7 +84,7 @@ export class Supervisor {
   /** Whether an error that needs a person was reported in this outage. */
   #complained = false;
 
-  constructor(settings: ConnectionSettings, participants: Participants, events: SupervisorEvents, clock: AwakeClock) {
+  constructor(settings: ConnectionSettings, participants: Participants, events: SupervisorEvents, clock: Clock) {
     this.#settings = settings;
     this.#participants = participants;
     this.#events = events;
@@ -176,7 +176,7 @@ export class Supervisor {
    * @throws the error that says why no session follows
    */
   async #recover(loss: Loss, lasted: boolean): Promise<StanSession> {
-    const lostAt = performance.now();
+    const lostAt = this.#clock.elapsed();
     this.#ended(loss, lasted ? 'lasted' : 'young');
     if (this.state === 'connected') this.#states.to('reconnecting');
     const options = await this.#mayReconnect(loss);
@@ -189,7 +189,7 @@ export class Supervisor {
       this.#events.reconnecting(attempts, wait, error);
     });
     this.#isUp(session);
-    this.#events.reconnected(session.server, performance.now() - lostAt, attempts);
+    this.#events.reconnected(session.server, this.#clock.elapsed() - lostAt, attempts);
     return session;
   }
 
@@ -230,7 +230,7 @@ export class Supervisor {
         signal,
         budget: this.#budget,
         firstDelay,
-        now: () => this.#clock.now(),
+        clock: this.#clock,
         onWait: (attempt, delay, error) => {
           if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
           this.#log(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);

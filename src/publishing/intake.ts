@@ -1,4 +1,4 @@
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import { type Delivery, PayloadTooLargeError } from '../errors.js';
 import type { Outbox } from './outbox.js';
 import type { PublisherOptions } from './publisher-options.js';
@@ -17,7 +17,7 @@ export type MakeError = (delivery: Delivery) => Error;
 /** Decides whether a message is taken in. */
 export class Intake {
   readonly #options: PublisherOptions;
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #outbox: Outbox;
   readonly #size: PubMsgSize;
   /** The channels that the server does not take, with the error of their messages, and when that began, in ms of the clock. */

@@ -1,4 +1,4 @@
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import { OptionReader, type OptionNames } from '../option-reader.js';
 import type { Ordering } from './outbox.js';
 
@@ -20,7 +20,7 @@ export interface PublisherOptions {
   /** Is told of bugs. Nothing is thrown into a session's or a timer's call. */
   onError?: (error: Error) => void;
   /** The clock of all times in publishing. */
-  clock: AwakeClock;
+  clock: Clock;
 }
 
 export interface PublisherStats {

@@ -1,4 +1,4 @@
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { InHand, Session } from '../connection/protocol.js';
 import type { LastWords } from '../connection/server-texts.js';
 import { describe, InternalError, PermissionError, toOurs } from '../errors.js';
@@ -34,7 +34,7 @@ const NOT_SENT = { delivery: 'not-sent' } as const;
  * be sent when, {@link Transmission} sends it on one session, and {@link Settlement} keeps the promises.
  */
 export class Publisher {
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #maxInFlight: number;
   readonly #onError: ((error: Error) => void) | undefined;
   readonly #timer: Timer;

@@ -1,4 +1,4 @@
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import { PublishTimeoutError } from '../errors.js';
 import { Aborts } from './aborts.js';
 import type { Timer } from './timer.js';
@@ -11,7 +11,7 @@ import { aborted, deliveryOf, SharedErrors } from './rejections.js';
 /** Settles each message once: by its acknowledgement, an error, its own timeout, or its own signal. */
 export class Settlement {
   readonly #outbox: Outbox;
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #timer: Timer;
   readonly #timeouts = new Deadlines<Limits>();
   readonly signals: Aborts;
@@ -23,7 +23,7 @@ export class Settlement {
    * @param onAborted is called when messages were given up over a signal
    * @param bug is told what was thrown meanwhile, so that it does not get into the signal's call
    */
-  constructor(outbox: Outbox, clock: AwakeClock, timer: Timer, onAborted: () => void, bug: (thrown: unknown) => void) {
+  constructor(outbox: Outbox, clock: Clock, timer: Timer, onAborted: () => void, bug: (thrown: unknown) => void) {
     this.#outbox = outbox;
     this.#clock = clock;
     this.#timer = timer;

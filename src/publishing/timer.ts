@@ -1,9 +1,9 @@
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 
 /** One timer for everything that falls due. It does not keep the process alive. */
 export class Timer {
   readonly #onDue: () => void;
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   #cancel: (() => void) | undefined;
   #at = Infinity;
 
@@ -11,7 +11,7 @@ export class Timer {
    * @param onDue is called at the earliest time that was set since its last call, after what had arrived by then was taken in;
    *   it must not throw
    */
-  constructor(onDue: () => void, clock: AwakeClock) {
+  constructor(onDue: () => void, clock: Clock) {
     this.#onDue = onDue;
     this.#clock = clock;
   }

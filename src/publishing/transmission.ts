@@ -1,5 +1,5 @@
 /** Publishes on one session: hands over what may be sent, probes what is overdue, and hears the answers. */
-import type { AwakeClock } from '../awake-clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Session } from '../connection/protocol.js';
 import { maybeStored, publishRefusal } from '../connection/server-texts.js';
 import type { AckTimeout } from './ack-timeout.js';
@@ -26,7 +26,7 @@ export interface Kept {
   readonly payloads: Payloads;
   readonly pubMsgSize: PubMsgSize;
   readonly timer: Timer;
-  readonly clock: AwakeClock;
+  readonly clock: Clock;
   /** Is told what was thrown, so that it does not get into a session's call. */
   readonly bug: (thrown: unknown) => void;
 }
@@ -43,7 +43,7 @@ export class Transmission implements Answers {
   readonly session: Session;
   readonly #kept: Kept;
   readonly #outbox: Outbox;
-  readonly #clock: AwakeClock;
+  readonly #clock: Clock;
   readonly #leaderless = new Leaderless();
   #ended = false;
   #paused = false;

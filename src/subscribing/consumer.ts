@@ -8,7 +8,7 @@ import { AbortedError, type ResilientStanError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import type { Party } from './barrier.js';
 import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Cursor, Gap } from './cursor.js';
 import { Ending, type EndingHost, type EndingOwner } from './ending.js';
 import { EventGate } from './event-gate.js';
@@ -140,7 +140,7 @@ export class Consumer implements Hosts, Restarting {
     state.members.add(this);
     this.#notBefore = notBefore(options);
     const early = this.#notBefore === -Infinity ? 0 : EARLY_TIME;
-    this.begun = beginning(options.startAt, this.clock.now(), this.clock.wallClock(), early);
+    this.begun = beginning(options.startAt, this.clock.elapsed(), this.clock.wall(), early);
     this.#processing = new Processing(this, state, handler);
     this.#handling = this.#processing.handling;
     this.#server = new ServerSubscription(this, this.clock, owner.window);
@@ -219,14 +219,14 @@ export class Consumer implements Hosts, Restarting {
   detach(confirmedAt: number): void {
     this.#holes?.end();
     this.#cancelTimers();
-    this.#state.noteLost(this.clock.now(), confirmedAt);
+    this.#state.noteLost(this.clock.elapsed(), confirmedAt);
     this.#server.detach();
   }
 
   /** Makes the server subscription again after messages may have been lost, so that the server sends them at once. */
   remake(): void {
     if (this.stopped) return;
-    this.#state.noteLoss(this.clock.now());
+    this.#state.noteLoss(this.clock.elapsed());
     this.makeAgain();
   }
 
@@ -246,18 +246,22 @@ export class Consumer implements Hosts, Restarting {
       this.makeAgain();
       return;
     }
-    this.#cancelRemake = this.clock.after(delay, () => {
-      this.#cancelRemake = undefined;
-      this.makeAgain();
-    });
+    this.#cancelRemake = this.clock.after(
+      delay,
+      () => {
+        this.#cancelRemake = undefined;
+        this.makeAgain();
+      },
+      { unref: true },
+    );
   }
 
   /** Returns the subscribe request of this moment. The server subscription calls it. */
   request(): { request: SubscribeRequest; plan: DatedPlan } {
-    const now = this.clock.now();
+    const now = this.clock.elapsed();
     const plan = this.#state.plan(this.begun, now);
     this.#requestedAt = now;
-    this.#requestedAwake = this.clock.awake();
+    this.#requestedAwake = this.clock.now();
     if (this.begun.requestedAt === undefined) this.begun = { ...this.begun, requestedAt: now };
     const { durableName, queueGroup, maxInFlight, ackWait } = this.options;
     const request: SubscribeRequest = {
@@ -283,9 +287,9 @@ export class Consumer implements Hosts, Restarting {
     this.#unreadAcks.begin();
     this.#holes?.begin();
     this.#startSearch.begin();
-    const now = this.clock.now();
+    const now = this.clock.elapsed();
     const took = now - this.#requestedAt;
-    const tookAwake = this.clock.awake() - this.#requestedAwake;
+    const tookAwake = this.clock.now() - this.#requestedAwake;
     // The time of a sleep does not count. The time of a slow event loop counts, because it comes back each time.
     const way = took - tookAwake > SLEEP ? tookAwake : took;
     const usual = (this.#usual ??= way);
@@ -376,7 +380,7 @@ export class Consumer implements Hosts, Restarting {
    * @param fetched whether the message was fetched by its number
    */
   receive(raw: RawMessage, fetched: boolean): void {
-    const now = this.clock.now();
+    const now = this.clock.elapsed();
     const sequence = raw.getSequence();
     const time = raw.getTimestampRaw();
     const redelivered = raw.isRedelivered();
@@ -525,10 +529,14 @@ export class Consumer implements Hosts, Restarting {
 
   peekAfter(milliseconds: number, peek: () => void): void {
     this.#cancelPeek?.();
-    this.#cancelPeek = this.clock.after(milliseconds, () => {
-      this.#cancelPeek = undefined;
-      peek();
-    });
+    this.#cancelPeek = this.clock.after(
+      milliseconds,
+      () => {
+        this.#cancelPeek = undefined;
+        peek();
+      },
+      { unref: true },
+    );
   }
 
   wakeMembers(): void {

@@ -6,7 +6,7 @@ import { EndRefused, type Session, type SubscribeRequest } from '../connection/p
 import { endRefusal } from '../connection/server-texts.js';
 import { ClosedError, describe, PermissionError, SubscribeError, toOurs } from '../errors.js';
 import { within } from '../within.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Departures } from './departures.js';
 import { GRACE, type Handling } from './handling.js';
 import type { ReceivedMessage } from './message.js';
@@ -233,7 +233,7 @@ export class Ending {
 /** Resolves with the promise, or after a time in ms. The promise must not reject. */
 async function atMost(clock: Clock, milliseconds: number, promise: Promise<unknown>): Promise<void> {
   const late = (): undefined => undefined;
-  await within(promise, milliseconds, late, (delay, callback) => clock.after(delay, callback));
+  await within(promise, milliseconds, late, (delay, callback) => clock.after(delay, callback, { unref: true }));
 }
 
 function onlyIfForbidden(error: unknown): void {

@@ -10,7 +10,7 @@ import {
   type SessionSubscription,
   type StartPosition,
 } from '../connection/protocol.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Position } from './cursor.js';
 import { Identity, type Judgement } from './identity.js';
 import { moreUrgent, Pacing, type Urgency } from './pacing.js';
@@ -227,7 +227,7 @@ export class Inquiries {
     let cancel: () => void = () => undefined;
     const wait = (): void => {
       cancel();
-      cancel = this.#clock.after(PATIENCE, stop);
+      cancel = this.#clock.after(PATIENCE, stop, { unref: true });
     };
     let subscription: SessionSubscription;
     try {
@@ -273,7 +273,7 @@ export class Inquiries {
             return;
           }
           const answered = (): void => {
-            this.#pacing.answered(errand, this.#clock.now());
+            this.#pacing.answered(errand, this.#clock.elapsed());
             this.#pump();
           };
           request(session).then(resolve, reject).then(answered, answered);
@@ -295,7 +295,7 @@ export class Inquiries {
     if (session === undefined) return;
     this.#cancelWake?.();
     this.#cancelWake = undefined;
-    const now = this.#clock.now();
+    const now = this.#clock.elapsed();
     for (;;) {
       const hindrances = {
         busy: session.pendingRequests > this.#pacing.asked,
@@ -306,6 +306,6 @@ export class Inquiries {
       errand.go(session);
     }
     const wakeAt = this.#pacing.wakeAt(now + SOON);
-    if (wakeAt !== undefined) this.#cancelWake = this.#clock.after(wakeAt - now, () => this.#pump());
+    if (wakeAt !== undefined) this.#cancelWake = this.#clock.after(wakeAt - now, () => this.#pump(), { unref: true });
   }
 }

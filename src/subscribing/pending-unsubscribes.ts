@@ -11,7 +11,7 @@ import {
 } from '../connection/protocol.js';
 import { endRefusal, subscribeRefusal } from '../connection/server-texts.js';
 import { describe, PermissionError, SubscribeError } from '../errors.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Departures } from './departures.js';
 
 /** The delays before a request is sent again after a refusal that may pass, in ms. */
@@ -114,12 +114,12 @@ export class PendingUnsubscribes {
           case 'again':
             if (delay === undefined) break;
             tried();
-            await new Promise<void>((resolve) => this.#clock.after(delay, resolve));
+            await new Promise<void>((resolve) => this.#clock.after(delay, resolve, { unref: true }));
             continue;
           case 'later':
             if (delay !== undefined && !online) {
               tried();
-              await new Promise<void>((resolve) => this.#clock.after(delay, resolve));
+              await new Promise<void>((resolve) => this.#clock.after(delay, resolve, { unref: true }));
               continue;
             }
             if (++drop.putOff > MOST_PUT_OFF) break;

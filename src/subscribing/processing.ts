@@ -5,7 +5,7 @@
 import type { RawMessage } from '../connection/protocol.js';
 import { ResilientStanError } from '../errors.js';
 import { askUser } from '../user-code.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Cursor } from './cursor.js';
 import type { EventGate } from './event-gate.js';
 import { Handling, type HandlingHost } from './handling.js';
@@ -96,7 +96,7 @@ export class Processing implements HandlingHost, Acknowledger {
       message.settled = true;
       return;
     }
-    message.handedAt = this.#host.clock.now();
+    message.handedAt = this.#host.clock.elapsed();
     return handler(message);
   }
 
@@ -131,7 +131,7 @@ export class Processing implements HandlingHost, Acknowledger {
     }
     this.#host.events.emit('handler_error', { error, message });
     if (message.settled || message.epoch !== this.#state.epoch) return undefined;
-    const failures = this.#state.noteFailure(message.sequence, this.#host.clock.now());
+    const failures = this.#state.noteFailure(message.sequence, this.#host.clock.elapsed());
     const { maxDeliveries } = this.#options;
     if (maxDeliveries !== undefined && Math.max(failures, message.redeliveryCount + 1) >= maxDeliveries) {
       return this.#bury(message, error);

@@ -112,7 +112,7 @@ export class Refetch {
     const { sequence, time, fetched } = message;
     const session = this.#state.sentIn(message);
     const { ackWait } = this.#host.options;
-    const now = this.#host.clock.now();
+    const now = this.#host.clock.elapsed();
     const from = Math.max(now - ackWait, message.receivedAt, message.handedAt);
     const reservedUntil = from + ackWait;
     const due = reservedUntil + LATE;
@@ -129,10 +129,14 @@ export class Refetch {
       this.#cancelFetch();
     }
     this.#fetchAt = at;
-    this.#cancelFetch = this.#host.clock.after(Math.max(0, at - this.#host.clock.now()), () => {
-      this.#cancelFetch = undefined;
-      void this.#fetchUnfinished();
-    });
+    this.#cancelFetch = this.#host.clock.after(
+      Math.max(0, at - this.#host.clock.elapsed()),
+      () => {
+        this.#cancelFetch = undefined;
+        void this.#fetchUnfinished();
+      },
+      { unref: true },
+    );
   }
 
   /** Fetches the messages whose time has come. */
@@ -141,7 +145,7 @@ export class Refetch {
     // The next session sets the timer again.
     if (session === undefined || !this.#host.live || this.#fetching) return;
     this.#fetching = true;
-    const due = this.#state.unfinished.takeDue(this.#host.clock.now(), this.#host.options.maxInFlight);
+    const due = this.#state.unfinished.takeDue(this.#host.clock.elapsed(), this.#host.options.maxInFlight);
     const ranges = fetchRanges(
       due.filter((message) => this.#isWanted(message)),
       LONGEST_FETCH,
@@ -158,14 +162,14 @@ export class Refetch {
     if (fate === 'others' && message.waits < SURELY_OTHERS - 1) {
       // If the server has the message pending, it sends the message once more, unless that is lost as well.
       message.waits++;
-      this.#state.unfinished.postpone(message, this.#host.clock.now() + LATE);
+      this.#state.unfinished.postpone(message, this.#host.clock.elapsed() + LATE);
       this.#host.makeAgain();
       return false;
     }
     if (fate === 'fetch' || fate === 'others') return true;
     if (fate === 'later') {
       message.waits++;
-      this.#state.unfinished.postpone(message, this.#host.clock.now() + this.#host.options.ackWait);
+      this.#state.unfinished.postpone(message, this.#host.clock.elapsed() + this.#host.options.ackWait);
       return false;
     }
     this.#state.forget(sequence);
@@ -216,7 +220,7 @@ export class Refetch {
       this.#host.remakeBecause(`message ${from} is not processed and cannot be fetched`);
     }
     this.#tries = end === 'failed' ? this.#tries + 1 : 0;
-    const again = this.#host.clock.now() + Math.min(LONGEST_DELAY, FETCH_AGAIN * 2 ** Math.min(this.#tries, 10));
+    const again = this.#host.clock.elapsed() + Math.min(LONGEST_DELAY, FETCH_AGAIN * 2 ** Math.min(this.#tries, 10));
     const gone: number[] = [];
     for (const message of [...wanted.values()].filter(isLeft)) {
       const { sequence, time } = message;
@@ -250,7 +254,7 @@ export class Refetch {
       this.#cursor.finish(sequence, time);
       return;
     }
-    const now = this.#host.clock.now();
+    const now = this.#host.clock.elapsed();
     this.#host.countFetched();
     const wanted =
       handed === undefined

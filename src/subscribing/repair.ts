@@ -1,5 +1,5 @@
 import type { RawMessage, Session } from '../connection/protocol.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { Gap } from './cursor.js';
 import type { Inquiries } from './inquiries.js';
 import type { Urgency } from './pacing.js';

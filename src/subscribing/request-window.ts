@@ -2,7 +2,7 @@
  * Limits how many requests of the subscriptions wait for their answer at a time. The server works on one request at a time, so
  * more of them would not be answered sooner, while the requests of other clients would wait behind all of them.
  */
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 
 /** The fewest and the most requests at a time. The fewest keep a server busy over a short distance. */
 const LEAST = 32;
@@ -35,12 +35,12 @@ export class Window {
   async pass<T>(request: () => Promise<T> | undefined): Promise<T | undefined> {
     if (this.#asked < this.#size && this.#waiting.length === 0) this.#asked++;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    const sentAt = this.#clock.now();
+    const sentAt = this.#clock.elapsed();
     try {
       const asked = request();
       if (asked === undefined) return undefined;
       const answer = await asked;
-      this.#answered(this.#clock.now() - sentAt);
+      this.#answered(this.#clock.elapsed() - sentAt);
       return answer;
     } finally {
       this.#asked--;

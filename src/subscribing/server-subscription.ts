@@ -14,7 +14,7 @@ import {
 import { endRefusal, subscribeRefusal } from '../connection/server-texts.js';
 import { describe, PermissionError, type ResilientStanError, SubscribeError } from '../errors.js';
 import type { Party } from './barrier.js';
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import type { DatedPlan } from './delivery-state.js';
 import type { Window } from './request-window.js';
 
@@ -380,9 +380,13 @@ export class ServerSubscription {
   #tryLater(): void {
     const turn = this.#turn;
     const delay = Math.min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** this.#later++);
-    this.#clock.after(delay, () => {
-      if (turn === this.#turn && !this.live) this.remake('make-first');
-    });
+    this.#clock.after(
+      delay,
+      () => {
+        if (turn === this.#turn && !this.live) this.remake('make-first');
+      },
+      { unref: true },
+    );
   }
 
   /** Ends the session because of an error in ending a durable, which the server would otherwise keep and refuse to make again. */
@@ -444,7 +448,7 @@ export class ServerSubscription {
     }
     const delay = RETRIES[attempt];
     if (refusal !== 'final' && delay !== undefined) {
-      await new Promise<void>((resolve) => this.#clock.after(delay, resolve));
+      await new Promise<void>((resolve) => this.#clock.after(delay, resolve, { unref: true }));
       return 'again';
     }
     if (refusal === 'passing' && ++this.#putOff <= MOST_PUT_OFF) {

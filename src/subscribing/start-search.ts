@@ -123,7 +123,7 @@ export class StartSearch {
     const stale = this.#host.staleness(session);
     const peek = (start: () => StartPosition): Promise<Position | undefined> =>
       this.#host.inquiries.peek(this.#host.channel, start, 'missing');
-    const since = (): StartPosition => this.#state.beginning(this.#host.begun, this.#host.clock.now());
+    const since = (): StartPosition => this.#state.beginning(this.#host.begun, this.#host.clock.elapsed());
 
     let first: Position | undefined;
     let last: Position | undefined;

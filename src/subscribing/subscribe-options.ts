@@ -135,9 +135,11 @@ const SUBSCRIBE_NAMES: OptionNames = {
   },
 };
 
-/** The property of the client that the check of the options needs. */
+/** What the check of the options needs of the client. */
 export interface SubscribeContext {
   readonly clientIdGenerated: boolean;
+  /** The present, in ms since the epoch. */
+  readonly now: number;
 }
 
 /**
@@ -189,7 +191,10 @@ export function resolveMessagesOptions(
   return resolved;
 }
 
-function readSubscribeOptions(options: unknown, { clientIdGenerated }: SubscribeContext): ResolvedSubscribeOptions {
+function readSubscribeOptions(
+  options: unknown,
+  { clientIdGenerated, now }: SubscribeContext,
+): ResolvedSubscribeOptions {
   const reader = new OptionReader(options, 'options', SUBSCRIBE_NAMES);
   const { durableName, queueGroup } = reader.values;
   if (durableName !== undefined) checkSubscriptionName(durableName, 'durableName');
@@ -218,7 +223,7 @@ function readSubscribeOptions(options: unknown, { clientIdGenerated }: Subscribe
   }
   const signal = reader.signal();
   const startAt = resolveStartAt(reader);
-  if (durableName !== undefined || queueGroup !== undefined) refuseFuture(reader, startAt);
+  if (durableName !== undefined || queueGroup !== undefined) refuseFuture(reader, startAt, now);
   return {
     ...(durableName !== undefined && { durableName }),
     ...(queueGroup !== undefined && { queueGroup }),
@@ -240,9 +245,8 @@ const CLOCKS_APART = 60_000;
  * Refuses a time in the future for a durable or a queue group. The server may know a position for them, which counts more than
  * the start, so older messages could not be dropped.
  */
-function refuseFuture(reader: OptionReader, startAt: StartAt): void {
-  if (typeof startAt !== 'object' || !('time' in startAt) || startAt.time.getTime() <= Date.now() + CLOCKS_APART)
-    return;
+function refuseFuture(reader: OptionReader, startAt: StartAt, now: number): void {
+  if (typeof startAt !== 'object' || !('time' in startAt) || startAt.time.getTime() <= now + CLOCKS_APART) return;
   reader.refuse(
     'startAt',
     `must not be a time to come for a durable or a queue group, and ${startAt.time.toISOString()} is one: the server would ` +

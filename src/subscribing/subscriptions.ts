@@ -3,7 +3,7 @@ import { SessionEnded, type Session, type SubscribeRequest } from '../connection
 import { AbortWatch } from '../abort-signal.js';
 import { ClosedError, SubscribeError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
-import { systemClock, type Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from './consumer.js';
 import { Departures } from './departures.js';
 import { PendingUnsubscribes } from './pending-unsubscribes.js';
@@ -20,10 +20,8 @@ export interface SubscriptionsOptions {
   onResubscribe?: (subscription: ResilientSubscription) => void;
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
-  /** Returns a time in ms that never decreases. */
-  now?: () => number;
-  /** The clock, which tests replace. */
-  clock?: Clock;
+  /** The clock of the client. */
+  clock: Clock;
 }
 
 export class Subscriptions {
@@ -38,20 +36,19 @@ export class Subscriptions {
   /** When the last question was asked that the leader has answered on this session, in ms of the clock. */
   #confirmedAt = -Infinity;
   /**
-   * The lead of the clock over the waking time, in ms, when the session began or the last question was answered. It never
+   * The lead of the elapsed time over the waking time, in ms, when the session began or the last question was answered. It never
    * decreases.
    */
   #stood: number;
   #closed: Error | undefined;
   #draining = false;
 
-  constructor({ onError, onResubscribe, log, now, clock }: SubscriptionsOptions) {
-    const time = clock ?? (now === undefined ? systemClock : { ...systemClock, now });
+  constructor({ onError, onResubscribe, log, clock }: SubscriptionsOptions) {
     this.#owner = {
       crowded: false,
-      clock: time,
-      window: new Window(time),
-      inquiries: new Inquiries(time),
+      clock,
+      window: new Window(clock),
+      inquiries: new Inquiries(clock),
       counters: this.#counters,
       onError,
       remade: (consumer) => onResubscribe?.(consumer.subscription),
@@ -62,7 +59,7 @@ export class Subscriptions {
       dropping: (outcome) => this.#waitFor(outcome),
       log: log ?? (() => undefined),
     };
-    this.#pendingUnsubscribes = new PendingUnsubscribes(this.#owner.clock, this.#owner.departures);
+    this.#pendingUnsubscribes = new PendingUnsubscribes(clock, this.#owner.departures);
     this.#stood = this.#standing();
   }
 
@@ -164,10 +161,10 @@ export class Subscriptions {
     return earliest === undefined ? undefined : earliest - this.#standing();
   }
 
-  /** The lead of the clock over the waking time, in ms. */
+  /** The lead of the elapsed time over the waking time, in ms. */
   #standing(): number {
     const { clock } = this.#owner;
-    return clock.now() - clock.awake();
+    return clock.elapsed() - clock.now();
   }
 
   /**

@@ -2,7 +2,7 @@
  * Notices a server subscription whose acknowledgements nobody reads, which may be made in the moment when a leader is promoted.
  * Its processed messages come again and again, and nothing comes once its window is full. Making it again mends that.
  */
-import type { Clock } from './clock.js';
+import type { Clock } from '../clock/clock.js';
 
 /** How long a full window may bring nothing after everything is acknowledged, in ms. */
 const STALL_AFTER = 1000;
@@ -81,9 +81,9 @@ export class UnreadAcks {
     const check = (): void => {
       this.#cancelStall = undefined;
       if (this.#received !== this.#host.options.maxInFlight || this.#host.stopped) return;
-      if (this.#host.unfinished) this.#cancelStall = this.#host.clock.after(STALL_AFTER, check);
+      if (this.#host.unfinished) this.#cancelStall = this.#host.clock.after(STALL_AFTER, check, { unref: true });
       else this.#host.remakeBecause('a full window is acknowledged and nothing follows');
     };
-    this.#cancelStall = this.#host.clock.after(STALL_AFTER, check);
+    this.#cancelStall = this.#host.clock.after(STALL_AFTER, check, { unref: true });
   }
 }

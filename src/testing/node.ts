@@ -10,7 +10,7 @@ import { processState } from './process-state.js';
 import type { Proxy } from './proxy.js';
 import { reaper } from './reaper.js';
 import { addressInUse, FRESH, LineRing, readLine, type ServerLogState } from './server-log.js';
-import { keepAlive, sleep, waitFor } from './wait.js';
+import { keepAlive, realTime, sleep, waitFor } from './wait.js';
 
 /** How many lines of its log a node keeps. */
 const LOG_LINES = 5000;
@@ -197,7 +197,7 @@ export class StanNode {
     this.#signal('SIGTERM');
     if (this.#paused) await this.resume();
     const exited = this.#exited.then(() => true);
-    if (await within(exited, timeout, () => false)) return;
+    if (await within(exited, timeout, () => false, realTime)) return;
     await this.kill();
     throw new TimeoutError(`node '${this.name}' did not exit within ${timeout} ms of SIGTERM, and was killed`);
   }

@@ -1,4 +1,5 @@
 import { AbortedError, TimeoutError } from '../errors.js';
+import type { Wait } from '../within.js';
 
 /**
  * How {@link waitFor} waits.
@@ -47,6 +48,12 @@ export async function waitFor<T>(
     await sleep(interval);
   }
 }
+
+/** The time of the host, for `within`. It keeps the process alive. */
+export const realTime: Wait = (delay, callback) => {
+  const timer = setTimeout(callback, delay);
+  return () => clearTimeout(timer);
+};
 
 /** Waits, and keeps the process alive meanwhile. Nothing else of the harness does that. */
 export function sleep(ms: number): Promise<void> {

@@ -221,6 +221,7 @@ describe('the documents', function () {
     assert.deepEqual(names(tables[3]!).sort(), membersOf('src/index.ts', 'SubscribeOptions').sort());
     const { maxInFlight, ackWait, concurrency, startAt } = resolveSubscribeOptions('c', () => {}, undefined, {
       clientIdGenerated: true,
+      now: Date.now(),
     });
     for (const [name, value] of Object.entries({ maxInFlight, ackWait, concurrency, startAt })) {
       assert.match(

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import selfsigned from 'selfsigned';
+import { makeClock } from '../../src/clock/clock.js';
 import { dialCredentials, dialTls, natsAuth } from '../../src/connection/auth.js';
 import { Link } from '../../src/connection/link.js';
 import { AuthorizationError } from '../../src/errors.js';
@@ -18,7 +19,7 @@ async function dial(url: string, options: ConnectOptions = {}): Promise<void> {
   const address = resolved.servers[0]!;
   const tls = await dialTls(resolved, () => {});
   const auth = natsAuth({ tls }, address, await dialCredentials(resolved, address));
-  const link = await Link.dial(address, { ...auth }, 5000, new AbortController().signal);
+  const link = await Link.dial(address, { ...auth }, 5000, new AbortController().signal, makeClock());
   link.destroy();
 }
 

@@ -10,6 +10,7 @@ import {
   ResilientStan,
   type ConnectOptions,
 } from '../../src/index.js';
+import { makeClock } from '../../src/clock/clock.js';
 import { Link } from '../../src/connection/link.js';
 import { resolveConnectOptions } from '../../src/options.js';
 import { StanCluster } from '../../src/testing/index.js';
@@ -181,7 +182,7 @@ describe('the first connect', function () {
         socket.on('data', (data) => data.includes('PING') && say('PONG\r\n'));
       });
       const [address] = resolveConnectOptions(url).servers;
-      const link = await Link.dial(address!, {}, 2000, new AbortController().signal);
+      const link = await Link.dial(address!, {}, 2000, new AbortController().signal, makeClock());
       const died = new Promise<Error>((resolve) => (link.onDeath = resolve));
       say('INFO {"server_id": oops}\r\n');
       assert.match((await died).message, /not understood/);

@@ -3,6 +3,7 @@
  * messages, redelivery; and the faults they must survive: sessions that die, messages and acks lost on their way, leaders
  * that know less than the one before, retention, channels that start over, acks that nobody reads.
  */
+import type { Clock } from '../../src/clock/clock.js';
 import {
   EndRefused,
   SessionEnded,
@@ -12,82 +13,12 @@ import {
   type SessionSubscription,
   type SubscribeRequest,
 } from '../../src/connection/protocol.js';
-import type { Clock } from '../../src/subscribing/clock.js';
 import type { ResolvedSubscribeOptions } from '../../src/subscribing/subscribe-options.js';
+import { EPOCH, VirtualTime } from './virtual-time.js';
 
-/** Time stands still until told to advance; promises settle at every stop. */
-export class SimulatedClock implements Clock {
-  #now = 1000;
-  #slept = 0;
-  #order = 0;
-  #soon: (() => void)[] = [];
-  readonly #timers: { at: number; order: number; callback: () => void; cancelled: boolean }[] = [];
-
-  now(): number {
-    return this.#now;
-  }
-
-  awake(): number {
-    return this.#now - this.#slept;
-  }
-
-  wallClock(): number {
-    return 1_700_000_000_000 + this.#now;
-  }
-
-  /** The host sleeps: time goes by, and nothing runs. What is waited for is put off by as much. */
-  sleep(milliseconds: number): void {
-    this.#now += milliseconds;
-    this.#slept += milliseconds;
-    for (const timer of this.#timers) timer.at += milliseconds;
-  }
-
-  after(milliseconds: number, callback: () => void): () => void {
-    const timer = { at: this.#now + milliseconds, order: this.#order++, callback, cancelled: false };
-    let i = this.#timers.length;
-    while (i > 0 && this.#timers[i - 1]!.at > timer.at) i--;
-    this.#timers.splice(i, 0, timer);
-    return () => {
-      timer.cancelled = true;
-      const at = this.#timers.indexOf(timer);
-      if (at >= 0) this.#timers.splice(at, 1);
-    };
-  }
-
-  soon(callback: () => void): void {
-    this.#soon.push(callback);
-  }
-
-  /** Timers that are set. */
-  get armed(): number {
-    return this.#timers.length;
-  }
-
-  /** Everything that runs without time passing. */
-  async settle(): Promise<void> {
-    await this.advance(0);
-  }
-
-  async advance(milliseconds: number): Promise<void> {
-    const end = this.#now + milliseconds;
-    for (;;) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (this.#soon.length > 0) {
-        const soon = this.#soon;
-        this.#soon = [];
-        for (const callback of soon) callback();
-        continue;
-      }
-      const next = this.#timers[0];
-      if (next === undefined || next.at > end) break;
-      this.#now = Math.max(this.#now, next.at);
-      while (this.#timers[0] !== undefined && this.#timers[0].at <= this.#now) {
-        const timer = this.#timers.shift()!;
-        if (!timer.cancelled) timer.callback();
-      }
-    }
-    this.#now = end;
-  }
+/** Time for a model, whose requests and answers may take any time, also none. */
+export function modelTime(): VirtualTime {
+  return new VirtualTime({ exact: true });
 }
 
 export interface Stored {
@@ -220,7 +151,7 @@ const HEIRS_LOOK = 100;
  * they are full, and that the leader tells them once a second: here it does at `replicate()` only, so it may be much later.
  */
 export class ModelServer {
-  readonly clock: SimulatedClock;
+  readonly clock: Clock;
   readonly channels = new Map<string, Channel>();
   /** All requests, in their order. */
   readonly requests: SubscribeRequest[] = [];
@@ -251,8 +182,13 @@ export class ModelServer {
   readonly groups = new Map<string, Group>();
   #sessions = 0;
 
-  constructor(clock: SimulatedClock) {
-    this.clock = clock;
+  constructor(time: VirtualTime) {
+    this.clock = time.clock;
+  }
+
+  /** The clock of the leader, in ms since the epoch. It has fractions. */
+  #wall(): number {
+    return EPOCH + this.clock.elapsed() + this.skew;
   }
 
   channel(name = 'foo'): Channel {
@@ -270,7 +206,7 @@ export class ModelServer {
   publish(value: string, name = 'foo'): number {
     const channel = this.channel(name);
     const sequence = channel.last + 1;
-    channel.messages.push({ sequence, time: Math.round((this.clock.wallClock() + this.skew) * 1e6), value });
+    channel.messages.push({ sequence, time: Math.round(this.#wall() * 1e6), value });
     this.truncate(sequence - this.maxMessages + 1, name);
     for (const sub of this.subs) if (sub.channel === channel && sub.group === undefined) this.#sendAvailable(sub);
     for (const group of this.groups.values()) if (group.channel === channel) this.#sendAvailableToGroup(group);
@@ -403,7 +339,7 @@ export class ModelServer {
       return start.at === 'new' ? channel.last + 1 : Math.max(channel.last, 1);
     }
     if ('ago' in start) {
-      const since = (this.clock.wallClock() + this.skew - start.ago) * 1e6;
+      const since = (this.#wall() - start.ago) * 1e6;
       const found = channel.messages.find((m) => m.sequence >= channel.first && m.time >= since);
       return found?.sequence ?? channel.last + 1;
     }
@@ -461,7 +397,7 @@ export class ModelServer {
       const pending = sorted(memory.progress.pending);
       for (const [i, [sequence]] of pending.entries()) {
         const { memory: heir } = heirs[i % heirs.length]!;
-        heir.progress.pending.set(sequence, this.clock.now() - 1000);
+        heir.progress.pending.set(sequence, this.clock.elapsed() - 1000);
         heir.progress.lastSent = Math.max(heir.progress.lastSent, sequence);
         noteSent(heir, sequence, true);
       }
@@ -529,12 +465,12 @@ export class ModelServer {
     const expires = pending.get(sequence);
     if (expires !== undefined) {
       // Counted from when it was due, not from now.
-      pending.set(sequence, (expires === 0 ? this.clock.now() : expires) + ackWait);
+      pending.set(sequence, (expires === 0 ? this.clock.elapsed() : expires) + ackWait);
       return;
     }
     noteSent(memory, sequence, group !== undefined);
     memory.progress.lastSent = Math.max(memory.progress.lastSent, sequence);
-    pending.set(sequence, this.clock.now() + ackWait);
+    pending.set(sequence, this.clock.elapsed() + ackWait);
   }
 
   #setTimer(sub: Sub, ms: number): void {
@@ -550,14 +486,14 @@ export class ModelServer {
       // Only a leader before this one knew. By the clock of this one.
       const message = expires === 0 ? memory.channel.lookup(sequence) : undefined;
       if (message === undefined) continue;
-      const age = this.clock.wallClock() + this.skew - message.time / 1e6;
-      pending.set(sequence, this.clock.now() - age + sub.request.ackWait);
+      const age = this.#wall() - message.time / 1e6;
+      pending.set(sequence, this.clock.elapsed() - age + sub.request.ackWait);
     }
     let next: number | undefined;
     for (const [sequence, expires] of sorted(pending)) {
       const message = this.#forRedelivery(sub, sequence);
       if (message === undefined) continue;
-      if (expires > this.clock.now() + EARLY) {
+      if (expires > this.clock.elapsed() + EARLY) {
         next = expires;
         break;
       }
@@ -570,7 +506,7 @@ export class ModelServer {
     }
     if (sub.gone) return;
     if (pending.size === 0) clearTimer(sub);
-    else this.#setTimer(sub, next === undefined ? sub.request.ackWait : next - this.clock.now());
+    else this.#setTimer(sub, next === undefined ? sub.request.ackWait : next - this.clock.elapsed());
   }
 
   /** What retention took is taken for acknowledged, and nobody is told (`getMsgForRedelivery`). */

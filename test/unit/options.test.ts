@@ -402,7 +402,7 @@ describe('resolveConnectOptions', () => {
 });
 
 describe('options that throw when they are read', () => {
-  const context = { clientIdGenerated: false };
+  const context = { clientIdGenerated: false, now: Date.now() };
   const subscribe = (options: unknown) => resolveSubscribeOptions('foo', () => undefined, options, context);
   const resolvers: [string, (options: unknown) => unknown, string[]][] = [
     ['connect', connect, Object.keys(connect()).filter((name) => !/servers|Generated|staticC/.test(name))],
@@ -481,7 +481,7 @@ describe('options that throw when they are read', () => {
 describe('resolveSubscribeOptions', () => {
   const handler = () => undefined;
   const subscribe = (options?: unknown, clientIdGenerated = false) =>
-    resolveSubscribeOptions('foo', handler, options, { clientIdGenerated });
+    resolveSubscribeOptions('foo', handler, options, { clientIdGenerated, now: Date.now() });
 
   it('has the defaults of the contract', () => {
     assert.deepEqual(subscribe(), {
@@ -640,7 +640,7 @@ describe('resolveSubscribeOptions', () => {
   }
 
   it('refuses a bad channel and a missing handler', () => {
-    const context = { clientIdGenerated: false };
+    const context = { clientIdGenerated: false, now: Date.now() };
     refused(() => resolveSubscribeOptions('a.*', handler, {}, context), 'channel', 'wildcard');
     for (const bad of [undefined, null, {}, 'handler']) {
       refused(() => resolveSubscribeOptions('a', bad, undefined, context), 'handler', 'must be a function');
@@ -654,7 +654,8 @@ describe('resolveSubscribeOptions', () => {
 });
 
 describe('resolveMessagesOptions', () => {
-  const messages = (options?: unknown) => resolveMessagesOptions('foo', options, { clientIdGenerated: false });
+  const messages = (options?: unknown) =>
+    resolveMessagesOptions('foo', options, { clientIdGenerated: false, now: Date.now() });
 
   it('takes the options of a subscription', () => {
     assert.deepEqual(messages({ durableName: 'd', startAt: 'first' }).startAt, 'first');
@@ -664,7 +665,11 @@ describe('resolveMessagesOptions', () => {
     refused(() => messages({ manualAck: true }), 'manualAck', 'no meaning');
     refused(() => messages({ concurrency: 2 }), 'concurrency', 'no meaning', 'subscribe()');
     refused(() => messages(() => 1), 'options', 'no handler', 'subscribe()');
-    refused(() => resolveMessagesOptions('a b', {}, { clientIdGenerated: false }), 'channel', 'a space');
+    refused(
+      () => resolveMessagesOptions('a b', {}, { clientIdGenerated: false, now: Date.now() }),
+      'channel',
+      'a space',
+    );
   });
 });
 

@@ -12,7 +12,7 @@ import { Nemesis, type KillableClient, type TimelineEntry } from '../nemesis/nem
 import { planFaults, type PlannedFault } from '../nemesis/plan.js';
 import { TEMPORARY_PREFIX } from '../reaper.js';
 import { isClean, type ReportData, type RunEnd } from '../report/data.js';
-import { sleep } from '../wait.js';
+import { realTime, sleep } from '../wait.js';
 import { loadAdapter } from './adapter.js';
 import { castOf, durablesOf, STAND_IN, subscribeOptionsOf, type Cast } from './cast.js';
 import { growth } from './growth.js';
@@ -264,7 +264,7 @@ class Run {
       const done = nemesis.run(this.#plan());
       done.catch(() => {});
       await Promise.race([done, this.#interrupted]);
-      await within(done, INTERRUPTED_MEND, () => undefined);
+      await within(done, INTERRUPTED_MEND, () => undefined, realTime);
       return undefined;
     } catch (error) {
       return `the cluster could not be broken and mended as planned: ${describe(error)}`;
@@ -504,7 +504,7 @@ class Run {
   }
 
   async #within(promise: Promise<void>, timeout: number): Promise<void> {
-    await within(Promise.race([promise, this.#interrupted]), timeout, () => undefined);
+    await within(Promise.race([promise, this.#interrupted]), timeout, () => undefined, realTime);
   }
 
   #progress(): void {

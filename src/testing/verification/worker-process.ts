@@ -9,7 +9,7 @@ import { ResilientStanError, TimeoutError } from '../../errors.js';
 import { within } from '../../within.js';
 import { processState } from '../process-state.js';
 import { reaper } from '../reaper.js';
-import { waitFor } from '../wait.js';
+import { realTime, waitFor } from '../wait.js';
 import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
 
 // It is beside this file, and compiled if this one is.
@@ -153,7 +153,7 @@ export class WorkerProcess {
       throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before it was at work${why}`);
     });
     try {
-      await within(Promise.race([ready, died]), timeout, late);
+      await within(Promise.race([ready, died]), timeout, late, realTime);
     } finally {
       died.catch(() => {});
     }

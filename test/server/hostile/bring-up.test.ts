@@ -3,7 +3,7 @@
  * is to be seen happens within one turn of the event loop.
  */
 import assert from 'node:assert/strict';
-import { awakeClock } from '../../../src/awake-clock.js';
+import { makeClock } from '../../../src/clock/clock.js';
 import type { Session } from '../../../src/connection/protocol.js';
 import type { StanSession } from '../../../src/connection/session.js';
 import { Supervisor, type SupervisorEvents } from '../../../src/connection/supervisor.js';
@@ -45,7 +45,7 @@ describe('a client that is closed while a session is brought up', () => {
       },
     });
     const pings = { interval: 1000, maxOut: 100 };
-    return new Supervisor(resolveConnectOptions(peer.url, { pings }), participants, NOTHING, awakeClock());
+    return new Supervisor(resolveConnectOptions(peer.url, { pings }), participants, NOTHING, makeClock());
   }
 
   it('does not wait for that', async () => {

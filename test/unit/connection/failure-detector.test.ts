@@ -7,7 +7,7 @@ import type { Answer, Link } from '../../../src/connection/link.js';
 import type { Found, LeaderSearch } from '../../../src/connection/leader-search.js';
 import { Line } from '../../../src/connection/throughput.js';
 import { FailureDetector } from '../../../src/connection/failure-detector.js';
-import { FakeTimers } from '../../support/fake-timers.js';
+import { VirtualTime } from '../../support/virtual-time.js';
 import { idleParticipants } from '../../support/participants.js';
 
 class ScriptedLink {
@@ -45,22 +45,22 @@ class ScriptedSearch {
   /** When it asked. */
   asked: number[] = [];
   cancelled = false;
-  #asking: NodeJS.Timeout | undefined;
+  #cancelAsking: (() => void) | undefined;
   /** What the other path answers from now on, if it is asked again. */
   registered = true;
   askedAgain = 0;
   keepOn(): void {
     const ask = (): void => {
-      this.asked.push(this.now());
+      this.#cancelAsking = this.time.clock.after(50, ask);
+      this.asked.push(this.time.now());
       this.onAsk?.();
     };
-    this.#asking = setInterval(ask, 50);
     ask();
   }
-  constructor(readonly now: () => number) {}
+  constructor(readonly time: VirtualTime) {}
   cancel(): void {
     this.cancelled = true;
-    clearInterval(this.#asking);
+    this.#cancelAsking?.();
   }
   win(registered = true): void {
     const link = {
@@ -75,7 +75,7 @@ class ScriptedSearch {
     this.registered = registered;
     const found = { link: link as unknown as Link, instant: this.asked.length, registered, roundTrip: 1 };
     this.found = found;
-    clearInterval(this.#asking);
+    this.#cancelAsking?.();
     this.onWon?.(found);
   }
 }
@@ -83,7 +83,7 @@ class ScriptedSearch {
 const SILENT = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 describe('the failure detector', () => {
-  let timers: FakeTimers;
+  let time: VirtualTime;
   let link: ScriptedLink;
   let search: ScriptedSearch | undefined;
   let calls: string[];
@@ -96,12 +96,12 @@ describe('the failure detector', () => {
   let losses: { reason: string; handedOver: boolean }[];
   let detector: FailureDetector;
 
-  const pass = (ms: number): Promise<void> => timers.pass(ms);
+  const pass = (ms: number): Promise<void> => time.pass(ms);
 
   beforeEach(() => {
-    timers = new FakeTimers(1000);
+    time = new VirtualTime();
     link = new ScriptedLink();
-    link.now = () => timers.now;
+    link.now = time.now;
     search = undefined;
     calls = [];
     losses = [];
@@ -124,8 +124,8 @@ describe('the failure detector', () => {
         {
           leaderAnswered: (askedAt) => void answered.push(askedAt),
           review: (threshold) => {
-            reviews.push({ at: timers.now, threshold });
-            return timers.now + 30;
+            reviews.push({ at: time.now(), threshold });
+            return time.now() + 30;
           },
         },
       ),
@@ -136,7 +136,7 @@ describe('the failure detector', () => {
       oldestPublish: () => (oldest === undefined ? undefined : { at: oldest, end: oldestEnd, askAfter }),
       oldestRequest: () => undefined,
       race: () => {
-        search = new ScriptedSearch(() => timers.now);
+        search = new ScriptedSearch(time);
         calls.push('race');
         return search as unknown as LeaderSearch;
       },
@@ -144,13 +144,12 @@ describe('the failure detector', () => {
         losses.push({ reason, handedOver: successor !== undefined && (successor as unknown) === search });
         detector.stop();
       },
-      clock: timers.clock(),
+      clock: time.clock,
     });
   });
   afterEach(() => {
     detector.stop();
     search?.cancel();
-    timers.restore();
   });
 
   it('pings an idle session once an interval, and is content with the answers', async () => {
@@ -170,7 +169,7 @@ describe('the failure detector', () => {
 
   it('suspects when an ack is overdue: pauses, asks every 50 ms, asks the server itself', async () => {
     link.answers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(149);
     assert.deepEqual(calls, []);
@@ -185,13 +184,13 @@ describe('the failure detector', () => {
   });
 
   it('resumes at the first answer, and says when something before it was never answered', async () => {
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(155);
     assert.deepEqual(calls, ['pause', 'resume']);
     calls.length = 0;
     link.answers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(400);
     link.answers = true;
@@ -202,9 +201,9 @@ describe('the failure detector', () => {
   });
 
   it('does not hold a stall of our own event loop against the leader', async () => {
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
-    timers.stall(2000);
+    time.stall(2000);
     await pass(100);
     assert.deepEqual(calls, []);
     // But it does not forget either.
@@ -215,7 +214,7 @@ describe('the failure detector', () => {
 
   it('tries another path soon when the attached server is mute, too', async () => {
     link.answers = link.serverAnswers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(300);
     assert.deepEqual(calls, ['pause', 'race']);
@@ -227,7 +226,7 @@ describe('the failure detector', () => {
 
   it('by then has asked the attached server, and loses no time when that is mute, too', async () => {
     link.answers = link.serverAnswers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(74);
     assert.equal(link.serverPings, 0);
@@ -239,7 +238,7 @@ describe('the failure detector', () => {
 
   it('asks it anew in each silence', async () => {
     for (let i = 1; i <= 3; i++) {
-      oldest = timers.now;
+      oldest = time.now();
       detector.owed();
       await pass(80);
       assert.equal(link.serverPings, i);
@@ -253,12 +252,12 @@ describe('the failure detector', () => {
   it('is not woken up by a question that was answered', async () => {
     await pass(1010);
     assert.equal(link.asked.length, 1);
-    assert.ok(timers.nextAt > timers.now + 900, 'the next timer is that of the next question');
+    assert.ok(time.nextAt > time.now() + 900, 'the next timer is that of the next question');
   });
 
   it('has a second of patience when the attached server answers: it is probably an election', async () => {
     link.answers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(1000);
     assert.deepEqual(calls, ['pause']);
@@ -268,7 +267,7 @@ describe('the failure detector', () => {
 
   it('ends the session when another path answers and ours does not, and hands the race over', async () => {
     link.answers = link.serverAnswers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(300);
     search!.win();
@@ -281,7 +280,7 @@ describe('the failure detector', () => {
 
   it('calls the race off when our own path answers within the margin', async () => {
     link.answers = link.serverAnswers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(300);
     search!.win();
@@ -296,7 +295,7 @@ describe('the failure detector', () => {
 
   it('ends a session that another path does not know, on a second answer to a question asked later', async () => {
     link.answers = link.serverAnswers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(300);
     search!.win(false);
@@ -311,7 +310,7 @@ describe('the failure detector', () => {
 
   it('goes over to another path whose first answer was wrong', async () => {
     link.answers = link.serverAnswers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(300);
     search!.win(false);
@@ -352,7 +351,7 @@ describe('the failure detector', () => {
 
   it('does not believe several answers of one moment: a leader that was frozen gives all it was asked before', async () => {
     link.answers = false;
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(500);
     const queued = [...link.asked];
@@ -372,11 +371,11 @@ describe('the failure detector', () => {
   });
 
   it('has publishes in flight reviewed while all is calm, and when it was told to come again', async () => {
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     for (let i = 0; i < 10; i++) {
       await pass(50);
-      detector.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: time.now() - 1, end: 0 });
     }
     assert.ok(reviews.length >= 4, `${reviews.length} reviews`);
     assert.ok(reviews.every(({ threshold }) => threshold === 150));
@@ -394,11 +393,11 @@ describe('the failure detector', () => {
   });
 
   it('asks when an answer is wanted that is newer than all, and tells for when it was', async () => {
-    wanted = oldest = timers.now;
+    wanted = oldest = time.now();
     detector.owed();
     for (let i = 0; i < 7; i++) {
       await pass(10);
-      detector.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: time.now() - 1, end: 0 });
     }
     assert.deepEqual(link.asked, [], 'half a threshold must have passed');
     await pass(10);
@@ -408,24 +407,24 @@ describe('the failure detector', () => {
     wanted = undefined;
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      detector.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: time.now() - 1, end: 0 });
     }
     assert.equal(link.asked.length, 1);
   });
 
   it('asks for the oldest publish, too, until it has an answer that tells about it', async () => {
-    askAfter = oldest = timers.now;
+    askAfter = oldest = time.now();
     detector.owed();
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      detector.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: time.now() - 1, end: 0 });
     }
     assert.equal(link.asked.length, 1);
     // Put off: only a later question tells.
-    askAfter = timers.now;
+    askAfter = time.now();
     for (let i = 0; i < 30; i++) {
       await pass(10);
-      detector.heardAnswer({ at: timers.now - 1, end: 0 });
+      detector.heardAnswer({ at: time.now() - 1, end: 0 });
     }
     assert.equal(link.asked.length, 2);
   });
@@ -440,7 +439,7 @@ describe('the failure detector', () => {
   });
 
   it('tells what was answered before it resumes', async () => {
-    oldest = timers.now;
+    oldest = time.now();
     detector.owed();
     await pass(155);
     assert.deepEqual(calls, ['pause', 'resume']);
@@ -499,7 +498,7 @@ describe('the failure detector', () => {
   describe('on a thin line', () => {
     it('waits as long as the bytes before an answer take: nothing is suspected, and nothing lost', async () => {
       link.answers = link.serverAnswers = false;
-      oldest = timers.now;
+      oldest = time.now();
       oldestEnd = link.sent = 900_000;
       link.onLarge!(900_000, 900_000);
       detector.owed();
@@ -510,7 +509,7 @@ describe('the failure detector', () => {
 
     it('but not for ever', async () => {
       link.answers = link.serverAnswers = false;
-      oldest = timers.now;
+      oldest = time.now();
       oldestEnd = link.sent = 900_000;
       link.onLarge!(900_000, 900_000);
       detector.owed();
@@ -521,7 +520,7 @@ describe('the failure detector', () => {
     it('gives a question the time for all bytes before it, although another path answers it at once', async () => {
       link.answers = link.serverAnswers = false;
       // A small message is overdue, and a large one went out behind it.
-      oldest = timers.now;
+      oldest = time.now();
       oldestEnd = 100;
       link.sent = 900_000;
       link.onLarge!(900_000, 899_900);
@@ -534,7 +533,7 @@ describe('the failure detector', () => {
 
     it('is not excused by many small frames, however many there are', async () => {
       link.answers = link.serverAnswers = false;
-      oldest = timers.now;
+      oldest = time.now();
       oldestEnd = 100;
       link.sent = 100_000_000;
       detector.owed();
@@ -546,7 +545,7 @@ describe('the failure detector', () => {
 
     it('takes a message that is on its way to us for a sign of life, for as long as it takes', async () => {
       link.answers = link.serverAnswers = false;
-      oldest = timers.now;
+      oldest = time.now();
       detector.owed();
       for (let i = 0; i < 200; i++) {
         await pass(50);
@@ -559,7 +558,7 @@ describe('the failure detector', () => {
 
     it('does not judge a path that brings something, although another one answers', async () => {
       link.answers = link.serverAnswers = false;
-      oldest = timers.now;
+      oldest = time.now();
       detector.owed();
       await pass(300);
       search!.win();
@@ -574,7 +573,7 @@ describe('the failure detector', () => {
   });
 
   it('does nothing any more once it is stopped', async () => {
-    oldest = timers.now;
+    oldest = time.now();
     link.answers = false;
     detector.owed();
     await pass(200);

@@ -14,7 +14,7 @@ import {
 } from '../../../src/connection/leader-search.js';
 import type { ServerAddress } from '../../../src/connection/servers.js';
 import { Unreached } from '../../../src/connection/stream.js';
-import { FakeTimers } from '../../support/fake-timers.js';
+import { VirtualTime } from '../../support/virtual-time.js';
 
 class ScriptedLink {
   onAnswer: ((answer: Answer) => void) | undefined;
@@ -52,7 +52,7 @@ interface Dial {
 }
 
 describe('the search for the leader', () => {
-  let timers: FakeTimers;
+  let time: VirtualTime;
   let dials: Dial[];
   let search: LeaderSearch;
   /** How a server answers a dial at once; the others stay mute until the test says. */
@@ -80,7 +80,7 @@ describe('the search for the leader', () => {
           const server = address.host;
           const dial: Dial = {
             server,
-            at: timers.now,
+            at: time.now(),
             accept: () => {
               resolve(link as unknown as Link);
               return link;
@@ -93,7 +93,7 @@ describe('the search for the leader', () => {
         }),
       idle,
       onFailed: ({ host }) => failed.push(host),
-      clock: timers.clock(),
+      clock: time.clock,
     });
   };
   const round = (): void => {
@@ -107,12 +107,12 @@ describe('the search for the leader', () => {
   const dialled = (): string[] => dials.map(({ server }) => server);
   const accept = async (server: string): Promise<ScriptedLink> => {
     const link = dials.findLast((dial) => dial.server === server)!.accept();
-    await timers.pass(1);
+    await time.pass(1);
     return link;
   };
 
   beforeEach(() => {
-    timers = new FakeTimers(1000);
+    time = new VirtualTime();
     dials = [];
     at = {};
     settled = [];
@@ -120,19 +120,18 @@ describe('the search for the leader', () => {
   });
   afterEach(() => {
     search.cancel();
-    assert.equal(timers.armed, 0, 'no timer outlives the race');
-    timers.restore();
+    assert.equal(time.armed, 0, 'no timer outlives the race');
   });
 
   it('dials a head start apart while nobody answers', async () => {
     start(['a', 'b', 'c']);
     round();
     assert.deepEqual(dialled(), ['a']);
-    await timers.pass(HEAD_START - 1);
+    await time.pass(HEAD_START - 1);
     assert.deepEqual(dialled(), ['a']);
-    await timers.pass(2);
+    await time.pass(2);
     assert.deepEqual(dialled(), ['a', 'b']);
-    await timers.pass(HEAD_START);
+    await time.pass(HEAD_START);
     assert.deepEqual(dialled(), ['a', 'b', 'c']);
   });
 
@@ -140,29 +139,29 @@ describe('the search for the leader', () => {
     let idle = 0;
     start(['a', 'b', 'c'], () => idle);
     round();
-    await timers.pass(HEAD_START * 3);
+    await time.pass(HEAD_START * 3);
     assert.deepEqual(dialled(), ['a'], 'it was busy all the time');
     idle += HEAD_START;
-    await timers.pass(HEAD_START);
+    await time.pass(HEAD_START);
     assert.deepEqual(dialled(), ['a', 'b']);
-    await timers.pass(BUSY_HEAD_START - HEAD_START);
+    await time.pass(BUSY_HEAD_START - HEAD_START);
     assert.deepEqual(dialled(), ['a', 'b'], 'busy again');
-    await timers.pass(HEAD_START + 5);
+    await time.pass(HEAD_START + 5);
     assert.deepEqual(dialled(), ['a', 'b', 'c']);
   });
 
   it('at the first connect, who has accepted has a head start for the leader’s answer; after a loss it has none', async () => {
     for (const first of [true, false]) {
       dials = [];
-      const since = timers.now;
-      start(['a', 'b'], first ? () => timers.now - since : undefined);
+      const since = time.now();
+      start(['a', 'b'], first ? () => time.now() - since : undefined);
       round();
-      await timers.pass(HEAD_START - 10);
+      await time.pass(HEAD_START - 10);
       const a = await accept('a');
-      await timers.pass(HEAD_START - 10);
+      await time.pass(HEAD_START - 10);
       assert.deepEqual(dialled(), first ? ['a'] : ['a', 'b']);
       // No leader answers through it.
-      await timers.pass(30);
+      await time.pass(30);
       assert.deepEqual(dialled(), ['a', 'b']);
       a.answer();
       search.cancel();
@@ -173,19 +172,19 @@ describe('the search for the leader', () => {
     at = { a: 'refuses', b: 'refuses' };
     start(['a', 'b', 'c']);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     assert.deepEqual(dialled(), ['a', 'b', 'c']);
   });
 
   it('the first answer ends the race, and closes the others', async () => {
     start(['a', 'b']);
     round();
-    await timers.pass(HEAD_START + 1);
+    await time.pass(HEAD_START + 1);
     const a = await accept('a');
     const b = await accept('b');
     assert.ok(a.asked.length > 0 && b.asked.length > 0);
     b.answer(true);
-    await timers.pass(1);
+    await time.pass(1);
     assert.equal(settled[0]!.found?.link, b as unknown as Link);
     assert.equal(settled[0]!.found?.registered, true);
     assert.equal(a.alive, false);
@@ -197,18 +196,18 @@ describe('the search for the leader', () => {
     start(['a']);
     round();
     const a = await accept('a');
-    await timers.pass(2100);
+    await time.pass(2100);
     assert.match(
       settled[0]!.error!.message,
       /connected to nats:\/\/a:4222, but no leader of cluster 'c' answered.*is the cluster ID right/,
     );
     const asked = a.asked.length;
     assert.ok(asked >= 2000 / ASK_EVERY - 1);
-    await timers.pass(500);
+    await time.pass(500);
     assert.equal(a.asked.length, asked + 500 / ASK_EVERY);
     a.answer();
     round();
-    await timers.pass(1);
+    await time.pass(1);
     assert.equal(settled[1]!.found?.link, a as unknown as Link);
     assert.deepEqual(dialled(), ['a']);
   });
@@ -217,9 +216,9 @@ describe('the search for the leader', () => {
     at = { a: 'refuses' };
     start(['a', 'b']);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     await accept('b');
-    await timers.pass(800);
+    await time.pass(800);
     const times = dials.filter(({ server }) => server === 'a').map((dial) => dial.at);
     // 100, 200, 400 ms after each refusal.
     assert.deepEqual(
@@ -232,7 +231,7 @@ describe('the search for the leader', () => {
     at = { a: 'refuses', b: 'refuses' };
     start(['a', 'b']);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     const { error } = settled[0]!;
     assert.ok(error instanceof ConnectError);
     assert.deepEqual(
@@ -246,18 +245,18 @@ describe('the search for the leader', () => {
     at = { a: 'denies', b: 'denies' };
     start(['a', 'b']);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     assert.ok(settled[0]!.error instanceof AuthorizationError);
     search.cancel();
     at = { a: 'denies' };
     start(['a', 'b']);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     const b = await accept('b');
-    await timers.pass(1000);
+    await time.pass(1000);
     assert.equal(dials.filter(({ server }) => server === 'a').length, 2, 'one dial in each race');
     b.answer();
-    await timers.pass(1);
+    await time.pass(1);
     assert.ok(settled[1]!.found);
   });
 
@@ -266,10 +265,10 @@ describe('the search for the leader', () => {
     round();
     const a = await accept('a');
     a.die();
-    await timers.pass(1);
+    await time.pass(1);
     assert.match(settled[0]!.error!.message, /the server closed the connection/);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     assert.deepEqual(dialled(), ['a', 'a']);
   });
 
@@ -278,11 +277,11 @@ describe('the search for the leader', () => {
     round();
     const a = await accept('a');
     a.answer();
-    await timers.pass(1);
+    await time.pass(1);
     a.die();
     assert.equal(search.found, undefined);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     assert.deepEqual(dialled(), ['a', 'a']);
   });
 
@@ -293,7 +292,7 @@ describe('the search for the leader', () => {
     const a = await accept('a');
     assert.deepEqual(dialled(), ['a']);
     a.answer();
-    await timers.pass(1);
+    await time.pass(1);
     assert.ok(settled[0]!.found && settled[1]!.found);
   });
 
@@ -301,13 +300,13 @@ describe('the search for the leader', () => {
     start(['a']);
     round();
     const a = await accept('a');
-    await timers.pass(2100);
+    await time.pass(2100);
     let woken = false;
     search.onWon = () => (woken = true);
-    await timers.pass(10);
+    await time.pass(10);
     assert.equal(woken, false);
     a.answer();
-    await timers.pass(1);
+    await time.pass(1);
     assert.equal(woken, true);
   });
 
@@ -315,13 +314,13 @@ describe('the search for the leader', () => {
     start(['a']);
     round();
     const a = await accept('a');
-    await timers.pass(1500);
+    await time.pass(1500);
     assert.equal(a.checks, 1);
     a.deaf = true;
-    await timers.pass(4000);
+    await time.pass(4000);
     assert.equal(a.alive, false);
     round();
-    await timers.pass(1);
+    await time.pass(1);
     assert.deepEqual(dialled(), ['a', 'a']);
     assert.deepEqual(failed, ['a']);
   });
@@ -331,7 +330,7 @@ describe('the search for the leader', () => {
     for (let i = 0; i < 10; i++) {
       round();
       if (i === 0) await accept('a');
-      await timers.pass(2100);
+      await time.pass(2100);
     }
     assert.deepEqual(dialled(), ['a']);
   });
@@ -341,13 +340,13 @@ describe('the search for the leader', () => {
     search.keepOn();
     const refused = dials.length;
     dials.at(-1)!.refuse();
-    await timers.pass(200);
+    await time.pass(200);
     assert.ok(dials.length > refused, 'the next round has begun');
     const a = await accept('a');
     a.answer();
     assert.ok(search.found);
     a.die();
-    await timers.pass(200);
+    await time.pass(200);
     assert.equal(search.found, undefined);
     assert.equal(dialled().length, refused + 2);
   });
@@ -357,11 +356,11 @@ describe('the search for the leader', () => {
     start(servers);
     round();
     dials.at(-1)!.refuse();
-    await timers.pass(1);
+    await time.pass(1);
     servers.unshift('b');
     round();
     dials.at(-1)!.refuse();
-    await timers.pass(1);
+    await time.pass(1);
     assert.deepEqual(dialled(), ['a', 'b', 'a']);
   });
 
@@ -370,11 +369,11 @@ describe('the search for the leader', () => {
     round();
     const a = await accept('a');
     search.cancel();
-    await timers.pass(1);
+    await time.pass(1);
     assert.equal(a.alive, false);
     assert.match(settled[0]!.error!.message, /called off/);
     // A dial that succeeds afterwards is closed again.
-    await timers.pass(500);
+    await time.pass(500);
     assert.equal(dials.length, 1);
   });
 
@@ -383,7 +382,7 @@ describe('the search for the leader', () => {
     round();
     const a = await accept('a');
     a.answer();
-    await timers.pass(1);
+    await time.pass(1);
     search.cancel(true);
     assert.equal(a.alive, true);
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { Fatal, retry } from '../../../src/connection/retry.js';
 import { RetryBudget } from '../../../src/connection/retry-budget.js';
 import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
-import { FakeTimers } from '../../support/fake-timers.js';
+import { VirtualTime } from '../../support/virtual-time.js';
 
 const OPTIONS: ResolvedRetryOptions = {
   retries: 3,
@@ -14,7 +14,7 @@ const OPTIONS: ResolvedRetryOptions = {
 };
 
 describe('retry', () => {
-  let timers: FakeTimers;
+  let time: VirtualTime;
   let waits: [attempt: number, delay: number, message: string][];
   let attempts: number;
   let budget: RetryBudget;
@@ -39,7 +39,7 @@ describe('retry', () => {
         onWait: (n, delay, error) => waits.push([n, delay, error.message]),
         budget,
         firstDelay,
-        now: () => timers.now,
+        clock: time.clock,
         onWake: (callback) => {
           wake = callback;
           return () => (wake = undefined);
@@ -54,20 +54,19 @@ describe('retry', () => {
   const fails = (): Promise<string> => Promise.reject(new Error('no'));
 
   beforeEach(() => {
-    timers = new FakeTimers();
+    time = new VirtualTime();
     waits = [];
     attempts = 0;
-    budget = new RetryBudget(timers.now);
+    budget = new RetryBudget(time.now());
     firstDelay = 0;
   });
   afterEach(() => {
-    assert.equal(timers.armed, 0, 'no timer is left behind');
-    timers.restore();
+    assert.equal(time.armed, 0, 'no timer is left behind');
   });
 
   it('tells the delay before it waits, grows it up to the cap, and gives up after the last retry without a wait', async () => {
     const result = run(fails);
-    await timers.pass(1000);
+    await time.pass(1000);
     assert.deepEqual(waits, [
       [1, 100, 'no'],
       [2, 200, 'no'],
@@ -79,55 +78,66 @@ describe('retry', () => {
 
   it('resolves with the first success', async () => {
     const result = run((n) => (n < 3 ? fails() : Promise.resolve('yes')));
-    await timers.pass(500);
+    await time.pass(500);
     assert.deepEqual([result.value, attempts], ['yes', 3]);
   });
 
   it('a fatal error ends it at once, and is the error itself', async () => {
     const fatal = new Error('wrong password');
     const result = run(() => Promise.reject(new Fatal(fatal)));
-    await timers.pass(10);
+    await time.pass(10);
     assert.equal(result.error, fatal);
     assert.equal(attempts, 1);
   });
 
   it('a TypeError is retried like any other: p-retry would take it for a bug and give up', async () => {
     const result = run((n) => (n === 1 ? Promise.reject(new TypeError('odd')) : Promise.resolve('yes')));
-    await timers.pass(200);
+    await time.pass(200);
     assert.equal(result.value, 'yes');
   });
 
   it('an abort ends the wait at once', async () => {
     const stop = new AbortController();
     const result = run(fails, { minTimeout: 10_000, maxTimeout: 10_000 }, stop.signal);
-    await timers.pass(5);
+    await time.pass(5);
     stop.abort(new Error('closed'));
-    await timers.pass(5);
+    await time.pass(5);
     assert.equal(result.error?.message, 'closed');
     assert.equal(attempts, 1);
   });
 
   it('what was waited for ends the wait early', async () => {
     run(fails, { minTimeout: 10_000, maxTimeout: 10_000, retries: 1 });
-    await timers.pass(5);
+    await time.pass(5);
     assert.equal(attempts, 1);
     wake!();
-    await timers.pass(5);
+    await time.pass(5);
     assert.equal(attempts, 2);
     assert.equal(wake, undefined, 'nobody is kept waiting for it');
+  });
+
+  it('waits in waking time, in which the standstill of a process does not count', async () => {
+    run(fails, { minTimeout: 1000, maxTimeout: 1000 });
+    await time.pass(100);
+    time.stall(5000);
+    await time.pass(800);
+    assert.equal(attempts, 1);
+    await time.pass(200);
+    assert.equal(attempts, 2);
+    await time.pass(2000);
   });
 
   it('counts what was spent before against the limits, and lets it lengthen the waits', async () => {
     budget.failed();
     budget.failed();
-    budget.ended('never up', false, timers.now);
+    budget.ended('never up', false, time.now());
     firstDelay = 100;
     const result = run(fails);
-    await timers.pass(99);
+    await time.pass(99);
     assert.equal(attempts, 0, 'sessions in a row that did not last are followed by a wait');
-    await timers.pass(2);
+    await time.pass(2);
     assert.equal(attempts, 1);
-    await timers.pass(1000);
+    await time.pass(1000);
     assert.deepEqual(waits, [[1, 200, 'no']]);
     assert.equal(attempts, 2);
     assert.equal(result.error?.message, 'no');
@@ -135,9 +145,9 @@ describe('retry', () => {
   });
 
   it('makes no further attempt once its time is over, also when it began before', async () => {
-    budget = new RetryBudget(timers.now - 900);
+    budget = new RetryBudget(time.now() - 900);
     const result = run(fails, { retries: Infinity, maxRetryTime: 1000 });
-    await timers.pass(500);
+    await time.pass(500);
     assert.equal(attempts, 1);
     assert.equal(result.error?.message, 'no');
   });
@@ -152,7 +162,7 @@ describe('retry', () => {
       {},
       stop.signal,
     );
-    await timers.pass(10);
+    await time.pass(10);
     assert.deepEqual(waits, []);
     assert.equal(result.error?.message, 'closed');
   });

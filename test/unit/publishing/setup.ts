@@ -13,7 +13,7 @@ export interface Setup {
 }
 
 export function setup(options: Partial<PublisherOptions> = {}): Setup {
-  const time = new VirtualTime();
+  const time = new VirtualTime({ start: 1000.25 });
   const bugs: Error[] = [];
   const publisher = new Publisher({
     clientId: 'unit',

@@ -110,7 +110,7 @@ const LONGEST_HOLD = 1402;
 const BELIEVED_AFTER = 10_000;
 
 export class Simulation {
-  readonly time = new VirtualTime();
+  readonly time = new VirtualTime({ start: 1000.25 });
   readonly bugs: Error[] = [];
   readonly publisher: Publisher;
   readonly messages: Message[] = [];

@@ -81,7 +81,7 @@ function property(
         // Before it has received anything, a member of a group knows too little to be sure of what was lost.
         if (options.queueGroup !== undefined) {
           scenario.publish(1);
-          await scenario.clock.advance(50);
+          await scenario.time.pass(50);
         }
         await scenario.run(script);
         assert.deepEqual(scenario.errors, []);
@@ -322,7 +322,7 @@ describe('continuity of what fails (properties)', () => {
           if (options.queueGroup !== undefined || options.durableName !== undefined || !isNumbered(startAt)) {
             scenario.publish(before);
             // Until all are through, in a window of one, each after its failures.
-            await scenario.clock.advance(before === 1 ? 50 : 20_000 * before);
+            await scenario.time.pass(before === 1 ? 50 : 20_000 * before);
           }
           await scenario.run([...prelude, ...script]);
           assert.deepEqual(scenario.errors, []);
@@ -449,7 +449,7 @@ describe('continuity of the members of a group', () => {
           await scenario.connect();
           for (const own of members) await scenario.subscribe({ startAt: 'first', maxInFlight, ...options, ...own });
           scenario.publish(members.length);
-          await scenario.clock.advance(50);
+          await scenario.time.pass(50);
           await scenario.run(script);
           assert.deepEqual(scenario.errors, []);
           scenario.assertFinished();
@@ -474,7 +474,7 @@ describe('continuity of the members of a group', () => {
       await scenario.connect();
       await scenario.subscribe({ ...options, ...brief, startAt: 'first' });
       scenario.publish(1);
-      await scenario.clock.advance(5000);
+      await scenario.time.pass(5000);
       await scenario.subscribe({ ...options, ...long });
       scenario.session!.loseMessages = 2;
       scenario.publish(2);
@@ -482,7 +482,7 @@ describe('continuity of the members of a group', () => {
       scenario.publish(4);
       for (let i = 0; i < 6; i++) await scenario.step({ do: 'pause', ms: 5000 });
       scenario.publish(4);
-      await scenario.clock.advance(50);
+      await scenario.time.pass(50);
       await scenario.run([{ do: 'kill', published: 0, downtime: 0 }]);
       scenario.assertHandledOrTold();
     });
@@ -494,11 +494,11 @@ describe('continuity of the members of a group', () => {
       await scenario.subscribe(two);
       const leaver = await scenario.subscribe(two);
       scenario.publish(6);
-      await scenario.clock.advance(100);
+      await scenario.time.pass(100);
       assert.equal(scenario.started.length, 6);
       leaver.close().catch(() => undefined);
       // The server gives it to the other one after a tenth of a second.
-      await scenario.clock.advance(300);
+      await scenario.time.pass(300);
       assert.equal(scenario.completed.length, 3);
     });
   }
@@ -511,7 +511,7 @@ describe('continuity of the members of a group', () => {
       scenario.publish(1);
       const at: number[] = [];
       for (let seconds = 0; seconds <= 14; seconds++) {
-        await scenario.clock.advance(seconds === 0 ? 10 : 1000);
+        await scenario.time.pass(seconds === 0 ? 10 : 1000);
         while (at.length < scenario.started.length) at.push(seconds);
       }
       assert.deepEqual(at, [0, 4, 8, 12]);
@@ -539,11 +539,11 @@ describe('continuity without history (properties)', () => {
         await scenario.subscribe({ startAt: 'first', maxInFlight, manualAck });
         for (let i = 0; i < 5; i++) {
           scenario.publish(40);
-          await scenario.clock.advance(50);
+          await scenario.time.pass(50);
         }
         for (const step of script) await scenario.step(step);
         const handings = new Map(scenario.handings);
-        await scenario.clock.advance(10_000);
+        await scenario.time.pass(10_000);
         for (const i of unfinished) {
           const before = handings.get(`v${i}`)!;
           assert.ok(scenario.handings.get(`v${i}`)! > before, `v${i} was not handed over again`);
@@ -564,28 +564,28 @@ describe('continuity without history (properties)', () => {
 describe('a group with members in two processes', () => {
   async function share(alone: number, retained: number, every: number): Promise<void> {
     const first = new Scenario([0]);
-    const { server, clock } = first;
+    const { server, time } = first;
     server.maxMessages = Math.max(alone, retained);
     await first.connect();
     await first.subscribe({ queueGroup: 'q', startAt: 'first', maxInFlight: 16 });
     first.publish(alone);
-    await clock.advance(100);
+    await time.pass(100);
     server.maxMessages = retained;
     // The other process, at the same server.
     const handled: string[] = [];
     const gaps: unknown[] = [];
-    const other = new Subscriptions({ onError: (error) => first.errors.push(error), clock });
+    const other = new Subscriptions({ onError: (error) => first.errors.push(error), clock: time.clock });
     await other.attach(server.connect());
     const joining = other.subscribe(
       'foo',
       (message) => void handled.push(message.string()),
       subscribeOptions({ queueGroup: 'q', startAt: 'first', maxInFlight: 16, ackWait: 1000 }),
     );
-    await clock.advance(10);
+    await time.pass(10);
     (await joining).on('gap', (gap) => gaps.push(gap));
     for (let i = 0; i < 60; i++) {
       first.publish(1);
-      await clock.advance(every);
+      await time.pass(every);
     }
     const all = [...first.completed.map(({ value }) => value), ...handled];
     assert.equal(new Set(all).size, alone + 60);
@@ -657,7 +657,7 @@ describe('continuity of subscriptions (found)', () => {
     await scenario.connect();
     await scenario.subscribe({ startAt: 'first', durableName: 'd' });
     scenario.publish(1);
-    await scenario.clock.advance(50);
+    await scenario.time.pass(50);
     const takeOver = { noticed: true, downtime: 0, before: 0, handled: 2, during: 2, after: 0, ackWait: 1000 };
     const forget: Step = { do: 'forget', published: 3 };
     await scenario.run([{ do: 'take-over', ...takeOver }, wait(150), lose(2), publish(2), wait(1), forget]);
@@ -672,7 +672,7 @@ describe('continuity of subscriptions (found)', () => {
     await scenario.connect();
     await scenario.subscribe({ startAt: 'first', durableName: 'd', maxInFlight: 4 });
     scenario.publish(1);
-    await scenario.clock.advance(50);
+    await scenario.time.pass(50);
     const takeOver = { noticed: false, downtime: 0, before: 0, handled: 0, during: 2, after: 2, ackWait: 1000 };
     await scenario.run([{ do: 'take-over', ...takeOver }, kill(0, 2500), wait(5), lose(2), wait(150), publish(1)]);
     scenario.assertFinished();

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import type { RawMessage } from '../../../src/connection/protocol.js';
 import { Inquiries } from '../../../src/subscribing/inquiries.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
-import { ModelServer, SimulatedClock, subscribeOptions } from '../../support/scripted-subscriptions.js';
+import { ModelServer, modelTime, subscribeOptions } from '../../support/scripted-subscriptions.js';
 
 const nobody = (): void => undefined;
 
 class Bench {
-  readonly clock = new SimulatedClock();
-  readonly server = new ModelServer(this.clock);
-  readonly inquiries = new Inquiries(this.clock);
+  readonly time = modelTime();
+  readonly server = new ModelServer(this.time);
+  readonly inquiries = new Inquiries(this.time.clock);
   session = this.server.connect();
   most = 0;
 
@@ -29,7 +29,7 @@ class Bench {
   /** Lets time pass, and sees how many requests are without an answer. */
   async pass(ms: number): Promise<void> {
     for (let i = 0; i < ms; i++) {
-      await this.clock.advance(1);
+      await this.time.pass(1);
       this.most = Math.max(this.most, this.session.pendingRequests);
     }
   }
@@ -86,14 +86,14 @@ describe('inquiries', () => {
   it('ask for an age as it is when it is asked for', async () => {
     const bench = new Bench();
     bench.server.latency = 100;
-    const since = bench.clock.now();
+    const since = bench.time.clock.elapsed();
     bench.fill('a', 1);
     void bench.session.subscribe(
       { channel: 'user', maxInFlight: 1, ackWait: 1000, start: { at: 'new' } },
       nobody,
       nobody,
     );
-    const look = bench.inquiries.peek('a', () => ({ ago: bench.clock.now() - since + 100 }), 'routine');
+    const look = bench.inquiries.peek('a', () => ({ ago: bench.time.clock.elapsed() - since + 100 }), 'routine');
     await bench.pass(1000);
     assert.deepEqual(await look, bench.position('a', 1));
   });
@@ -144,8 +144,8 @@ describe('inquiries', () => {
     assert.equal(await empty, undefined);
     assert.equal(bench.channelsAsked.filter((channel) => channel === 'empty').length, 6);
     // The server's own are gone by then.
-    await bench.clock.advance(60_000);
-    assert.equal(bench.clock.armed, 0, 'no timer is left');
+    await bench.time.pass(60_000);
+    assert.equal(bench.time.armed, 0, 'no timer is left');
   });
 
   it('end with their session, and say that they learned nothing', async () => {
@@ -210,12 +210,12 @@ describe('inquiries', () => {
   });
 
   it('of a hundred durables and a hundred groups of a channel are two at the most on a new session', async () => {
-    const clock = new SimulatedClock();
-    const server = new ModelServer(clock);
-    const subscriptions = new Subscriptions({ clock, onError: assert.fail });
+    const time = modelTime();
+    const server = new ModelServer(time);
+    const subscriptions = new Subscriptions({ clock: time.clock, onError: assert.fail });
     const attach = async (): Promise<void> => {
       const attaching = subscriptions.attach(session);
-      await clock.advance(500);
+      await time.pass(500);
       await attaching;
     };
     let session = server.connect();
@@ -225,15 +225,15 @@ describe('inquiries', () => {
       void subscriptions.subscribe('foo', nobody, subscribeOptions(options));
       void subscriptions.subscribe('foo', nobody, subscribeOptions({ startAt: 'first', queueGroup: `q${i}` }));
     }
-    await clock.advance(500);
+    await time.pass(500);
     server.publish('a');
-    await clock.advance(500);
+    await time.pass(500);
     session.kill();
     subscriptions.detach();
     server.requests.length = 0;
     session = server.connect();
     await attach();
-    await clock.advance(60_000);
+    await time.pass(60_000);
     const looks = server.requests.filter(({ optional, queueGroup }) => optional && queueGroup === undefined);
     assert.equal(server.requests.length - looks.length, 200);
     assert.ok(looks.length >= 1 && looks.length <= 2, `${looks.length} looks`);

@@ -6,22 +6,22 @@ import { messages } from '../../../src/subscribing/messages.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import {
   ModelServer,
-  SimulatedClock,
+  modelTime,
   subscribeOptions,
   type ScriptedSession,
 } from '../../support/scripted-subscriptions.js';
 import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 
 class Client {
-  readonly clock = new SimulatedClock();
-  readonly server = new ModelServer(this.clock);
-  readonly subscriptions = new Subscriptions({ clock: this.clock, onError: assert.ifError });
+  readonly time = modelTime();
+  readonly server = new ModelServer(this.time);
+  readonly subscriptions = new Subscriptions({ clock: this.time.clock, onError: assert.ifError });
   session!: ScriptedSession;
 
   async connect(): Promise<this> {
     this.session = this.server.connect();
     const attaching = this.subscriptions.attach(this.session);
-    await this.clock.advance(20);
+    await this.time.pass(20);
     await attaching;
     return this;
   }
@@ -30,20 +30,20 @@ class Client {
     const iterator = messages((handler, begun) =>
       this.subscriptions.subscribe('foo', handler, subscribeOptions(options), begun),
     );
-    await this.clock.advance(20);
+    await this.time.pass(20);
     return iterator;
   }
 
   /** The outcome of a promise, once time has passed. */
   async after<T>(promise: Promise<T>, ms = 20): Promise<T> {
     promise.catch(() => undefined);
-    await this.clock.advance(ms);
+    await this.time.pass(ms);
     return promise;
   }
 
   async publish(...values: string[]): Promise<void> {
     for (const value of values) this.server.publish(value);
-    await this.clock.advance(20);
+    await this.time.pass(20);
   }
 }
 
@@ -58,12 +58,12 @@ describe('messages()', () => {
     const iterator = await client.messages();
     await client.publish('a', 'b');
     assert.equal(await sequenceOf(iterator.next()), 1);
-    await client.clock.advance(20);
+    await client.time.pass(20);
     assert.deepEqual(client.session.acks, []);
     assert.equal(await sequenceOf(client.after(iterator.next())), 2);
     assert.deepEqual(client.session.acks, [1]);
     const third = iterator.next();
-    await client.clock.advance(20);
+    await client.time.pass(20);
     assert.deepEqual(client.session.acks, [1, 2]);
     await client.publish('c');
     assert.equal(await sequenceOf(third), 3);

@@ -1,12 +1,12 @@
 /** How many requests of the subscriptions wait for their answer at a time. */
 import assert from 'node:assert/strict';
 import { Window } from '../../../src/subscribing/request-window.js';
-import { SimulatedClock } from '../../support/scripted-subscriptions.js';
+import { modelTime } from '../../support/scripted-subscriptions.js';
 
 /** A server that works through requests one by one, at the end of a way. */
 class Server {
-  readonly clock = new SimulatedClock();
-  readonly window = new Window(this.clock);
+  readonly time = modelTime();
+  readonly window = new Window(this.time.clock);
   readonly order: number[] = [];
   asked = 0;
   mostAsked = 0;
@@ -21,10 +21,10 @@ class Server {
     return this.window.pass(() => {
       this.order.push(n);
       this.mostAsked = Math.max(this.mostAsked, ++this.asked);
-      const now = this.clock.now();
+      const now = this.time.now();
       this.#freeAt = Math.max(now + this.way, this.#freeAt) + this.work;
       return new Promise<number>((resolve) => {
-        this.clock.after(this.#freeAt + this.way - now, () => {
+        this.time.clock.after(this.#freeAt + this.way - now, () => {
           this.asked--;
           resolve(n);
         });
@@ -34,11 +34,11 @@ class Server {
 
   /** @returns how long it took until all were answered, ms */
   async all(count: number): Promise<number> {
-    const startedAt = this.clock.now();
+    const startedAt = this.time.now();
     let left = count;
     for (let n = 0; n < count; n++) void this.request(n).then(() => left--);
-    while (left > 0) await this.clock.advance(1);
-    return this.clock.now() - startedAt;
+    while (left > 0) await this.time.pass(1);
+    return this.time.now() - startedAt;
   }
 }
 
@@ -47,7 +47,7 @@ describe('the window of the subscriptions', () => {
     const server = new Server(0, 1);
     const answers = Array.from({ length: 40 }, (_, n) => server.request(n));
     assert.deepEqual(server.order, [...Array(32).keys()]);
-    await server.clock.advance(100);
+    await server.time.pass(100);
     assert.deepEqual(await Promise.all(answers), [...Array(40).keys()]);
     assert.deepEqual(server.order, [...Array(40).keys()]);
   });
@@ -77,8 +77,8 @@ describe('the window of the subscriptions', () => {
   });
 
   it('lets the next through when one fails, also before it is sent', async () => {
-    const clock = new SimulatedClock();
-    const window = new Window(clock);
+    const time = modelTime();
+    const window = new Window(time.clock);
     let sent = 0;
     const dead = Array.from({ length: 100 }, (_, n) =>
       window.pass(() => {

@@ -8,7 +8,7 @@ import type { ResilientSubscription } from '../../../src/subscribing/subscriptio
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import {
   ModelServer,
-  SimulatedClock,
+  modelTime,
   subscribeOptions,
   type ScriptedSession,
 } from '../../support/scripted-subscriptions.js';
@@ -137,8 +137,8 @@ function failuresOf({ fails, acks = [] }: Fate, ackWait: number): number {
 }
 
 export class Scenario {
-  readonly clock = new SimulatedClock();
-  readonly server = new ModelServer(this.clock);
+  readonly time = modelTime();
+  readonly server = new ModelServer(this.time);
   readonly errors: Error[] = [];
   subscriptions = this.#client();
   session: ScriptedSession | undefined;
@@ -186,7 +186,7 @@ export class Scenario {
   }
 
   #client(): Subscriptions {
-    return new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.clock });
+    return new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.time.clock });
   }
 
   publish(count: number): void {
@@ -201,7 +201,7 @@ export class Scenario {
     this.session = this.server.connect(continued);
     const { session } = this;
     this.subscriptions.attach(session).catch((error: unknown) => assert.ok(error instanceof SessionEnded));
-    await this.clock.settle();
+    await this.time.settle();
   }
 
   disconnect(): void {
@@ -213,7 +213,7 @@ export class Scenario {
   async subscribe(options: Partial<ResolvedSubscribeOptions>): Promise<ResilientSubscription> {
     this.#options.push(options);
     const subscribing = this.#subscribe(options);
-    await this.clock.advance(10);
+    await this.time.pass(10);
     const subscription = await subscribing;
     this.members.push(subscription);
     return subscription;
@@ -262,13 +262,13 @@ export class Scenario {
     const end = (): void => {
       if (fails) throw new Error('not this time');
       if (!manualAck || ack === 0) acknowledge();
-      else if (ack !== Infinity) this.clock.after(ack, acknowledge);
+      else if (ack !== Infinity) this.time.clock.after(ack, acknowledge);
     };
     if (takes <= 0) {
       end();
       return;
     }
-    return new Promise<void>((resolve) => this.clock.after(takes, resolve)).then(end);
+    return new Promise<void>((resolve) => this.time.clock.after(takes, resolve)).then(end);
   }
 
   #fate(value: string): Fate {
@@ -283,10 +283,10 @@ export class Scenario {
     if (this.session) this.session.loseMessages = this.session.loseAcks = 0;
     if ('fates' in this.behaviour) {
       // Nothing new shows what is missing, so only what was in our hands before can be demanded.
-      await this.clock.advance(this.#patience);
+      await this.time.pass(this.#patience);
       this.assertFinished();
       this.publish(1);
-      await this.clock.advance(this.#patience);
+      await this.time.pass(this.#patience);
       return;
     }
     await this.quiet();
@@ -313,13 +313,13 @@ export class Scenario {
         break;
       case 'wait':
       case 'pause':
-        await this.clock.advance(step.ms);
+        await this.time.pass(step.ms);
         break;
       case 'kill':
         this.disconnect();
         this.#resuming();
         this.publish(step.published);
-        await this.clock.advance(step.downtime);
+        await this.time.pass(step.downtime);
         await this.connect();
         break;
       case 'lose-messages':
@@ -356,7 +356,7 @@ export class Scenario {
         for (const value of this.expected) this.excused.add(value);
         this.server.reset();
         // Another channel of the same name is never from the same instant.
-        await this.clock.advance(1);
+        await this.time.pass(1);
         this.publish(step.published);
         await this.connect();
         break;
@@ -381,20 +381,20 @@ export class Scenario {
       case 'restart':
         this.disconnect();
         this.publish(step.published);
-        await this.clock.advance(step.downtime);
+        await this.time.pass(step.downtime);
         this.subscriptions = this.#client();
         await this.connect();
         for (const options of this.#options) this.#subscribe(options).catch(() => undefined);
         break;
     }
-    await this.clock.settle();
+    await this.time.settle();
   }
 
   async #takenOver({ downtime, before, handled, during, ackWait }: Step & { do: 'take-over' }): Promise<void> {
     this.#othersAckWait = Math.max(this.#othersAckWait, ackWait);
     const from = this.server.channel().last + 1;
     this.publish(before);
-    await this.clock.advance(downtime);
+    await this.time.pass(downtime);
     const durableName = this.#options[0]!.durableName!;
     const session = this.server.connect();
     const acknowledged = new Set<number>();
@@ -409,9 +409,9 @@ export class Scenario {
       (made) => (subscription = made),
     );
     subscribing.catch(() => undefined);
-    await this.clock.advance(5);
+    await this.time.pass(5);
     this.publish(during);
-    await this.clock.advance(20);
+    await this.time.pass(20);
     session.kill();
     const { pending } = this.server.durables.get(`foo/${durableName}`)!.progress;
     for (const { sequence, value } of this.server.channel().messages) {
@@ -425,7 +425,7 @@ export class Scenario {
   async quiet(): Promise<void> {
     for (let before = -1; before !== this.started.length;) {
       before = this.started.length;
-      await this.clock.advance(20_000);
+      await this.time.pass(20_000);
     }
   }
 

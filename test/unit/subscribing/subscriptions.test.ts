@@ -15,19 +15,19 @@ import type { ResilientSubscription } from '../../../src/subscribing/subscriptio
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import {
   ModelServer,
-  SimulatedClock,
+  modelTime,
   subscribeOptions,
   type ScriptedSession,
 } from '../../support/scripted-subscriptions.js';
 
 class Client {
-  readonly clock = new SimulatedClock();
-  readonly server = new ModelServer(this.clock);
+  readonly time = modelTime();
+  readonly server = new ModelServer(this.time);
   readonly errors: Error[] = [];
   readonly resubscribed: ResilientSubscription[] = [];
   readonly log: string[] = [];
   readonly subscriptions = new Subscriptions({
-    clock: this.clock,
+    clock: this.time.clock,
     onError: (error) => this.errors.push(error),
     onResubscribe: (subscription) => this.resubscribed.push(subscription),
     log: (message) => this.log.push(message),
@@ -38,7 +38,7 @@ class Client {
     this.session = this.server.connect();
     const attaching = this.subscriptions.attach(this.session);
     attaching.catch(() => undefined);
-    await this.clock.advance(20);
+    await this.time.pass(20);
     await attaching;
   }
 
@@ -53,20 +53,20 @@ class Client {
   ): Promise<ResilientSubscription> {
     const subscribing = this.subscriptions.subscribe('foo', handler, subscribeOptions(options));
     subscribing.catch(() => undefined);
-    await this.clock.advance(20);
+    await this.time.pass(20);
     return subscribing;
   }
 
   /** The outcome of a promise, once time has passed. */
   async after<T>(promise: Promise<T>, ms = 20): Promise<T> {
     promise.catch(() => undefined);
-    await this.clock.advance(ms);
+    await this.time.pass(ms);
     return promise;
   }
 
   async publish(...values: string[]): Promise<void> {
     for (const value of values) this.server.publish(value);
-    await this.clock.advance(20);
+    await this.time.pass(20);
   }
 
   /** Start positions asked for since. */
@@ -113,9 +113,9 @@ describe('subscriptions', () => {
       client.server.latency = 50;
       const made: ResilientSubscription[] = [];
       void client.subscriptions.subscribe('foo', () => undefined, subscribeOptions()).then((s) => made.push(s));
-      await client.clock.advance(99);
+      await client.time.pass(99);
       assert.equal(made.length, 0);
-      await client.clock.advance(2);
+      await client.time.pass(2);
       assert.equal(made[0]?.channel, 'foo');
       assert.equal(client.subscriptions.stats.subscriptions, 1);
     });
@@ -123,7 +123,7 @@ describe('subscriptions', () => {
     it('waits for a session', async () => {
       const client = new Client();
       const subscribing = client.subscriptions.subscribe('foo', () => undefined, subscribeOptions());
-      await client.clock.advance(60_000);
+      await client.time.pass(60_000);
       await client.connect();
       await subscribing;
       assert.deepEqual(client.starts, [{ at: 'new' }]);
@@ -133,7 +133,7 @@ describe('subscriptions', () => {
       const client = await connected();
       client.session.mute = true;
       const subscribing = client.subscriptions.subscribe('foo', () => undefined, subscribeOptions());
-      await client.clock.advance(500);
+      await client.time.pass(500);
       client.kill();
       await client.connect();
       await subscribing;
@@ -147,7 +147,7 @@ describe('subscriptions', () => {
       void client.subscriptions
         .subscribe('foo', () => void seen.push('message'), subscribeOptions({ startAt: 'first' }))
         .then((subscription) => subscription.on('ready', () => seen.push('ready')));
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(seen, ['ready', 'message']);
     });
 
@@ -169,7 +169,7 @@ describe('subscriptions', () => {
       let refusals = 3;
       client.server.refuse = () => (refusals-- > 0 ? 'stan: channel is being deleted' : undefined);
       const subscribing = client.subscribe();
-      await client.clock.advance(1000);
+      await client.time.pass(1000);
       await subscribing;
       assert.equal(client.server.requests.length, 4);
     });
@@ -178,7 +178,7 @@ describe('subscriptions', () => {
       const client = await connected();
       client.server.refuse = () => 'stan: unknown clientID';
       const subscribing = client.subscribe();
-      await client.clock.advance(10);
+      await client.time.pass(10);
       assert.equal(client.session.lossReason, 'replaced');
       client.server.refuse = () => undefined;
       client.subscriptions.detach();
@@ -191,7 +191,7 @@ describe('subscriptions', () => {
       const first = await client.subscribe(undefined, { durableName: 'd' });
       await assert.rejects(client.subscribe(undefined, { durableName: 'd' }), /already subscribed.*'d'/);
       const closing = first.close();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       await closing;
       await client.subscribe(undefined, { durableName: 'd' });
     });
@@ -201,7 +201,7 @@ describe('subscriptions', () => {
       client.server.refuse = () => 'stan: duplicate durable registration';
       const subscribing = client.subscribe(undefined, { durableName: 'd' });
       subscribing.catch(() => undefined);
-      await client.clock.advance(3000);
+      await client.time.pass(3000);
       await assert.rejects(subscribing, /durable 'd'.*already in use.*another durableName/);
       assert.equal(client.server.requests.length, 5);
       assert.ok(client.session.alive);
@@ -245,7 +245,7 @@ describe('subscriptions', () => {
       assert.deepEqual(gate.sequences, [1]);
       assert.deepEqual(client.session.acks, []);
       gate.next().resolve();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(client.session.acks, [1]);
       assert.deepEqual(gate.sequences, [2]);
       assert.equal(subscription.lastSequence, 1);
@@ -257,7 +257,7 @@ describe('subscriptions', () => {
       await client.subscribe((message) => void seen.push(message.sequence));
       client.server.publish('a');
       client.server.publish('b');
-      await client.clock.advance(1);
+      await client.time.pass(1);
       assert.deepEqual(seen, [1, 2]);
       assert.deepEqual(client.session.acks, [1, 2]);
     });
@@ -269,7 +269,7 @@ describe('subscriptions', () => {
       await client.publish('a', 'b', 'c', 'd');
       assert.deepEqual(gate.sequences, [1, 2, 3]);
       gate.waiting.splice(1, 1)[0]!.resolve();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(client.session.acks, [2]);
       assert.deepEqual(gate.sequences, [1, 3, 4]);
       assert.equal(subscription.lastSequence, 0);
@@ -284,7 +284,7 @@ describe('subscriptions', () => {
       message.ack();
       message.ack();
       resolve();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(client.session.acks, [1]);
     });
 
@@ -297,7 +297,7 @@ describe('subscriptions', () => {
       client.kill();
       await client.connect();
       gate.next().resolve();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(old.acks, []);
       assert.deepEqual(client.session.acks, [1]);
       assert.equal(gate.waiting.length, 0, 'handled once');
@@ -310,7 +310,7 @@ describe('subscriptions', () => {
       await client.publish('a');
       client.kill();
       gate.next().resolve();
-      await client.clock.settle();
+      await client.time.settle();
       assert.equal(subscription.lastSequence, 1);
       await client.connect();
       assert.deepEqual(client.session.acks, [1]);
@@ -328,16 +328,16 @@ describe('subscriptions', () => {
       client.server.reset();
       client.server.publish('new 1');
       await client.connect();
-      await client.clock.advance(100);
+      await client.time.pass(100);
       assert.deepEqual(seen.at(-2), ['reset', { expected: 4, got: 1 }]);
       const { message, resolve } = gate.next();
       assert.equal(message.string(), 'old 1');
       resolve();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(client.session.acks, [], 'or message 1 of the new channel would be lost');
       for (let i = 0; i < 3; i++) {
         gate.next().resolve();
-        await client.clock.advance(20);
+        await client.time.pass(20);
       }
       assert.deepEqual(client.session.acks, [1]);
       assert.equal(subscription.lastSequence, 1);
@@ -354,13 +354,13 @@ describe('subscriptions', () => {
       client.server.reset();
       client.server.publish('new');
       await client.connect();
-      await client.clock.advance(100);
+      await client.time.pass(100);
       assert.deepEqual(
         gate.waiting.map(({ message }) => message.string()),
         ['old', 'new'],
       );
       gate.next().reject(new Error('too late'));
-      await client.clock.advance(3000);
+      await client.time.pass(3000);
       assert.equal(gate.waiting.length, 1, 'the new one runs: it is not handed over again');
     });
 
@@ -378,10 +378,10 @@ describe('subscriptions', () => {
       subscription.once('reset', () => client.kill());
       client.session = client.server.connect();
       await assert
-        .rejects(Promise.all([client.subscriptions.attach(client.session), client.clock.advance(20)]), SessionEnded)
+        .rejects(Promise.all([client.subscriptions.attach(client.session), client.time.pass(20)]), SessionEnded)
         .catch(() => undefined);
       await client.connect();
-      await client.clock.advance(5000);
+      await client.time.pass(5000);
       assert.deepEqual(seen, ['a', 'b', 'n1', 'n2', 'n3']);
     });
   });
@@ -410,12 +410,12 @@ describe('subscriptions', () => {
       client.kill();
       await client.connect();
       assert.equal(messages.length, 1);
-      await client.clock.advance(5000);
+      await client.time.pass(5000);
       assert.equal(messages.length, 2);
       assert.equal(messages[1]!.redelivered, true);
       messages[0]!.ack();
       messages[1]!.ack();
-      await client.clock.advance(20_000);
+      await client.time.pass(20_000);
       assert.equal(messages.length, 2);
     });
 
@@ -430,7 +430,7 @@ describe('subscriptions', () => {
         deadLetter: async (message, error) => void letters.push([message.sequence, (error as Error).message]),
       });
       await client.publish('a');
-      await client.clock.advance(20_000);
+      await client.time.pass(20_000);
       assert.equal(handed, 3);
       assert.equal(letters.length, 1);
       assert.match(letters[0]![1], /message 1 .* handed over 3 times and never acknowledged/);
@@ -452,7 +452,7 @@ describe('subscriptions', () => {
       await client.publish('a', 'b');
       assert.deepEqual(client.session.acks, [2]);
       assert.equal(subscription.lastSequence, 0);
-      await client.clock.advance(3000);
+      await client.time.pass(3000);
       assert.deepEqual(client.session.acks, [2, 1]);
       assert.equal(subscription.lastSequence, 2);
       assert.deepEqual(names(seen), ['handler_error', 'handler_error']);
@@ -506,12 +506,12 @@ describe('subscriptions', () => {
       const seen = events(subscription);
       await client.publish('a');
       assert.deepEqual(letters, []);
-      await client.clock.advance(1100);
+      await client.time.pass(1100);
       assert.deepEqual(letters, [1]);
       assert.deepEqual(client.session.acks, [1]);
       assert.deepEqual(names(seen), ['handler_error', 'handler_error', 'dead_letter']);
       assert.equal(subscription.lastSequence, 1);
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.deepEqual(letters, [1]);
     });
 
@@ -526,11 +526,11 @@ describe('subscriptions', () => {
       });
       await client.publish('a');
       gate.next().reject(new Error('once'));
-      await client.clock.settle();
+      await client.time.settle();
       client.server.subs[0]!.redeliveries.set(1, 5);
-      await client.clock.advance(1100);
+      await client.time.pass(1100);
       gate.next().reject(new Error('twice'));
-      await client.clock.settle();
+      await client.time.settle();
       assert.deepEqual(letters, [1]);
     });
 
@@ -547,7 +547,7 @@ describe('subscriptions', () => {
       assert.deepEqual(names(seen), ['handler_error', 'handler_error']);
       assert.deepEqual(client.session.acks, []);
       open = true;
-      await client.clock.advance(1100);
+      await client.time.pass(1100);
       assert.deepEqual(client.session.acks, [1]);
     });
 
@@ -571,18 +571,18 @@ describe('subscriptions', () => {
       const names: string[] = [];
       for (let i = 0; i < 5; i++) {
         const subscribing = client.subscriptions.subscribe(`c${i}`, () => undefined, subscribeOptions());
-        await client.clock.advance(20);
+        await client.time.pass(20);
         (await subscribing).on('ready', () => names.push(`c${i}`));
         client.server.publish('x', `c${i}`);
       }
-      await client.clock.advance(20);
+      await client.time.pass(20);
       client.kill();
       client.server.requests.length = 0;
       client.session = client.server.connect();
       const attaching = client.subscriptions.attach(client.session);
-      await client.clock.advance(1);
+      await client.time.pass(1);
       assert.deepEqual(client.starts, Array(5).fill({ sequence: 1 }));
-      await client.clock.advance(20);
+      await client.time.pass(20);
       await attaching;
       assert.deepEqual(names, ['c0', 'c1', 'c2', 'c3', 'c4']);
       assert.equal(client.resubscribed.length, 5);
@@ -596,19 +596,19 @@ describe('subscriptions', () => {
         const options = subscribeOptions({ durableName: 'd', startAt: 'first' });
         void client.subscriptions.subscribe(`c${i}`, () => undefined, options).then((one) => made.push(one));
       }
-      await client.clock.advance(200);
+      await client.time.pass(200);
       client.kill();
       client.server.requests.length = 0;
       client.server.latency = 20;
       client.session = client.server.connect();
       const attaching = client.subscriptions.attach(client.session);
-      await client.clock.advance(1);
+      await client.time.pass(1);
       const first = client.server.requests.map(({ channel }) => channel);
       assert.deepEqual(
         first,
         Array.from({ length: 32 }, (_, i) => `c${i}`),
       );
-      await Promise.all([made[98]!.close(), client.clock.advance(2000)]);
+      await Promise.all([made[98]!.close(), client.time.pass(2000)]);
       await attaching;
       assert.deepEqual(
         client.server.requests.filter(({ durableName }) => durableName !== undefined).map(({ channel }) => channel),
@@ -628,9 +628,9 @@ describe('subscriptions', () => {
       client.session = client.server.connect();
       let up = false;
       void client.subscriptions.attach(client.session).then(() => (up = true));
-      await client.clock.advance(199);
+      await client.time.pass(199);
       assert.equal(up, false);
-      await client.clock.advance(2);
+      await client.time.pass(2);
       assert.equal(up, true);
     });
 
@@ -641,7 +641,7 @@ describe('subscriptions', () => {
       client.session = client.server.connect();
       const attaching = client.subscriptions.attach(client.session);
       const rejected = assert.rejects(attaching, SessionEnded);
-      await client.clock.settle();
+      await client.time.settle();
       client.kill();
       await rejected;
     });
@@ -669,7 +669,7 @@ describe('subscriptions', () => {
       client.session = client.server.connect();
       const attaching = client.subscriptions.attach(client.session);
       attaching.catch(() => undefined);
-      await client.clock.advance(2000);
+      await client.time.pass(2000);
       await assert.rejects(attaching, SessionEnded);
       assert.equal(client.session.alive, false);
       client.server.refuse = () => undefined;
@@ -681,12 +681,12 @@ describe('subscriptions', () => {
     it("continues a 'new' that had received nothing from when it began", async () => {
       const client = await connected();
       client.server.publish('before');
-      await client.clock.advance(100);
+      await client.time.pass(100);
       const seen: string[] = [];
       await client.subscribe((message) => void seen.push(message.string()));
       client.kill();
       client.server.publish('during');
-      await client.clock.advance(5000);
+      await client.time.pass(5000);
       await client.connect();
       await client.publish('after');
       assert.deepEqual(seen, ['during', 'after']);
@@ -696,21 +696,21 @@ describe('subscriptions', () => {
       it(`continues a 'new' ${queueGroup ?? 'plain'} one over a way to the server that has become longer`, async () => {
         const client = await connected();
         client.server.publish('before');
-        await client.clock.advance(1000);
+        await client.time.pass(1000);
         const seen: string[] = [];
         const options = queueGroup === undefined ? {} : { queueGroup };
         await client.subscribe((message) => void seen.push(message.string()), options);
         client.session.loseMessages = 1;
         client.server.publish('during');
         client.kill();
-        await client.clock.advance(5000);
+        await client.time.pass(5000);
         // An age asked for is younger by this when it gets there: 'during' was stored sooner after the beginning.
         client.server.latency = 90;
         const connecting = client.connect();
-        await client.clock.advance(1000);
+        await client.time.pass(1000);
         await connecting;
         client.server.publish('after');
-        await client.clock.advance(1000);
+        await client.time.pass(1000);
         assert.deepEqual(seen, ['during', 'after']);
       });
     }
@@ -718,20 +718,20 @@ describe('subscriptions', () => {
     it("continues a 'new' after a sleep in the middle of its request from when it began, and no earlier", async () => {
       const client = await connected();
       client.server.publish('before');
-      await client.clock.advance(1000);
+      await client.time.pass(1000);
       const seen: string[] = [];
       await client.subscribe((message) => void seen.push(message.string()));
       client.kill();
       client.server.publish('during');
       client.session = client.server.connect();
       const attaching = client.subscriptions.attach(client.session);
-      await client.clock.settle();
+      await client.time.settle();
       // The host falls asleep with the request on its way. A fake, because no test can put its host to sleep.
-      client.clock.sleep(3_600_000);
-      await client.clock.advance(1000);
+      client.time.sleep(3_600_000);
+      await client.time.pass(1000);
       await attaching;
       client.server.publish('after');
-      await client.clock.advance(1000);
+      await client.time.pass(1000);
       assert.deepEqual(seen, ['during', 'after']);
     });
 
@@ -742,16 +742,16 @@ describe('subscriptions', () => {
         await client.subscribe((message) => void seen.push(message.string()), { startAt });
         client.kill();
         client.server.publish('during');
-        await client.clock.advance(5000);
+        await client.time.pass(5000);
         client.session = client.server.connect();
         const attaching = client.subscriptions.attach(client.session);
         // The subscription is made, and the look is on its way.
-        await client.clock.advance(3);
+        await client.time.pass(3);
         client.server.publish('meanwhile');
-        await client.clock.advance(1000);
+        await client.time.pass(1000);
         await attaching;
         client.server.publish('after');
-        await client.clock.advance(1000);
+        await client.time.pass(1000);
         assert.deepEqual(seen, ['during', 'meanwhile', 'after']);
       });
     }
@@ -759,13 +759,13 @@ describe('subscriptions', () => {
     it('begins at a sequence that was there although nothing was published since', async () => {
       const client = await connected();
       for (const value of ['a', 'b', 'c']) client.server.publish(value);
-      await client.clock.advance(1000);
+      await client.time.pass(1000);
       client.session.loseMessages = 3;
       const seen: string[] = [];
       await client.subscribe((message) => void seen.push(message.string()), { startAt: { sequence: 2 } });
       client.kill();
       await client.connect();
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.deepEqual(seen, ['b', 'c']);
     });
 
@@ -777,16 +777,16 @@ describe('subscriptions', () => {
       const seen: string[] = [];
       await client.subscribe((message) => void seen.push(message.string()), { startAt: 'last' });
       client.kill();
-      await client.clock.advance(5000);
+      await client.time.pass(5000);
       await client.connect();
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.deepEqual(seen, ['last']);
     });
 
     it('and with the last of then, in order, when others came after it', async () => {
       const client = await connected();
       client.server.publish('last');
-      await client.clock.advance(10);
+      await client.time.pass(10);
       client.session.mute = true;
       const seen: string[] = [];
       const subscribing = client.subscriptions.subscribe(
@@ -794,12 +794,12 @@ describe('subscriptions', () => {
         (message) => void seen.push(message.string()),
         subscribeOptions({ startAt: 'last' }),
       );
-      await client.clock.advance(10);
+      await client.time.pass(10);
       client.kill();
       client.server.publish('during');
       await client.connect();
       await subscribing;
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.deepEqual(seen, ['last', 'during']);
     });
 
@@ -813,7 +813,7 @@ describe('subscriptions', () => {
       client.server.publish('new');
       await client.connect();
       assert.deepEqual(names(seen), ['ready']);
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.deepEqual(names(seen), ['ready', 'reset', 'ready']);
       assert.equal(subscription.lastSequence, 1);
     });
@@ -824,7 +824,7 @@ describe('subscriptions', () => {
       const handled: number[] = [];
       await client.subscribe((message) => void handled.push(message.sequence), { queueGroup: 'q', startAt: 'first' });
       assert.equal(handled.length, 50);
-      await client.clock.advance(60_000);
+      await client.time.pass(60_000);
       await client.publish('x');
       client.kill();
       client.server.publish('y');
@@ -841,9 +841,9 @@ describe('subscriptions', () => {
       await client.publish('a');
       client.server.requests.length = 0;
       client.subscriptions.resume(true);
-      await client.clock.advance(1);
+      await client.time.pass(1);
       assert.equal(client.server.subs.length, 2);
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.equal(client.server.subs.length, 1);
       assert.deepEqual(client.starts, [{ sequence: 1 }]);
     });
@@ -852,9 +852,9 @@ describe('subscriptions', () => {
       const client = await connected();
       await client.subscribe(undefined, { durableName: 'd' });
       client.subscriptions.resume(true);
-      await client.clock.advance(1);
+      await client.time.pass(1);
       assert.equal(client.server.subs.length, 0);
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.equal(client.server.subs.length, 1);
       assert.deepEqual(client.errors, []);
     });
@@ -864,7 +864,7 @@ describe('subscriptions', () => {
       const subscription = await client.subscribe();
       client.server.refuse = () => (client.server.subs.length > 0 ? 'too many subscriptions per channel' : undefined);
       client.subscriptions.resume(true);
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.equal(client.server.subs.length, 1);
       const gate: string[] = [];
       subscription.on('closed', () => gate.push('closed'));
@@ -878,7 +878,7 @@ describe('subscriptions', () => {
       await client.subscribe();
       client.server.requests.length = 0;
       for (let i = 0; i < 10; i++) client.subscriptions.resume(true);
-      await client.clock.advance(50);
+      await client.time.pass(50);
       assert.equal(client.server.requests.length, 2, 'the first one, and one for all that came meanwhile');
     });
 
@@ -904,7 +904,7 @@ describe('subscriptions', () => {
       for (let i = 0; i < 10; i++) client.server.publish('x');
       client.server.truncate(8);
       await client.connect();
-      await client.clock.advance(50);
+      await client.time.pass(50);
       assert.deepEqual(seen, [1, 2, 8, 9, 10, 11, 12]);
       assert.deepEqual(told.find(([name]) => name === 'gap')?.[1], { from: 3, to: 7 });
       assert.equal(subscription.lastSequence, 12);
@@ -926,9 +926,9 @@ describe('subscriptions', () => {
       assert.ok(durable);
       durable.progress.lastSent = 6;
       await client.connect();
-      await client.clock.advance(3000);
+      await client.time.pass(3000);
       await client.publish('y');
-      await client.clock.advance(3000);
+      await client.time.pass(3000);
       assert.deepEqual(seen, [1, 2, 3, 4, 5, 6, 7, 8]);
       assert.deepEqual(
         told.filter(([name]) => name === 'gap'),
@@ -944,7 +944,7 @@ describe('subscriptions', () => {
       const seen: number[] = [];
       const subscription = await client.subscribe((message) => void seen.push(message.sequence), { startAt: 'first' });
       const told = events(subscription);
-      await client.clock.advance(50);
+      await client.time.pass(50);
       assert.deepEqual(seen, [5, 6, 7, 8, 9, 10]);
       assert.ok(!names(told).includes('gap'));
     });
@@ -963,7 +963,7 @@ describe('subscriptions', () => {
       client.session.loseMessages = 1;
       for (let i = 0; i < 30; i++) {
         client.server.publish('x');
-        await client.clock.advance(10);
+        await client.time.pass(10);
       }
       assert.ok(client.server.requests.length < 12, `${client.server.requests.length} requests in 300 ms`);
     });
@@ -976,7 +976,7 @@ describe('subscriptions', () => {
       client.server.deaf = false;
       await client.publish('a', 'b', 'c', 'd', 'e');
       assert.deepEqual(seen, [1, 2, 3]);
-      await client.clock.advance(1100);
+      await client.time.pass(1100);
       assert.deepEqual(seen, [1, 2, 3, 4, 5]);
     });
 
@@ -985,7 +985,7 @@ describe('subscriptions', () => {
       await client.subscribe(undefined, { maxInFlight: 1 });
       await client.publish('a');
       client.server.requests.length = 0;
-      await client.clock.advance(60_000);
+      await client.time.pass(60_000);
       assert.ok(client.server.requests.length <= 2, `${client.server.requests.length}`);
     });
   });
@@ -1003,7 +1003,7 @@ describe('subscriptions', () => {
       assert.equal(closed, false);
       assert.equal(client.server.subs.length, 1);
       gate.next().resolve();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.equal(closed, true);
       assert.deepEqual(client.session.acks, [1]);
       assert.equal(gate.waiting.length, 0);
@@ -1024,7 +1024,7 @@ describe('subscriptions', () => {
       const client = await connected();
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
       const done = subscription.unsubscribe();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       await done;
       assert.equal(client.server.durables.size, 0);
     });
@@ -1036,7 +1036,7 @@ describe('subscriptions', () => {
       client.kill();
       let done = false;
       void subscription.unsubscribe().then(() => (done = true));
-      await client.clock.settle();
+      await client.time.settle();
       assert.deepEqual(names(seen), ['closed']);
       assert.equal(client.server.durables.size, 1);
       assert.equal(done, false);
@@ -1060,7 +1060,7 @@ describe('subscriptions', () => {
       );
       await client.connect();
       await subscribing;
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(seen, [1, 2]);
     });
 
@@ -1073,7 +1073,7 @@ describe('subscriptions', () => {
       client.session = client.server.connect();
       const attaching = client.subscriptions.attach(client.session);
       const rejected = assert.rejects(attaching, SessionEnded);
-      await client.clock.settle();
+      await client.time.settle();
       client.kill();
       await rejected;
       assert.deepEqual(
@@ -1105,7 +1105,7 @@ describe('subscriptions', () => {
         if (others > 0) await client.publish('a');
         const closing = subscription.close();
         const dropping = subscription.unsubscribe();
-        await client.clock.advance(20);
+        await client.time.pass(20);
         for (const { resolve } of gate.waiting) resolve();
         await client.after(Promise.all([closing, dropping]));
         assert.equal(client.server.durables.size, 0);
@@ -1169,9 +1169,9 @@ describe('subscriptions', () => {
         handler,
         subscribeOptions({ durableName: 'd', startAt: 'first' }),
       );
-      await client.clock.advance(20);
+      await client.time.pass(20);
       client.kill();
-      await client.clock.settle();
+      await client.time.settle();
       await client.connect();
       await client.after(Promise.all([dropping, subscribing]));
       assert.deepEqual(seen, [1, 2]);
@@ -1187,11 +1187,11 @@ describe('subscriptions', () => {
       const handler = (message: StanMessage): void => void seen.push(message.sequence);
       const subscribing = client.subscriptions.subscribe('foo', handler, subscribeOptions({ durableName: 'd' }));
       // Longer than a durable that is in use would be tried for.
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.equal(client.server.requests.length, 1);
       gate.next().resolve();
       await client.after(subscribing);
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(seen, [2]);
       assert.equal(client.session.alive, true);
     });
@@ -1208,7 +1208,7 @@ describe('subscriptions', () => {
           () => undefined,
           subscribeOptions({ durableName: 'd' }),
         );
-        await client.clock.settle();
+        await client.time.settle();
         assert.equal(client.session.lossReason, 'request_timeout');
         client.kill();
         await client.connect();
@@ -1243,7 +1243,7 @@ describe('subscriptions', () => {
             };
             let dropped = false;
             void subscription.unsubscribe().then(() => (dropped = true));
-            await client.clock.advance(20);
+            await client.time.pass(20);
             assert.equal(client.session.lossReason, ends);
             if (ends !== undefined) {
               assert.equal(dropped, false);
@@ -1268,7 +1268,7 @@ describe('subscriptions', () => {
         });
         client.server.refuseEnd = () => undefined;
         const again = subscription.unsubscribe();
-        await client.clock.settle();
+        await client.time.settle();
         assert.equal(client.session.alive, false, 'only on another session can it be asked for again');
         client.kill();
         await client.connect();
@@ -1303,7 +1303,7 @@ describe('subscriptions', () => {
         while (client.subscriptions.stats.subscriptions === 0 && sessions < 20) {
           await client.connect();
           sessions++;
-          await client.clock.advance(5000);
+          await client.time.pass(5000);
           if (client.session.alive) break;
           client.kill();
         }
@@ -1317,7 +1317,7 @@ describe('subscriptions', () => {
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
       client.kill();
       const unsubscribing = subscription.unsubscribe();
-      await client.clock.settle();
+      await client.time.settle();
       client.subscriptions.close();
       await assert.rejects(unsubscribing, /before the durable could be dropped/);
     });
@@ -1326,9 +1326,9 @@ describe('subscriptions', () => {
       const client = await connected();
       const subscription = await client.subscribe(undefined, { durableName: 'd' });
       client.subscriptions.resume(true);
-      await client.clock.advance(3);
+      await client.time.pass(3);
       const closing = subscription.close();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       await closing;
       assert.equal(client.server.subs.length, 0);
       assert.equal(client.server.durables.size, 1);
@@ -1347,7 +1347,7 @@ describe('subscriptions', () => {
       );
       await client.publish('a');
       assert.equal(ended, false);
-      await client.clock.advance(2100);
+      await client.time.pass(2100);
       assert.equal(ended, true);
     });
 
@@ -1368,9 +1368,9 @@ describe('subscriptions', () => {
       await client.publish('a', 'b');
       assert.deepEqual(log, [], 'it waits for the other one');
       other.next().resolve();
-      await client.clock.settle();
+      await client.time.settle();
       assert.deepEqual(log, ['closed']);
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(log, ['closed', 'over']);
       assert.deepEqual(client.session.acks, [1, 2]);
       assert.equal(client.server.durables.get('foo/d')!.progress.pending.size, 0);
@@ -1387,7 +1387,7 @@ describe('subscriptions', () => {
         { durableName: 'd' },
       );
       await client.publish('a');
-      await client.clock.advance(600);
+      await client.time.pass(600);
       assert.equal(ended, true);
       assert.equal(client.server.durables.size, 0);
     });
@@ -1398,7 +1398,7 @@ describe('subscriptions', () => {
       const subscription = await client.subscribe(undefined, { durableName: 'd', signal: controller.signal });
       const seen = events(subscription);
       controller.abort();
-      await client.clock.advance(20);
+      await client.time.pass(20);
       assert.deepEqual(names(seen), ['closed']);
       assert.ok((seen[0]![1] as { error: Error }).error instanceof AbortedError);
       assert.equal(client.server.durables.size, 1);
@@ -1416,14 +1416,14 @@ describe('subscriptions', () => {
       await client.publish('c');
       assert.equal(drained, false);
       gate.next().resolve();
-      await client.clock.settle();
+      await client.time.settle();
       assert.equal(drained, true);
       assert.deepEqual(client.session.acks, [1]);
       assert.deepEqual(gate.sequences, []);
       const requests = client.server.requests.length;
       client.subscriptions.close();
       assert.deepEqual(seen, [['closed', {}]]);
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       assert.equal(client.server.requests.length, requests, 'nothing is asked any more');
     });
 
@@ -1447,7 +1447,7 @@ describe('subscriptions', () => {
       await client.subscribe((message) => void seen.push(message.sequence), { queueGroup: 'q' });
       const closing = first.close();
       gate.next().resolve();
-      await client.clock.advance(500);
+      await client.time.pass(500);
       await closing;
       assert.deepEqual(seen, [2, 3]);
     });
@@ -1463,7 +1463,7 @@ describe('subscriptions', () => {
           ...(durableName !== undefined && { durableName }),
         });
         for (let i = 0; i < 150; i++) client.server.publish('x');
-        await client.clock.advance(100);
+        await client.time.pass(100);
         assert.equal(seen.length, 150);
         return { client, seen };
       }
@@ -1476,7 +1476,7 @@ describe('subscriptions', () => {
 
       async function everythingComes(client: Client, seen: readonly number[]): Promise<void> {
         await client.publish('y');
-        await client.clock.advance(3000);
+        await client.time.pass(3000);
         assert.deepEqual(
           seen.slice(150).sort((a, b) => a - b),
           [151, 152, 153, 154],
@@ -1495,20 +1495,20 @@ describe('subscriptions', () => {
         const { client, seen } = await forgetful();
         await forget(client);
         client.subscriptions.resume(true);
-        await client.clock.advance(100);
+        await client.time.pass(100);
         await everythingComes(client, seen);
       });
 
       it('but leave alone what somebody else had while we were away', async () => {
         const { client, seen } = await forgetful('d');
         client.kill();
-        await client.clock.advance(10_000);
+        await client.time.pass(10_000);
         for (let i = 0; i < 50; i++) client.server.publish("another's");
         for (const group of client.server.groups.values()) group.lastSent = 200;
-        await client.clock.advance(60_000);
+        await client.time.pass(60_000);
         await client.connect();
         await client.publish('y');
-        await client.clock.advance(3000);
+        await client.time.pass(3000);
         assert.deepEqual(seen.slice(150), [201]);
       });
     });
@@ -1523,18 +1523,18 @@ describe('subscriptions', () => {
       }
       const told = subscriptions.map(events);
       await client.publish('a', 'b', 'c');
-      await client.clock.advance(120_000);
+      await client.time.pass(120_000);
       client.kill();
       client.server.reset();
       // More than what the group can look back to by time.
       client.server.publish('n1');
       client.server.publish('n2');
-      await client.clock.advance(120_000);
+      await client.time.pass(120_000);
       await client.connect();
       // As long as one of them is there, so is the group, and where it was.
       client.server.closeDelays.push(0, 50);
       await client.publish('n3');
-      await client.clock.advance(10_000);
+      await client.time.pass(10_000);
       for (const value of ['n1', 'n2', 'n3']) assert.ok(seen.includes(value), value);
       for (const member of told) assert.equal(names(member).filter((name) => name === 'reset').length, 1);
     });
@@ -1565,10 +1565,10 @@ describe('subscriptions', () => {
       { maxInFlight: 20_000 },
     );
     for (let i = 0; i < 10_000; i++) client.server.publish('x');
-    await client.clock.advance(5);
+    await client.time.pass(5);
     assert.equal(handled, 1);
     release();
-    await client.clock.advance(5);
+    await client.time.pass(5);
     assert.equal(handled, 10_000);
     assert.equal(subscription.lastSequence, 10_000);
   });

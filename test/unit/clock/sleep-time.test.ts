@@ -1,7 +1,7 @@
 /** Both clocks are scripted: a test cannot put its host to sleep, nor set its clock. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { sleepClock } from '../../src/sleep-clock.js';
+import { sleepTime } from '../../../src/clock/sleep-time.js';
 
 class Host {
   #monotonic = 500;
@@ -13,7 +13,7 @@ class Host {
   interruption = 0;
 
   constructor() {
-    this.now = sleepClock({
+    this.now = sleepTime({
       monotonic: () => this.#monotonic,
       wall: () => {
         this.looks++;

@@ -1,17 +1,11 @@
 /**
- * A clock that goes on while the host sleeps. By it the start of a subscription is found again. The monotonic clock stands
- * still during a sleep, so messages of that time would be skipped. The wall clock goes on, but may be set. So this clock is
+ * Time that goes on while the host sleeps. By it the start of a subscription is found again. The monotonic clock stands
+ * still during a sleep, so messages of that time would be skipped. The wall clock goes on, but may be set. So this time is
  * the monotonic one plus all that the wall clock has gained on it, by a sleep or by being set forward. Too much time only
  * repeats old messages, and too little would lose new ones. Setting the wall clock back changes nothing.
  */
 
-/** The sources of the clock. Tests have sources of their own. */
-export interface SleepClockSources {
-  /** Monotonic time, in ms. */
-  monotonic(): number;
-  /** Wall clock: time since 1970, in ms. */
-  wall(): number;
-}
+import type { ClockSources } from './sources.js';
 
 /**
  * How long the wall clock is not read again, in ms. A busy subscription asks for the time at each message, and nothing that
@@ -21,17 +15,8 @@ const LOOK_EVERY = 1;
 /** By how much the wall clock has to fall behind to count as set back, in ms. The two clocks are not read at the same instant. */
 const SET_BACK = 100;
 
-const REAL_SOURCES: SleepClockSources = {
-  monotonic: () => performance.now(),
-  wall: () => Date.now(),
-};
-
-/**
- * Makes a clock.
- * @param sources default: the real ones
- * @returns a function that tells the time, in ms. It begins at no particular value, and never decreases.
- */
-export function sleepClock(sources: SleepClockSources = REAL_SOURCES): () => number {
+/** Returns a function that tells this time, in ms. It begins at no particular value, and never decreases. */
+export function sleepTime(sources: Pick<ClockSources, 'monotonic' | 'wall'>): () => number {
   /** How far the wall clock is ahead, in ms. It is read first, so that an interruption makes this smaller and not larger. */
   const ahead = (): number => {
     const wall = sources.wall();

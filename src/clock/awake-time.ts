@@ -1,30 +1,9 @@
 /**
- * A clock of the time in which this process could act. While the event loop stands still (in a long computation, on a
+ * Waking time: the time in which this process could act. While the event loop stands still (in a long computation, on a
  * suspended machine, in a stopped process) no answer can be read, so that time does not count for any deadline.
  */
-import { MAX_INT32 } from './int32.js';
-
-/** A clock and its deadlines. */
-export interface AwakeClock {
-  /** The time in which this process could act, in ms. It begins at no particular value, and never decreases. */
-  now(): number;
-  /**
-   * Calls back once, when `delay` ms of this time have passed and what had arrived by then has been read.
-   * @param options `unref`: the deadline does not keep the process alive. Default false.
-   * @returns what cancels it
-   */
-  after(delay: number, callback: () => void, options?: { unref?: boolean }): () => void;
-}
-
-/** The sources of the clock. Tests have sources of their own. */
-export interface ClockSources<Timer = unknown> {
-  /** Monotonic time, in ms. */
-  now(): number;
-  /** With `keepAlive` the process does not end by itself while the timer is set. */
-  setTimeout(callback: () => void, delay: number, keepAlive: boolean): Timer;
-  clearTimeout(timer: Timer): void;
-  setImmediate(callback: () => void): void;
-}
+import { MAX_INT32 } from '../int32.js';
+import type { ClockSources } from './sources.js';
 
 /** A timer that is later than this shows that the event loop stood still, in ms. */
 const STALL = 25;
@@ -35,52 +14,17 @@ const LONG_STALL = 75;
  * and in each of them what has arrived can be read.
  */
 const SLOW_TURN = 100;
-const REAL_SOURCES: ClockSources<NodeJS.Timeout> = {
-  now: () => performance.now(),
-  setTimeout: (callback, delay, keepAlive) => {
-    const timer = setTimeout(callback, delay);
-    if (!keepAlive) timer.unref();
-    return timer;
-  },
-  clearTimeout: (timer) => clearTimeout(timer),
-  setImmediate: (callback) => void setImmediate(callback),
-};
-
-/** Makes a clock. @param sources default: the real ones */
-export function awakeClock<Timer = NodeJS.Timeout>(sources?: ClockSources<Timer>): AwakeClock {
-  return sources === undefined ? new Clock(REAL_SOURCES) : new Clock(sources);
-}
-
-/** Length of a step of {@link patience}, in ms. */
-const STEP = 200;
-
-/**
- * Like `clock.after`, but in steps, so that a standstill that is shorter than `delay` is noticed as well. Between two steps
- * the loop turns several times and reads what has arrived. It is for waiting on an answer.
- * @returns what cancels it
- */
-export function patience(clock: AwakeClock, delay: number, callback: () => void): () => void {
-  let left = delay;
-  let cancel: () => void;
-  // The steps are counted, and the clock is not asked: without a deadline, as between two steps, it notices no standstill.
-  const wait = (): void => {
-    const duration = Math.min(left, STEP);
-    left -= duration;
-    cancel = clock.after(duration, () => (left <= 0 ? callback() : wait()));
-  };
-  wait();
-  return () => cancel();
-}
 
 interface Deadline {
-  /** When it is due, by this clock, in ms. */
+  /** When it is due, in ms of waking time. */
   readonly at: number;
   readonly callback: () => void;
   readonly keepAlive: boolean;
   over: boolean;
 }
 
-class Clock<Timer> implements AwakeClock {
+/** Waking time and its deadlines. */
+export class AwakeTime<Timer> {
   readonly #sources: ClockSources<Timer>;
   /** Sorted: the soonest comes first. */
   readonly #deadlines: Deadline[] = [];
@@ -101,16 +45,22 @@ class Clock<Timer> implements AwakeClock {
 
   constructor(sources: ClockSources<Timer>) {
     this.#sources = sources;
-    this.#seen = sources.now();
+    this.#seen = sources.monotonic();
   }
 
+  /** The time in which this process could act, in ms. It begins at no particular value, and never decreases. */
   now(): number {
-    const real = this.#sources.now();
+    const real = this.#sources.monotonic();
     if (real - this.#timerDue > STALL) this.#stoodUntil(real);
     this.#seen = real;
     return real - this.#stood;
   }
 
+  /**
+   * Calls back once, when `delay` ms of this time have passed and what had arrived by then has been read.
+   * @param options `unref`: the deadline does not keep the process alive. Default false.
+   * @returns what cancels it
+   */
   after(delay: number, callback: () => void, options: { unref?: boolean } = {}): () => void {
     const deadline: Deadline = {
       at: this.now() + Math.max(0, delay),
@@ -168,14 +118,14 @@ class Clock<Timer> implements AwakeClock {
     this.#timerDue = Infinity;
     if (next === undefined) return;
     const longest = this.#lateBefore ? SLOW_TURN : MAX_INT32;
-    const delay = Math.min(Math.max(1, Math.ceil(due - this.#seen)), longest);
+    const delay = Math.min(Math.max(0, due - this.#seen), longest);
     this.#timerDue = Math.min(due, this.#seen + longest);
     this.#timerKeepsAlive = keepAlive;
     this.#timer = this.#sources.setTimeout(this.#fired, delay, keepAlive);
   }
 
   readonly #fired = (): void => {
-    const late = this.#standing || this.#sources.now() - this.#timerDue > STALL;
+    const late = this.#standing || this.#sources.monotonic() - this.#timerDue > STALL;
     const now = this.now();
     if (!late) this.#lateBefore = false;
     this.#standing = false;

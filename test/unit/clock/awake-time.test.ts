@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import net, { type AddressInfo } from 'node:net';
 import fc from 'fast-check';
-import { awakeClock, patience, type AwakeClock, type ClockSources } from '../../src/awake-clock.js';
+import { makeClock, type Clock } from '../../../src/clock/clock.js';
+import { patience } from '../../../src/clock/patience.js';
+import { timerDelay, type ClockSources } from '../../../src/clock/sources.js';
 
 /** An event loop of which the test says when it turns. */
 class Loop implements ClockSources<number> {
@@ -10,12 +12,16 @@ class Loop implements ClockSources<number> {
   readonly timers = new Map<number, { at: number; callback: () => void; keepAlive: boolean }>();
   #immediates: (() => void)[] = [];
 
-  now(): number {
+  monotonic(): number {
+    return this.time;
+  }
+  wall(): number {
     return this.time;
   }
   setTimeout(callback: () => void, delay: number, keepAlive: boolean): number {
-    assert.ok(delay >= 1 && delay <= 2 ** 31 - 1);
-    this.timers.set(this.#next, { at: this.time + delay, callback, keepAlive });
+    const whole = timerDelay(delay);
+    assert.ok(whole >= 1 && whole <= 2 ** 31 - 1);
+    this.timers.set(this.#next, { at: this.time + whole, callback, keepAlive });
     return this.#next++;
   }
   clearTimeout(timer: number): void {
@@ -52,12 +58,12 @@ class Loop implements ClockSources<number> {
   }
 }
 
-function setup(): { loop: Loop; clock: AwakeClock; calls: string[] } {
+function setup(): { loop: Loop; clock: Clock; calls: string[] } {
   const loop = new Loop();
-  return { loop, clock: awakeClock(loop), calls: [] };
+  return { loop, clock: makeClock(loop), calls: [] };
 }
 
-describe('AwakeClock', () => {
+describe('waking time', () => {
   it('is real time as long as the loop turns', () => {
     const { loop, clock, calls } = setup();
     const start = clock.now();
@@ -301,7 +307,7 @@ describe('AwakeClock', () => {
     await new Promise((resolve) => socket.once('connect', resolve));
     const calls: string[] = [];
     socket.on('data', () => calls.push('data'));
-    const clock = awakeClock();
+    const clock = makeClock();
     const due = new Promise<void>((resolve) => {
       clock.after(30, () => {
         calls.push('due');
