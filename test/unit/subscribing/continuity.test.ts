@@ -685,7 +685,7 @@ describe('continuity of subscriptions (found)', () => {
     await scenario.connect();
     await scenario.subscribe({ startAt: 'first', durableName: 'd' });
     scenario.publish(1);
-    await scenario.clock.advance(50);
+    await scenario.time.pass(50);
     const takeOver = { noticed: false, downtime: 0, before: 1, handled: 2, during: 2, after: 1, ackWait: 1000 };
     const meanwhile: Step[] = [wait(5), failover, lose(6), wait(1100), publish(6), wait(1), kill(2), failover];
     await scenario.run([{ do: 'take-over', ...takeOver }, ...meanwhile]);
