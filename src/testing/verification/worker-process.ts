@@ -11,8 +11,9 @@ import { reaper } from '../reaper.js';
 import { waitFor } from '../wait.js';
 import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
 
-// Beside this file, and as this file: compiled, or as it is under a loader.
-const WORKER = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
+/** Beside this file, and as this file: built, or as it is under a loader. Asked late, for a bundle may not know where it is. */
+const workerFile = (): string =>
+  fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
 
 export interface WorkerSettings {
   name: string;
@@ -87,7 +88,7 @@ export class WorkerProcess {
   prepare(): void {
     if (this.#spare?.connected) return;
     const log = openSync(this.#settings.logFile, 'a');
-    const child = fork(WORKER, [], {
+    const child = fork(workerFile(), [], {
       execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
       // Its events have a pipe of their own, which is read to its end also when the process was killed.
       stdio: ['ignore', log, log, 'pipe', 'ipc'],
