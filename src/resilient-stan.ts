@@ -6,6 +6,7 @@ import { AbortWatch } from './abort-signal.js';
 import { awakeClock } from './awake-clock.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type Cargo, type SupervisorEvents } from './connection/supervisor.js';
+import './dispose.js';
 import { SafeEmitter } from './emitter.js';
 import {
   AbortedError,

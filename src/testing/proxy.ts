@@ -2,6 +2,7 @@
  * A TCP proxy that breaks things: what toxiproxy is, inside the test process. It never keeps a process alive.
  */
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import '../dispose.js';
 import { InvalidArgumentError } from '../errors.js';
 import { sharedLine, type SharedLine } from './line.js';
 import type { Random } from './random.js';

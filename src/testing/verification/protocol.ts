@@ -61,21 +61,21 @@ export type Order =
 /** Of a process. `at`: ms of the machine's monotonic clock. */
 export type WorkerEvent =
   /** Connected, and subscribed to everything. */
-  | readonly ['ready', at: number, client: string, version: string | null]
-  | readonly ['attempt', at: number, counter: number]
-  | readonly ['acknowledged', at: number, counter: number]
-  | readonly ['failed', at: number, counter: number, delivery: string, error: string]
+  | readonly [what: 'ready', at: number, client: string, version: string | null]
+  | readonly [what: 'attempt', at: number, counter: number]
+  | readonly [what: 'acknowledged', at: number, counter: number]
+  | readonly [what: 'failed', at: number, counter: number, delivery: string, error: string]
   /** `value`: as published, without its padding; anything else is not what was published. */
-  | readonly ['delivered', at: number, subscription: string, sequence: number, value: string]
+  | readonly [what: 'delivered', at: number, subscription: string, sequence: number, value: string]
   /** Its handler was called for it, and failed on purpose. */
-  | readonly ['threw', at: number, subscription: string, sequence: number, value: string]
+  | readonly [what: 'threw', at: number, subscription: string, sequence: number, value: string]
   /** It was told that these are gone. */
-  | readonly ['gap', at: number, subscription: string, from: number, to: number]
+  | readonly [what: 'gap', at: number, subscription: string, from: number, to: number]
   /** Of so many idle subscriptions so many got the message, and so many were handed it twice. */
-  | readonly ['roll-call', at: number, asked: number, answered: number, twice: number]
-  | readonly ['news', at: number, news: ClientNews, text: string | null]
-  | readonly ['sample', at: number, heap: number, rss: number, handles: number, listeners: number]
-  | readonly ['closed', at: number];
+  | readonly [what: 'roll-call', at: number, asked: number, answered: number, twice: number]
+  | readonly [what: 'news', at: number, news: ClientNews, text: string | null]
+  | readonly [what: 'sample', at: number, heap: number, rss: number, handles: number, listeners: number]
+  | readonly [what: 'closed', at: number];
 
 /** In ms; the same for all processes of a machine. */
 export function machineClock(): number {
