@@ -408,7 +408,8 @@ export class Supervisor {
       connectTimeout,
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
-      idle: first ? () => performance.eventLoopUtilization().idle : undefined,
+      // Bun does not count it: there all time counts.
+      idle: first ? () => performance.eventLoopUtilization?.().idle ?? performance.now() : undefined,
       onAccepted,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,

@@ -120,7 +120,8 @@ class Reaper {
     this.#shell = shell;
     shell.unref();
     const stdin = shell.stdin as Socket;
-    stdin.unref();
+    // Bun has none, and needs none.
+    stdin.unref?.();
     stdin.on('error', () => {}); // it was killed: 'exit' tells
     shell.on('error', () => this.#lost(shell));
     shell.once('exit', () => this.#lost(shell));

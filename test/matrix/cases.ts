@@ -192,9 +192,22 @@ const bundles =
     }
   };
 
-const ESBUILD = ['node_modules/esbuild/bin/esbuild', '--bundle', '--platform=node', '--log-level=warning'];
-/** What esbuild wants for CommonJS packages in a module: they load what is Node's own. */
-const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+/** In a module it wants help for CommonJS packages that load what is Node's own. */
+const esbuildConfig = (entry: string, file: string, options: string): string => `
+import { build } from 'esbuild';
+await build({
+  entryPoints: ['${entry}'],
+  outfile: 'out/${file}',
+  bundle: true,
+  platform: 'node',
+  banner: {
+    js: ${options}.format === 'esm'
+      ? "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
+      : '',
+  },
+  ...${options},
+});
+`;
 
 const rollupConfig = (input: string, file: string, format: string): string => `
 import commonjs from '@rollup/plugin-commonjs';
@@ -227,11 +240,16 @@ webpack(
 const bundlers: readonly Group[] = [
   {
     id: 'esbuild',
-    make: withNpm(pinned.BUNDLERS.esbuild),
+    make: withNpm(pinned.BUNDLERS.esbuild, {
+      ...PROGRAM_FILES,
+      'a.config.mjs': esbuildConfig('main.mjs', 'a.cjs', "{ format: 'cjs' }"),
+      'b.config.mjs': esbuildConfig('main.cjs', 'b.cjs', "{ format: 'cjs', minify: true }"),
+      'c.config.mjs': esbuildConfig('main.mjs', 'c.mjs', "{ format: 'esm' }"),
+    }),
     cases: {
-      import: bundles('a.cjs', ...ESBUILD, 'main.mjs', '--format=cjs', '--outfile=out/a.cjs'),
-      require: bundles('b.cjs', ...ESBUILD, 'main.cjs', '--format=cjs', '--minify', '--outfile=out/b.cjs'),
-      module: bundles('c.mjs', ...ESBUILD, 'main.mjs', '--format=esm', `--banner:js=${REQUIRE}`, '--outfile=out/c.mjs'),
+      import: bundles('a.cjs', 'a.config.mjs'),
+      require: bundles('b.cjs', 'b.config.mjs'),
+      module: bundles('c.mjs', 'c.config.mjs'),
     },
   },
   {
