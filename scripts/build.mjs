@@ -84,7 +84,7 @@ keep('package.json', json(withEntries(manifest)));
 rmSync(DIST, { recursive: true, force: true });
 
 const inputs = { ...PROGRAMS };
-for (const [entry, source] of Object.entries(ENTRIES)) inputs[fileOf(entry)] = source;
+for (const [entry, { source }] of Object.entries(ENTRIES)) inputs[fileOf(entry)] = source;
 const dependencies = Object.keys(manifest.dependencies);
 const bundle = await rolldown({
   cwd: ROOT,
@@ -119,15 +119,27 @@ execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', joi
 
 write('dist/package.json', json({ type: 'commonjs', sideEffects: false }));
 write('dist/LICENSES.txt', licences(builtIn(output)));
-for (const [entry, source] of Object.entries(ENTRIES)) {
+for (const [entry, { source, default: whole = false }] of Object.entries(ENTRIES)) {
   const file = fileOf(entry);
   const types = `./types/${relative('src', source).replace(/\.ts$/, '.js')}`;
   const names = Object.keys(require(join(DIST, `${file}.js`))).sort();
-  write(`dist/${file}.d.ts`, `export * from '${types}';\n`);
-  write(`dist/${file}.d.mts`, `export * from '${types}';\n`);
+  const lines = (...all) =>
+    all
+      .filter(Boolean)
+      .map((line) => `${line}\n`)
+      .join('');
+  write(`dist/${file}.d.ts`, lines(`export * from '${types}';`));
+  write(
+    `dist/${file}.d.mts`,
+    lines(`export * from '${types}';`, whole && `import * as all from '${types}';`, whole && 'export default all;'),
+  );
   write(
     `dist/${file}.mjs`,
-    `import all from './${file}.js';\n${names.map((name) => `export const ${name} = all.${name};\n`).join('')}`,
+    lines(
+      `import all from './${file}.js';`,
+      ...names.map((name) => `export const ${name} = all.${name};`),
+      whole && 'export default all;',
+    ),
   );
   // For resolvers that do not read `exports`.
   if (entry !== '.') {

@@ -1,7 +1,10 @@
-/** What can be imported, by its name in `exports`. A new one is one line here; the build writes it into package.json. */
+/**
+ * What can be imported, by its name in `exports`. A new one is one line here; the build writes it into package.json.
+ * `default`: also the whole of it, for `import all from`, as CommonJS packages give it.
+ */
 export const ENTRIES = {
-  '.': 'src/index.ts',
-  './testing': 'src/testing/index.ts',
+  '.': { source: 'src/index.ts' },
+  './testing': { source: 'src/testing/index.ts' },
 };
 
 /** What is run, by the name of its file in `dist`. */

@@ -11,7 +11,7 @@
  */
 import { parseArgs } from 'node:util';
 import { GROUPS } from './cases.js';
-import { runMatrix, type Outcome } from './run.js';
+import { Matrix } from './matrix.js';
 
 const { values } = parseArgs({ options: { only: { type: 'string', default: '' }, list: { type: 'boolean' } } });
 const only = values.only.split(',').filter(Boolean);
@@ -26,20 +26,34 @@ if (values.list) {
   process.exit(0);
 }
 
-const outcomes: Outcome[] = [];
+const wanted = (id: string): boolean => only.length === 0 || only.some((start) => id.startsWith(start));
 const began = performance.now();
-await runMatrix(
-  GROUPS,
-  (outcome) => {
-    outcomes.push(outcome);
-    const at = `${Math.round((performance.now() - began) / 1000)} s`.padStart(7);
-    console.log(`${at}  ${outcome.error ? 'FAILED' : 'works '}  ${outcome.id}`);
-    if (outcome.error) console.log(outcome.error.message.replace(/^/gm, '    '));
-  },
-  (id) => only.length === 0 || only.some((start) => id.startsWith(start)),
-);
-const failed = outcomes.filter(({ error }) => error);
-console.log(
-  `${outcomes.length - failed.length} work, ${failed.length} do not${failed.map(({ id }) => `\n  ${id}`).join('')}`,
-);
+const failed: string[] = [];
+let works = 0;
+
+function tell(id: string, error?: Error): void {
+  if (error) failed.push(id);
+  else works += 1;
+  const at = `${Math.round((performance.now() - began) / 1000)} s`.padStart(7);
+  console.log(`${at}  ${error ? 'FAILED' : 'works '}  ${id}`);
+  if (error) console.log(error.message.replace(/^/gm, '    '));
+}
+
+const matrix = await Matrix.start();
+try {
+  for (const group of GROUPS) {
+    const names = Object.keys(group.cases).filter((name) => wanted(`${group.id}/${name}`));
+    if (names.length === 0) continue;
+    const project = await matrix.install(group).catch((error: Error) => error);
+    for (const name of names) {
+      const error =
+        project instanceof Error ? project : await matrix.run(group, name, project).catch((error: Error) => error);
+      tell(`${group.id}/${name}`, error ?? undefined);
+    }
+    await matrix.clear(group);
+  }
+} finally {
+  await matrix.stop();
+}
+console.log(`${works} work, ${failed.length} do not${failed.map((id) => `\n  ${id}`).join('')}`);
 process.exitCode = failed.length > 0 ? 1 : 0;
