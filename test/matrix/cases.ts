@@ -177,20 +177,27 @@ const runners: readonly Group[] = [
 
 // --- Bundlers: what they make runs where nothing is installed.
 
-/** Builds into `out`, takes that away from all that is installed, and runs it. */
+/** Builds into `out`, takes that away from all that is installed, and uses it. */
+async function alone(
+  project: Project,
+  build: readonly string[],
+  use: (alone: Project) => Promise<unknown>,
+): Promise<void> {
+  await project.succeed(process.execPath, build);
+  const alone = new Project(`${project.dir}-alone`);
+  await alone.remove();
+  try {
+    await cp(project.path('out'), alone.dir, { recursive: true });
+    await use(alone);
+  } finally {
+    await alone.remove();
+  }
+}
+
 const bundles =
   (file: string, ...build: readonly string[]) =>
-  async (project: Project, judge: Judge): Promise<void> => {
-    await project.succeed(process.execPath, build);
-    const alone = new Project(`${project.dir}-alone`);
-    await alone.remove();
-    try {
-      await cp(project.path('out'), alone.dir, { recursive: true });
-      await scripts(file)(alone, judge);
-    } finally {
-      await alone.remove();
-    }
-  };
+  (project: Project, judge: Judge): Promise<void> =>
+    alone(project, build, (alone) => scripts(file)(alone, judge));
 
 /** In a module it wants help for CommonJS packages that load what is Node's own. */
 const esbuildConfig = (entry: string, file: string, options: string): string => `
@@ -245,11 +252,18 @@ const bundlers: readonly Group[] = [
       'a.config.mjs': esbuildConfig('main.mjs', 'a.cjs', "{ format: 'cjs' }"),
       'b.config.mjs': esbuildConfig('main.cjs', 'b.cjs', "{ format: 'cjs', minify: true }"),
       'c.config.mjs': esbuildConfig('main.mjs', 'c.mjs', "{ format: 'esm' }"),
+      'verify.mjs': PROGRAMS.bundledVerify,
+      'd.config.mjs': esbuildConfig('verify.mjs', 'd.cjs', "{ format: 'cjs' }"),
+      'e.config.mjs': esbuildConfig('verify.mjs', 'e.mjs', "{ format: 'esm' }"),
     }),
     cases: {
       import: bundles('a.cjs', 'a.config.mjs'),
       require: bundles('b.cjs', 'b.config.mjs'),
       module: bundles('c.mjs', 'c.config.mjs'),
+      verify: async (project) => {
+        await alone(project, ['d.config.mjs'], (alone) => alone.succeed(process.execPath, ['d.cjs']));
+        await alone(project, ['e.config.mjs'], (alone) => alone.succeed(process.execPath, ['e.mjs']));
+      },
     },
   },
   {

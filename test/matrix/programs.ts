@@ -70,6 +70,16 @@ export const PROGRAMS = {
   esmTest: IMPORTS + OUTLIVE + TEST,
   cjsTest: REQUIRES + OUTLIVE + TEST,
   vitest: `import { test } from 'vitest';${IMPORTS}${OUTLIVE}${TEST}`,
+  /** Wants processes of `verify()`, whose file is not in a bundle. */
+  bundledVerify: `
+import { verify } from 'resilient-stan/testing';
+verify({ publishFor: 1000, mode: 'single', nodes: 1 }).then(
+  () => process.exit(1),
+  (error) => {
+    if (!/keep resilient-stan out of the bundle/.test(error.message)) throw error;
+  },
+);
+`,
   /** Boots a server itself, and kills it. */
   harness: `${IMPORTS}
 const cluster = await StanCluster.start({ nodes: 1, mode: 'single', store: 'file' });
