@@ -4,7 +4,7 @@ import { Matrix } from '../matrix/matrix.js';
 import type { Project } from '../matrix/project.js';
 
 const CASES = {
-  esbuild: ['import', 'require'],
+  esbuild: ['import', 'require', 'verify'],
   'ts-5.0': ['node10'],
   'jest-30': ['require', 'import'],
 };

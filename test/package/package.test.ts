@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -139,6 +140,21 @@ describe('the package', function () {
     for (const tool of ['typescript', 'mocha', 'tsx', 'eslint']) {
       assert.ok(!(`node_modules/${tool}` in lock.packages), `${tool} is a dependency`);
     }
+  });
+
+  it('loads nothing but its dependencies, and has the licences of what is built in', async () => {
+    const { dependencies } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as {
+      dependencies: Record<string, string>;
+    };
+    const dist = join(installed, 'dist');
+    const loaded = new Set<string>();
+    for (const file of (await readdir(dist)).filter((name) => name.endsWith('.js'))) {
+      for (const [, name] of (await readFile(join(dist, file), 'utf8')).matchAll(/\brequire\("([^".][^"]*)"\)/g)) {
+        if (!isBuiltin(name!)) loaded.add(name!.split('/')[0]!);
+      }
+    }
+    assert.deepEqual([...loaded].sort(), Object.keys(dependencies).sort());
+    assert.match(await readFile(join(dist, 'LICENSES.txt'), 'utf8'), /is-network-error .*MIT.*p-retry .*MIT/s);
   });
 
   it('is imported by ECMAScript modules', async () => {
