@@ -211,6 +211,12 @@ describe('the package', function () {
     assert.equal(output.trim(), version);
   });
 
+  it('has a command that finds the file of its processes', async () => {
+    const command = join(project, 'node_modules', '.bin', 'resilient-stan');
+    const args = ['verify', '--minutes', '0.05', '--mode', 'single', '--nodes', '1', '--faults', 'kill'];
+    assert.match(await succeed(project, command, ...args, '--out', join(dir, 'report')), /✓ Clean/);
+  });
+
   it('does nothing at import: no output, no timer, no handle', async () => {
     const file = await write(
       'idle.mjs',
