@@ -15,7 +15,7 @@ const noImports = (files, ...patterns) => ({
 });
 /** Not even a type: what two layers share belongs to the lower one. */
 const upwards = (layers) => ({
-  regex: `(^|/)(${layers})(\\.js$|/)`,
+  regex: `^\\.(.*/)(${layers})(\\.js$|/)`,
   message: 'This is a layer above: arrows point one way, facade → publishing, subscribing → connection.',
 });
 

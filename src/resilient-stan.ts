@@ -5,6 +5,7 @@ import { awakeClock } from './awake-clock.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
+import './dispose.js';
 import { SafeEmitter } from './emitter.js';
 import {
   AbortedError,

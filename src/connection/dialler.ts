@@ -56,7 +56,8 @@ export class Dialler {
       connectTimeout,
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
-      idle: first ? () => performance.eventLoopUtilization().idle : undefined,
+      // Bun does not count idle time, so there all time counts.
+      idle: first ? () => performance.eventLoopUtilization?.().idle ?? performance.now() : undefined,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
     });
