@@ -5,6 +5,13 @@ import type { ResilientSubscription } from './subscribing/subscription.js';
 
 /** Names of node-nats-streaming where the event is the same. Times are milliseconds. */
 export interface ResilientStanEvents {
+  /** An attempt of the first connect has failed with `error`; number `attempt` begins in `delay` ms. */
+  connecting: (event: { attempt: number; delay: number; error: Error }) => void;
+  /**
+   * A session is registered at the cluster, and its subscriptions are made next: no message of it has been handed over yet.
+   * Told for the first one, too. If it ends before they are made, there is no `connection_lost`, and another one follows.
+   */
+  session: (event: { server: string }) => void;
   /** The first session is up. `attempt` counts from 1. */
   connect: (event: { server: string; attempt: number }) => void;
   /** A session ended that nobody asked to end: once per loss. */

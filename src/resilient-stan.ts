@@ -128,7 +128,8 @@ const CLOSE_REQUEST_LEAST = 250;
 const MAX_KNOWN_CHANNELS = 1024;
 
 /**
- * A NATS Streaming client that outlives its servers. Make one with {@link ResilientStan.connect}.
+ * A NATS Streaming client that outlives its servers. Make one with {@link ResilientStan.connect} or, to have it before it is
+ * connected, with {@link ResilientStan.create}.
  */
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
@@ -137,6 +138,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
   readonly #knownChannels = new Set<string>();
+  #connected: Promise<void> = Promise.resolve();
   readonly #closed: Promise<Error | undefined>;
   #resolveClosed!: (reason: Error | undefined) => void;
   /** Resolves when a drain need not wait any longer: its time is over, or the supervisor will not come back. */
@@ -176,10 +178,44 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         throw new AbortedError('connect() was aborted before it began', { cause: abort.reason });
       }
       const stan = new ResilientStan(resolved, abort);
-      await stan.#connect();
+      stan.#connected = stan.#connect();
+      await stan.#connected;
       return stan;
     } catch (error) {
       throw toOurs(error, 'connect()');
+    }
+  }
+
+  /**
+   * Makes a client at once, in state `connecting`, and connects in the background: for ever, unless
+   * {@link ConnectOptions.initialConnect} says otherwise. Meanwhile `publish()`, `subscribe()` and `messages()` wait for the first
+   * session, as they do in an outage. Whether it is up is told by {@link connected} and by the event `connect`; that it
+   * can never be, by the rejection of {@link connected} and the event `close`.
+   *
+   * @param servers as for {@link ResilientStan.connect}
+   * @throws InvalidArgumentError at once
+   */
+  static create(servers?: string | readonly string[], options?: ConnectOptions): ResilientStan {
+    return ResilientStan.createAfter(undefined, servers, options);
+  }
+
+  /** @internal The same; nothing is dialled before `start` has resolved. It must not reject. */
+  static createAfter(
+    start: Promise<unknown> | undefined,
+    servers?: string | readonly string[],
+    options?: ConnectOptions,
+  ): ResilientStan {
+    try {
+      const resolved = resolveConnectOptions<ResilientStan>(servers, options, Infinity);
+      const abort = resolved.signal === undefined ? undefined : new AbortWatch(resolved.signal);
+      const stan = new ResilientStan(resolved, abort);
+      // Not before the caller has its listeners.
+      stan.#connected = Promise.resolve(start).then(() => stan.#connect());
+      // Who is told of it by events need not ask.
+      stan.#connected.catch(() => undefined);
+      return stan;
+    } catch (error) {
+      throw toOurs(error, 'create()');
     }
   }
 
@@ -237,6 +273,14 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** URL of the live session, without credentials. */
   get server(): string | undefined {
     return this.#supervisor.session?.server;
+  }
+
+  /**
+   * Resolves when the first session is up, subscriptions included; at once when it was up before.
+   * @throws (as a rejection) what {@link ResilientStan.connect} rejects with; ClosedError when it was closed before
+   */
+  connected(): Promise<void> {
+    return this.#connected;
   }
 
   /**
@@ -395,6 +439,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       };
     }
     try {
+      if (abort?.aborted) throw abort.reason;
       await this.#supervisor.connect();
     } catch (error) {
       const reason = abort?.aborted
@@ -492,7 +537,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     /** That, when the session came up or a question was answered last: since then it may have grown, and is never less. */
     let stoodBefore = stood();
     return {
-      bringUp: (session, careful) => subscriptions.attach(session, careful),
+      bringUp: (session, careful) => {
+        this.#emit('session', { server: session.server });
+        return subscriptions.attach(session, careful);
+      },
       up: (session, careful) => {
         stoodBefore = stood();
         publisher.attach(session, careful);
@@ -540,6 +588,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       state: (from, to) => {
         this.#since = new Date();
         this.#emit('state', { from, to });
+      },
+      connecting: (attempt, delay, error) => {
+        this.#note(error);
+        this.#emit('connecting', { attempt, delay, error });
       },
       connected: (server, attempt) => {
         logger.info(`connected to ${server} as '${this.clientId}'`);

@@ -62,12 +62,15 @@ export const RETRY_NAMES: OptionNames = {
   },
 };
 
-/** @throws InvalidArgumentError */
-export function resolveInitialConnect(reader: OptionReader): ResolvedRetryOptions {
+/**
+ * @param retries the default
+ * @throws InvalidArgumentError
+ */
+export function resolveInitialConnect(reader: OptionReader, retries = INITIAL_CONNECT.retries): ResolvedRetryOptions {
   if (reader.values.initialConnect === false) {
     reader.refuse('initialConnect', 'must be an object, not false: for a single attempt use { retries: 0 }');
   }
-  return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), INITIAL_CONNECT);
+  return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), { ...INITIAL_CONNECT, retries });
 }
 
 /** @throws InvalidArgumentError */

@@ -61,6 +61,8 @@ const LASTING = 2000;
 
 export interface SupervisorEvents {
   state(from: ConnectionState, to: ConnectionState): void;
+  /** The first connect is tried again. */
+  connecting(attempt: number, delay: number, error: Error): void;
   connected(server: string, attempt: number): void;
   /** The loss, once. The answer is obeyed. */
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
@@ -122,8 +124,9 @@ export class Supervisor {
     let attempts = 1;
     const session = await this.#establish(
       this.#options.initialConnect,
-      (attempt) => {
+      (attempt, delay, error) => {
         attempts = attempt + 1;
+        this.#events.connecting(attempts, delay, error);
       },
       true,
     );
