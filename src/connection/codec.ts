@@ -59,6 +59,16 @@ function varint(frame: string): number {
   throw new Error('a frame of the protocol is malformed: a number has no end');
 }
 
+/** The same number, exactly. For what is seldom asked: a bigint is an object. */
+function exactVarint(frame: string, at: number): bigint {
+  let value = 0n;
+  for (let shift = 0n; ; shift += 7n) {
+    const byte = frame.charCodeAt(at++);
+    value |= BigInt(byte & 0x7f) << shift;
+    if (byte < 0x80) return BigInt.asIntN(64, value);
+  }
+}
+
 /** Moves over the value of a field that is not wanted. */
 function skip(frame: string, tag: number): void {
   const type = tag & 7;
@@ -125,6 +135,8 @@ export class MessageFrame implements RawMessage {
   readonly #frame: string;
   readonly #sequence: number = 0;
   readonly #timestamp: number = 0;
+  /** Where it stands; 0: nowhere. */
+  readonly #timestampAt: number = 0;
   readonly #redelivered: boolean = false;
   readonly #redeliveryCount: number = 0;
   readonly #dataStart: number = 0;
@@ -147,6 +159,7 @@ export class MessageFrame implements RawMessage {
           break;
         }
         case Tag.MSG_TIMESTAMP:
+          this.#timestampAt = position;
           this.#timestamp = varint(frame);
           break;
         case Tag.MSG_REDELIVERED:
@@ -168,6 +181,10 @@ export class MessageFrame implements RawMessage {
 
   getTimestampRaw(): number {
     return this.#timestamp;
+  }
+
+  getTimestampNanos(): bigint {
+    return this.#timestampAt === 0 ? 0n : exactVarint(this.#frame, this.#timestampAt);
   }
 
   isRedelivered(): boolean {

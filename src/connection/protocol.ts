@@ -33,6 +33,8 @@ export interface RawMessage {
    * decreases along a channel; the clock of the next leader may be behind.
    */
   getTimestampRaw(): number;
+  /** The same, exactly. */
+  getTimestampNanos(): bigint;
   isRedelivered(): boolean;
   getRedeliveryCount(): number;
   getRawData(): Buffer;

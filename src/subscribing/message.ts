@@ -9,8 +9,10 @@ export interface StanMessage {
   readonly channel: string;
   /** The payload. Decoded when first asked for, and then always the same buffer. Empty payloads are legal. */
   readonly data: Buffer;
-  /** When the server stored it, by the clock of the leader of that moment. Milliseconds; the server's nanoseconds are lost. */
+  /** When the server stored it, by the clock of the leader of that moment, in milliseconds. */
   readonly timestamp: Date;
+  /** The same, exactly as the server says it: nanoseconds since the epoch. */
+  readonly timestampNanos: bigint;
   /** The server says it sent this message before. */
   readonly redelivered: boolean;
   /** How many times the server sent it again; a change of leader starts the count over. */
@@ -103,6 +105,10 @@ export class ReceivedMessage implements StanMessage {
 
   get timestamp(): Date {
     return new Date(this.time / 1e6);
+  }
+
+  get timestampNanos(): bigint {
+    return this.#raw.getTimestampNanos();
   }
 
   get redeliveryCount(): number {
