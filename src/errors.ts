@@ -37,6 +37,8 @@ export interface ResilientStanErrorOptions {
   cause?: unknown;
   /** Set on every error that rejects a publish. */
   delivery?: Delivery;
+  /** Set where the cluster has answered with an error. */
+  serverText?: string;
 }
 
 /** The base of all errors of this library. */
@@ -44,12 +46,15 @@ export class ResilientStanError extends Error {
   readonly code: ErrorCode;
   /** On a rejected publish: what is known of its message. Undefined on all other errors. */
   readonly delivery?: Delivery;
+  /** The server's own words, exactly, where it has answered with an error: what it says is a part of the message, too. */
+  readonly serverText?: string;
 
   constructor(code: ErrorCode, message: string, options: ResilientStanErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = new.target.name;
     this.code = code;
     if (options.delivery !== undefined) this.delivery = options.delivery;
+    if (options.serverText !== undefined) this.serverText = options.serverText;
   }
 }
 

@@ -614,6 +614,7 @@ function refusedWith(channel: string, { text }: LastWords, advice: string): Subs
   return new SubscribeError(
     channel,
     `the server refused the subscription to channel '${channel}': '${text}'. ${advice}`,
+    { serverText: text },
   );
 }
 
