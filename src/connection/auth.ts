@@ -1,7 +1,8 @@
 /** Who we are, in the words of nats 1.4.12: credentials and TLS for the dial of one server. */
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
-import { InvalidArgumentError } from '../errors.js';
+import { types } from 'node:util';
+import { CallbackError, InvalidArgumentError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { askUser, type OnThrown } from '../user-code.js';
 import { kindOf } from '../validation.js';
@@ -12,6 +13,7 @@ import {
   readCredentials,
   type CredentialsProvider,
   type DialCredentials,
+  type NonceSigner,
   type ResolvedCredentials,
 } from './credentials.js';
 import { userKeyFromSeed } from './nkey.js';
@@ -68,11 +70,15 @@ function urlCredentials({ user, pass, token }: ServerAddress): ResolvedCredentia
   return undefined;
 }
 
-/** What `nats.connect` needs for this server. Pure. */
+/**
+ * What `nats.connect` needs for this server. Pure.
+ * @param onThrown hears what a signer of the user throws, which counts as a wrong signature
+ */
 export function natsAuth(
   options: { readonly tls: boolean | ConnectionOptions },
   address: ServerAddress,
   credentials: DialCredentials,
+  onThrown: OnThrown = () => undefined,
 ): NatsAuth {
   const wanted = options.tls !== false || address.tls;
   const tls = wanted && tlsFor(typeof options.tls === 'object' ? options.tls : {}, address);
@@ -84,6 +90,12 @@ export function natsAuth(
       ? { tls, nonceSigner, nkey: key.publicKey }
       : { tls, nonceSigner, userJWT: credentials.userJWT };
   }
+  if (credentials.kind === 'signer') {
+    const nonceSigner = (nonce: Buffer) => signed(credentials.nonceSigner, nonce, onThrown);
+    return 'userJWT' in credentials
+      ? { tls, nonceSigner, userJWT: credentials.userJWT }
+      : { tls, nonceSigner, nkey: credentials.nkey };
+  }
   // A server that knows any NKey sends a nonce to everybody, and at the sight of one the wrapped client refuses to go on
   // without a key and a signer. To the server, empty ones are none.
   const unsigned = { tls, nonceSigner: () => Buffer.alloc(0), nkey: '' };
@@ -94,6 +106,18 @@ export function natsAuth(
       return { ...unsigned, token: credentials.token };
     case 'none':
       return unsigned;
+  }
+}
+
+/** It is called in the middle of the wrapped client's own work, where a throw would end the process. */
+function signed(signer: NonceSigner, nonce: Buffer, onThrown: OnThrown): Buffer {
+  try {
+    const signature: unknown = signer(nonce);
+    if (types.isUint8Array(signature)) return Buffer.from(signature);
+    throw new Error(`it must return the signature as a Uint8Array, not ${kindOf(signature)}`);
+  } catch (thrown) {
+    onThrown(new CallbackError("the function 'nonceSigner'", thrown));
+    return Buffer.alloc(0);
   }
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, InvalidArgumentError } from '../errors.js';
 import type { OptionReader } from '../option-reader.js';
-import { userKeyFromSeed } from './nkey.js';
+import { isUserPublicKey, userKeyFromSeed } from './nkey.js';
 import type { ServerAddress } from './servers.js';
 
 /** How to prove who we are. The names are those of the NATS client; use one kind of proof only. */
@@ -17,9 +17,17 @@ export interface Credentials {
   nkey?: string | undefined;
   /** User JWT, when it is at hand as a string; goes with `nkey`. In a file together with its seed: `userCreds`. */
   userJWT?: string | undefined;
+  /**
+   * Signs the server's nonce (Ed25519, 64 bytes) in the place of a seed, so that the seed may be where nobody can read it. Goes
+   * with `userJWT`, or with the user's *public* key (`U…`) as `nkey`.
+   */
+  nonceSigner?: NonceSigner | undefined;
   /** Path of a credentials file (JWT and seed). It is read before every dial, so it may be rotated in place. */
   userCreds?: string | undefined;
 }
+
+/** Answers at once; one that throws is the failure of that dial. */
+export type NonceSigner = (nonce: Buffer) => Uint8Array;
 
 /**
  * Called before every dial, so that each one goes out with fresh credentials. A rejection counts as the failure of
@@ -34,19 +42,24 @@ export type ResolvedCredentials =
   | { readonly kind: 'token'; readonly token: string }
   /** `nkey` is the seed. */
   | { readonly kind: 'nkey'; readonly nkey: string; readonly userJWT?: string }
+  | ({ readonly kind: 'signer'; readonly nonceSigner: NonceSigner } & (
+      | { readonly userJWT: string }
+      /** The public key. */
+      | { readonly nkey: string }
+    ))
   | { readonly kind: 'file'; readonly userCreds: string };
 
 /** Credentials as a dial needs them: nothing left to be read or asked. */
 export type DialCredentials = Exclude<ResolvedCredentials, { kind: 'file' }>;
 
-export const CREDENTIAL_NAMES = ['user', 'pass', 'token', 'nkey', 'userJWT', 'userCreds'] as const;
+export const CREDENTIAL_NAMES = ['user', 'pass', 'token', 'nkey', 'userJWT', 'nonceSigner', 'userCreds'] as const;
 export const CREDENTIAL_HINTS: Readonly<Record<string, string>> = {
   password: "did you mean 'pass'?",
   username: "did you mean 'user'?",
   authToken: "did you mean 'token'?",
   auth_token: "did you mean 'token'?",
   tokenHandler: "use 'credentials', a function that resolves to { token }",
-  nonceSigner: "give the seed as 'nkey' instead, and the nonce is signed with it",
+  sigCB: "did you mean 'nonceSigner'?",
   seed: "did you mean 'nkey'?",
   jwt: "did you mean 'userJWT'?",
   authenticator: "use 'credentials', or the static options user, pass, token, nkey, userCreds",
@@ -83,6 +96,8 @@ export function readCredentials(options: OptionReader): ResolvedCredentials {
   const nkey = options.secret('nkey');
   const userJWT = options.secret('userJWT');
   const userCreds = options.string('userCreds', undefined);
+  const nonceSigner = options.callback<NonceSigner>('nonceSigner', '(nonce) => …');
+  if (nonceSigner !== undefined) return signerCredentials(options, nonceSigner, { user, token, userCreds });
 
   const kinds = Object.entries({ user, token, nkey, userCreds }).filter(([, value]) => value !== undefined);
   if (kinds.length > 1) {
@@ -114,6 +129,33 @@ export function readCredentials(options: OptionReader): ResolvedCredentials {
   }
   if (userCreds !== undefined) return { kind: 'file', userCreds };
   return { kind: 'none' };
+}
+
+function signerCredentials(
+  options: OptionReader,
+  nonceSigner: NonceSigner,
+  others: Record<string, string | undefined>,
+): ResolvedCredentials {
+  const other = Object.keys(others).find((name) => others[name] !== undefined);
+  if (other !== undefined) {
+    options.refuse(other, `cannot be combined with '${options.path('nonceSigner')}': use one kind of credentials`);
+  }
+  const userJWT = options.secret('userJWT');
+  if (userJWT !== undefined) return { kind: 'signer', nonceSigner, userJWT };
+  const nkey = options.secret('nkey');
+  if (nkey === undefined) {
+    options.refuse(
+      'nonceSigner',
+      `needs the user's public key beside it, as '${options.path('nkey')}', or '${options.path('userJWT')}'`,
+    );
+  }
+  if (!isUserPublicKey(nkey)) {
+    options.refuse(
+      'nkey',
+      `must be the public key of a user beside '${options.path('nonceSigner')}': 56 characters of A–Z and 2–7 that start with 'U'`,
+    );
+  }
+  return { kind: 'signer', nonceSigner, nkey };
 }
 
 /**

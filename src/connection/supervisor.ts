@@ -448,7 +448,8 @@ export class Supervisor {
       'TLS options',
       dialTls(this.#options, (error) => this.#complain(error)),
     );
-    const identity = { ...natsAuth({ tls }, address, credentials), name };
+    const auth = natsAuth({ tls }, address, credentials, (error) => this.#complain(error));
+    const identity = { ...auth, name };
     awaits(noGreeting(connectTimeout));
     const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
     this.#announced(link, link.announced, ownCa(tls));
