@@ -219,6 +219,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     }
   }
 
+  /** @internal By what the cluster knows the live session, or the one that is being brought up. */
+  static connectionIdOf(stan: ResilientStan): Uint8Array | undefined {
+    return stan.#supervisor.session?.registration.connectionId;
+  }
+
   private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
     super();
     SafeEmitter.reportTo(this, (error, event) => {
