@@ -21,9 +21,11 @@ import {
   CONN_ERR,
   CONN_ERR_PREFIX,
   CONNECT_REQ_TIMEOUT,
+  DUPLICATE_DURABLE,
   ID_TAKEN,
   INVALID_PUBLISH,
   INVALID_SUBJECT,
+  INVALID_WINDOW,
   MAX_PINGS_EXCEEDED,
   NATS_PROTOCOL_ERR,
   REPLACED,
@@ -78,8 +80,16 @@ export function subscribeError(error: Error): StanError {
 function subscribeText(error: Error): string {
   if (error instanceof ClosedError) return CONN_CLOSED;
   if (error instanceof InvalidArgumentError && error.argument === 'channel') return INVALID_SUBJECT;
-  if (error instanceof SubscribeError) return error.serverText ?? error.message;
+  if (error instanceof InvalidArgumentError && error.argument === 'maxInFlight') return INVALID_WINDOW;
+  // What the client knows itself, it does not ask the server.
+  if (error instanceof SubscribeError) return error.serverText ?? DUPLICATE_DURABLE;
   return error.message;
+}
+
+/** What `error` on a subscription gets when the server has not dropped it. */
+export function unsubscribeError(error: Error): StanError {
+  if (error instanceof ClosedError) return new StanError(CONN_CLOSED, { cause: error });
+  return new StanError((error as { serverText?: string }).serverText ?? error.message, { cause: error });
 }
 
 /** What `error` gets when the first connect fails for good. */

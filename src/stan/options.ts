@@ -214,10 +214,11 @@ function serversOf(nc: NatsClient): string[] {
 }
 
 /** Whatever the scheme is, and whatever follows the port, it is NATS that is spoken there. */
-function sanitizeUrl(address: string): string {
-  const [, scheme = 'nats', rest = ''] = /^\s*(?:([a-zA-Z][\w+.-]*):\/\/)?(.*?)\s*$/s.exec(address) ?? [];
-  const place = rest.replace(/[/?#].*$/s, '');
-  return `${/^tls$/i.test(scheme) ? 'tls' : 'nats'}://${place}`;
+function sanitizeUrl(url: string): string {
+  const [, scheme = 'nats', rest = ''] = /^\s*(?:([a-zA-Z][\w+.-]*):\/\/)?(.*?)\s*$/s.exec(url) ?? [];
+  const place = rest.lastIndexOf('@') + 1;
+  const address = rest.slice(place).replace(/[/?#].*$/s, '');
+  return `${/^tls$/i.test(scheme) ? 'tls' : 'nats'}://${rest.slice(0, place)}${address}`;
 }
 
 function pingsOf({ stanPingInterval, stanMaxPingOut }: ParsedOptions): { interval: number; maxOut: number } {

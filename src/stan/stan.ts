@@ -46,7 +46,8 @@ export class Stan extends EventEmitter {
   subMap: Record<string, Subscription> = {};
   /** The connection handed in, or what stands for one; undefined once it is over. */
   nc: NatsView | NatsClient | undefined;
-  readonly ncOwned: boolean = true;
+  /** The connection is ours: none was handed in. */
+  readonly ncOwned: boolean | undefined;
   readonly #client: ResilientStan | undefined;
   /** That which stands for the connection; undefined when one was handed in. */
   readonly #view: NatsView | undefined;
@@ -74,10 +75,10 @@ export class Stan extends EventEmitter {
     const { nc } = this.options;
     if (typeof nc === 'object') {
       this.nc = nc;
-      this.ncOwned = false;
       nc.on('close', () => this.#ncClosed());
     } else {
       const owner = { flush: () => this.#flush(), close: () => this.close() };
+      this.ncOwned = true;
       this.nc = this.#view = new NatsView(owner, this.options, servers);
     }
     try {
@@ -166,7 +167,7 @@ export class Stan extends EventEmitter {
   #listen(client: ResilientStan): void {
     client.on('session', ({ server }) => this.#up(client, server));
     client.on('connection_lost', () => this.#down());
-    client.on('connecting', () => this.#tried());
+    client.on('connecting', () => this.#tried(true));
     client.on('reconnecting', () => this.#tried());
     client.on('permission_error', ({ error }) => {
       this.#tellView('permission_error', error);
@@ -205,10 +206,11 @@ export class Stan extends EventEmitter {
     tell(this, 'disconnect');
   }
 
-  /** An attempt begins. */
-  #tried(): void {
+  /** An attempt begins. @param first to connect at all, which is only told if it may go on for long */
+  #tried(first = false): void {
     // A session that ended before its subscriptions were made was no loss to its client, but the program was told of it.
     this.#down();
+    if (first && !this.#everUp && !this.options.waitOnFirstConnect) return;
     this.#tellView('reconnecting');
     tell(this, 'reconnecting');
   }

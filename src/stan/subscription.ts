@@ -3,7 +3,7 @@ import { ClosedError, toError } from '../errors.js';
 import type { ResilientStan } from '../resilient-stan.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
-import { StanError, subscribeError } from './errors.js';
+import { StanError, subscribeError, unsubscribeError } from './errors.js';
 import { nextGuid } from './guid.js';
 import { Message, type MessageClient } from './message.js';
 import { subscribeOptionsOf, type SubscriptionOptions } from './subscription-options.js';
@@ -183,7 +183,7 @@ export class Subscription extends EventEmitter {
       else await this.#made?.unsubscribe();
       tell(this, how === 'close' ? 'closed' : 'unsubscribed');
     } catch (error) {
-      const told = subscribeError(toError(error));
+      const told = unsubscribeError(toError(error));
       // Of an end in which the client has ended first, nobody need hear who does not listen.
       if (error instanceof ClosedError && this.listenerCount('error') === 0) return;
       tellError(told, this, this.#stan);

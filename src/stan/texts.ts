@@ -15,6 +15,8 @@ export const ID_TAKEN = 'stan: clientID already registered';
 export const REPLACED = 'client has been replaced or is no longer registered';
 export const INVALID_PUBLISH = 'stan: invalid publish request';
 export const INVALID_SUBJECT = 'stan: invalid subject';
+export const INVALID_WINDOW = 'stan: invalid MaxInflight, should be >= 1';
+export const DUPLICATE_DURABLE = 'stan: duplicate durable registration';
 
 /** Codes of nats 1.4.12. */
 export const CONN_ERR = 'CONN_ERR';
