@@ -321,6 +321,22 @@ describe('resilient-stan/stan', function () {
     assert.deepEqual(seen, [['bad', false], ['good', false], 'rejected', ['bad', true]]);
   });
 
+  it('a message whose listener closes its subscription is acknowledged', async () => {
+    const stan = await connected();
+    const channel = uniqueName('once');
+    const options = stan.subscriptionOptions().setDeliverAllAvailable().setDurableName('once');
+    const first = stan.subscribe(channel, options);
+    const closed = event(first, 'closed');
+    first.on('message', () => first.close());
+    await published(stan, channel, '1');
+    await closed;
+    await published(stan, channel, '2');
+    const read: unknown[] = [];
+    stan.subscribe(channel, options).on('message', (message: Message) => read.push(message.getData()));
+    await until(() => read.includes('2'), 'no message');
+    assert.deepEqual(read, ['2']);
+  });
+
   it('tells who listens to errors of a message that nobody takes, published without a callback', async () => {
     const stan = await connected();
     const told = event(stan, 'error');
