@@ -28,7 +28,11 @@ import {
   type FlushOptions,
   type ResolvedConnectOptions,
 } from './options.js';
-import { resolvePublishOptions, type PublishOptions } from './publishing/publisher-options.js';
+import {
+  resolvePublishOptions,
+  type PublishOptions,
+  type ResolvedPublishOptions,
+} from './publishing/publisher-options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import { systemClock } from './subscribing/clock.js';
 import { GRACE } from './subscribing/handling.js';
@@ -298,9 +302,23 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    */
   publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
     try {
-      if (!this.#knownChannels.has(channel)) this.#checkChannel(channel);
-      checkPayload(data, NOT_SENT);
+      this.#checkPublish(channel, data);
       return this.#publisher.publish(channel, data, resolvePublishOptions(options));
+    } catch (error) {
+      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
+    }
+  }
+
+  /** @internal The same, with options that were checked before: that costs more than all else that a facade does. */
+  static publishResolved(
+    stan: ResilientStan,
+    channel: string,
+    data: string | Uint8Array,
+    options: ResolvedPublishOptions,
+  ): Promise<PubAck> {
+    try {
+      stan.#checkPublish(channel, data);
+      return stan.#publisher.publish(channel, data, options);
     } catch (error) {
       return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
     }
@@ -719,6 +737,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   get #pending(): number {
     const { pending, waiting } = this.#publisher.stats;
     return pending + waiting;
+  }
+
+  #checkPublish(channel: string, data: string | Uint8Array): void {
+    if (!this.#knownChannels.has(channel)) this.#checkChannel(channel);
+    checkPayload(data, NOT_SENT);
   }
 
   #checkChannel(channel: string): void {

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { InternalError, InvalidArgumentError, type ResilientStanError } from '../errors.js';
 import type { PingOptions } from '../connection/settings.js';
-import type { PublishOptions } from '../publishing/publisher-options.js';
+import type { ResolvedPublishOptions } from '../publishing/publisher-options.js';
 import { ResilientStan } from '../resilient-stan.js';
 import { checkPayload } from '../validation.js';
 import { connectError, lostError, publishError, StanError } from './errors.js';
@@ -51,7 +51,7 @@ export class Stan extends EventEmitter {
   readonly #client: ResilientStan | undefined;
   /** That which stands for the connection; undefined when one was handed in. */
   readonly #view: NatsView | undefined;
-  readonly #limits: PublishOptions;
+  readonly #limits: ResolvedPublishOptions;
   readonly #pings: PingOptions | undefined;
   #subscriptions = 0;
   #closing = false;
@@ -122,7 +122,7 @@ export class Stan extends EventEmitter {
     const guid = nextGuid();
     this.pubAckOutstanding++;
     if (typeof ackHandler === 'function') {
-      this.#client.publish(subject, payload, this.#limits).then(
+      ResilientStan.publishResolved(this.#client, subject, payload, this.#limits).then(
         () => this.#answered(ackHandler, undefined, guid),
         (error: Error) => this.#answered(ackHandler, publishError(error), guid),
       );
