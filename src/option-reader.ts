@@ -15,6 +15,8 @@ export interface OptionNames {
   known: readonly string[];
   /** What to say to names that are not options here, but elsewhere: in other clients, or in another place of ours. */
   hints?: Readonly<Record<string, string>>;
+  /** What to say when something of such a type (as `typeof` tells) stands in the place of the options. */
+  insteadOf?: Readonly<Record<string, string>>;
 }
 
 export interface NumberRule {
@@ -47,7 +49,13 @@ export class OptionReader {
     const what = argument === 'options' ? 'options' : `option '${argument}'`;
     const read = <T>(path: string, what: string, call: () => T): T => readForeign(path, what, call, errorOptions);
     if (typeof options !== 'object' || options === null || read(argument, what, () => Array.isArray(options))) {
-      throw new InvalidArgumentError(argument, `${what} must be an object, not ${show(options)}`, errorOptions);
+      const kind = typeof options;
+      const hint = names.insteadOf?.[kind];
+      throw new InvalidArgumentError(
+        argument,
+        `${what} must be an object, not ${show(options)}${hint === undefined ? '' : `: ${hint}`}`,
+        errorOptions,
+      );
     }
     const given = options as Record<string, unknown>;
     for (const name of read(argument, what, () => Object.keys(given))) {

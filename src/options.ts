@@ -104,6 +104,10 @@ export interface ResolvedConnectOptions<Stan> extends ConnectionSettings {
 }
 
 const CONNECT_NAMES: OptionNames = {
+  insteadOf: {
+    string:
+      "connect('cluster', 'client', options) is connect('nats://host:4222', { clusterId: 'cluster', clientId: 'client' }) here",
+  },
   known: [
     'clusterId',
     'clientId',

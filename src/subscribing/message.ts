@@ -136,6 +136,14 @@ export class ReceivedMessage implements StanMessage {
     if (!this.settled) this.#owner.acknowledge(this);
   }
 
+  /** @internal What node-nats-streaming has in this place. @throws InvalidArgumentError that says what there is here */
+  getData(): never {
+    throw new InvalidArgumentError(
+      'message',
+      'there is no message.getData() here: message.string() is the text, message.json() the value, message.data the bytes',
+    );
+  }
+
   /** For `console.log`: what it is, not what it hangs on. */
   [Symbol.for('nodejs.util.inspect.custom')](): object {
     return this.toJSON();
