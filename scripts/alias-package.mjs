@@ -1,0 +1,89 @@
+/**
+ * Makes the package that stands in for node-nats-streaming, so that programs, and what they depend on, need no change at all:
+ *
+ *     npm run build && node scripts/alias-package.mjs [directory]
+ *
+ * Its root is `resilient-stan/stan`. It stands on its own: everything it needs of this library is in it, and the original is
+ * installed below it under another name, so that an override of `node-nats-streaming` does not reach that.
+ */
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+export const NAME = 'resilient-stan-as-node-nats-streaming';
+/** What the original is called below it. */
+const ENGINE = 'stan-engine';
+/** What is of no use to a program that publishes and subscribes. */
+const LEFT_OUT = /[/\\]dist[/\\](testing|cli)([/\\]|$)/;
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** @returns {Promise<string>} the directory */
+export async function makeAliasPackage(directory = join(ROOT, '.cache', 'alias')) {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
+  const stan = await import(pathToFileURL(join(ROOT, 'dist/stan/index.js')).href);
+  const names = Object.keys(stan).filter((name) => name !== 'default');
+  const { 'node-nats-streaming': engine, ...dependencies } = manifest.dependencies;
+
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(join(directory, 'lib'), { recursive: true });
+  cpSync(join(ROOT, 'dist'), join(directory, 'dist'), { recursive: true, filter: (path) => !LEFT_OUT.test(path) });
+  for (const name of ['LICENSE', 'SECURITY.md']) cpSync(join(ROOT, name), join(directory, name));
+  writeJson(join(directory, 'dist/package.json'), { type: 'module', sideEffects: false });
+
+  const wire = join(directory, 'dist/connection/wire.js');
+  const source = readFileSync(wire, 'utf8');
+  const renamed = source.replaceAll(/(['"])node-nats-streaming(?=['"/])/g, `$1${ENGINE}`);
+  if (renamed === source) throw new Error(`${wire} does not load node-nats-streaming`);
+  writeFileSync(wire, renamed);
+
+  const write = (name, lines) => writeFileSync(join(directory, name), `${lines.join('\n')}\n`);
+  write('index.js', [
+    "'use strict';",
+    "const stan = require('./dist/stan/index.js');",
+    // One by one: so that `import { connect }` finds them.
+    ...names.map((name) => `exports.${name} = stan.${name};`),
+  ]);
+  write('index.d.ts', ["export * from './dist/stan/index.js';", "export { default } from './dist/stan/index.js';"]);
+  // Of the original, nobody but this library loads that: it has been overridden below a copy of its own.
+  const beneath =
+    `The package 'node-nats-streaming' that resilient-stan stands on was replaced by '${NAME}', which stands on resilient-stan: ` +
+    'it would wait for itself for ever. Keep the original below it, in package.json: ' +
+    '"overrides": { "resilient-stan": { "node-nats-streaming": "0.3.2" } }';
+  write('lib/pb.js', [`throw new Error(${JSON.stringify(beneath)});`]);
+  write('README.md', [
+    '# node-nats-streaming that outlives its servers',
+    '',
+    'The API of node-nats-streaming 0.3.2 on [resilient-stan](https://www.npmjs.com/package/resilient-stan). Installed in its place:',
+    '',
+    '```sh',
+    `npm install node-nats-streaming@npm:${NAME}`,
+    '```',
+    '',
+    'or below what depends on it, in package.json:',
+    '',
+    '```json',
+    `{ "overrides": { "node-nats-streaming": "npm:${NAME}@^${stan.version}" } }`,
+    '```',
+  ]);
+  writeJson(join(directory, 'package.json'), {
+    name: NAME,
+    version: stan.version,
+    description: 'The API of node-nats-streaming 0.3.2, by a client that outlives its servers.',
+    license: manifest.license,
+    engines: manifest.engines,
+    main: './index.js',
+    types: './index.d.ts',
+    dependencies: { ...dependencies, [ENGINE]: `npm:node-nats-streaming@${engine}` },
+  });
+  return directory;
+}
+
+function writeJson(path, value) {
+  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [directory] = process.argv.slice(2);
+  console.log(await makeAliasPackage(directory === undefined ? undefined : resolve(directory)));
+}
