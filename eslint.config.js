@@ -20,7 +20,7 @@ const upwards = (layers) => ({
 });
 
 export default defineConfig(
-  globalIgnores(['dist/', 'coverage/', 'docs/api/', 'reports/', '.cache/']),
+  globalIgnores(['dist/', 'stan.d.ts', 'coverage/', 'docs/api/', 'reports/', '.cache/']),
   tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: {

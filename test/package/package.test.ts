@@ -107,6 +107,8 @@ describe('the package', function () {
       ...Object.values(manifest.bin),
       manifest.main,
       manifest.types,
+      'stan.js',
+      'stan.d.ts',
       'README.md',
       'LICENSE',
       'CHANGELOG.md',
@@ -118,6 +120,55 @@ describe('the package', function () {
     const entries = await readdir(installed);
     for (const entry of ['src', 'test', 'node_modules', '.ci'])
       assert.ok(!entries.includes(entry), `${entry} is in the package`);
+  });
+
+  it('has the API of node-nats-streaming, for import and require, with types for old resolvers as well', async () => {
+    const esm = await write(
+      'stan.mjs',
+      `
+      import stan, { connect, StartPosition } from 'resilient-stan/stan';
+      console.log(stan.connect === connect, StartPosition.FIRST);`,
+    );
+    assert.equal(await succeed(project, process.execPath, esm), 'true 4\n');
+    const cjs = await write(
+      'stan.cjs',
+      `
+      const { connect, version } = require('resilient-stan/stan');
+      console.log(typeof connect, version);`,
+    );
+    assert.match(await succeed(project, process.execPath, '--no-warnings', cjs), /^function 0\.3\.\d+\n$/);
+    const code = `
+      import stan, { connect, type Message, type Stan, type StanOptions } from 'resilient-stan/stan';
+      const options: StanOptions = { url: 'nats://localhost:4222' };
+      const client: Stan = connect('test-cluster', 'me', options);
+      const subscription = client.subscribe('foo', 'group', client.subscriptionOptions().setManualAckMode(true));
+      subscription.on('message', (message: Message) => {
+        const data: string | Buffer = message.getData();
+        console.log(data, message.getSequence());
+        message.ack();
+      });
+      // @ts-expect-error a channel is a string
+      client.publish(5);
+      console.log(client.publish('foo', 'bar', (error, guid) => console.log(error?.message, guid)), stan.version);
+    `;
+    for (const [name, extension, module, resolution] of [
+      ['new', 'mts', 'NodeNext', 'NodeNext'],
+      ['old', 'ts', 'ES2022', 'node10'],
+    ] as const) {
+      const file = await write(`stan-${name}.${extension}`, code);
+      const types = ['--types', 'node', '--typeRoots', join(ROOT, 'node_modules/@types')];
+      const flags = [
+        '--noEmit',
+        '--strict',
+        '--target',
+        'ES2022',
+        '--skipLibCheck',
+        '--lib',
+        'ES2023,ESNext.Disposable',
+      ];
+      const how = ['--module', module, '--moduleResolution', resolution];
+      await succeed(project, join(BIN, 'tsc'), ...flags, ...types, ...how, file);
+    }
   });
 
   it('installs nothing but its dependencies, and runs no script at install', async () => {
