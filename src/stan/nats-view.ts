@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { throwLater } from './tell.js';
 
 /** A server as nats 1.4.12 lists it. */
 export interface NatsServer {
@@ -57,7 +58,13 @@ export class NatsView extends EventEmitter {
 
   /** Calls back when everything that was published so far has its answer. */
   flush(callback?: () => void): void {
-    void this.#owner.flush().then(() => callback?.());
+    void this.#owner.flush().then(() => {
+      try {
+        callback?.();
+      } catch (error) {
+        throwLater(error);
+      }
+    });
   }
 
   /** Closes the client. */
