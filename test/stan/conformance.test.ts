@@ -217,6 +217,26 @@ describe('resilient-stan/stan beside node-nats-streaming', function () {
       });
     }
 
+    it('with a wrong password: the error of nats', async () => {
+      await using guarded = await StanCluster.start({
+        mode: 'single',
+        store: 'memory',
+        auth: { user: 'me', pass: 'right' },
+      });
+      const place = guarded.urls[0]!.replace(/\/\/.*@/, '//');
+      const refused = async (api: typeof facade): Promise<unknown> => {
+        const stan = api.connect('test-cluster', 'me', { url: place, user: 'me', pass: 'wrong' });
+        const error = await event(stan, 'error');
+        stan.on('error', () => {});
+        // The original would try for ever, without a pause.
+        stan.nc?.close();
+        return plain(error);
+      };
+      const theirs = await refused(original);
+      assert.equal(theirs, "Error: 'Authorization Violation' [NATS_PROTOCOL_ERR]");
+      assert.equal(await refused(facade), theirs);
+    });
+
     it('an error is always an Error, where the original has a string at times', async () => {
       const kinds: Case = async (bench) => {
         await bench.connected({}, 'kinds');
