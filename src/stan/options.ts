@@ -1,6 +1,6 @@
 /** The options of node-nats-streaming, and what they come to here. Pure. */
 import type { EventEmitter } from 'node:events';
-import type { ConnectionOptions } from 'node:tls';
+import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import type { Credentials, CredentialsProvider, NonceSigner } from '../connection/credentials.js';
 import type { RetryOptions } from '../connection/retry-options.js';
 import type { ConnectOptions } from '../resilient-stan.js';
@@ -34,7 +34,7 @@ export interface ClientOpts {
   /** Wait between two attempts. Default: 50, growing to 500. */
   reconnectTimeWait?: number | undefined;
   servers?: string[] | string | undefined;
-  tls?: boolean | ConnectionOptions | undefined;
+  tls?: boolean | ConnectionOptions | TlsOptions | undefined;
   token?: string | undefined;
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- as it is declared there
   tokenHandler?: Function | undefined;
@@ -194,7 +194,7 @@ export function connectArguments(
       },
       ...(noRandomize && { randomize: false }),
       ...(isThere(name) && { name: String(name) }),
-      ...(isThere(tls) && tls !== false && { tls }),
+      ...(isThere(tls) && tls !== false && { tls: tls as true | ConnectionOptions }),
       ...credentialsOf(adopted, servers),
     },
   };

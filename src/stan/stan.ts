@@ -108,11 +108,11 @@ export class Stan extends EventEmitter {
    * stored. During an outage, and before the first connect, it is kept and sent later.
    *
    * @param data text, bytes, or nothing
-   * @returns the identifier that the callback gets; undefined when the callback was called with an error at once
+   * @returns the identifier that the callback gets; nothing, whatever the type says, when the callback was called with an error at once
    * @throws Error without a callback: the client is closed, or more than `maxPubAcksInflight` messages have no answer; for data of
    *   another kind always
    */
-  publish(subject: string, data?: string | Uint8Array | null, ackHandler?: AckHandlerCallback): string | undefined {
+  publish(subject: string, data?: string | Uint8Array | null, ackHandler?: AckHandlerCallback): string {
     if (this.nc === undefined || this.#client === undefined) return this.#refuse(CONN_CLOSED, ackHandler);
     if (this.pubAckOutstanding > this.options.maxPubAcksInflight) {
       return this.#refuse(MAX_FLIGHT_LIMIT_REACHED, ackHandler);
@@ -245,10 +245,12 @@ export class Stan extends EventEmitter {
     if (view !== undefined && view.listenerCount(event) > 0) tell(view, event, ...args);
   }
 
-  #refuse(text: string, ackHandler: AckHandlerCallback | undefined): undefined {
+  #refuse(text: string, ackHandler: AckHandlerCallback | undefined): string {
     const error = new StanError(text, { delivery: 'not-sent' });
     if (typeof ackHandler !== 'function') throw error;
     (ackHandler as (error: Error) => void)(error);
+    // As the original does, and does not declare.
+    return undefined as unknown as string;
   }
 
   #answered(ackHandler: AckHandlerCallback, error: StanError | undefined, guid: string): void {
