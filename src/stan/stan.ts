@@ -132,11 +132,7 @@ export class Stan extends EventEmitter {
     return guid;
   }
 
-  /**
-   * Subscribes. During an outage, and before the first connect, it waits.
-   *
-   * @param qGroup the queue group, or the options
-   */
+  /** Subscribes, by itself or as a member of a queue group. During an outage, and before the first connect, it waits. */
   subscribe(subject: string, options?: SubscriptionOptions): Subscription;
   subscribe(subject: string, qGroup: string, options?: SubscriptionOptions): Subscription;
   subscribe(subject: string, qGroup?: string | SubscriptionOptions, options?: SubscriptionOptions): Subscription {
