@@ -44,6 +44,7 @@ export class StanError extends Error {
   /** Of a publish that failed: what is known of its message. */
   readonly delivery?: Delivery;
 
+  /** @internal */
   constructor(message: string, { cause, code, delivery }: StanErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
     // The errors of nats call themselves so, and are the only ones with a code.

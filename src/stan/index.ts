@@ -13,8 +13,10 @@ import { Subscription } from './subscription.js';
 export { Message, Stan, StartPosition, Subscription, SubscriptionOptions };
 export { StanError } from './errors.js';
 export { NatsView, type NatsServer } from './nats-view.js';
-export type { ClientOpts, NatsClient, StanOptions } from './options.js';
+export type { MessageClient, MessageSubscription } from './message.js';
+export type { ClientOpts, NatsClient, ParsedOptions, StanOptions } from './options.js';
 export type { AckHandlerCallback } from './stan.js';
+export type { SubscriptionClient } from './subscription.js';
 
 /** Of the API: above that of node-nats-streaming 0.3.2, and satisfying `^0.3.2`. */
 export const version = '0.3.100';
