@@ -66,15 +66,16 @@ export default defineConfig(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [upwards('publishing|subscribing|options|events|resilient-stan|testing|cli|index')] },
+        { patterns: [upwards('publishing|subscribing|options|events|resilient-stan|stan|testing|cli|index')] },
       ],
     },
   },
-  noImports(['src/publishing/**'], upwards('subscribing|options|events|resilient-stan|testing|cli|index')),
-  noImports(['src/subscribing/**'], upwards('publishing|options|events|resilient-stan|testing|cli|index')),
-  noImports(['src/*.ts'], upwards('testing|cli')),
-  noImports(['src/testing/**'], upwards('cli')),
-  noImports(['src/cli/**']),
+  noImports(['src/publishing/**'], upwards('subscribing|options|events|resilient-stan|stan|testing|cli|index')),
+  noImports(['src/subscribing/**'], upwards('publishing|options|events|resilient-stan|stan|testing|cli|index')),
+  noImports(['src/*.ts'], upwards('stan|testing|cli')),
+  noImports(['src/stan/**'], upwards('testing|cli')),
+  noImports(['src/testing/**'], upwards('stan|cli')),
+  noImports(['src/cli/**'], upwards('stan')),
   {
     files: ['test/**'],
     rules: {

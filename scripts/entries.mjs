@@ -4,6 +4,7 @@
  */
 export const ENTRIES = {
   '.': { source: 'src/index.ts' },
+  './stan': { source: 'src/stan/index.ts', default: true },
   './testing': { source: 'src/testing/index.ts' },
 };
 

@@ -96,7 +96,7 @@ export class Dialler {
     };
     const credentials = await ask('credentials', dialCredentials(this.#settings, address));
     const tls = await ask('TLS options', dialTls(this.#settings, this.#complain));
-    const identity = { ...natsAuth({ tls }, address, credentials), name };
+    const identity = { ...natsAuth({ tls }, address, credentials, this.#complain), name };
     awaits(noGreeting(connectTimeout));
     const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
     this.#announced(link, link.announced, ownCa(tls));

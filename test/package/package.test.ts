@@ -67,6 +67,21 @@ const USER_CODE = `
     console.log(urls, await resolveServer());
   }
 `;
+/** The same for the API of node-nats-streaming, after an import of it. */
+const STAN_CODE = `
+  const options: StanOptions = { url: 'nats://localhost:4222' };
+  const client: Stan = connect('test-cluster', 'me', options);
+  const subscription = client.subscribe('foo', 'group', client.subscriptionOptions().setManualAckMode(true));
+  subscription.on('message', (message: Message) => {
+    const data: string | Buffer = message.getData();
+    console.log(data, message.getSequence());
+    message.ack();
+  });
+  // @ts-expect-error a channel is a string
+  client.publish(5);
+  console.log(client.publish('foo', 'bar', (error, guid) => console.log(error?.message, guid)), StartPosition.FIRST);
+`;
+const STAN_TYPES = 'type Message, type Stan, type StanOptions';
 const NAMES = 'ResilientStan, OutboxFullError';
 const TYPES = 'type ConnectOptions, type PubAck';
 const HARNESS = 'StanCluster, resolveServer';
@@ -193,6 +208,36 @@ describe('the package', function () {
     assert.equal(output.trim(), 'true true true true true true');
   });
 
+  it('has the API of node-nats-streaming as node-nats-streaming has it: the whole of it, and each name', async () => {
+    const cjs = await write(
+      'stan.cjs',
+      `const stan = require('resilient-stan/stan');
+       const { connect } = require('resilient-stan/stan');
+       const original = require('node-nats-streaming');
+       import('resilient-stan/stan').then((imported) => {
+         console.log(
+           typeof stan.connect,
+           connect === stan.connect,
+           imported.default === stan,
+           Object.keys(stan).every((name) => imported[name] === stan[name]),
+           Object.keys(original).filter((name) => !(name in stan)).join(),
+         );
+       });`,
+    );
+    assert.equal(
+      await succeed(project, process.execPath, '--no-experimental-require-module', cjs),
+      'function true true true \n',
+    );
+    const esm = await write(
+      'stan.mjs',
+      `import stan, { connect } from 'resilient-stan/stan';
+       import { ConnectError } from 'resilient-stan';
+       stan.connect('test-cluster', 'me', 'nats://127.0.0.1:1').on('error', ({ message, cause }) =>
+         console.log(stan.connect === connect, /^Could not connect to server: /.test(message), cause instanceof ConnectError));`,
+    );
+    assert.equal(await succeed(project, process.execPath, esm), 'true true true\n');
+  });
+
   it('has a folder for each entry, for what does not read "exports"', async () => {
     const file = await write(
       'old.cjs',
@@ -202,7 +247,7 @@ describe('the package', function () {
        for (const entry of Object.keys(manifest.exports).filter((entry) => !entry.endsWith('.json')))
          console.log(entry, require(join(root, entry)) === require(join('resilient-stan', entry)));`,
     );
-    assert.equal((await succeed(project, process.execPath, file)).trim(), '. true\n./testing true');
+    assert.equal((await succeed(project, process.execPath, file)).trim(), '. true\n./stan true\n./testing true');
   });
 
   it('has a command that runs', async () => {
@@ -221,11 +266,37 @@ describe('the package', function () {
     const file = await write(
       'idle.mjs',
       `import 'resilient-stan';
+       import 'resilient-stan/stan';
        import 'resilient-stan/testing';
        console.log(JSON.stringify(process.getActiveResourcesInfo().filter((kind) => !/^(PipeWrap|TTYWrap|FSReqPromise|CloseReq)$/.test(kind))));`,
     );
     assert.equal((await succeed(project, process.execPath, file)).trim(), '[]');
   });
+
+  /** Checks the TypeScript files of a folder. */
+  const compile = async (folder: string, settings: object): Promise<void> => {
+    const config = await write(
+      `${folder}/tsconfig.json`,
+      JSON.stringify({
+        compilerOptions: {
+          target: 'ES2022',
+          lib: ['ES2023', 'ESNext.Disposable'],
+          strict: true,
+          exactOptionalPropertyTypes: true,
+          // Nothing of ours may stand on it.
+          esModuleInterop: false,
+          // Our declarations are checked, too.
+          skipLibCheck: false,
+          noEmit: true,
+          typeRoots: [join(ROOT, 'node_modules', '@types')],
+          types: ['node'],
+          ...settings,
+        },
+        include: ['*'],
+      }),
+    );
+    await succeed(project, join(BIN, 'tsc'), '-p', config);
+  };
 
   for (const [what, name, settings] of [
     ['ECMAScript modules (node16)', 'esm/user.mts', { module: 'node16' }],
@@ -245,27 +316,40 @@ describe('the package', function () {
          import { ${HARNESS} } from 'resilient-stan/testing';
          ${USER_CODE}`,
       );
-      const config = await write(
-        `${dirname(name)}/tsconfig.json`,
-        JSON.stringify({
-          compilerOptions: {
-            target: 'ES2022',
-            lib: ['ES2023', 'ESNext.Disposable'],
-            ...settings,
-            strict: true,
-            exactOptionalPropertyTypes: true,
-            // Nothing of ours may stand on it.
-            esModuleInterop: false,
-            // Our declarations are checked, too.
-            skipLibCheck: false,
-            noEmit: true,
-            typeRoots: [join(ROOT, 'node_modules', '@types')],
-            types: ['node'],
-          },
-          include: ['*'],
-        }),
+      await write(
+        name.replace('user', 'stan'),
+        `import { connect, StartPosition, ${STAN_TYPES} } from 'resilient-stan/stan';
+         ${STAN_CODE}`,
       );
-      await succeed(project, join(BIN, 'tsc'), '-p', config);
+      await compile(dirname(name), settings);
+    });
+  }
+
+  for (const [what, name, settings, line] of [
+    ["'import stan from' in ECMAScript modules", 'whole/stan.mts', { module: 'node16' }, 'import stan from'],
+    [
+      "'import stan from' in CommonJS modules, with esModuleInterop",
+      'interop/stan.cts',
+      { module: 'node16', esModuleInterop: true },
+      'import stan from',
+    ],
+    [
+      '\'import stan from\' of resolvers that do not read "exports", with esModuleInterop',
+      'interop10/stan.ts',
+      { module: 'commonjs', moduleResolution: 'node10', esModuleInterop: true },
+      'import stan from',
+    ],
+    ["'import * as stan from' in CommonJS modules", 'star/stan.cts', { module: 'node16' }, 'import * as stan from'],
+  ] as const) {
+    it(`has types of the API of node-nats-streaming for ${what}`, async () => {
+      await write(
+        name,
+        `${line} 'resilient-stan/stan';
+         import { ${STAN_TYPES} } from 'resilient-stan/stan';
+         const { connect, StartPosition } = stan;
+         ${STAN_CODE}`,
+      );
+      await compile(dirname(name), settings);
     });
   }
 
