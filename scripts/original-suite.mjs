@@ -4,7 +4,7 @@
  *     npm run build && node scripts/original-suite.mjs <clone of nats-io/node-nats-streaming> [options of mocha]
  *
  * Three of its tests ask for what this library is there to prevent, and fail: docs/migrating.md names them, and one that is won or lost by
- * chance. Exit code 0: all others pass.
+ * chance. Exit code 0: all others pass. No server may listen at port 4222: one of the tests expects that nobody does.
  */
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -37,11 +37,14 @@ interface StanErrorOptions {
   delivery?: Delivery | undefined;
 }
 
-/** An error with the text of node-nats-streaming. */
+/**
+ * An error with the text that node-nats-streaming has for it. `cause` is the error of this library.
+ * @category Errors
+ */
 export class StanError extends Error {
-  /** That of the error of nats 1.4.12 in this place, if it had one. */
+  /** The code that the error of nats 1.4.12 has in this case, if it has one. */
   readonly code?: string;
-  /** Of a publish that failed: what is known of its message. */
+  /** On a publish that failed: what is known of its message. Undefined on all other errors. */
   readonly delivery?: Delivery;
 
   /** @internal */
@@ -53,7 +56,7 @@ export class StanError extends Error {
     if (delivery !== undefined) this.delivery = delivery;
   }
 
-  /** What nats 1.4.12 calls the cause. */
+  /** The cause, by its name in nats 1.4.12. */
   get chainedError(): unknown {
     return this.cause;
   }

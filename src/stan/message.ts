@@ -1,18 +1,34 @@
 import type { StanMessage } from '../subscribing/message.js';
 
-/** What a message asks of its client. */
+/**
+ * The part of a client that its messages use.
+ * @category Subscribing
+ */
 export interface MessageClient {
-  readonly options: { readonly stanEncoding?: string | undefined };
+  /** The options of the client. */
+  readonly options: {
+    /** `'binary'` when `Message.getData()` is to return a Buffer. */
+    readonly stanEncoding?: string | undefined;
+  };
 }
 
-/** What a message asks of its subscription. */
+/**
+ * The part of a subscription that its messages use.
+ * @category Subscribing
+ */
 export interface MessageSubscription {
+  /** Whether it was closed or unsubscribed from. */
   isClosed(): boolean;
 }
 
-/** A message of a channel, as node-nats-streaming hands it over. */
+/**
+ * A message of a channel, as node-nats-streaming hands it over.
+ * @category Subscribing
+ */
 export class Message {
+  /** The client that received the message. */
   readonly stanClient: MessageClient;
+  /** The subscription that received the message. */
   readonly subscription: MessageSubscription;
   readonly #message: StanMessage;
 
@@ -23,12 +39,12 @@ export class Message {
     this.#message = message;
   }
 
-  /** Its number in the channel. */
+  /** The number of the message in its channel, from 1. */
   getSequence(): number {
     return this.#message.sequence;
   }
 
-  /** The channel. */
+  /** Name of the channel. */
   getSubject(): string {
     return this.#message.channel;
   }
@@ -43,37 +59,37 @@ export class Message {
     return this.stanClient.options.stanEncoding === 'binary' ? this.#message.data : this.#message.string();
   }
 
-  /** When the server stored it: nanoseconds since the epoch, rounded to what a number holds. */
+  /** The time when the message was stored, in nanoseconds since 1970-01-01, rounded to what a number holds. */
   getTimestampRaw(): number {
     return Number(this.#message.timestampNanos);
   }
 
-  /** The same, exactly. Not in node-nats-streaming. */
+  /** The same time exactly. node-nats-streaming does not have this method. */
   getTimestampNanos(): bigint {
     return this.#message.timestampNanos;
   }
 
-  /** When the server stored it. */
+  /** The time when the message was stored, exact to 1 ms. */
   getTimestamp(): Date {
     return this.#message.timestamp;
   }
 
-  /** The server says it sent this message before. */
+  /** Whether the server says that it has sent this message before. */
   isRedelivered(): boolean {
     return this.#message.redelivered;
   }
 
-  /** How many times the server sent it again. */
+  /** The number of times that the server has sent the message again. */
   getRedeliveryCount(): number {
     return this.#message.redeliveryCount;
   }
 
-  /** Always 0: no server sends one. */
+  /** Always 0, because no server sends a checksum. */
   getCrc32(): number {
     return 0;
   }
 
-  /** Says that it is processed. Does nothing once its subscription is closed. */
+  /** Acknowledges the message. It does nothing when the subscription is closed. */
   ack(): void {
     if (!this.subscription.isClosed()) this.#message.ack();
   }

@@ -1,13 +1,18 @@
 import { EventEmitter } from 'node:events';
 import { throwLater } from './tell.js';
 
-/** A server as nats 1.4.12 lists it. */
+/**
+ * A server as nats 1.4.12 lists it.
+ * @category Connecting
+ */
 export interface NatsServer {
+  /** URL of the server, with the credentials that it was given with. */
   readonly url: URL;
+  /** Returns the URL as text. */
   toString(): string;
 }
 
-/** What a {@link NatsView} asks of its client. */
+/** The part of a client that its {@link NatsView} uses. */
 export interface NatsViewOwner {
   flush(): Promise<void>;
   close(): void;
@@ -15,16 +20,23 @@ export interface NatsViewOwner {
 
 /**
  * What `Stan.nc` is: the events and the facts of a NATS connection. Each session has a connection of its own, which comes and
- * goes, so nothing can be published or subscribed here.
+ * goes, so plain NATS cannot be published or subscribed to here.
+ * @category Connecting
  */
 export class NatsView extends EventEmitter {
+  /** The encoding of the connection. */
   readonly encoding = 'binary';
+  /** The options of the client. */
   readonly options: object;
+  /** The servers that the client was given. */
   readonly servers: NatsServer[];
-  /** The one that it is connected to, or was last. */
+  /** The server of this session, or of the last one. */
   currentServer: NatsServer | undefined;
+  /** Whether there is a session. */
   connected = false;
+  /** Whether a session was lost, and the next one is not there yet. */
   reconnecting = false;
+  /** Whether the client is closed. */
   closed = false;
   readonly #owner: NatsViewOwner;
 
@@ -56,7 +68,7 @@ export class NatsView extends EventEmitter {
     this.closed = true;
   }
 
-  /** Calls back when everything that was published so far has its answer. */
+  /** Calls back when every publish of before this call has its answer. */
   flush(callback?: () => void): void {
     void this.#owner.flush().then(() => {
       try {
@@ -72,29 +84,29 @@ export class NatsView extends EventEmitter {
     this.#owner.close();
   }
 
-  /** The same, after which it calls back. */
+  /** Closes the client, and calls back when it is closed. */
   drain(callback?: () => void): void {
     if (callback) this.once('close', callback);
     this.close();
   }
 
-  /** @throws Error: always */
+  /** Is not there. @throws Error always */
   publish(): never {
     return noPlainNats('publish');
   }
-  /** @throws Error: always */
+  /** Is not there. @throws Error always */
   subscribe(): never {
     return noPlainNats('subscribe');
   }
-  /** @throws Error: always */
+  /** Is not there. @throws Error always */
   unsubscribe(): never {
     return noPlainNats('unsubscribe');
   }
-  /** @throws Error: always */
+  /** Is not there. @throws Error always */
   request(): never {
     return noPlainNats('request');
   }
-  /** @throws Error: always */
+  /** Is not there. @throws Error always */
   requestOne(): never {
     return noPlainNats('requestOne');
   }

@@ -7,44 +7,67 @@ import type { ConnectOptions } from '../resilient-stan.js';
 import { badAuthentication } from './errors.js';
 import { BINARY_ENCODING_REQUIRED } from './texts.js';
 
-/** A client of `nats` 1.x, as far as it is looked at. */
+/**
+ * The part of a client of `nats` 1.x that is looked at.
+ * @category Connecting
+ */
 export interface NatsClient extends EventEmitter {
+  /** Its encoding, which must be `'binary'`. */
   readonly encoding?: string;
+  /** Its options, of which the credentials are taken. */
   readonly options?: object;
-  readonly servers?: readonly { url?: unknown }[];
+  /** Its servers. */
+  readonly servers?: readonly {
+    /** URL of the server. */
+    url?: unknown;
+  }[];
+  /** Closes it. */
   close(): void;
 }
 
-/** Options that belong to NATS. Times are milliseconds. */
+/**
+ * The options of {@link connect} that belong to NATS. Times are milliseconds.
+ * @category Connecting
+ */
 export interface ClientOpts {
-  /** Nothing but `'binary'`. */
+  /** Must be `'binary'`. */
   encoding?: BufferEncoding | undefined;
-  /** With `reconnectTimeWait`: after so many times that wait, an outage is final. Default -1: never. */
+  /** The client gives up an outage after this many times `reconnectTimeWait` (2000 if that is not set). Default -1: it never gives up. */
   maxReconnectAttempts?: number | undefined;
   /** Name of the connection in the server's monitoring. Default: the client ID. */
   name?: string | undefined;
   /** The user's public key, with `nonceSigner`; or the seed. */
   nkey?: string | undefined;
+  /** True: the servers are dialled in the order of the list. Default: in random order. */
   noRandomize?: boolean | undefined;
+  /** Signs the server's nonce, with `nkey` or `userJWT`. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- as it is declared there
   nonceSigner?: Function | undefined;
+  /** Password. It needs `user`. */
   pass?: string | undefined;
-  /** `false`: the first loss is final. */
+  /** False: the client is closed at its first loss. Default true. */
   reconnect?: boolean | undefined;
-  /** Wait between two attempts. Default: 50, growing to 500. */
+  /** Wait between two attempts, in ms. Default: 50, which grows to 500. */
   reconnectTimeWait?: number | undefined;
+  /** URLs of the servers, as a list or as one text with commas. */
   servers?: string[] | string | undefined;
+  /** True, or options of TLS. Default: TLS only where a server asks for it. */
   tls?: boolean | ConnectionOptions | TlsOptions | undefined;
+  /** Authorization token. */
   token?: string | undefined;
+  /** Returns the token. It is asked before each dial. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- as it is declared there
   tokenHandler?: Function | undefined;
+  /** URL of a server. Default `nats://localhost:4222`. */
   url?: string | undefined;
+  /** User name. */
   user?: string | undefined;
   /** Path of a credentials file. */
   userCreds?: string | undefined;
+  /** The user's JWT, or a function that returns it and is asked before each dial. It needs `nonceSigner` or `nkey`. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- as it is declared there
   userJWT?: string | Function | undefined;
-  /** Keep trying if nobody answers at first. */
+  /** True: the first connect is tried for ever. Default false. */
   waitOnFirstConnect?: boolean | undefined;
   /** Without effect here. */
   maxPingOut?: number | undefined;
@@ -60,27 +83,33 @@ export interface ClientOpts {
   yieldTime?: number | undefined;
 }
 
-/** Options of `connect`. Unknown ones are ignored. */
+/**
+ * The options of {@link connect}. Unknown ones are ignored, and an empty text counts as absent. Times are milliseconds.
+ * @category Client
+ */
 export interface StanOptions extends ClientOpts {
-  /** How long a publish with a callback waits for its answer. Default 30000. */
+  /** Longest wait of a publish with a callback for its answer, in ms. Default 30000. */
   ackTimeout?: number | undefined;
-  /** More than 2000: how long the first connect may take in all. */
+  /** Longest time of the whole first connect, in ms, if it is more than 2000. Default: four attempts. */
   connectTimeout?: number | undefined;
-  /** Nothing but `'_STAN.discover'`. */
+  /** Must be `'_STAN.discover'`. */
   discoverPrefix?: string | undefined;
-  /** Publishes without an answer; one more than that is the limit. Default 16384. */
+  /** When more publishes than this have no answer, the next one is refused. Default 16384. */
   maxPubAcksInflight?: number | undefined;
-  /** `'binary'`: `Message.getData()` gives Buffers. */
+  /** `'binary'` when `Message.getData()` is to return Buffers. Default `'utf8'`. */
   stanEncoding?: string | undefined;
-  /** Default 3. */
+  /** The number of pings without an answer after which a session is lost. Default 3. */
   stanMaxPingOut?: number | undefined;
-  /** Obeyed from 3000 on. Default 1000. */
+  /** Time between two pings of an idle session, in ms. A value below 3000 is not obeyed. Default 1000. */
   stanPingInterval?: number | undefined;
-  /** Its servers and credentials are taken; its `close` closes this client. */
+  /** A NATS connection. Its servers and credentials are taken, and its `close` closes this client. */
   nc?: NatsClient | undefined;
 }
 
-/** Every option by the one name that counts. */
+/**
+ * The options of a client with their defaults, each by one name.
+ * @category Client
+ */
 export interface ParsedOptions extends StanOptions {
   ackTimeout: number;
   connectTimeout: number;

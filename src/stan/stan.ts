@@ -15,41 +15,63 @@ import { tell, throwLater } from './tell.js';
 import { BAD_CLIENT_ID, BAD_CLUSTER_ID, CONN_CLOSED, MAX_FLIGHT_LIMIT_REACHED } from './texts.js';
 
 /**
- * Called with the answer of the cluster, or with why there is none. Of an error, `delivery` says what is known of the message:
+ * Called when the cluster has stored a message, or with an error. `delivery` of the error says what is known of the message:
  * `'not-sent'`, `'rejected'`, or `'unknown'`.
+ *
+ * @param error undefined when the message is stored
+ * @param guid the identifier that `publish` returned
+ * @category Publishing
  */
 export type AckHandlerCallback = (error: Error | undefined, guid: string) => void;
 
 /**
- * A client with the API of node-nats-streaming 0.3.2 that outlives its servers. Got from `connect`.
+ * A client with the API of node-nats-streaming 0.3.2 that outlives its servers. It is made by {@link connect}.
  *
- * Emits `connect` (with itself); `disconnect`, `reconnecting`, `reconnect` for what is survived; `error` when the first connect has
- * failed for good; `connection_lost` when it is over though nobody has asked for it; `permission_error`; `close`, at last.
+ * Its events are:
+ *
+ * - `connect`, with the client, when it is connected;
+ * - `disconnect`, `reconnecting` and `reconnect` for losses that it survives;
+ * - `error` when the first connect has failed for good;
+ * - `connection_lost` when it has ended and nobody asked for it;
+ * - `permission_error` when the server forbids a subject;
+ * - `close`, which is the last one.
+ * @category Client
  */
 export class Stan extends EventEmitter {
+  /** The cluster ID of the servers. */
   readonly clusterID: string;
+  /** The client ID. */
   readonly clientID: string;
+  /** The options, with their defaults. */
   readonly options: ParsedOptions;
+  /** A subject for acknowledgements. Nothing is sent to it: each session has a subject of its own. */
   readonly ackSubject: string;
-  /** The client's identity at the cluster, in this session. */
+  /** The connection ID of this session at the cluster. Undefined before the first session. */
   connId: Buffer | undefined;
+  /** What the subjects of publishes begin with. Null before the first session. */
   pubPrefix: string | null = null;
+  /** The subject of subscribe requests. Null before the first session. */
   subRequests: string | null = null;
+  /** The subject of unsubscribe requests. Null before the first session. */
   unsubRequests: string | null = null;
+  /** The subject of requests to close a subscription. Null before the first session. */
   subCloseRequests: string | null = null;
+  /** The subject of requests to close the client. Null before the first session. */
   closeRequests: string | null = null;
+  /** Time between two pings, in ms. Undefined before the first session. */
   stanPingInterval: number | undefined;
+  /** The number of pings without an answer after which a session is lost. Undefined before the first session. */
   stanMaxPingOut: number | undefined;
-  /** Publishes that have no answer yet. */
+  /** The number of publishes without an answer. */
   pubAckOutstanding = 0;
   /** The open subscriptions, by their inbox. */
   subMap: Record<string, Subscription> = {};
-  /** The connection handed in, or what stands for one; undefined once it is over. */
+  /** The connection that was handed in, or what stands in for one. Undefined when the client is closed. */
   nc: NatsView | NatsClient | undefined;
-  /** The connection is ours: none was handed in. */
+  /** True when no connection was handed in. */
   readonly ncOwned: boolean | undefined;
   readonly #client: ResilientStan | undefined;
-  /** That which stands for the connection; undefined when one was handed in. */
+  /** What stands in for the connection. Undefined when one was handed in. */
   readonly #view: NatsView | undefined;
   readonly #limits: ResolvedPublishOptions;
   readonly #pings: PingOptions | undefined;
@@ -93,24 +115,27 @@ export class Stan extends EventEmitter {
     this.#listen(this.#client);
   }
 
-  /** It is over. */
+  /** Whether the client is closed. */
   isClosed(): boolean {
     return this.nc === undefined;
   }
 
-  /** New options of a subscription, with their defaults. */
+  /** Returns new options of a subscription, with their defaults. */
   subscriptionOptions(): SubscriptionOptions {
     return new SubscriptionOptions();
   }
 
   /**
-   * Publishes a message. With a callback there is an answer within `ackTimeout`; without one, the message is kept until it is
-   * stored. During an outage, and before the first connect, it is kept and sent later.
+   * Publishes a message. A callback gets its answer within `ackTimeout`. Without a callback, the message is kept until it is
+   * stored. During an outage, and before the first session, a message is kept and sent later.
    *
+   * @param subject name of the channel
    * @param data text, bytes, or nothing
-   * @returns the identifier that the callback gets; nothing, whatever the type says, when the callback was called with an error at once
-   * @throws Error without a callback: the client is closed, or more than `maxPubAcksInflight` messages have no answer; for data of
-   *   another kind always
+   * @param ackHandler default: nobody is called
+   * @returns the identifier that the callback gets; undefined, although the type does not say so, when the callback was called
+   *   with an error at once
+   * @throws Error when there is no callback, and the client is closed or more than `maxPubAcksInflight` messages have no answer
+   * @throws Error when the data are of another kind
    */
   publish(subject: string, data?: string | Uint8Array | null, ackHandler?: AckHandlerCallback): string {
     if (this.nc === undefined || this.#client === undefined) return this.#refuse(CONN_CLOSED, ackHandler);
@@ -132,8 +157,18 @@ export class Stan extends EventEmitter {
     return guid;
   }
 
-  /** Subscribes, by itself or as a member of a queue group. During an outage, and before the first connect, it waits. */
+  /**
+   * Subscribes to a channel. During an outage, and before the first session, the subscription waits.
+   * @param subject name of the channel
+   * @param options default: those of {@link subscriptionOptions}
+   */
   subscribe(subject: string, options?: SubscriptionOptions): Subscription;
+  /**
+   * Subscribes as a member of a queue group. During an outage, and before the first session, the subscription waits.
+   * @param subject name of the channel
+   * @param qGroup name of the queue group
+   * @param options default: those of {@link subscriptionOptions}
+   */
   subscribe(subject: string, qGroup: string, options?: SubscriptionOptions): Subscription;
   subscribe(subject: string, qGroup?: string | SubscriptionOptions, options?: SubscriptionOptions): Subscription {
     const group = typeof qGroup === 'string' ? qGroup : undefined;
@@ -145,8 +180,8 @@ export class Stan extends EventEmitter {
   }
 
   /**
-   * Closes it: running handlers finish, what is pending is sent, for up to 10 s; then `close` is emitted. Durables keep their
-   * position. A second call does nothing.
+   * Closes the client: running handlers finish and what is pending is sent, for up to 10 s. Then `close` is emitted. Durables
+   * keep their position. A second call does nothing.
    */
   close(): void {
     this.#close(undefined);

@@ -7,81 +7,95 @@ const ACK_WAIT = 30_000;
 const LEAST_ACK_WAIT = 1000;
 const NANOSECONDS = 1_000_000;
 
-/** How a subscription is to be made. Got from `Stan.subscriptionOptions()`; its fields may be set as well. */
+/**
+ * The options of a subscription, made by `Stan.subscriptionOptions()`. Its fields may be set as well as its methods called.
+ * @category Subscribing
+ */
 export class SubscriptionOptions {
-  /** The server keeps the position under it, for this client ID or for the queue group. */
+  /** The name under which the server keeps the position, for this client ID or for the queue group. Default: none. */
   durableName: string | undefined;
-  /** So many messages the server sends ahead of their acknowledgements. Default 16384. */
+  /** The number of messages that the server sends ahead of their acknowledgements. Default 16384. */
   maxInFlight: number = MAX_IN_FLIGHT;
-  /** What is not acknowledged in so many milliseconds comes again. Default 30000; rounded up to whole seconds. */
+  /** Time after which an unacknowledged message comes again, in ms. It is rounded up to whole seconds. Default 30000. */
   ackWait: number = ACK_WAIT;
-  /** Default: what is published from now on. */
+  /** Where the subscription starts. Default `StartPosition.NEW_ONLY`. */
   startPosition: StartPosition | undefined;
+  /** The number of the first message, for `StartPosition.SEQUENCE_START`. */
   startSequence: number | undefined;
-  /** How long ago to start, in nanoseconds. */
+  /** How long ago to start, in nanoseconds, for `StartPosition.TIME_DELTA_START`. */
   startTime: number | undefined;
-  /** Only `Message.ack()` acknowledges. Default: a message is acknowledged when its listeners have returned. */
+  /** True: only `Message.ack()` acknowledges. Default: a message is acknowledged when its listeners have returned. */
   manualAcks: boolean | undefined;
   /**
-   * A message is acknowledged when the promises that its listeners returned have resolved; one that rejects is an error of
-   * the listener. Not in node-nats-streaming.
+   * True: a message is acknowledged when the promises that its listeners returned have resolved. A rejection counts as an error
+   * of the listener. node-nats-streaming does not have this option.
    */
   ackOnResolve: boolean | undefined;
 
+  /** Sets `maxInFlight`. */
   setMaxInFlight(n: number): this {
     this.maxInFlight = n;
     return this;
   }
 
+  /** Sets `ackWait`, in ms. */
   setAckWait(millis: number): this {
     this.ackWait = millis;
     return this;
   }
 
+  /** Sets `startPosition`. */
   setStartAt(startPosition: StartPosition): this {
     this.startPosition = startPosition;
     return this;
   }
 
+  /** Starts with the message that has this number. */
   setStartAtSequence(sequence: number): this {
     this.startPosition = StartPosition.SEQUENCE_START;
     this.startSequence = sequence;
     return this;
   }
 
+  /** Starts with the messages that were stored at this time or later. */
   setStartTime(date: Date): this {
     this.startPosition = StartPosition.TIME_DELTA_START;
     this.startTime = (Date.now() - date.valueOf()) * NANOSECONDS;
     return this;
   }
 
+  /** Starts with the messages of this time before now, in ms. */
   setStartAtTimeDelta(millis: number): this {
     this.startPosition = StartPosition.TIME_DELTA_START;
     this.startTime = millis * NANOSECONDS;
     return this;
   }
 
+  /** Starts with the last message of the channel. */
   setStartWithLastReceived(): this {
     this.startPosition = StartPosition.LAST_RECEIVED;
     return this;
   }
 
+  /** Starts with the first message that the channel still has. */
   setDeliverAllAvailable(): this {
     this.startPosition = StartPosition.FIRST;
     return this;
   }
 
+  /** Sets `manualAcks`. */
   setManualAckMode(tf: boolean): this {
     this.manualAcks = tf;
     return this;
   }
 
+  /** Sets `durableName`. */
   setDurableName(durableName: string): this {
     this.durableName = durableName;
     return this;
   }
 
-  /** See {@link ackOnResolve}. As many handlers run at a time as before, up to `maxInFlight`. Not in node-nats-streaming. */
+  /** Sets `ackOnResolve`. Up to `maxInFlight` handlers run at a time. node-nats-streaming does not have this method. */
   setAckOnResolve(tf: boolean): this {
     this.ackOnResolve = tf;
     return this;

@@ -15,28 +15,36 @@ class NotHandled extends Error {}
 
 type End = 'close' | 'unsubscribe';
 
-/** The client of a subscription. */
+/**
+ * The part of a client that its subscriptions use.
+ * @category Subscribing
+ */
 export interface SubscriptionClient extends EventEmitter, MessageClient {
   /** The open subscriptions, by their inbox. */
   readonly subMap: Record<string, unknown>;
+  /** Whether the client is closed. */
   isClosed(): boolean;
 }
 
 /**
- * A subscription. Emits `ready` once, `message`, `error`, `unsubscribed`, `closed`; beyond node-nats-streaming, `gap` and `reset`
- * as `ResilientSubscription` does. It lives through outages: there is no `timeout`.
+ * A subscription. Its events are `ready`, which comes once, `message`, `error`, `unsubscribed` and `closed`. It also has `gap`
+ * and `reset` of this library, which node-nats-streaming does not have. It lives through outages, and never emits `timeout`.
+ * @category Subscribing
  */
 export class Subscription extends EventEmitter {
-  /** Its client, until it is closed or unsubscribed. */
+  /** Its client. Undefined after it was closed or unsubscribed from. */
   stanConnection: SubscriptionClient | undefined;
+  /** Name of the channel. */
   readonly subject: string;
+  /** Name of the queue group, if it is a member of one. */
   readonly qGroup: string | undefined;
+  /** The options that it was made with. */
   readonly opts: SubscriptionOptions;
   /** Its name in `Stan.subMap`. */
   readonly inbox: string;
-  /** There once it is ready. */
+  /** A name for the subject of acknowledgements. Undefined until `ready`. */
   ackInbox: string | undefined;
-  /** There once it is made. */
+  /** The number of the subscription in its client. Undefined when it was refused at once. */
   inboxSub: number | undefined;
   readonly #stan: SubscriptionClient;
   readonly #stop = new AbortController();
@@ -60,17 +68,17 @@ export class Subscription extends EventEmitter {
     subscription.#begin(client, number);
   }
 
-  /** It was closed, or unsubscribed from. */
+  /** Whether it was closed or unsubscribed from. */
   isClosed(): boolean {
     return this.stanConnection === undefined;
   }
 
-  /** Ends it, and makes the server forget a durable. Emits `unsubscribed`. */
+  /** Ends the subscription, and makes the server forget a durable. It emits `unsubscribed`. */
   unsubscribe(): void {
     this.#end('unsubscribe');
   }
 
-  /** Ends it; the server keeps a durable. Emits `closed`. */
+  /** Ends the subscription. The server keeps a durable. It emits `closed`. */
   close(): void {
     this.#end('close');
   }
