@@ -19,7 +19,7 @@ const noImports = (files, ...patterns) => ({
 });
 /** Not even a type: what two layers share belongs to the lower one. */
 const upwards = (layers) => ({
-  regex: `(^|/)(${layers})(\\.js$|/)`,
+  regex: `^\\.(.*/)(${layers})(\\.js$|/)`,
   message: 'This is a layer above: arrows point one way, facade → publishing, subscribing → connection.',
 });
 
@@ -91,20 +91,21 @@ export default defineConfig(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [TIMERS, upwards('publishing|subscribing|options|events|resilient-stan|testing|cli|index')] },
+        { patterns: [TIMERS, upwards('publishing|subscribing|options|events|resilient-stan|stan|testing|cli|index')] },
       ],
     },
   },
   noImports(
     ['src/clock/**'],
     TIMERS,
-    upwards('connection|publishing|subscribing|options|events|resilient-stan|testing|cli|index'),
+    upwards('connection|publishing|subscribing|options|events|resilient-stan|stan|testing|cli|index'),
   ),
-  noImports(['src/publishing/**'], TIMERS, upwards('subscribing|options|events|resilient-stan|testing|cli|index')),
-  noImports(['src/subscribing/**'], TIMERS, upwards('publishing|options|events|resilient-stan|testing|cli|index')),
-  noImports(['src/*.ts'], TIMERS, upwards('testing|cli')),
-  noImports(['src/testing/**'], upwards('cli')),
-  noImports(['src/cli/**']),
+  noImports(['src/publishing/**'], TIMERS, upwards('subscribing|options|events|resilient-stan|stan|testing|cli|index')),
+  noImports(['src/subscribing/**'], TIMERS, upwards('publishing|options|events|resilient-stan|stan|testing|cli|index')),
+  noImports(['src/*.ts'], TIMERS, upwards('stan|testing|cli')),
+  noImports(['src/stan/**'], TIMERS, upwards('testing|cli')),
+  noImports(['src/testing/**'], upwards('stan|cli')),
+  noImports(['src/cli/**'], upwards('stan')),
   {
     files: ['test/**'],
     rules: {

@@ -48,6 +48,8 @@ export interface ResilientStanErrorOptions {
   cause?: unknown;
   /** What is known of the message. Set on every error that rejects a publish. */
   delivery?: Delivery;
+  /** The text of the server, where it has answered with an error. */
+  serverText?: string;
 }
 
 /**
@@ -69,12 +71,15 @@ export class ResilientStanError extends Error {
   readonly code: ErrorCode;
   /** On a rejected publish: what is known of its message. Undefined on all other errors. */
   readonly delivery?: Delivery;
+  /** The text of the server exactly, where it has answered with an error. The message contains it as well. Else undefined. */
+  readonly serverText?: string;
 
   constructor(code: ErrorCode, message: string, options: ResilientStanErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.name = new.target.name;
     this.code = code;
     if (options.delivery !== undefined) this.delivery = options.delivery;
+    if (options.serverText !== undefined) this.serverText = options.serverText;
   }
 }
 

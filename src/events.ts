@@ -16,6 +16,14 @@ import type { ResilientSubscription } from './subscribing/subscription.js';
  * @category Client
  */
 export interface ResilientStanEvents {
+  /** An attempt of the first connect has failed with `error`. The attempt with number `attempt` begins in `delay` ms. */
+  connecting: (event: { attempt: number; delay: number; error: Error }) => void;
+  /**
+   * A session is registered at the cluster, and its subscriptions are made next, so no message of it has been handed over yet.
+   * The first session has this event, too. A session that ends before its subscriptions are made has no `connection_lost`,
+   * and another one follows.
+   */
+  session: (event: { server: string }) => void;
   /** The first session is up. `attempt` is the number of the attempt that made it, from 1. */
   connect: (event: { server: string; attempt: number }) => void;
   /** A session has ended, and nobody asked for it. Emitted once for each loss. */

@@ -13,6 +13,8 @@ export interface OptionNames {
   known: readonly string[];
   /** Help for names that are options elsewhere: in another client, or in another place of this library. */
   hints?: Readonly<Record<string, string>>;
+  /** What to say when something of such a type (as `typeof` tells) stands in the place of the options. */
+  insteadOf?: Readonly<Record<string, string>>;
 }
 
 export interface NumberRule {
@@ -45,7 +47,13 @@ export class OptionReader {
     const what = argument === 'options' ? 'options' : `option '${argument}'`;
     const read = <T>(path: string, what: string, call: () => T): T => readForeign(path, what, call, errorOptions);
     if (typeof options !== 'object' || options === null || read(argument, what, () => Array.isArray(options))) {
-      throw new InvalidArgumentError(argument, `${what} must be an object, not ${show(options)}`, errorOptions);
+      const kind = typeof options;
+      const hint = names.insteadOf?.[kind];
+      throw new InvalidArgumentError(
+        argument,
+        `${what} must be an object, not ${show(options)}${hint === undefined ? '' : `: ${hint}`}`,
+        errorOptions,
+      );
     }
     const given = options as Record<string, unknown>;
     for (const name of read(argument, what, () => Object.keys(given))) {

@@ -42,7 +42,8 @@ export interface BaseConnectOptions extends Credentials {
   connectTimeout?: number | undefined;
   /**
    * How the first connect is tried again. Default
-   * `{ retries: 3, factor: 2, minTimeout: 100, maxTimeout: 1000, randomize: true, maxRetryTime: Infinity }`.
+   * `{ retries: 3, factor: 2, minTimeout: 100, maxTimeout: 1000, randomize: true, maxRetryTime: Infinity }`. With
+   * `ResilientStan.create`, the default of `retries` is `Infinity`.
    */
   initialConnect?: RetryOptions | undefined;
   /**
@@ -113,6 +114,10 @@ export interface ResolvedConnectOptions<Stan> extends ConnectionSettings {
 }
 
 const CONNECT_NAMES: OptionNames = {
+  insteadOf: {
+    string:
+      "connect('cluster', 'client', options) is connect('nats://host:4222', { clusterId: 'cluster', clientId: 'client' }) here",
+  },
   known: [
     'clusterId',
     'clientId',
@@ -169,9 +174,14 @@ const CONNECT_NAMES: OptionNames = {
 
 /**
  * @param servers one URL, several separated by commas, or an array; `nats://localhost:4222` when absent
+ * @param initialRetries how often the first connect is tried again, when the options do not say
  * @throws InvalidArgumentError; its `argument` is `servers` or the path of the option
  */
-export function resolveConnectOptions<Stan>(servers?: unknown, options?: unknown): ResolvedConnectOptions<Stan> {
+export function resolveConnectOptions<Stan>(
+  servers?: unknown,
+  options?: unknown,
+  initialRetries?: number,
+): ResolvedConnectOptions<Stan> {
   const addresses = parseServers(servers);
   const reader = new OptionReader(options, 'options', CONNECT_NAMES);
 
@@ -193,7 +203,7 @@ export function resolveConnectOptions<Stan>(servers?: unknown, options?: unknown
     clientIdGenerated: !reader.has('clientId'),
     pings: resolvePings(reader.nested('pings', PINGS_NAMES)),
     connectTimeout: reader.milliseconds('connectTimeout', 2000),
-    initialConnect: resolveInitialConnect(reader),
+    initialConnect: resolveInitialConnect(reader, initialRetries),
     reconnect: resolveReconnect(reader),
     ...(connectionLostHandler && { connectionLostHandler }),
     clientIdConflict: reader.oneOf('clientIdConflict', 'retry', ['retry', 'close']),

@@ -5,6 +5,7 @@ import { makeClock } from './clock/clock.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
+import './dispose.js';
 import { SafeEmitter } from './emitter.js';
 import {
   AbortedError,
@@ -27,7 +28,11 @@ import {
   type FlushOptions,
   type ResolvedConnectOptions,
 } from './options.js';
-import { resolvePublishOptions, type PublishOptions } from './publishing/publisher-options.js';
+import {
+  resolvePublishOptions,
+  type PublishOptions,
+  type ResolvedPublishOptions,
+} from './publishing/publisher-options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
@@ -171,11 +176,12 @@ const CLOSE_REQUEST_LEAST = 250;
 const MAX_KNOWN_CHANNELS = 1024;
 
 /**
- * A NATS Streaming client that outlives its servers. It is made by {@link ResilientStan.connect}.
+ * A NATS Streaming client that outlives its servers. It is made by {@link ResilientStan.connect} or, to have it before it
+ * is connected, by {@link ResilientStan.create}.
  *
- * Its events are `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
+ * Its events are `connecting`, `session`, `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
  * `client_id_conflict`, `state`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
- * Nothing throws synchronously: whatever is wrong comes as a rejected promise.
+ * Nothing but {@link ResilientStan.create} throws synchronously: whatever is wrong comes as a rejected promise.
  *
  * @example
  * ```ts
@@ -194,6 +200,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
   readonly #knownChannels = new Set<string>();
+  #connected: Promise<void> = Promise.resolve();
   readonly #closed: Promise<Error | undefined>;
   #resolveClosed!: (reason: Error | undefined) => void;
   /** Resolves when a drain is to stop waiting, because its time is over or no session will come back. */
@@ -241,11 +248,59 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         throw new AbortedError('connect() was aborted before it began', { cause: abort.reason });
       }
       const stan = new ResilientStan(resolved, abort);
-      await stan.#connect();
+      stan.#connected = stan.#connect();
+      await stan.#connected;
       return stan;
     } catch (error) {
       throw toOurs(error, 'connect()');
     }
+  }
+
+  /**
+   * Makes a client at once, in state `connecting`, and connects in the background. It tries for ever, unless
+   * {@link ConnectOptions.initialConnect} says otherwise. Until the first session is up, `publish()`, `subscribe()` and
+   * `messages()` wait for it as they do in an outage.
+   *
+   * {@link connected} and the event `connect` tell when it is up. If it can never be, {@link connected} rejects, and the client
+   * emits `close`.
+   *
+   * @param servers as for {@link ResilientStan.connect}
+   * @param options as for {@link ResilientStan.connect}, but `initialConnect.retries` is `Infinity` by default
+   * @throws InvalidArgumentError at once, synchronously
+   * @example
+   * ```ts
+   * const stan = ResilientStan.create('nats://localhost:4222', { clientId: 'orders-1' });
+   * void stan.publish('orders', 'hello'); // sent when there is a cluster
+   * await stan.connected();
+   * ```
+   */
+  static create(servers?: string | readonly string[], options?: ConnectOptions): ResilientStan {
+    return ResilientStan.createAfter(undefined, servers, options);
+  }
+
+  /** @internal Does what {@link create} does, and dials nothing before `start` has resolved, which must not reject. */
+  static createAfter(
+    start: Promise<unknown> | undefined,
+    servers?: string | readonly string[],
+    options?: ConnectOptions,
+  ): ResilientStan {
+    try {
+      const resolved = resolveConnectOptions(servers, options, Infinity);
+      const abort = resolved.signal === undefined ? undefined : new AbortWatch(resolved.signal);
+      const stan = new ResilientStan(resolved, abort);
+      // It begins in a later turn, so that the caller can add listeners.
+      stan.#connected = Promise.resolve(start).then(() => stan.#connect());
+      // A caller who listens to the events need not ask, and a rejection must not be an unhandled one.
+      stan.#connected.catch(() => undefined);
+      return stan;
+    } catch (error) {
+      throw toOurs(error, 'create()');
+    }
+  }
+
+  /** @internal The connection ID of the live session, which is up or being brought up. */
+  static connectionIdOf(stan: ResilientStan): Uint8Array | undefined {
+    return stan.#supervisor.session?.registration.connectionId;
   }
 
   private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
@@ -301,6 +356,16 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /**
+   * Resolves when the first session is up and its subscriptions are made. If that was so before, it resolves at once.
+   *
+   * @throws the errors that {@link ResilientStan.connect} rejects with
+   * @throws ClosedError when the client was closed before
+   */
+  connected(): Promise<void> {
+    return this.#connected;
+  }
+
+  /**
    * Publishes a message. The promise resolves when the cluster has stored it. During an outage the message is kept, and
    * sent in its order on the next session. A message may be stored twice, because the server knows no duplicates.
    *
@@ -324,9 +389,23 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    */
   publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
     try {
-      if (!this.#knownChannels.has(channel)) this.#checkChannel(channel);
-      checkPayload(data, NOT_SENT);
+      this.#checkPublish(channel, data);
       return this.#publisher.publish(channel, data, resolvePublishOptions(options));
+    } catch (error) {
+      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
+    }
+  }
+
+  /** @internal Publishes with options that were checked before. The check costs more than all else that the facade of src/stan does. */
+  static publishResolved(
+    stan: ResilientStan,
+    channel: string,
+    data: string | Uint8Array,
+    options: ResolvedPublishOptions,
+  ): Promise<PubAck> {
+    try {
+      stan.#checkPublish(channel, data);
+      return stan.#publisher.publish(channel, data, options);
     } catch (error) {
       return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
     }
@@ -506,6 +585,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       };
     }
     try {
+      if (abort?.aborted) throw abort.reason;
       await this.#supervisor.connect();
     } catch (error) {
       const reason = abort?.aborted
@@ -602,11 +682,16 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         this.#since = this.#date();
         this.#emit('state', { from, to });
       },
+      connecting: (attempt, delay, error) => {
+        this.#note(error);
+        this.#emit('connecting', { attempt, delay, error });
+      },
       connected: (server, attempt) => {
         logger.info(`connected to ${server} as '${this.clientId}'`);
         // connect() resolves first, so that the caller can add a listener.
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
+      session: (server) => this.#emit('session', { server }),
       suspected: () => {
         this.#suspicions += 1;
       },
@@ -731,6 +816,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   get #pending(): number {
     const { pending, waiting } = this.#publisher.stats;
     return pending + waiting;
+  }
+
+  #checkPublish(channel: string, data: string | Uint8Array): void {
+    if (!this.#knownChannels.has(channel)) this.#checkChannel(channel);
+    checkPayload(data, NOT_SENT);
   }
 
   #checkChannel(channel: string): void {

@@ -8,7 +8,7 @@ import { runServer } from './server.js';
 import { UsageError, type Command } from './usage.js';
 import { HELP as VERIFY_HELP } from './verify/arguments.js';
 import { runVerify } from './verify/verify.js';
-import { version } from './version.js';
+import { version } from '../version.js';
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   cluster: runCluster,
@@ -64,10 +64,13 @@ function parse<const Options extends NonNullable<ParseArgsConfig['options']>>(ar
   }
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  console.error(`resilient-stan: ${describe(error)}`);
-  if (error instanceof UsageError) console.error("Try 'resilient-stan --help'.");
-  process.exitCode = error instanceof UsageError ? 2 : 1;
-}
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    console.error(`resilient-stan: ${describe(error)}`);
+    if (error instanceof UsageError) console.error("Try 'resilient-stan --help'.");
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  },
+);

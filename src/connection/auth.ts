@@ -1,7 +1,8 @@
 /** Translates credentials and TLS options for the dial of one server into the options of nats 1.4.12. */
 import { readFile } from 'node:fs/promises';
 import type { ConnectionOptions } from 'node:tls';
-import { InvalidArgumentError } from '../errors.js';
+import { types } from 'node:util';
+import { CallbackError, InvalidArgumentError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { askUser, type OnThrown } from '../user-code.js';
 import { kindOf } from '../validation.js';
@@ -12,6 +13,7 @@ import {
   readCredentials,
   type CredentialsProvider,
   type DialCredentials,
+  type NonceSigner,
   type ResolvedCredentials,
 } from './credentials.js';
 import { userKeyFromSeed } from './nkey.js';
@@ -68,11 +70,15 @@ function urlCredentials({ user, pass, token }: ServerAddress): ResolvedCredentia
   return undefined;
 }
 
-/** Returns the options of `nats.connect` for one server. Pure. */
+/**
+ * Returns the options of `nats.connect` for one server. Pure.
+ * @param onThrown is told what a signer of the user throws, which counts as a wrong signature
+ */
 export function natsAuth(
   options: { readonly tls: boolean | ConnectionOptions },
   address: ServerAddress,
   credentials: DialCredentials,
+  onThrown: OnThrown = () => undefined,
 ): NatsAuth {
   const wanted = options.tls !== false || address.tls;
   const tls = wanted && tlsFor(typeof options.tls === 'object' ? options.tls : {}, address);
@@ -84,6 +90,12 @@ export function natsAuth(
       ? { tls, nonceSigner, nkey: key.publicKey }
       : { tls, nonceSigner, userJWT: credentials.userJWT };
   }
+  if (credentials.kind === 'signer') {
+    const nonceSigner = (nonce: Buffer) => signed(credentials.nonceSigner, nonce, onThrown);
+    return 'userJWT' in credentials
+      ? { tls, nonceSigner, userJWT: credentials.userJWT }
+      : { tls, nonceSigner, nkey: credentials.nkey };
+  }
   // A server that knows any NKey sends a nonce to every client. The wrapped client stops at a nonce unless it has a key and a
   // signer. The server treats empty ones as none.
   const unsigned = { tls, nonceSigner: () => Buffer.alloc(0), nkey: '' };
@@ -94,6 +106,18 @@ export function natsAuth(
       return { ...unsigned, token: credentials.token };
     case 'none':
       return unsigned;
+  }
+}
+
+/** Calls the user's signer. It must not throw, because the wrapped client calls it where a throw would end the process. */
+function signed(signer: NonceSigner, nonce: Buffer, onThrown: OnThrown): Buffer {
+  try {
+    const signature: unknown = signer(nonce);
+    if (types.isUint8Array(signature)) return Buffer.from(signature);
+    throw new Error(`it must return the signature as a Uint8Array, not ${kindOf(signature)}`);
+  } catch (thrown) {
+    onThrown(new CallbackError("the function 'nonceSigner'", thrown));
+    return Buffer.alloc(0);
   }
 }
 

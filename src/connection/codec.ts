@@ -62,6 +62,16 @@ function varint(frame: string): number {
   throw new Error('a frame of the protocol is malformed: a number has no end');
 }
 
+/** Reads the same number exactly. It is only used when somebody asks, because a bigint is an object. */
+function exactVarint(frame: string, at: number): bigint {
+  let value = 0n;
+  for (let shift = 0n; ; shift += 7n) {
+    const byte = frame.charCodeAt(at++);
+    value |= BigInt(byte & 0x7f) << shift;
+    if (byte < 0x80) return BigInt.asIntN(64, value);
+  }
+}
+
 /** Skips the value of a field that is not needed. */
 function skip(frame: string, tag: number): void {
   const type = tag & 7;
@@ -131,6 +141,8 @@ export class MessageFrame implements RawMessage {
   readonly #frame: string;
   readonly #sequence: number = 0;
   readonly #timestamp: number = 0;
+  /** The position of the timestamp in the frame; 0 if there is none. */
+  readonly #timestampAt: number = 0;
   readonly #redelivered: boolean = false;
   readonly #redeliveryCount: number = 0;
   readonly #dataStart: number = 0;
@@ -153,6 +165,7 @@ export class MessageFrame implements RawMessage {
           break;
         }
         case Tag.MSG_TIMESTAMP:
+          this.#timestampAt = position;
           this.#timestamp = varint(frame);
           break;
         case Tag.MSG_REDELIVERED:
@@ -174,6 +187,10 @@ export class MessageFrame implements RawMessage {
 
   getTimestampRaw(): number {
     return this.#timestamp;
+  }
+
+  getTimestampNanos(): bigint {
+    return this.#timestampAt === 0 ? 0n : exactVarint(this.#frame, this.#timestampAt);
   }
 
   isRedelivered(): boolean {

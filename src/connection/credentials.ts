@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, InvalidArgumentError } from '../errors.js';
 import type { OptionReader } from '../option-reader.js';
-import { userKeyFromSeed } from './nkey.js';
+import { isUserPublicKey, userKeyFromSeed } from './nkey.js';
 import type { ServerAddress } from './servers.js';
 
 /**
@@ -37,11 +37,30 @@ export interface Credentials {
    */
   userJWT?: string | undefined;
   /**
+   * Signs the server's nonce instead of a seed, so that the seed may be where nobody can read it. It needs `userJWT`, or the
+   * user's public key (`U…`) as `nkey`.
+   * @group Credentials
+   */
+  nonceSigner?: NonceSigner | undefined;
+  /**
    * Path of a credentials file with JWT and seed. It is read before each dial, so it may be replaced in place.
    * @group Credentials
    */
   userCreds?: string | undefined;
 }
+
+/**
+ * Signs a nonce of the server with the user's Ed25519 key, and returns the 64 bytes of the signature at once, not a promise.
+ * If it throws or returns anything else, the server refuses that dial, and the client emits `error`.
+ *
+ * @param nonce the bytes to sign
+ * @example
+ * ```ts
+ * const nonceSigner: NonceSigner = (nonce) => sign(null, nonce, privateKey); // sign() of node:crypto
+ * ```
+ * @category Connecting
+ */
+export type NonceSigner = (nonce: Buffer) => Uint8Array;
 
 /**
  * Called before each dial, so that each one has fresh credentials. If it throws or its promise is rejected, that dial has
@@ -62,19 +81,24 @@ export type ResolvedCredentials =
   | { readonly kind: 'token'; readonly token: string }
   /** `nkey` is the seed. */
   | { readonly kind: 'nkey'; readonly nkey: string; readonly userJWT?: string }
+  | ({ readonly kind: 'signer'; readonly nonceSigner: NonceSigner } & (
+      | { readonly userJWT: string }
+      /** `nkey` is the public key. */
+      | { readonly nkey: string }
+    ))
   | { readonly kind: 'file'; readonly userCreds: string };
 
 /** Credentials that a dial can use without reading or asking anything. */
 export type DialCredentials = Exclude<ResolvedCredentials, { kind: 'file' }>;
 
-export const CREDENTIAL_NAMES = ['user', 'pass', 'token', 'nkey', 'userJWT', 'userCreds'] as const;
+export const CREDENTIAL_NAMES = ['user', 'pass', 'token', 'nkey', 'userJWT', 'nonceSigner', 'userCreds'] as const;
 export const CREDENTIAL_HINTS: Readonly<Record<string, string>> = {
   password: "did you mean 'pass'?",
   username: "did you mean 'user'?",
   authToken: "did you mean 'token'?",
   auth_token: "did you mean 'token'?",
   tokenHandler: "use 'credentials', a function that resolves to { token }",
-  nonceSigner: "give the seed as 'nkey' instead, and the nonce is signed with it",
+  sigCB: "did you mean 'nonceSigner'?",
   seed: "did you mean 'nkey'?",
   jwt: "did you mean 'userJWT'?",
   authenticator: "use 'credentials', or the static options user, pass, token, nkey, userCreds",
@@ -111,6 +135,8 @@ export function readCredentials(options: OptionReader): ResolvedCredentials {
   const nkey = options.secret('nkey');
   const userJWT = options.secret('userJWT');
   const userCreds = options.string('userCreds', undefined);
+  const nonceSigner = options.callback<NonceSigner>('nonceSigner', '(nonce) => …');
+  if (nonceSigner !== undefined) return signerCredentials(options, nonceSigner, { user, token, userCreds });
 
   const kinds = Object.entries({ user, token, nkey, userCreds }).filter(([, value]) => value !== undefined);
   if (kinds.length > 1) {
@@ -142,6 +168,33 @@ export function readCredentials(options: OptionReader): ResolvedCredentials {
   }
   if (userCreds !== undefined) return { kind: 'file', userCreds };
   return { kind: 'none' };
+}
+
+function signerCredentials(
+  options: OptionReader,
+  nonceSigner: NonceSigner,
+  others: Record<string, string | undefined>,
+): ResolvedCredentials {
+  const other = Object.keys(others).find((name) => others[name] !== undefined);
+  if (other !== undefined) {
+    options.refuse(other, `cannot be combined with '${options.path('nonceSigner')}': use one kind of credentials`);
+  }
+  const userJWT = options.secret('userJWT');
+  if (userJWT !== undefined) return { kind: 'signer', nonceSigner, userJWT };
+  const nkey = options.secret('nkey');
+  if (nkey === undefined) {
+    options.refuse(
+      'nonceSigner',
+      `needs the user's public key beside it, as '${options.path('nkey')}', or '${options.path('userJWT')}'`,
+    );
+  }
+  if (!isUserPublicKey(nkey)) {
+    options.refuse(
+      'nkey',
+      `must be the public key of a user beside '${options.path('nonceSigner')}': 56 characters of A–Z and 2–7 that start with 'U'`,
+    );
+  }
+  return { kind: 'signer', nonceSigner, nkey };
 }
 
 /**

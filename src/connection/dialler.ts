@@ -57,7 +57,8 @@ export class Dialler {
       connectTimeout,
       redial: reconnect === false ? initialConnect : reconnect,
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
-      idle: first ? () => performance.eventLoopUtilization().idle : undefined,
+      // Bun does not count idle time, so there all time counts.
+      idle: first ? () => performance.eventLoopUtilization?.().idle ?? this.#clock.now() : undefined,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
     });
@@ -96,7 +97,7 @@ export class Dialler {
     };
     const credentials = await ask('credentials', dialCredentials(this.#settings, address));
     const tls = await ask('TLS options', dialTls(this.#settings, this.#complain));
-    const identity = { ...natsAuth({ tls }, address, credentials), name };
+    const identity = { ...natsAuth({ tls }, address, credentials, this.#complain), name };
     awaits(noGreeting(connectTimeout));
     const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
     this.#announced(link, link.announced, ownCa(tls));

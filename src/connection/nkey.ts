@@ -17,12 +17,17 @@ const USER_PREFIX = 20 << 3;
 /** The constant beginning of a PKCS #8 document with an Ed25519 private key (RFC 8410). */
 const PKCS8_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex');
 
+/** Whether a text has the form of a user's public key. */
+export function isUserPublicKey(key: string): boolean {
+  return /^U[A-Z2-7]{55}$/.test(key);
+}
+
 /**
  * Returns the key pair of a user's seed.
  * @throws Error that says what is wrong, without the seed
  */
 export function userKeyFromSeed(seed: string): NKey {
-  if (/^U[A-Z2-7]{55}$/.test(seed)) {
+  if (isUserPublicKey(seed)) {
     throw new Error("it is the public key: give the seed, which starts with 'SU'");
   }
   const bytes = decodeNKey(seed);

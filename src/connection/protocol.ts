@@ -36,6 +36,8 @@ export interface RawMessage {
    * decreases under one leader, but the clock of the next leader may be behind.
    */
   getTimestampRaw(): number;
+  /** The same, exactly. */
+  getTimestampNanos(): bigint;
   isRedelivered(): boolean;
   getRedeliveryCount(): number;
   getRawData(): Buffer;

@@ -90,11 +90,23 @@ export async function register(found: Found, options: RegisterOptions, signal: A
   }
 }
 
+/** The cluster has answered the connect request with an error. */
+class RegistrationRefused extends Error {
+  readonly serverText: string;
+  constructor(serverText: string) {
+    super(`the cluster refused the connection: ${serverText}`);
+    this.serverText = serverText;
+  }
+}
+
 /** Turns a foreign error into one with the name of the server. */
 function failedAt(server: string, thrown: unknown): Error {
   if (thrown instanceof ResilientStanError) return thrown;
   const error = toError(thrown);
-  return new ConnectError(`${server}: ${error.message}`, [{ server, reason: error.message, error }], { cause: error });
+  return new ConnectError(`${server}: ${error.message}`, [{ server, reason: error.message, error }], {
+    cause: error,
+    ...(error instanceof RegistrationRefused && { serverText: error.serverText }),
+  });
 }
 
 /**
@@ -187,7 +199,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
         const unsure = `the cluster says that the client ID is registered, which may still be by an earlier connection of this client`;
         fail(claims.refused(clock.now()) ? new ClientIdConflictError(clientId) : new Error(unsure));
       } else {
-        fail(new Error(`the cluster refused the connection: ${text}`));
+        fail(new RegistrationRefused(text));
       }
     });
     stan.on('connection_lost', (error: unknown) => fail(new Error(printable(describe(error)))));

@@ -191,5 +191,6 @@ export function refusedWith(channel: string, { text }: LastWords, advice: string
   return new SubscribeError(
     channel,
     `the server refused the subscription to channel '${channel}': '${text}'. ${advice}`,
+    { serverText: text },
   );
 }

@@ -64,14 +64,16 @@ export const RETRY_NAMES: OptionNames = {
 };
 
 /**
+/**
  * Reads `initialConnect`.
+ * @param retries the default of its `retries`
  * @throws InvalidArgumentError
  */
-export function resolveInitialConnect(reader: OptionReader): ResolvedRetryOptions {
+export function resolveInitialConnect(reader: OptionReader, retries = INITIAL_CONNECT.retries): ResolvedRetryOptions {
   if (reader.values.initialConnect === false) {
     reader.refuse('initialConnect', 'must be an object, not false: for a single attempt use { retries: 0 }');
   }
-  return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), INITIAL_CONNECT);
+  return resolveRetry(reader.nested('initialConnect', RETRY_NAMES), { ...INITIAL_CONNECT, retries });
 }
 
 /**

@@ -109,7 +109,7 @@ function parseServer(text: string, refuse: Refuse): ServerAddress {
   ];
   const protocol = scheme?.toLowerCase() ?? 'nats';
   if (protocol !== 'nats' && protocol !== 'tls') {
-    refuse(`its scheme is '${protocol}:', and only nats: and tls: can be dialled`);
+    refuse(`its scheme is '${protocol}:', and only nats: and tls: can be dialled: write nats://host:port`);
   }
 
   const at = afterScheme.lastIndexOf('@');

@@ -31,7 +31,11 @@ const LASTING = 2000;
 
 export interface SupervisorEvents {
   state(from: ConnectionState, to: ConnectionState): void;
+  /** Hears that an attempt of the first connect has failed, and when the next one begins. */
+  connecting(attempt: number, delay: number, error: Error): void;
   connected(server: string, attempt: number): void;
+  /** Hears that a session is registered, before its subscriptions are made. */
+  session(server: string): void;
   /** Hears that an answer of the leader is overdue. */
   suspected(): void;
   /** Hears of a loss, once for each. The returned answer is obeyed. */
@@ -115,8 +119,9 @@ export class Supervisor {
       previous: undefined,
       race: undefined,
     };
-    const session = await this.#find(search, 0, (attempt) => {
+    const session = await this.#find(search, 0, (attempt, delay, error) => {
       attempts = attempt + 1;
+      this.#events.connecting(attempts, delay, error);
     });
     this.#isUp(session);
     this.#events.connected(session.server, attempts);
@@ -312,8 +317,9 @@ export class Supervisor {
     return session;
   }
 
-  /** Brings a session up. Returns the loss if the session ended before all subscriptions were made. */
+  /** Brings a session up, after the user was told of it. Returns the loss if the session ended before all subscriptions were made. */
   async #bringUp(session: StanSession): Promise<Loss | undefined> {
+    this.#events.session(session.server);
     try {
       // It does not matter which of the two ends first.
       await Promise.race([this.#participants.subscribing.attach(session, this.#suspects.careful), session.lost]);

@@ -3,15 +3,15 @@
  * library uses, internals included. Their own declarations are wrong in places. Both packages are archived and their versions
  * are fixed, so the internals no longer change.
  */
-import { createRequire } from 'node:module';
 import type { EventEmitter } from 'node:events';
 import net, { type Socket } from 'node:net';
+import natsPackage from 'nats';
+import stanPackage from 'node-nats-streaming';
+import pbPackage from 'node-nats-streaming/lib/pb/index.js';
 import { printable } from '../printable.js';
 import { LONGEST_INFO } from './greeting.js';
 import { LONGEST_LINE, readFrames, tooLarge } from './inbound.js';
 import type { Stream } from './stream.js';
-
-const require = createRequire(import.meta.url);
 
 /** A NATS connection of `nats` 1.4.12. */
 export interface NatsConnection extends EventEmitter {
@@ -87,18 +87,18 @@ interface ErrorResponse {
   getError(): string;
 }
 
-const nats = require('nats') as {
+const nats = natsPackage as unknown as {
   connect(options: Record<string, unknown>): NatsConnection;
   createInbox(): string;
   NatsError: new (...args: never[]) => Error & { code?: string; chainedError?: Error };
 };
 
-const stan = require('node-nats-streaming') as {
+const stan = stanPackage as unknown as {
   connect(clusterId: string, clientId: string, options: StanConnectOptions): StanConnection;
   StartPosition: { NEW_ONLY: number; LAST_RECEIVED: number; FIRST: number };
 };
 
-const { pb } = require('node-nats-streaming/lib/pb') as {
+const { pb } = pbPackage as {
   pb: {
     Ping: new () => ProtobufMessage & { setConnId(id: Uint8Array): void };
     PingResponse: { deserializeBinary(bytes: Uint8Array): ErrorResponse };

@@ -117,6 +117,7 @@ export interface ResolvedPublishOptions {
 }
 
 const PUBLISH_NAMES: OptionNames = {
+  insteadOf: { function: 'there is no callback here, but a promise: await publish(channel, data)' },
   known: ['timeout', 'signal'],
   hints: { ackTimeout: "'publishing.ackTimeout' is an option of connect; the limit of this publish is 'timeout'" },
 };

@@ -67,12 +67,15 @@ export function refusedByCluster(
 ): PublishRejectedError {
   const { channel, attempts } = entry;
   const delivery = trouble.refused === attempts ? 'rejected' : 'unknown';
-  return new PublishRejectedError(channel, explainRefusal(channel, text, attempts, shownFor), { delivery });
+  return new PublishRejectedError(channel, explainRefusal(channel, text, attempts, shownFor), {
+    delivery,
+    serverText: text,
+  });
 }
 
 /** Makes the error of a message that was never sent, because another one of its channel was refused with all its retries. */
 export function refusedBefore(channel: string, text: string): PublishRejectedError {
-  return new PublishRejectedError(channel, explainRefusal(channel, text, 0), NOT_SENT);
+  return new PublishRejectedError(channel, explainRefusal(channel, text, 0), { ...NOT_SENT, serverText: text });
 }
 
 /** Makes the error of a message over which the server ended sessions. */
@@ -89,7 +92,7 @@ export function endedSession(
           `max_control_line ('${text}'). Use a shorter name, or raise the limit`
       : `the server ended each session in which a message on channel ${name} was the only thing on its way ('${text}'). Look ` +
           `into its log for the reason`,
-    { delivery },
+    { delivery, serverText: text },
   );
 }
 

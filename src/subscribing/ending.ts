@@ -253,6 +253,6 @@ function stillKept(channel: string, durableName: string, cause: unknown): Subscr
     channel,
     `the durable '${durableName}' on channel '${channel}' could not be dropped: the server still keeps it ` +
       `(${describe(cause)}). Call unsubscribe() again when the cluster is well`,
-    { cause },
+    { cause, ...(cause instanceof EndRefused && { serverText: cause.message }) },
   );
 }

@@ -15,6 +15,8 @@ export interface StanMessage {
   readonly data: Buffer;
   /** The time when the message was stored, by the clock of the server that led then. It is exact to 1 ms. */
   readonly timestamp: Date;
+  /** The same time exactly as the server says it, in nanoseconds since 1970-01-01. */
+  readonly timestampNanos: bigint;
   /** Whether the server says that it has sent this message before. */
   readonly redelivered: boolean;
   /** The number of times that the server has sent the message again. A new leader counts from 0. */
@@ -114,6 +116,10 @@ export class ReceivedMessage implements StanMessage {
     return new Date(this.time / 1e6);
   }
 
+  get timestampNanos(): bigint {
+    return this.#raw.getTimestampNanos();
+  }
+
   get redeliveryCount(): number {
     return this.#raw.getRedeliveryCount();
   }
@@ -137,6 +143,17 @@ export class ReceivedMessage implements StanMessage {
 
   ack(): void {
     if (!this.settled) this.#owner.acknowledge(this);
+  }
+
+  /**
+   * @internal The method that node-nats-streaming has here.
+   * @throws InvalidArgumentError that says what to use instead
+   */
+  getData(): never {
+    throw new InvalidArgumentError(
+      'message',
+      'there is no message.getData() here: message.string() is the text, message.json() the value, message.data the bytes',
+    );
   }
 
   /** Limits the output of `console.log` to the fields of the message. */

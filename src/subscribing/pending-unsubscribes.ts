@@ -163,7 +163,7 @@ function refused(request: SubscribeRequest, error: unknown): Error {
     subscribeRefusal(message) === 'duplicate'
       ? 'it is in use again by a subscription of this client ID. Unsubscribe that one'
       : `the server still keeps it (${message}). Call unsubscribe() again when the cluster is well`;
-  return new SubscribeError(request.channel, `${what}: ${advice}`, { cause: error });
+  return new SubscribeError(request.channel, `${what}: ${advice}`, { cause: error, serverText: message });
 }
 
 function notDropped({ channel, durableName }: SubscribeRequest): string {

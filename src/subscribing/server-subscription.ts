@@ -473,7 +473,7 @@ export class ServerSubscription {
         channel,
         `durable '${request.durableName}' on channel '${channel}' is already in use by a subscription of this client ID: ` +
           `close that one first, or take another durableName`,
-        { cause: error },
+        { cause: error, serverText: error.message },
       );
     }
     throw permanent(channel, error);
@@ -485,8 +485,6 @@ function permanent(channel: string, error: unknown): ResilientStanError {
   return new SubscribeError(
     channel,
     `the cluster refused the subscription to channel '${channel}': ${describe(error)}`,
-    {
-      cause: error,
-    },
+    { cause: error, ...(error instanceof SubscribeRefused && { serverText: error.message }) },
   );
 }

@@ -155,9 +155,11 @@ export function resolveSubscribeOptions(
   checkChannel(channel);
   if (typeof handler !== 'function') {
     const hint =
-      handler === undefined || typeof options === 'function' || typeof handler === 'object'
-        ? ': subscribe(channel, handler, options)'
-        : '';
+      typeof handler === 'string'
+        ? `: the group is an option, subscribe(channel, handler, { queueGroup: ${show(handler)} })`
+        : handler === undefined || typeof options === 'function' || typeof handler === 'object'
+          ? ': subscribe(channel, handler, options)'
+          : '';
     throw new InvalidArgumentError(
       'handler',
       `the handler must be a function (message) => …, not ${show(handler)}${hint}`,

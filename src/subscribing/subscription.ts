@@ -1,3 +1,4 @@
+import '../dispose.js';
 import { SafeEmitter } from '../emitter.js';
 import type { CallbackError } from '../errors.js';
 import type { StanMessage } from './message.js';

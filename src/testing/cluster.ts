@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import '../dispose.js';
 import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../errors.js';
 import { checkClusterOptions, type CheckedClusterOptions, type ClusterOptions } from './cluster-options.js';
 import type { ClusterMode, StoreKind } from './config.js';

@@ -1,5 +1,6 @@
 /** A TCP proxy that breaks connections, as toxiproxy does, in the process of the test. It keeps no process alive. */
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import '../dispose.js';
 import { InvalidArgumentError } from '../errors.js';
 import { sharedLine, type SharedLine } from './line.js';
 import type { Random } from './random.js';

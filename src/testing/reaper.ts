@@ -120,7 +120,8 @@ class Reaper {
     this.#shell = shell;
     shell.unref();
     const stdin = shell.stdin as Socket;
-    stdin.unref();
+    // Bun has no such method, and needs none.
+    stdin.unref?.();
     stdin.on('error', () => {}); // the reaper was killed, which 'exit' tells
     shell.on('error', () => this.#lost(shell));
     shell.once('exit', () => this.#lost(shell));

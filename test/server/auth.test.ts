@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import selfsigned from 'selfsigned';
 import { makeClock } from '../../src/clock/clock.js';
 import { dialCredentials, dialTls, natsAuth } from '../../src/connection/auth.js';
+import { userKeyFromSeed } from '../../src/connection/nkey.js';
 import { Link } from '../../src/connection/link.js';
 import { AuthorizationError } from '../../src/errors.js';
 import type { ConnectOptions } from '../../src/index.js';
@@ -63,6 +64,25 @@ describe('credentials, at a real server', () => {
     await refusedDial(place, { nkey: tsNkeys.createUser().getSeed().toString() });
   });
 
+  it('an NKey or a user JWT whose seed is elsewhere: a function signs', async () => {
+    const user = tsNkeys.createUser();
+    const nkey = user.getPublicKey().toString();
+    await boot({
+      authorization: { users: [{ user: 'stan', password: 'inner' }, { nkey }] },
+      streaming: { username: 'stan', password: 'inner' },
+    });
+    const nonceSigner = (nonce: Buffer): Buffer => user.sign(nonce);
+    await dial(place, { nkey, nonceSigner });
+    await dial(place, { credentials: async () => ({ nkey, nonceSigner }) });
+    await refusedDial(place, { nkey, nonceSigner: () => Buffer.alloc(64) });
+    await refusedDial(place, {
+      nkey,
+      nonceSigner: () => {
+        throw new Error('the vault is sealed');
+      },
+    });
+  });
+
   it('token', async () => {
     await boot({ authorization: { token: 's%cr@t' }, streaming: { token: 's%cr@t' } });
     await dial(place, { token: 's%cr@t' });
@@ -85,6 +105,7 @@ describe('credentials, at a real server', () => {
       });
       await dial(place, { userCreds: file });
       await dial(place, { userJWT: jwt.user, nkey: jwt.seed });
+      await dial(place, { userJWT: jwt.user, nonceSigner: (nonce) => userKeyFromSeed(jwt.seed).sign(nonce) });
       await refusedDial(place);
       await refusedDial(place, { userJWT: jwt.user, nkey: tsNkeys.createUser().getSeed().toString() });
 

@@ -233,6 +233,11 @@ describe('bad input to a live client', function () {
       });
     }
 
+    it('a queue group in its place, as in node-nats-streaming', async () => {
+      const call = (): unknown => stan.subscribe(good, 'workers' as never, {});
+      assert.equal((await refused(call as never, "{ queueGroup: 'workers' }")).argument, 'handler');
+    });
+
     it('in the place of the options of messages()', async () => {
       const options = (() => {}) as unknown as SubscribeOptions;
       assert.equal((await refused(() => stan.messages(good, options).next(), 'no handler')).argument, 'options');

@@ -857,6 +857,8 @@ describe('subscribing', function () {
     assert.equal(json.string(), '{"größe":5}');
     assert.equal(json.data, json.data);
     assert.ok(Math.abs(json.timestamp.getTime() - before) < 10_000);
+    // What people write who come from node-nats-streaming.
+    assert.throws(() => (broken as never as { getData(): string }).getData(), /message\.string\(\)/);
     assert.throws(
       () => broken.json(),
       (error: Error) =>

@@ -457,6 +457,7 @@ export class ModelServer {
     sub.session.toClient(sub, {
       getSequence: () => sequence,
       getTimestampRaw: () => message.time,
+      getTimestampNanos: () => BigInt(Math.round(message.time)),
       isRedelivered: () => redelivered,
       getRedeliveryCount: () => count,
       getRawData: () => Buffer.from(message.value),

@@ -171,7 +171,13 @@ describe('resolveConnectOptions', () => {
   const refusals: Refusal[] = [
     [null, 'options', 'must be an object', 'null'],
     [[], 'options', 'must be an object', 'an empty array'],
-    ['test-cluster', 'options', 'must be an object', "'test-cluster'"],
+    [
+      'client',
+      'options',
+      'must be an object',
+      "'client'",
+      "connect('nats://host:4222', { clusterId: 'cluster', clientId: 'client' })",
+    ],
     [() => 1, 'options', 'must be an object', 'a function'],
     // Names
     [{ clusterID: 'x' }, 'clusterID', "no option 'clusterID'", "did you mean 'clusterId'?"],
@@ -685,6 +691,7 @@ describe('resolvePublishOptions', () => {
   for (const [options, argument, ...words] of [
     [null, 'options', 'must be an object'],
     [5000, 'options', 'must be an object', '5000'],
+    [() => {}, 'options', 'must be an object', 'await publish(channel, data)'],
     [{ timeout: 0 }, 'timeout', 'not 0'],
     [{ timeout: -1 }, 'timeout', 'not -1'],
     [{ timeout: 0.5 }, 'timeout', 'whole number'],

@@ -26,6 +26,16 @@ describe('the modules', function () {
     assert.deepEqual(await madge('--circular'), []);
   });
 
+  it('have the API of node-nats-streaming above them: it stands on the facade, and no other module knows it', async () => {
+    const imports = Object.entries((await madge()) as Record<string, string[]>);
+    const inStan = (name: string): boolean => name.startsWith('stan/');
+    assert.ok(imports.some(([name, imported]) => inStan(name) && imported.includes('resilient-stan.ts')));
+    assert.deepEqual(
+      imports.filter(([name, imported]) => !inStan(name) && imported.some(inStan)).map(([name]) => name),
+      [],
+    );
+  });
+
   it('are all looked at, with the types they import', async () => {
     const imports = (await madge()) as Record<string, string[]>;
     assert.ok(Object.keys(imports).length > 100);

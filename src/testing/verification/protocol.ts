@@ -61,21 +61,21 @@ export type Order =
 /** An event of a process. `at` is the machine's monotonic clock, in ms. */
 export type WorkerEvent =
   /** The client is connected, and all its subscriptions are made. */
-  | readonly ['ready', at: number, client: string, version: string | null]
-  | readonly ['attempt', at: number, counter: number]
-  | readonly ['acknowledged', at: number, counter: number]
-  | readonly ['failed', at: number, counter: number, delivery: string, error: string]
+  | readonly [what: 'ready', at: number, client: string, version: string | null]
+  | readonly [what: 'attempt', at: number, counter: number]
+  | readonly [what: 'acknowledged', at: number, counter: number]
+  | readonly [what: 'failed', at: number, counter: number, delivery: string, error: string]
   /** A message was handed over. `value` is what was published, without padding; anything else was not published so. */
-  | readonly ['delivered', at: number, subscription: string, sequence: number, value: string]
+  | readonly [what: 'delivered', at: number, subscription: string, sequence: number, value: string]
   /** A message was handed over, and its handler failed on purpose. */
-  | readonly ['threw', at: number, subscription: string, sequence: number, value: string]
+  | readonly [what: 'threw', at: number, subscription: string, sequence: number, value: string]
   /** A subscription was told that these sequences are gone. */
-  | readonly ['gap', at: number, subscription: string, from: number, to: number]
+  | readonly [what: 'gap', at: number, subscription: string, from: number, to: number]
   /** How many idle subscriptions were asked, how many got the message, and how many got it twice. */
-  | readonly ['roll-call', at: number, asked: number, answered: number, twice: number]
-  | readonly ['news', at: number, news: ClientNews, text: string | null]
-  | readonly ['sample', at: number, heap: number, rss: number, handles: number, listeners: number]
-  | readonly ['closed', at: number];
+  | readonly [what: 'roll-call', at: number, asked: number, answered: number, twice: number]
+  | readonly [what: 'news', at: number, news: ClientNews, text: string | null]
+  | readonly [what: 'sample', at: number, heap: number, rss: number, handles: number, listeners: number]
+  | readonly [what: 'closed', at: number];
 
 /** The machine's monotonic clock, in ms. It is the same for all processes. */
 export function machineClock(): number {

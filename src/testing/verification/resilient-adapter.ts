@@ -1,12 +1,8 @@
 /** The adapter of this library, with its defaults. */
-import { readFileSync } from 'node:fs';
 import { ResilientStan } from '../../resilient-stan.js';
 import { describe } from '../../errors.js';
+import { version } from '../../version.js';
 import { PlannedFailure, type ClientAdapter, type ClientContext, type VerifiedClient } from './adapter.js';
-
-const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
 
 async function connect(context: ClientContext): Promise<VerifiedClient> {
   const { servers, clusterId, clientId, ordering } = context;
@@ -51,5 +47,5 @@ async function connect(context: ClientContext): Promise<VerifiedClient> {
   };
 }
 
-const adapter: ClientAdapter = { name: 'resilient-stan', version: manifest.version, connect };
+const adapter: ClientAdapter = { name: 'resilient-stan', version, connect };
 export default adapter;

@@ -1,7 +1,7 @@
 /** A process of the run, as its parent sees it. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -12,8 +12,24 @@ import { reaper } from '../reaper.js';
 import { realTime, waitFor } from '../wait.js';
 import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
 
-// It is beside this file, and compiled if this one is.
-const WORKER = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
+/**
+ * Beside this file, and as this file: built, or as it is under a loader. Looked for when it is needed, because a bundle that
+ * only loads the harness has none.
+ * @throws ResilientStanError when it is not there
+ */
+function workerFile(): string {
+  let file: string | undefined;
+  try {
+    file = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url));
+  } catch {
+    // Some bundles do not know where they are.
+  }
+  if (file !== undefined && existsSync(file)) return file;
+  throw new ResilientStanError(
+    'ERR_STAN_INVALID_ARGUMENT',
+    'verify() starts processes from a file of resilient-stan, and a bundle does not have it: keep resilient-stan out of the bundle (external)',
+  );
+}
 
 export interface WorkerSettings {
   name: string;
@@ -87,8 +103,9 @@ export class WorkerProcess {
   /** Starts a process for the next life ahead of time, so that the next start is quick. */
   prepare(): void {
     if (this.#spare?.connected) return;
+    const file = workerFile();
     const log = openSync(this.#settings.logFile, 'a');
-    const child = fork(WORKER, [], {
+    const child = fork(file, [], {
       execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
       // Events have a pipe of their own, which is read to its end even when the process was killed.
       stdio: ['ignore', log, log, 'pipe', 'ipc'],

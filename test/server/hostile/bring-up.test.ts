@@ -15,6 +15,8 @@ import { Peer } from '../../support/peer.js';
 
 const NOTHING: SupervisorEvents = {
   state: () => {},
+  connecting: () => {},
+  session: () => {},
   connected: () => {},
   suspected: () => {},
   lost: () => Promise.resolve('reconnect'),

@@ -85,7 +85,9 @@ describe('the codec', () => {
             if (rest < 128n) break;
           }
           const theirs = pb.MsgProto.deserializeBinary(Uint8Array.from(frame)).getTimestamp?.();
-          const ours = new MessageFrame(Buffer.from(frame).toString('latin1')).getTimestampRaw();
+          const message = new MessageFrame(Buffer.from(frame).toString('latin1'));
+          const ours = message.getTimestampRaw();
+          assert.equal(message.getTimestampNanos(), nanoseconds);
           assert.equal(ours, theirs);
           assert.equal(ours, Number(nanoseconds));
         }),

@@ -86,7 +86,7 @@ describe('parseServers', () => {
     [new URL('nats://a:1'), 'must be a URL or an array'],
     [[new URL('nats://a:1')], 'url.href'],
     [{ clusterId: 'x' }, 'second argument', 'connect(servers, options)'],
-    ['http://a:4222', "'http://a:4222'", "'http:'", 'nats: and tls:'],
+    ['http://a:4222', "'http://a:4222'", "'http:'", 'nats: and tls:', 'write nats://host:port'],
     ['stan://a', "'stan:'"],
     ['ws://a', "'ws:'"],
     ['nats://', 'no host'],
