@@ -1,6 +1,6 @@
 /**
- * Installs the package of `alias-package.mjs` in each of the ways there are, with npm, and lets a program publish and subscribe
- * through it: `npm run build && node scripts/alias-check.mjs`. Exit code 0: all of them work, and the one that cannot says so.
+ * Installs the package of `alias-package.mjs` in each of the ways there are, with npm, pnpm and yarn, and lets a program publish
+ * and subscribe through it: `npm run build && node scripts/alias-check.mjs`. Exit code 0: all of them work, and the one that cannot says so.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -23,6 +23,44 @@ function succeed(cwd, command, ...args) {
 }
 const pack = (from) =>
   join(dir, succeed(from, 'npm', 'pack', '--silent', '--pack-destination', dir).split('\n').at(-1));
+
+const NAME = 'node-nats-streaming';
+/** How each package manager installs, and how it is told what stands in for the original. pnpm and yarn are installed by npm. */
+const MANAGERS = {
+  npm: {
+    install: ['npm', 'install', '--prefer-offline', '--no-audit', '--no-fund'],
+    overrides: ([at], alias) => ({ overrides: at === undefined ? { [NAME]: alias } : { [at]: { [NAME]: alias } } }),
+  },
+  pnpm: {
+    tool: 'pnpm@10.34.8',
+    install: [
+      process.execPath,
+      join(dir, 'tools/node_modules/pnpm/bin/pnpm.cjs'),
+      'install',
+      '--store-dir',
+      join(dir, 'store'),
+    ],
+    overrides: ([at], alias) => ({ pnpm: { overrides: { [at === undefined ? NAME : `${at}>${NAME}`]: alias } } }),
+  },
+  yarn: {
+    tool: '@yarnpkg/cli-dist@4.18.1',
+    install: [process.execPath, join(dir, 'tools/node_modules/@yarnpkg/cli-dist/bin/yarn.js'), 'install'],
+    files: {
+      '.yarnrc.yml': 'nodeLinker: node-modules\nenableGlobalCache: false\nenableTelemetry: false\n',
+      'yarn.lock': '',
+    },
+    overrides: ([at], alias) => ({ resolutions: { [at === undefined ? NAME : `${at}/${NAME}`]: alias } }),
+  },
+};
+function prepare(manager) {
+  const { tool, ...how } = MANAGERS[manager];
+  if (tool !== undefined) {
+    mkdirSync(join(dir, 'tools'), { recursive: true });
+    writeFileSync(join(dir, 'tools/package.json'), '{}');
+    succeed(join(dir, 'tools'), 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund', tool);
+  }
+  return how;
+}
 
 /** Publishes and reads back; says the version of what it got. */
 const program = (load) => `
@@ -51,46 +89,33 @@ try {
   const dependency = `file:${pack(dependant)}`;
 
   const works = /^0\.3\.1\d\d hello$/;
+  const beneath = /it would wait for itself for ever/;
+  const inPlace = { dependencies: { 'node-nats-streaming': alias } };
+  const below = { dependencies: { dependant: dependency } };
+  const ourselves = { dependencies: { 'resilient-stan': ours } };
+  const both = { dependencies: { 'resilient-stan': ours, dependant: dependency } };
+  /** `at`: where it stands in for the original; empty: everywhere. */
   const cases = [
-    ['in its place', { dependencies: { 'node-nats-streaming': alias } }, "require('node-nats-streaming')", works],
-    [
-      'below a dependant, everywhere',
-      { dependencies: { dependant: dependency }, overrides: { 'node-nats-streaming': alias } },
-      "require('dependant')",
-      works,
-    ],
-    [
-      'below a dependant, there only',
-      { dependencies: { dependant: dependency }, overrides: { dependant: { 'node-nats-streaming': alias } } },
-      "require('dependant')",
-      works,
-    ],
-    [
-      'below this library itself, by mistake',
-      { dependencies: { 'resilient-stan': ours }, overrides: { 'node-nats-streaming': alias } },
-      "require('resilient-stan/stan')",
-      /it would wait for itself for ever/,
-    ],
-    [
-      'everywhere, and this library keeps its own',
-      {
-        dependencies: { 'resilient-stan': ours, dependant: dependency },
-        overrides: { dependant: { 'node-nats-streaming': alias } },
-      },
-      "require('resilient-stan/stan')",
-      works,
-    ],
+    ['in its place', inPlace, undefined, "require('node-nats-streaming')", works],
+    ['below a dependant, everywhere', below, [], "require('dependant')", works],
+    ['below a dependant, there only', below, ['dependant'], "require('dependant')", works],
+    ['below this library itself, by mistake', ourselves, [], "require('resilient-stan/stan')", beneath],
+    ['below a dependant, and this library keeps its own', both, ['dependant'], "require('resilient-stan/stan')", works],
   ];
-  for (const [index, [name, project, load, expected]] of cases.entries()) {
-    const cwd = join(dir, `project-${index}`);
-    mkdirSync(cwd);
-    writeFileSync(join(cwd, 'package.json'), JSON.stringify({ name: 'project', private: true, ...project }));
-    succeed(cwd, 'npm', 'install', '--prefer-offline', '--no-audit', '--no-fund');
-    writeFileSync(join(cwd, 'program.cjs'), program(load));
-    const { output } = run(cwd, process.execPath, 'program.cjs', cluster.urls[0]);
-    const fine = expected.test(output);
-    failed ||= !fine;
-    console.log(`${fine ? '✓' : '✗'} ${name}${fine ? '' : `:\n${output}`}`);
+  for (const manager of Object.keys(MANAGERS)) {
+    const { install, overrides, files = {} } = prepare(manager);
+    for (const [index, [name, project, at, load, expected]] of cases.entries()) {
+      const cwd = join(dir, `${manager}-${index}`);
+      mkdirSync(cwd);
+      const manifest = { name: 'project', private: true, ...project, ...(at && overrides(at, alias)) };
+      const texts = { ...files, 'package.json': JSON.stringify(manifest), 'program.cjs': program(load) };
+      for (const [file, text] of Object.entries(texts)) writeFileSync(join(cwd, file), text);
+      succeed(cwd, ...install);
+      const { output } = run(cwd, process.execPath, 'program.cjs', cluster.urls[0]);
+      const fine = expected.test(output);
+      failed ||= !fine;
+      console.log(`${fine ? '✓' : '✗'} ${manager}: ${name}${fine ? '' : `:\n${output}`}`);
+    }
   }
 } finally {
   await cluster.stop();
