@@ -1,11 +1,11 @@
 import type { Answer, Command, Contender } from './protocol.js';
 import { Worker } from './worker-process.js';
 
-/** One of the two clients, in a process of its own. */
-export class Contestant extends Worker<Command, Answer> {
-  declare readonly name: Contender;
+/** A client in a process of its own. */
+export class Contestant<Name extends Contender = Contender> extends Worker<Command, Answer> {
+  declare readonly name: Name;
 
-  constructor(name: Contender, execArgv: readonly string[] = []) {
+  constructor(name: Name, execArgv: readonly string[] = []) {
     super('./worker.js', name, ['--expose-gc', ...execArgv]);
   }
 

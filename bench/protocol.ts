@@ -1,7 +1,8 @@
 /** The protocol between the parent and a worker. */
 import type { ConnectLoad, DeliverLoad, PublishLoad } from './clients/client.js';
 
-export type Contender = 'raw' | 'resilient';
+/** `facade` is `resilient-stan/stan`. */
+export type Contender = 'raw' | 'resilient' | 'facade';
 
 export type Payload = 'bytes' | 'string';
 

@@ -79,7 +79,7 @@ function throughProxies({ kind, disturbance }: BenchCase): boolean {
   return kind === 'subscriptions' || disturbance === 'long way';
 }
 
-type Contestants = { readonly raw: Contestant; readonly resilient: Contestant };
+type Contestants = { readonly raw: Contestant<'raw'>; readonly resilient: Contestant<'resilient'> };
 const BOTH = ['raw', 'resilient'] as const;
 
 class CaseRun {

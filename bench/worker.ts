@@ -1,5 +1,5 @@
 /**
- * One of the two clients in a process of its own: `worker.js raw|resilient`. It carries out the commands of its parent, one at a
+ * A client in a process of its own: `worker.js raw|resilient|facade`. It carries out the commands of its parent, one at a
  * time, and tells what each of them took.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
@@ -82,7 +82,7 @@ function run(command: Command): Promise<Answer> {
 }
 
 async function connect({ load }: Command & { do: 'connect' }): Promise<Answer> {
-  client = await (contender === 'raw' ? RawClient.connect(load) : ResilientClient.connect(load));
+  client = await (contender === 'resilient' ? ResilientClient.connect(load) : RawClient.connect(load, contender));
   return {};
 }
 

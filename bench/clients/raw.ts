@@ -1,6 +1,8 @@
 import { createRequire } from 'node:module';
 import type { EventEmitter } from 'node:events';
+import { connect as connectFacade } from '../../src/stan/index.js';
 import type { BenchClient, Burst, BurstLoad, ConnectLoad, DeliverLoad, PublishLoad } from './client.js';
+import { spend } from './worse.js';
 
 interface RawSubscription extends EventEmitter {
   close(): void;
@@ -17,11 +19,14 @@ interface RawStan extends EventEmitter {
   subscriptionOptions(): RawOptions;
 }
 
-const { connect } = createRequire(import.meta.url)('node-nats-streaming') as {
-  connect: (this: void, clusterId: string, clientId: string, options: Record<string, unknown>) => RawStan;
-};
+type Connect = (this: void, clusterId: string, clientId: string, options: Record<string, unknown>) => RawStan;
 
-/** The raw client, `node-nats-streaming`, with callbacks and its own acknowledgements, which is its quickest way. */
+const original = createRequire(import.meta.url)('node-nats-streaming') as { connect: Connect };
+
+/** Who speaks the API of the raw client: that itself, and `resilient-stan/stan`. */
+const CONNECT = { raw: original.connect, facade: connectFacade as unknown as Connect } as const;
+
+/** The API of `node-nats-streaming`, with callbacks and its own acknowledgements, which is its quickest way. */
 export class RawClient implements BenchClient {
   readonly #stan: RawStan;
 
@@ -29,8 +34,11 @@ export class RawClient implements BenchClient {
     this.#stan = stan;
   }
 
-  static connect({ urls, clusterId, clientId, window }: ConnectLoad): Promise<RawClient> {
-    const stan = connect(clusterId, clientId, {
+  static connect(
+    { urls, clusterId, clientId, window }: ConnectLoad,
+    api: keyof typeof CONNECT = 'raw',
+  ): Promise<RawClient> {
+    const stan = CONNECT[api](clusterId, clientId, {
       url: urls[0],
       servers: urls,
       stanPingInterval: 1000,
@@ -60,6 +68,7 @@ export class RawClient implements BenchClient {
           stan.publish(channel, payload, onAck);
         };
         const onAck = (error: Error | string | undefined): void => {
+          spend();
           if (error !== undefined) reject(new Error(String(error)));
           else if (++acknowledged === count) resolve();
           else if (published < count) next();
@@ -80,6 +89,7 @@ export class RawClient implements BenchClient {
       const subscription = this.#stan.subscribe(channel, options);
       subscription.on('error', reject);
       subscription.on('message', (message: { getRawData(): Buffer }) => {
+        spend();
         bytes += message.getRawData().length;
         if (++received === count) {
           if (bytes === 0) reject(new Error('the messages were empty'));

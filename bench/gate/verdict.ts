@@ -13,11 +13,13 @@ export type Cost = keyof Costs;
 /** By how much a ratio may be higher than the one that was written down. Noise changes it by much less than this, and a fifth is much more. */
 export const TOLERANCE: Costs = { cpu: 1.1, allocations: 1.08 };
 
+/** How much CPU time a message may cost more by `resilient-stan/stan` than by the core, in µs. Below the second nothing can be measured. */
+export const FACADE_LIMITS: Readonly<Record<string, number>> = { 'publish + ack': 1, 'deliver + ack': 0.5 };
+
 export interface Excess {
   what: string;
-  cost: Cost;
+  cost: Cost | 'facade';
   measured: number;
-  expected: number;
   limit: number;
 }
 
@@ -29,8 +31,19 @@ export function excesses(measured: ReadonlyMap<string, Costs>, expected: Readonl
       const before = expected[what]?.[cost];
       if (before === undefined) throw new Error(`there is no figure to compare '${what}' with: run it with --write`);
       const limit = before * TOLERANCE[cost];
-      if (!(costs[cost] <= limit)) found.push({ what, cost, measured: costs[cost], expected: before, limit });
+      if (!(costs[cost] <= limit)) found.push({ what, cost, measured: costs[cost], limit });
     }
+  }
+  return found;
+}
+
+/** What has become too dear by the facade. */
+export function facadeExcesses(more: ReadonlyMap<string, number>): Excess[] {
+  const found: Excess[] = [];
+  for (const [what, measured] of more) {
+    const limit = FACADE_LIMITS[what];
+    if (limit === undefined) throw new Error(`there is no limit for '${what}' by the facade`);
+    if (!(measured <= limit)) found.push({ what, cost: 'facade', measured, limit });
   }
   return found;
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { excesses, TOLERANCE, type Costs } from '../../../bench/gate/verdict.js';
+import { excesses, FACADE_LIMITS, facadeExcesses, TOLERANCE, type Costs } from '../../../bench/gate/verdict.js';
 import { median, pairedRatio, quantile, spread } from '../../../bench/statistics.js';
 
 const expected = JSON.parse(
@@ -31,6 +31,16 @@ describe("the gate's verdict", () => {
   it('does not let through what could not be measured', () => {
     const [what] = Object.keys(expected) as [string];
     assert.equal(excesses(new Map([[what, { cpu: NaN, allocations: NaN }]]), expected).length, 2);
+  });
+
+  it('lets the facade cost as much more as it may, and no more', () => {
+    for (const [what, limit] of Object.entries(FACADE_LIMITS)) {
+      assert.deepEqual(facadeExcesses(new Map([[what, limit]])), []);
+      for (const measured of [limit + 0.01, NaN]) {
+        assert.deepEqual(facadeExcesses(new Map([[what, measured]])), [{ what, cost: 'facade', measured, limit }]);
+      }
+    }
+    assert.throws(() => facadeExcesses(new Map([['new', 0]])), /no limit for 'new'/);
   });
 
   it('says what to do about a case that is new', () => {
