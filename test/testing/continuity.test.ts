@@ -412,6 +412,34 @@ describe('testing: the continuity checker', () => {
         assert.deepEqual([s.unattended, s.lost.total], [4, 2]); // 4 to 7 were dropped by 9 to 12
       });
 
+      it('and what a handler failed on, if the process was killed before the message was due again', () => {
+        const judge = (killedAt: number): readonly [number | undefined, number | undefined, number | undefined] => {
+          const history = new History({ retention: 10 });
+          const publisher = history.publisher('p');
+          const durable = history.subscription('s', { kind: 'durable', ackWait: 30 });
+          const other = history.subscription('witness', { kind: 'plain' });
+          durable.began(1, 0);
+          const attempts = 3000;
+          for (let at = 1; at < attempts; at++) {
+            const counter = publisher.attempt(at);
+            publisher.settle(counter, 'acknowledged', at + 0.5);
+            const delivery = { data: Buffer.from(`p-${counter}`), sequence: at };
+            other.receive(delivery, at + 0.6);
+            if (at === killedAt) durable.ended(1, at);
+            if (at === killedAt + 1) durable.began(2, at);
+            // 20 fails, and is dropped at 30. 21 does not come.
+            if (at === 20) durable.threw({ ...delivery, life: 1 }, at + 0.7);
+            else if (at !== 21 && at !== killedAt)
+              durable.receive({ ...delivery, life: at < killedAt ? 1 : 2 }, at + 0.7);
+            else if (at === killedAt) durable.receive({ ...delivery, life: 1 }, at - 0.1);
+          }
+          const s = history.judge(attempts).subscriptions.find(({ name }) => name === 's');
+          return [s?.unattended, s?.lost.total, s?.untold];
+        };
+        assert.deepEqual(judge(40), [1, 1, 0]);
+        assert.deepEqual(judge(2000), [0, 2, 0], 'it had the time to tell');
+      });
+
       it('of a group with members elsewhere, no more than was on its way to one that had left', () => {
         const history = new History({ retention: 10 });
         const publisher = history.publisher('p');

@@ -37,6 +37,9 @@ const REJECTED = 4;
 
 const MAX_EXAMPLES = 5;
 
+/** How long after a message was due again its process may take to tell that it is gone, in ms. */
+const NOTICED = 1000;
+
 /**
  * What a subscription has to see.
  * @category Continuity
@@ -49,6 +52,11 @@ export interface SubscriptionSettings {
    * called first. Default `'all'`.
    */
   from?: 'all' | 'ready';
+  /**
+   * How long after its handler has failed a message comes again, in ms, as `ackWait` says. A process that was killed before that
+   * cannot tell that the channel has dropped the message meanwhile. Default: this excuses nothing.
+   */
+  ackWait?: number | undefined;
 }
 
 /**
@@ -472,6 +480,10 @@ export class SubscriptionHistory {
     tried: new Column(Uint8Array),
   };
   readonly #lives = new Map<number, Life>();
+  /** The last failure of a handler on each message, by its sequence: the life, and when that was. */
+  readonly #failures = new Map<number, { life: number; at: number }>();
+  /** How long after a failure its process may take to tell that the message is gone, in ms. 0: this excuses nothing. */
+  readonly #tellsWithin: number;
   readonly #told = new Told();
   readonly #exposures: Exposure[] = [];
   /** The times in which no process had the subscription. */
@@ -502,6 +514,7 @@ export class SubscriptionHistory {
     this.name = name;
     this.kind = settings.kind;
     this.#fromReady = settings.from === 'ready';
+    this.#tellsWithin = settings.ackWait === undefined ? 0 : settings.ackWait + NOTICED;
     this.#shared = shared;
     this.#publishers = shared.publishers;
     this.faultWatch = new FaultWatch(shared.faults);
@@ -665,6 +678,7 @@ export class SubscriptionHistory {
       if (there.life.get(sequence) === life) this.#twice(publisher, counter, sequence);
       return;
     }
+    if (this.#tellsWithin > 0) this.#failures.set(sequence, { life, at });
     if (there.tried.get(sequence) !== 0) return;
     there.tried.set(sequence, 1);
     this.#inSequence(sequence);
@@ -770,6 +784,7 @@ export class SubscriptionHistory {
       // Another message was at this sequence, so the channel has begun again.
       this.#resets++;
       for (const column of Object.values(there)) column.clear();
+      this.#failures.clear();
       this.#highest = 0;
     }
     there.publisher.set(sequence, publisher.index + 1);
@@ -926,9 +941,21 @@ export class SubscriptionHistory {
     if (dropping === undefined || this.#absences.length === 0 || this.#resets > 0) return missed;
     for (let sequence = 1; sequence <= dropping.end; sequence++) {
       if (this.#knows(sequence)) continue;
-      if (this.#absences.some(({ from, to }) => dropping.within(sequence, from, to))) missed.add(sequence);
+      const unattended = this.#absences.some(({ from, to }) => dropping.within(sequence, from, to));
+      if (unattended || this.#diedOver(sequence, dropping)) missed.add(sequence);
     }
     return missed;
+  }
+
+  /**
+   * Whether a handler had failed on a message, and the channel dropped it, and the process was killed before it could notice
+   * that.
+   */
+  #diedOver(sequence: number, dropping: Dropping): boolean {
+    const failure = this.#failures.get(sequence);
+    const life = failure && this.#lives.get(failure.life);
+    if (!failure || !life?.over || life.cutOff > failure.at + this.#tellsWithin) return false;
+    return dropping.within(sequence, failure.at, life.cutOff);
   }
 
   #knows(sequence: number): boolean {

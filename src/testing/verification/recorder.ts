@@ -100,7 +100,7 @@ export class Recorder {
         this.#publishers.set(name, { history: this.history.publisher(name), attempts: new Column(Float64Array) });
       }
       for (const subscription of subscriptions) {
-        this.history.subscription(subscription.name, { kind: subscription.kind, from: 'all' });
+        this.history.subscription(subscription.name, { kind: subscription.kind, from: 'all', ackWait: ACK_WAIT });
       }
     }
   }
