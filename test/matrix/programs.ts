@@ -2,19 +2,22 @@
 
 const NAMES = '{ ResilientStan, ResilientStanError }';
 const HARNESS = '{ StanCluster }';
+const FACADE = '{ connect }';
 
 const IMPORTS = `
 import ${NAMES} from 'resilient-stan';
 import ${HARNESS} from 'resilient-stan/testing';
+import ${FACADE} from 'resilient-stan/stan';
 `;
 const REQUIRES = `
 const ${NAMES} = require('resilient-stan');
 const ${HARNESS} = require('resilient-stan/testing');
+const ${FACADE} = require('resilient-stan/stan');
 `;
 
 /**
- * Publishes one message after the other until it is told to stop, and has then received all of them in order. What it
- * throws says what was wrong. Plain enough for strict TypeScript, too.
+ * Publishes one message after the other, by this library and by its API of node-nats-streaming in turn, until it is told to stop,
+ * and has then received all of them in order. What it throws says what was wrong. Plain enough for strict TypeScript, too.
  */
 const OUTLIVE = `
 async function outlive() {
@@ -23,10 +26,11 @@ async function outlive() {
   if (!(refused instanceof ResilientStanError)) throw new Error('an error is not of its class');
 
   const channel = process.env.MATRIX_CHANNEL || '';
-  const stan = await ResilientStan.connect((process.env.MATRIX_URLS || '').split(','), {
-    clusterId: process.env.MATRIX_CLUSTER || '',
-    clientId: channel,
-  });
+  const servers = (process.env.MATRIX_URLS || '').split(',');
+  const clusterId = process.env.MATRIX_CLUSTER || '';
+  const stan = await ResilientStan.connect(servers, { clusterId, clientId: channel });
+  const old = connect(clusterId, channel + '-old', { servers });
+  await new Promise((resolve, reject) => old.once('connect', resolve).once('error', reject));
   const seen = new Set(['']);
   let over = false;
   await stan.subscribe(
@@ -39,7 +43,12 @@ async function outlive() {
   );
   let sent = 0;
   for (; !over; sent += 1) {
-    await stan.publish(channel, Buffer.from(String(sent)));
+    const data = Buffer.from(String(sent));
+    if (sent % 2 === 0) await stan.publish(channel, data);
+    else
+      await new Promise((resolve, reject) => {
+        old.publish(channel, data, (error, guid) => (error ? reject(error) : resolve(guid)));
+      });
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
   while (seen.size <= sent) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -47,6 +56,10 @@ async function outlive() {
     if (index > 0 && text !== String(index - 1)) throw new Error('out of order: ' + text + ' is message ' + index);
   });
   await stan.close();
+  await new Promise((resolve) => {
+    old.once('close', resolve);
+    old.close();
+  });
 }
 `;
 
