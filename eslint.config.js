@@ -8,8 +8,8 @@ const WRAPPED_CLIENTS = {
   message: 'Only src/connection talks to the wrapped clients: use what it offers in protocol.ts.',
 };
 
-/** Time has one, too. */
-const ONE_CLOCK = 'A client has one clock, src/clock/clock.ts, and all its code takes time from it.';
+/** Time has one door as well. */
+const ONE_CLOCK = 'A client has one clock, src/clock/clock.ts: take time from it.';
 const TIMERS = { regex: '^(node:)?(timers|perf_hooks)(/|$)', message: ONE_CLOCK };
 
 /** Arrows point one way: facade → publishing, subscribing → connection. */
@@ -67,7 +67,7 @@ export default defineConfig(
   { files: ['src/cli/**'], rules: { 'no-console': 'off' } },
   {
     files: ['src/**'],
-    // These run in processes of their own.
+    // The first is where time comes from. The others are no part of a client.
     ignores: ['src/clock/sources.ts', 'src/testing/**', 'src/cli/**'],
     rules: {
       'no-restricted-globals': [

@@ -65,17 +65,18 @@ export async function makeAliasPackage(directory = join(ROOT, '.cache', 'alias')
     ...Object.keys(stan).map((name) => `exports.${name} = stan.${name};`),
   ]);
   write('index.d.ts', ["export * from './dist/stan.js';"]);
-  // Of the original, nobody but this library loads that: it has been overridden below a copy of its own.
+  // Only this library loads this file of the original. So if it is loaded from here, the original below this library was replaced.
   const beneath =
     `The package 'node-nats-streaming' that resilient-stan stands on was replaced by '${NAME}', which stands on resilient-stan: ` +
     'it would wait for itself for ever. Keep the original below it, in package.json: ' +
-    '"overrides": { "resilient-stan": { "node-nats-streaming": "0.3.2" } }';
+    '"overrides": { "resilient-stan": { "node-nats-streaming": "0.3.2" } } (pnpm: "pnpm": { "overrides": ' +
+    '{ "resilient-stan>node-nats-streaming": "0.3.2" } }; yarn: "resolutions": { "resilient-stan/node-nats-streaming": "0.3.2" })';
   mkdirSync(join(directory, 'lib', 'pb'), { recursive: true });
   write('lib/pb/index.js', [`throw new Error(${JSON.stringify(beneath)});`]);
   write('README.md', [
     '# node-nats-streaming that outlives its servers',
     '',
-    'The API of node-nats-streaming 0.3.2 on [resilient-stan](https://www.npmjs.com/package/resilient-stan). Installed in its place:',
+    'The API of node-nats-streaming 0.3.2 on resilient-stan. Installed in its place:',
     '',
     '```sh',
     `npm install node-nats-streaming@npm:${NAME}`,
@@ -95,6 +96,7 @@ export async function makeAliasPackage(directory = join(ROOT, '.cache', 'alias')
     engines: manifest.engines,
     main: './index.js',
     types: './index.d.ts',
+    sideEffects: false,
     dependencies: { ...dependencies, [ENGINE]: `npm:node-nats-streaming@${engine}` },
   });
   return directory;

@@ -6,7 +6,7 @@
  * are built in.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -71,7 +71,9 @@ function builtIn(chunks) {
 function licences(folders) {
   const parts = folders.map((folder) => {
     const { name, version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
-    return `${name} ${version}\n\n${readFileSync(join(folder, 'license'), 'utf8').trim()}\n`;
+    const file = readdirSync(folder).find((name) => /^licen[cs]e(\.|$)/i.test(name));
+    if (file === undefined) throw new Error(`${name} is built in, and has no licence`);
+    return `${name} ${version}\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`;
   });
   return `Parts of these packages are in the files of this folder.\n\n${parts.join('\n---\n\n')}`;
 }

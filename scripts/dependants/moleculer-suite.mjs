@@ -87,8 +87,9 @@ try {
     try {
       run(`test/e2e/scenarios/${scenario}`, join(scenarios, scenario), 'bash', ['./start.sh'], { TRANSPORTER: 'STAN' });
     } finally {
+      const ended = server.exitCode === null ? once(server, 'exit') : undefined;
       server.kill();
-      await once(server, 'exit');
+      await ended;
     }
   }
 } finally {

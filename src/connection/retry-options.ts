@@ -64,7 +64,6 @@ export const RETRY_NAMES: OptionNames = {
 };
 
 /**
-/**
  * Reads `initialConnect`.
  * @param retries the default of its `retries`
  * @throws InvalidArgumentError

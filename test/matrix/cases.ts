@@ -48,7 +48,7 @@ const nodes: readonly Group[] = Object.entries(pinned.NODES).map(([id, version])
   };
 });
 
-const BUN = `@oven/bun-${PLATFORM}`;
+const BUN = `@oven/bun-${process.platform}-${process.arch === 'arm64' ? 'aarch64' : process.arch}`;
 const bunOf = (project: Project): string => project.path('node_modules', BUN, 'bin', 'bun');
 const DENO = `@deno/${PLATFORM}${process.platform === 'linux' ? '-glibc' : ''}`;
 const denoOf = (project: Project): string => project.path('node_modules', DENO, 'deno');
@@ -108,23 +108,25 @@ const RESOLUTIONS = {
   bundler: { file: 'main.mts', made: 'main.mjs', options: { module: 'esnext', moduleResolution: 'bundler' } },
 };
 
+const major = (version: string): number => Number(version.split('.')[0]);
+
 const typescripts: readonly Group[] = Object.entries(pinned.TYPESCRIPTS).map(([id, { version, nodeTypes }]) => ({
   id,
   make: withNpm({ typescript: version, '@types/node': nodeTypes }, {}),
   cases: Object.fromEntries(
     Object.entries(RESOLUTIONS)
       // TypeScript 7 does not have it any more.
-      .filter(([name]) => !(id === 'ts-7.0' && name === 'node10'))
+      .filter(([name]) => !(major(version) >= 7 && name === 'node10'))
       .map(([name, { file, made, options }]) => [
         name,
         async (project: Project, judge: Judge) => {
           const compilerOptions = {
             ...options,
-            ...(id === 'ts-6.0' && name === 'node10' ? { ignoreDeprecations: '6.0' } : {}),
+            ...(major(version) === 6 && name === 'node10' ? { ignoreDeprecations: '6.0' } : {}),
             ...{ target: 'es2022', lib: ['es2022'], types: ['node'], rootDir: '.', outDir: 'out' },
             ...{ strict: true, skipLibCheck: false },
             // TypeScript 6 does not have it any more.
-            ...(Number(version[0]) < 6 ? { esModuleInterop: false } : {}),
+            ...(major(version) < 6 ? { esModuleInterop: false } : {}),
           };
           await project.write({
             [`${name}/${file}`]: TYPED,

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
-import { AbortedError, describe, ResilientStanError } from '../../errors.js';
+import { AbortedError, describe, InvalidArgumentError } from '../../errors.js';
 import { within } from '../../within.js';
 import { StanCluster } from '../cluster.js';
 import type { ConfigValue } from '../config.js';
@@ -63,9 +63,9 @@ const WINDOW = 2000;
  * @category Verification
  */
 export async function verify(options: VerifyOptions = {}): Promise<ReportData> {
-  // It reads the pipes of its processes late and out of step: a message seems to arrive before anybody has published it.
+  // Bun reads the pipes of child processes late and out of order, so a message seems to arrive before it was published.
   if (process.versions['bun'] !== undefined) {
-    throw new ResilientStanError('ERR_STAN_INVALID_ARGUMENT', 'verify() would judge wrongly in Bun: run it with Node');
+    throw new InvalidArgumentError('verify', 'verify() would judge wrongly in Bun: run it with Node');
   }
   const checked = checkVerifyOptions(options);
   // A mistake in the adapter is told here once, and not by five processes.

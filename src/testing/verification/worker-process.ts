@@ -5,7 +5,7 @@ import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { ResilientStanError, TimeoutError } from '../../errors.js';
+import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../../errors.js';
 import { within } from '../../within.js';
 import { processState } from '../process-state.js';
 import { reaper } from '../reaper.js';
@@ -13,9 +13,9 @@ import { realTime, waitFor } from '../wait.js';
 import { EVENT_FD, type Order, type WorkerEvent } from './protocol.js';
 
 /**
- * Beside this file, and as this file: built, or as it is under a loader. Looked for when it is needed, because a bundle that
- * only loads the harness has none.
- * @throws ResilientStanError when it is not there
+ * Returns the program of a process. It lies beside this file: built, or as TypeScript under a loader. It is looked for when it is
+ * needed, because a bundle that only loads the harness has none.
+ * @throws InvalidArgumentError when it is not there
  */
 function workerFile(): string {
   let file: string | undefined;
@@ -25,8 +25,8 @@ function workerFile(): string {
     // Some bundles do not know where they are.
   }
   if (file !== undefined && existsSync(file)) return file;
-  throw new ResilientStanError(
-    'ERR_STAN_INVALID_ARGUMENT',
+  throw new InvalidArgumentError(
+    'verify',
     'verify() starts processes from a file of resilient-stan, and a bundle does not have it: keep resilient-stan out of the bundle (external)',
   );
 }
