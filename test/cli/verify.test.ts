@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { FAULT_KINDS, StanCluster, waitFor, type ReportData } from '../../src/testing/index.js';
+import { until } from '../support/clients.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
@@ -38,17 +39,27 @@ describe('resilient-stan verify', function () {
   const run = (args: string[], env?: NodeJS.ProcessEnv) => start(args, env).closed;
   const reportIn = async (out: string) => JSON.parse(await readFile(join(out, 'report.json'), 'utf8')) as ReportData;
 
-  /** Neither servers nor files: a server's command line names its configuration, which is in the directory. */
-  async function assertNothingLeft(): Promise<void> {
-    const left = (await readdir(temporary)).filter((name) => name.startsWith('resilient-stan-'));
-    assert.deepEqual(left, []);
-    if (process.platform !== 'linux') return;
+  /** Returns the command lines that name the directory. That of a server names its configuration, which is there. */
+  async function commandsLeft(): Promise<string[]> {
     const commands = await Promise.all(
       (await readdir('/proc'))
         .filter((name) => /^\d+$/.test(name))
         .map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')),
     );
-    assert.deepEqual(commands.filter((command) => command.includes(temporary)), []); // prettier-ignore
+    return commands.filter((command) => command.includes(temporary));
+  }
+
+  /** Neither servers nor files are left. */
+  async function assertNothingLeft(): Promise<void> {
+    const left = (await readdir(temporary)).filter((name) => name.startsWith('resilient-stan-'));
+    assert.deepEqual(left, []);
+    if (process.platform !== 'linux') return;
+    // The process that looks after servers of a dead parent ends itself when its parent has ended.
+    let commands: string[] = [];
+    await until(
+      async () => (commands = await commandsLeft()).length === 0,
+      () => `still running: ${commands.join(', ')}`,
+    );
   }
 
   describe('a wrong command line', () => {

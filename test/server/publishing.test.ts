@@ -303,6 +303,7 @@ describe('publishing', function () {
         assert.equal(error.code, 'ERR_STAN_PUBLISH_REJECTED');
         assert.equal(error.delivery, 'rejected');
         assert.match(error.message, /too many channels/);
+        assert.equal(error.serverText, 'too many channels');
       }
       await stan.publish(channel, 'still here');
       assert.deepEqual(await stored(), ['x', 'still here']);

@@ -530,6 +530,7 @@ describe('subscribing', function () {
       const [one] = [await collect(stan), await collect(stan)];
       const error = await rejection(collect(stan), SubscribeError, channel, 'too many subscriptions');
       assert.equal(error.channel, channel);
+      assert.equal(error.serverText, 'too many subscriptions per channel');
       await publish(1);
       await exactly(one.got, [1]);
       assert.equal(stan.stats().subscriptions, 2);
