@@ -128,6 +128,8 @@ export interface ServerFailure {
   reason: string;
   /** The error behind it. */
   error: Error;
+  /** Whether the server was connected to, so that only an answer of the leader is missing. Undefined means false. */
+  reached?: boolean;
 }
 
 /**

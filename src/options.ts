@@ -152,7 +152,7 @@ const CONNECT_NAMES: OptionNames = {
     maxPingOut: "did you mean 'pings.maxOut'?",
     interval: "did you mean 'pings.interval'?",
     maxOut: "did you mean 'pings.maxOut'?",
-    maxPubAcksInflight: "did you mean 'publishing.maxInFlight'?",
+    maxPubAcksInflight: "did you mean 'publishing.maxPending'?",
     stanEncoding: 'payloads are bytes here: message.string() decodes them',
     encoding: 'payloads are bytes here: message.string() decodes them',
     nc: 'every session has a NATS connection of its own, so none can be handed in',

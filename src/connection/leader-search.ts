@@ -403,7 +403,7 @@ export class LeaderSearch {
         (link
           ? new Error(`connected, but no leader of cluster '${clusterId}' answered`)
           : new Unreached(lane.awaits ?? noGreeting(connectTimeout)));
-      failures.push({ server: address.url, reason: error.message, error });
+      failures.push({ server: address.url, reason: error.message, error, reached: link !== undefined });
     }
     const others = failures.filter(({ server }) => !connected.includes(server));
     const list = others.map(({ server, reason }) => `${server} (${reason})`).join('; ');

@@ -103,7 +103,7 @@ class RegistrationRefused extends Error {
 function failedAt(server: string, thrown: unknown): Error {
   if (thrown instanceof ResilientStanError) return thrown;
   const error = toError(thrown);
-  return new ConnectError(`${server}: ${error.message}`, [{ server, reason: error.message, error }], {
+  return new ConnectError(`${server}: ${error.message}`, [{ server, reason: error.message, error, reached: true }], {
     cause: error,
     ...(error instanceof RegistrationRefused && { serverText: error.serverText }),
   });

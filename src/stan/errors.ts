@@ -11,6 +11,7 @@ import {
   InvalidArgumentError,
   PublishRejectedError,
   PublishTimeoutError,
+  ResilientStanError,
   SubscribeError,
   type Delivery,
 } from '../errors.js';
@@ -50,13 +51,13 @@ export class StanError extends Error {
   /** @internal */
   constructor(message: string, { cause, code, delivery }: StanErrorOptions = {}) {
     super(message, cause === undefined ? undefined : { cause });
-    // The errors of nats call themselves so, and are the only ones with a code.
+    // Errors with a code come from nats, which names them 'NatsError'.
     this.name = code === undefined ? 'Error' : 'NatsError';
     if (code !== undefined) this.code = code;
     if (delivery !== undefined) this.delivery = delivery;
   }
 
-  /** The cause, by its name in nats 1.4.12. */
+  /** The same as `cause`; it has this name in nats 1.4.12. */
   get chainedError(): unknown {
     return this.cause;
   }
@@ -85,15 +86,17 @@ function subscribeText(error: Error): string {
   if (error instanceof ClosedError) return CONN_CLOSED;
   if (error instanceof InvalidArgumentError && error.argument === 'channel') return INVALID_SUBJECT;
   if (error instanceof InvalidArgumentError && error.argument === 'maxInFlight') return INVALID_WINDOW;
-  // What the client knows itself, it does not ask the server.
-  if (error instanceof SubscribeError) return error.serverText ?? DUPLICATE_DURABLE;
+  if (error instanceof SubscribeError && error.serverText !== undefined) return error.serverText;
+  // The client itself refuses a durable that it already uses, so there is neither a text of a server nor a cause.
+  if (error instanceof SubscribeError && error.cause === undefined) return DUPLICATE_DURABLE;
   return error.message;
 }
 
 /** What `error` on a subscription gets when the server has not dropped it. */
 export function unsubscribeError(error: Error): StanError {
   if (error instanceof ClosedError) return new StanError(CONN_CLOSED, { cause: error });
-  return new StanError((error as { serverText?: string }).serverText ?? error.message, { cause: error });
+  const text = error instanceof ResilientStanError ? error.serverText : undefined;
+  return new StanError(text ?? error.message, { cause: error });
 }
 
 /** What `error` gets when the first connect fails for good. */
@@ -110,8 +113,8 @@ export function connectError(error: Error): StanError {
   }
   if (!(error instanceof ConnectError)) return new StanError(error.message, { cause: error });
   if (error.serverText !== undefined) return new StanError(error.serverText, { cause: error });
-  // Somebody was there, and nobody who knows this cluster ID has answered.
-  if (error.failures.some(({ reason }) => reason.startsWith('connected'))) {
+  // A server was reached, but no leader of this cluster ID has answered.
+  if (error.failures.some(({ reached }) => reached)) {
     return new StanError(CONNECT_REQ_TIMEOUT, { cause: error, code: CONNECT_REQ_TIMEOUT });
   }
   return new StanError(`${CONN_ERR_PREFIX}${error.message}`, { cause: error, code: CONN_ERR });
@@ -134,5 +137,5 @@ export function badAuthentication(message: string): StanError {
 }
 
 function deliveryOf(error: Error): Delivery | undefined {
-  return (error as { delivery?: Delivery }).delivery;
+  return error instanceof ResilientStanError ? error.delivery : undefined;
 }

@@ -45,7 +45,7 @@ export class NatsView extends EventEmitter {
     super();
     this.#owner = owner;
     this.options = options;
-    this.servers = servers.map(serverOf);
+    this.servers = servers.flatMap((server) => serverOf(server) ?? []);
     this.currentServer = this.servers[0];
   }
 
@@ -68,7 +68,7 @@ export class NatsView extends EventEmitter {
     this.closed = true;
   }
 
-  /** Calls back when every publish of before this call has its answer. */
+  /** Calls back when each message published before this call has its answer. */
   flush(callback?: () => void): void {
     void this.#owner.flush().then(() => {
       try {
@@ -90,23 +90,23 @@ export class NatsView extends EventEmitter {
     this.close();
   }
 
-  /** Is not there. @throws Error always */
+  /** Not available, because this object has no connection for plain NATS. @throws Error always */
   publish(): never {
     return noPlainNats('publish');
   }
-  /** Is not there. @throws Error always */
+  /** Not available, because this object has no connection for plain NATS. @throws Error always */
   subscribe(): never {
     return noPlainNats('subscribe');
   }
-  /** Is not there. @throws Error always */
+  /** Not available, because this object has no connection for plain NATS. @throws Error always */
   unsubscribe(): never {
     return noPlainNats('unsubscribe');
   }
-  /** Is not there. @throws Error always */
+  /** Not available, because this object has no connection for plain NATS. @throws Error always */
   request(): never {
     return noPlainNats('request');
   }
-  /** Is not there. @throws Error always */
+  /** Not available, because this object has no connection for plain NATS. @throws Error always */
   requestOne(): never {
     return noPlainNats('requestOne');
   }
@@ -119,7 +119,12 @@ function noPlainNats(what: string): never {
   );
 }
 
-function serverOf(address: string): NatsServer {
-  const url = new URL(address);
-  return { url, toString: () => url.href };
+/** Returns undefined for a URL that cannot be read. The core says what is wrong with it. */
+function serverOf(address: string): NatsServer | undefined {
+  try {
+    const url = new URL(address);
+    return { url, toString: () => url.href };
+  } catch {
+    return undefined;
+  }
 }

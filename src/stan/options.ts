@@ -1,8 +1,9 @@
-/** The options of node-nats-streaming, and what they come to here. Pure. */
+/** Turns the options of node-nats-streaming into those of `ResilientStan`. Pure. */
 import type { EventEmitter } from 'node:events';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import type { Credentials, CredentialsProvider, NonceSigner } from '../connection/credentials.js';
 import type { RetryOptions } from '../connection/retry-options.js';
+import { MAX_INT32 } from '../int32.js';
 import type { ConnectOptions } from '../resilient-stan.js';
 import { badAuthentication } from './errors.js';
 import { BINARY_ENCODING_REQUIRED } from './texts.js';
@@ -67,7 +68,7 @@ export interface ClientOpts {
   /** The user's JWT, or a function that returns it and is asked before each dial. It needs `nonceSigner` or `nkey`. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- as it is declared there
   userJWT?: string | Function | undefined;
-  /** True: the first connect is tried for ever. Default false. */
+  /** True: the first connect is tried as long as `maxReconnectAttempts` allows an outage to last. Default false. */
   waitOnFirstConnect?: boolean | undefined;
   /** Without effect here. */
   maxPingOut?: number | undefined;
@@ -100,7 +101,10 @@ export interface StanOptions extends ClientOpts {
   stanEncoding?: string | undefined;
   /** The number of pings without an answer after which a session is lost. Default 3. */
   stanMaxPingOut?: number | undefined;
-  /** Time between two pings of an idle session, in ms. A value below 3000 is not obeyed. Default 1000. */
+  /**
+   * Time between two pings of an idle session, in ms. A value below 3000 is not obeyed. Without one it is 1000, although
+   * `Stan.options` says 5000, as in node-nats-streaming.
+   */
   stanPingInterval?: number | undefined;
   /** A NATS connection. Its servers and credentials are taken, and its `close` closes this client. */
   nc?: NatsClient | undefined;
@@ -124,12 +128,16 @@ const DEFAULT_DISCOVER_PREFIX = '_STAN.discover';
 const RECONNECT_TIME_WAIT = 2000;
 /** The limit of one step of the first connect, here and in node-nats-streaming. */
 const CONNECT_STEP = 2000;
-/** As with `ResilientStan.connect`. */
+/** The number of retries that `ResilientStan.connect` makes by default. */
 const INITIAL_RETRIES = 3;
-/** Faster pings only find clusters dead that are busy. */
+/** The defaults of node-nats-streaming: `ackTimeout` and `stanPingInterval` in ms, and the number of publishes without an answer. */
+export const ACK_TIMEOUT = 30_000;
+export const MAX_PUB_ACKS_IN_FLIGHT = 16_384;
+const STAN_PING_INTERVAL = 5000;
+/** A shorter interval is ignored, because with it a busy cluster is taken for dead. */
 const LEAST_PING_INTERVAL = 3000;
 const PINGS = { interval: 1000, maxOut: 3 };
-/** Other names of options. A later one goes before an earlier one, as it always did. */
+/** Other names of options. If an option is given by several names, the last one in this table counts, as in node-nats-streaming. */
 const ALIASES: Readonly<Record<string, keyof StanOptions>> = {
   client: 'name',
   credentials: 'userCreds',
@@ -153,14 +161,14 @@ const ALIASES: Readonly<Record<string, keyof StanOptions>> = {
 /** @param given a port, a URL, or an object */
 export function parseOptions(given: unknown): ParsedOptions {
   const options: ParsedOptions = {
-    ackTimeout: 30_000,
+    ackTimeout: ACK_TIMEOUT,
     connectTimeout: CONNECT_STEP,
     discoverPrefix: DEFAULT_DISCOVER_PREFIX,
-    maxPubAcksInflight: 16_384,
+    maxPubAcksInflight: MAX_PUB_ACKS_IN_FLIGHT,
     maxReconnectAttempts: -1,
     stanEncoding: 'utf8',
     stanMaxPingOut: PINGS.maxOut,
-    stanPingInterval: 5000,
+    stanPingInterval: STAN_PING_INTERVAL,
     url: DEFAULT_PRE + DEFAULT_PORT,
   };
   if (typeof given === 'number') options.url = DEFAULT_PRE + given;
@@ -175,7 +183,7 @@ export function parseOptions(given: unknown): ParsedOptions {
   return options;
 }
 
-/** An empty string is what is left of a variable that was not set. */
+/** Whether a value was given. An empty string counts as absent, because an unset variable often becomes one. */
 function isThere(value: unknown): boolean {
   return value !== undefined && value !== null && value !== '';
 }
@@ -205,36 +213,42 @@ export function connectArguments(
     );
   }
   const adopted = typeof nc === 'object' ? { ...parsed, ...(nc.options as StanOptions) } : parsed;
-  const servers = typeof nc === 'object' ? serversOf(nc) : serverList(parsed, given);
+  const { servers, credentials } = withCredentials(
+    typeof nc === 'object' ? serversOf(nc) : serverList(parsed, given),
+    adopted,
+  );
   const { noRandomize, name, tls } = adopted;
+  // The rest of its patience is that of nats, which this client is there to exceed.
+  const waitOnFirstConnect = adopted.waitOnFirstConnect === true || parsed.waitOnFirstConnect === true;
   return {
     servers,
     options: {
       clusterId,
       clientId,
       clientIdConflict: 'close',
-      pings: pingsOf(parsed),
-      initialConnect: initialConnectOf(parsed),
+      pings: pingsOf(parsed, given),
+      initialConnect: initialConnectOf({ ...parsed, waitOnFirstConnect }),
       reconnect: reconnectOf(parsed),
       publishing: {
-        // One more than the limit may be on its way, and the limit is ours.
-        maxPending: Math.max(1, Number(parsed.maxPubAcksInflight)) + 2,
+        // The facade enforces the limit itself, so the core must take more than that.
+        maxPending: Math.max(1, numberOf(parsed.maxPubAcksInflight, MAX_PUB_ACKS_IN_FLIGHT)) + 2,
         maxPendingBytes: Number.MAX_SAFE_INTEGER,
       },
       ...(noRandomize && { randomize: false }),
       ...(isThere(name) && { name: String(name) }),
-      ...(isThere(tls) && tls !== false && { tls: tls as true | ConnectionOptions }),
-      ...credentialsOf(adopted, servers),
+      ...(tls && { tls: typeof tls === 'object' ? (tls as ConnectionOptions) : true }),
+      ...credentials,
     },
   };
 }
 
 function serverList({ url, servers }: ParsedOptions, given: unknown): string[] {
-  const list = (typeof servers === 'string' ? [servers] : (servers ?? [])).filter(isThere);
-  // There, the default URL was tried before any server of a list.
+  const list = (Array.isArray(servers) ? servers : [servers]).filter(isThere);
+  // node-nats-streaming adds its default URL to every list of servers. Here it counts only if there is no list.
   const hasUrl =
     list.length === 0 || ['url', 'uri', 'port'].some((name) => isThere((given as Record<string, unknown>)[name]));
-  return [...new Set((hasUrl ? [url, ...list] : list).flatMap((entry) => entry.split(',')).map(sanitizeUrl))];
+  // A URL object is taken, too.
+  return unique((hasUrl ? [url, ...list] : list).flatMap((entry) => String(entry).split(',')).map(sanitizeUrl));
 }
 
 function serversOf(nc: NatsClient): string[] {
@@ -242,7 +256,7 @@ function serversOf(nc: NatsClient): string[] {
   return list.map(sanitizeUrl);
 }
 
-/** Whatever the scheme is, and whatever follows the port, it is NATS that is spoken there. */
+/** Drops any scheme but tls, and everything after the port. */
 function sanitizeUrl(url: string): string {
   const [, scheme = 'nats', rest = ''] = /^\s*(?:([a-zA-Z][\w+.-]*):\/\/)?(.*?)\s*$/s.exec(url) ?? [];
   const place = rest.lastIndexOf('@') + 1;
@@ -250,11 +264,14 @@ function sanitizeUrl(url: string): string {
   return `${/^tls$/i.test(scheme) ? 'tls' : 'nats'}://${rest.slice(0, place)}${address}`;
 }
 
-function pingsOf({ stanPingInterval, stanMaxPingOut }: ParsedOptions): { interval: number; maxOut: number } {
+function pingsOf(
+  { stanPingInterval, stanMaxPingOut }: ParsedOptions,
+  given: unknown,
+): { interval: number; maxOut: number } {
   const interval = numberOf(stanPingInterval, PINGS.interval);
   const maxOut = Math.max(1, Math.floor(numberOf(stanMaxPingOut, PINGS.maxOut)));
-  // What nobody asked for is the default of this library.
-  if (interval < LEAST_PING_INTERVAL || interval === 5000) {
+  const asked = isThere((given as StanOptions | undefined)?.stanPingInterval);
+  if (!asked || interval < LEAST_PING_INTERVAL) {
     return { interval: PINGS.interval, maxOut: Math.max(PINGS.maxOut, maxOut) };
   }
   return { interval: Math.ceil(interval / 1000) * 1000, maxOut };
@@ -263,7 +280,7 @@ function pingsOf({ stanPingInterval, stanMaxPingOut }: ParsedOptions): { interva
 function initialConnectOf(options: ParsedOptions): RetryOptions {
   const { connectTimeout, waitOnFirstConnect } = options;
   if (waitOnFirstConnect) return { retries: Infinity, ...pace(options), ...patience(options) };
-  const whole = numberOf(connectTimeout, CONNECT_STEP);
+  const whole = Math.min(numberOf(connectTimeout, CONNECT_STEP), MAX_INT32);
   return whole > CONNECT_STEP ? { retries: Infinity, maxRetryTime: whole } : { retries: INITIAL_RETRIES };
 }
 
@@ -273,30 +290,53 @@ function reconnectOf(options: ParsedOptions): RetryOptions | false {
   return { retries: Infinity, ...pace(options), ...patience(options) };
 }
 
-/** How long an outage may last, in the measure of nats: that many waits. */
+/** Limits an outage to `maxReconnectAttempts` times `reconnectTimeWait`. */
 function patience({ maxReconnectAttempts, reconnectTimeWait }: ParsedOptions): RetryOptions {
   const attempts = numberOf(maxReconnectAttempts, -1);
   if (attempts < 0) return {};
-  return { maxRetryTime: Math.max(1, attempts * numberOf(reconnectTimeWait, RECONNECT_TIME_WAIT)) };
+  const time = attempts * numberOf(reconnectTimeWait, RECONNECT_TIME_WAIT);
+  return { maxRetryTime: Math.min(Math.max(1, time), MAX_INT32) };
 }
 
 function pace({ reconnectTimeWait }: ParsedOptions): RetryOptions {
   if (!isThere(reconnectTimeWait)) return {};
-  const wait = Math.max(1, Math.round(numberOf(reconnectTimeWait, RECONNECT_TIME_WAIT)));
-  // The jitter of this library, which makes a wait shorter and never longer, on the wait that nats would have at most.
+  const wait = Math.min(Math.max(1, Math.round(numberOf(reconnectTimeWait, RECONNECT_TIME_WAIT))), MAX_INT32);
+  // A wait over 1 s is shortened at random, so that many clients do not come at once.
   return { factor: 1, minTimeout: wait, maxTimeout: wait, randomize: wait > 1000 };
 }
 
-/** Of variables of the environment, numbers are texts. */
-function numberOf(value: unknown, otherwise: number): number {
+/** Reads a number, or a text with a number as environment variables have it. */
+export function numberOf(value: unknown, otherwise: number): number {
   const number = isThere(value) ? Number(value) : NaN;
   return Number.isFinite(number) ? number : otherwise;
 }
 
-function credentialsOf(
-  options: StanOptions,
+/**
+ * As nats 1.4.12 has it: user, password and token of the options go before those in a URL, and those in a URL hold for the servers
+ * after it that have none.
+ */
+function withCredentials(
   servers: readonly string[],
-): Credentials & { credentials?: CredentialsProvider } {
+  options: StanOptions,
+): { servers: string[]; credentials: ReturnType<typeof credentialsOf> } {
+  const given = credentialsOf(options);
+  const { user, token } = options;
+  if (isThere(user) || isThere(token)) return { servers: unique(servers.map(withoutCredentials)), credentials: given };
+  if (!servers.some((server) => server.includes('@'))) return { servers: [...servers], credentials: given };
+  // Those of a URL go before keys and files.
+  let last = /\/\/(.*@)/.exec(servers.find((server) => server.includes('@'))!)![1]!;
+  const filled = servers.map((server) => {
+    const own = /\/\/(.*@)/.exec(server)?.[1];
+    if (own !== undefined) last = own;
+    return own === undefined ? server.replace('//', () => `//${last}`) : server;
+  });
+  return { servers: unique(filled), credentials: {} };
+}
+
+const withoutCredentials = (server: string): string => server.replace(/\/\/.*@/, '//');
+const unique = (servers: readonly string[]): string[] => [...new Set(servers)];
+
+function credentialsOf(options: StanOptions): Credentials & { credentials?: CredentialsProvider } {
   const { user, pass, token, tokenHandler, nkey, userJWT, userCreds } = options;
   const nonceSigner = options.nonceSigner as NonceSigner | undefined;
   if (isThere(user) && isThere(token)) throw badAuthentication('User and Token can not both be provided');
@@ -306,8 +346,6 @@ function credentialsOf(
   if (isThere(tokenHandler) && typeof tokenHandler !== 'function') {
     throw badAuthentication('tokenHandler must be a function returning a token');
   }
-  // Those of a URL go before any other.
-  if (servers.some((server) => server.includes('@'))) return {};
   if (isThere(userCreds)) return { userCreds: String(userCreds) };
   if (isThere(tokenHandler))
     return { credentials: () => ({ token: String(Reflect.apply(tokenHandler as () => unknown, undefined, [])) }) };

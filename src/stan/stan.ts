@@ -1,13 +1,24 @@
 import { EventEmitter } from 'node:events';
-import { InternalError, InvalidArgumentError, type ResilientStanError } from '../errors.js';
+import { REAL_SOURCES } from '../clock/sources.js';
+import { ClosedError, InternalError, InvalidArgumentError, type ResilientStanError } from '../errors.js';
 import type { PingOptions } from '../connection/settings.js';
 import type { ResolvedPublishOptions } from '../publishing/publisher-options.js';
 import { ResilientStan } from '../resilient-stan.js';
 import { checkPayload } from '../validation.js';
 import { connectError, lostError, publishError, StanError } from './errors.js';
 import { nextGuid } from './guid.js';
+import { whenClosed } from './handed-in.js';
 import { NatsView } from './nats-view.js';
-import { connectArguments, parseOptions, type NatsClient, type ParsedOptions, type StanOptions } from './options.js';
+import {
+  ACK_TIMEOUT,
+  connectArguments,
+  MAX_PUB_ACKS_IN_FLIGHT,
+  numberOf,
+  parseOptions,
+  type NatsClient,
+  type ParsedOptions,
+  type StanOptions,
+} from './options.js';
 import { noteClosing, predecessors } from './predecessors.js';
 import { SubscriptionOptions } from './subscription-options.js';
 import { Subscription } from './subscription.js';
@@ -73,12 +84,18 @@ export class Stan extends EventEmitter {
   readonly #client: ResilientStan | undefined;
   /** What stands in for the connection. Undefined when one was handed in. */
   readonly #view: NatsView | undefined;
+  /** Ends the watch on the connection that was handed in. Its end is the end of this client, at once. */
+  readonly #stopWatching: (() => void) | undefined;
   readonly #limits: ResolvedPublishOptions;
+  /** With more publishes without an answer the next one is refused. */
+  readonly #mostUnanswered: number;
   readonly #pings: PingOptions | undefined;
+  /** Whether a callback of a publish is being called. */
+  #calling = false;
   #subscriptions = 0;
   #closing = false;
   #everUp = false;
-  /** What the program was told last. */
+  /** Whether the last event told of a session or of a loss. */
   #told: 'up' | 'down' = 'down';
 
   /** @internal */
@@ -90,27 +107,31 @@ export class Stan extends EventEmitter {
     this.clientID = clientID;
     this.ackSubject = `_STAN.acks.${nextGuid()}`;
     this.options = parseOptions(opts);
-    this.#limits = { timeout: Math.max(1, Number(this.options.ackTimeout)) };
-    // For tests of programs: the options, and no connection.
+    this.#limits = { timeout: Math.max(1, numberOf(this.options.ackTimeout, ACK_TIMEOUT)) };
+    this.#mostUnanswered = numberOf(this.options.maxPubAcksInflight, MAX_PUB_ACKS_IN_FLIGHT);
+    // With `test_opts`, a test gets the options of a client that never connects.
     if (typeof opts === 'object' && (opts as { test_opts?: unknown } | null)?.test_opts) return;
     const { servers, options } = connectArguments(clusterID, clientID, this.options, opts);
+    let wrong: Error | undefined;
+    try {
+      this.#client = ResilientStan.createAfter(predecessors(clusterID, clientID), servers, options);
+    } catch (error) {
+      // Unreadable servers throw, as in node-nats-streaming. The server refuses every other wrong argument there, so `error`
+      // tells it here.
+      if (error instanceof InvalidArgumentError && error.argument === 'servers') throw error;
+      wrong = error as Error;
+    }
     const { nc } = this.options;
     if (typeof nc === 'object') {
       this.nc = nc;
-      nc.on('close', () => this.#ncClosed());
+      this.#stopWatching = whenClosed(nc, () => this.#close(0));
     } else {
       const owner = { flush: () => this.#flush(), close: () => this.close() };
       this.ncOwned = true;
       this.nc = this.#view = new NatsView(owner, this.options, servers);
     }
-    try {
-      this.#client = ResilientStan.createAfter(predecessors(clusterID, clientID), servers, options);
-    } catch (error) {
-      // What there was an exception is one; the rest there was told by the server, or on the way to it.
-      if (error instanceof InvalidArgumentError && error.argument === 'servers') throw error;
-      process.nextTick(() => this.#over(error as Error));
-      return;
-    }
+    if (wrong !== undefined) process.nextTick(() => this.#over(wrong));
+    if (this.#client === undefined) return;
     this.#pings = options.pings;
     this.#listen(this.#client);
   }
@@ -139,7 +160,7 @@ export class Stan extends EventEmitter {
    */
   publish(subject: string, data?: string | Uint8Array | null, ackHandler?: AckHandlerCallback): string {
     if (this.nc === undefined || this.#client === undefined) return this.#refuse(CONN_CLOSED, ackHandler);
-    if (this.pubAckOutstanding > this.options.maxPubAcksInflight) {
+    if (this.pubAckOutstanding > this.#mostUnanswered) {
       return this.#refuse(MAX_FLIGHT_LIMIT_REACHED, ackHandler);
     }
     const payload = data ?? '';
@@ -149,7 +170,7 @@ export class Stan extends EventEmitter {
     if (typeof ackHandler === 'function') {
       ResilientStan.publishResolved(this.#client, subject, payload, this.#limits).then(
         () => this.#answered(ackHandler, undefined, guid),
-        (error: Error) => this.#answered(ackHandler, publishError(error), guid),
+        (error: Error) => this.#failed(ackHandler, error, guid),
       );
     } else {
       this.#client.publish(subject, payload).then(this.#stored, this.#notStored);
@@ -184,7 +205,7 @@ export class Stan extends EventEmitter {
    * keep their position. A second call does nothing.
    */
   close(): void {
-    this.#close(undefined);
+    if (!this.#closing) this.#close(undefined);
   }
 
   #close(timeout: number | undefined): void {
@@ -204,11 +225,12 @@ export class Stan extends EventEmitter {
       this.#tellView('permission_error', error);
       tell(this, 'permission_error', error);
     });
-    // What is retried is none; what ends a subscription is told there.
+    // Errors that are retried are not told. The end of a subscription is told on the subscription.
     client.on('error', ({ error }) => {
       if (error instanceof InternalError && this.listenerCount('error') > 0) tell(this, 'error', error);
     });
-    client.on('close', ({ error }) => this.#over(error));
+    // The answers of what was pending come first, in the turn before.
+    client.on('close', ({ error }) => REAL_SOURCES.setImmediate(() => this.#over(error)));
   }
 
   #up(client: ResilientStan, server: string): void {
@@ -237,9 +259,9 @@ export class Stan extends EventEmitter {
     tell(this, 'disconnect');
   }
 
-  /** An attempt begins. @param first to connect at all, which is only told if it may go on for long */
+  /** An attempt begins. @param first whether no session was up yet; such attempts are told only with `waitOnFirstConnect` */
   #tried(first = false): void {
-    // A session that ended before its subscriptions were made was no loss to its client, but the program was told of it.
+    // The core tells no loss of a session that ended before its subscriptions were made, but the program has heard of that session.
     this.#down();
     if (first && !this.#everUp && !this.options.waitOnFirstConnect) return;
     this.#tellView('reconnecting');
@@ -255,16 +277,12 @@ export class Stan extends EventEmitter {
     } else if (!asked) {
       tell(this, 'error', connectError(error));
     }
+    this.#stopWatching?.();
     this.nc = undefined;
     this.#view?.ended();
     this.#tellView('close');
     if (asked) tell(this, 'close', null);
     else tell(this, 'close');
-  }
-
-  /** The connection that was handed in is over, and so is its owner's wish for this one. */
-  #ncClosed(): void {
-    this.#close(0);
   }
 
   async #flush(): Promise<void> {
@@ -279,29 +297,56 @@ export class Stan extends EventEmitter {
   #refuse(text: string, ackHandler: AckHandlerCallback | undefined): string {
     const error = new StanError(text, { delivery: 'not-sent' });
     if (typeof ackHandler !== 'function') throw error;
-    (ackHandler as (error: Error) => void)(error);
-    // As the original does, and does not declare.
+    const answer = (): void => (ackHandler as (error: Error) => void)(error);
+    // A callback that publishes again would call itself without end.
+    if (this.#calling) REAL_SOURCES.setImmediate(() => this.#call(answer));
+    else this.#inCall(answer);
+    // The original returns undefined here, although its types say string.
     return undefined as unknown as string;
+  }
+
+  #inCall(callback: () => void): void {
+    const outer = this.#calling;
+    this.#calling = true;
+    try {
+      callback();
+    } finally {
+      this.#calling = outer;
+    }
+  }
+
+  #call(callback: () => void): void {
+    try {
+      this.#inCall(callback);
+    } catch (thrown) {
+      throwLater(thrown);
+    }
+  }
+
+  /**
+   * A publish has failed. At the end of a client the answer comes in a later turn of the event loop: a callback that publishes
+   * again would otherwise keep the client from ending.
+   */
+  #failed(ackHandler: AckHandlerCallback, error: Error, guid: string): void {
+    const answer = (): void => this.#answered(ackHandler, publishError(error), guid);
+    if (error instanceof ClosedError) REAL_SOURCES.setImmediate(answer);
+    else answer();
   }
 
   #answered(ackHandler: AckHandlerCallback, error: StanError | undefined, guid: string): void {
     this.pubAckOutstanding--;
-    try {
-      ackHandler(error, guid);
-    } catch (thrown) {
-      throwLater(thrown);
-    }
+    this.#call(() => ackHandler(error, guid));
   }
 
   readonly #stored = (): void => {
     this.pubAckOutstanding--;
   };
 
-  /** Nobody asked for an answer; but what the cluster refuses for good is told to who listens. */
+  /** A message without a callback was refused for good, and only a listener of `error` hears of it. */
   readonly #notStored = (error: ResilientStanError): void => {
     this.pubAckOutstanding--;
-    const told = publishError(error);
-    if (this.#closing || this.listenerCount('error') === 0) return;
-    tell(this, 'error', told);
+    // The end of the client is told once, and not for each message.
+    if (error instanceof ClosedError || this.listenerCount('error') === 0) return;
+    tell(this, 'error', publishError(error));
   };
 }

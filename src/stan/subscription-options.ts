@@ -1,5 +1,6 @@
 import { REAL_SOURCES } from '../clock/sources.js';
 import type { StartAt, SubscribeOptions } from '../subscribing/subscribe-options.js';
+import { numberOf } from './options.js';
 import { StartPosition } from './start-position.js';
 
 const MAX_IN_FLIGHT = 16_384;
@@ -7,6 +8,8 @@ const ACK_WAIT = 30_000;
 /** The server takes whole seconds, and no fewer than one. */
 const LEAST_ACK_WAIT = 1000;
 const NANOSECONDS = 1_000_000;
+/** What ns that were once ms may be off by, in ms. */
+const EXACT = 0.001;
 
 /**
  * The options of a subscription, made by `Stan.subscriptionOptions()`. Its fields may be set as well as its methods called.
@@ -103,18 +106,19 @@ export class SubscriptionOptions {
   }
 }
 
-/** What any object with these fields comes to. Pure. */
+/** Turns any object with these fields into options of `subscribe`. Pure. */
 export function subscribeOptionsOf(
   options: Partial<SubscriptionOptions>,
   queueGroup: string | undefined,
 ): SubscribeOptions {
-  const { durableName, maxInFlight = MAX_IN_FLIGHT, ackWait = ACK_WAIT, manualAcks, ackOnResolve } = options;
+  const { durableName, manualAcks, ackOnResolve } = options;
+  const maxInFlight = numberOf(options.maxInFlight, MAX_IN_FLIGHT);
   return {
     ...(isNamed(durableName) && { durableName }),
     ...(isNamed(queueGroup) && { queueGroup }),
     startAt: startAtOf(options),
     maxInFlight,
-    ackWait: Math.max(LEAST_ACK_WAIT, ackWait),
+    ackWait: Math.max(LEAST_ACK_WAIT, numberOf(options.ackWait, ACK_WAIT)),
     ...(manualAcks ? { manualAck: true } : ackOnResolve && { concurrency: maxInFlight }),
   };
 }
@@ -124,17 +128,19 @@ function isNamed(name: string | null | undefined): name is string {
   return name !== undefined && name !== null && name !== '';
 }
 
-function startAtOf({ startPosition, startSequence = 0, startTime = 0 }: Partial<SubscriptionOptions>): StartAt {
-  switch (startPosition ?? StartPosition.NEW_ONLY) {
+function startAtOf(options: Partial<SubscriptionOptions>): StartAt {
+  const startSequence = numberOf(options.startSequence, 0);
+  switch (options.startPosition ?? StartPosition.NEW_ONLY) {
     case StartPosition.LAST_RECEIVED:
       return 'last';
     case StartPosition.FIRST:
       return 'first';
     case StartPosition.SEQUENCE_START:
-      // What is before the first message begins with it.
+      // A number below 1 means the first message.
       return startSequence < 1 ? 'first' : { sequence: startSequence };
     case StartPosition.TIME_DELTA_START:
-      return { ago: Math.max(0, startTime / NANOSECONDS) };
+      // It is counted in ns there, and a float of so many digits is not exact.
+      return { ago: Math.max(0, Math.ceil(numberOf(options.startTime, 0) / NANOSECONDS - EXACT)) };
     case StartPosition.NEW_ONLY:
       return 'new';
     default:

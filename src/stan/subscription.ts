@@ -150,9 +150,12 @@ export class Subscription extends EventEmitter {
   async #handleAsync(received: StanMessage): Promise<void> {
     const message = this.#message(received);
     try {
-      await Promise.all(
-        this.rawListeners('message').map((listener) => Reflect.apply(listener, this, [message]) as unknown),
+      const answers = await Promise.allSettled(
+        this.rawListeners('message').map(async (listener) => {
+          await (Reflect.apply(listener, this, [message]) as unknown);
+        }),
       );
+      for (const answer of answers) if (answer.status === 'rejected') throw answer.reason;
     } catch (error) {
       tellError(error, this, this.#stan);
       throw error;

@@ -11,6 +11,7 @@ import {
   type StanError,
   type StanOptions,
 } from '../../src/stan/index.js';
+import nats from 'nats';
 import { StanCluster, type StanNode } from '../../src/testing/index.js';
 import { readBack, uniqueName, until } from '../support/clients.js';
 import { event, published } from './side-by-side.js';
@@ -84,6 +85,10 @@ describe('resilient-stan/stan', function () {
     'options that nobody knows': (place) => ({ url: place, reconnectForever: true, json: true }) as StanOptions,
     'numbers that are text, as from the environment': (place) =>
       ({ url: place, ackTimeout: '3000', stanPingInterval: '5000', maxReconnectAttempts: '-1' }) as never,
+    'numbers that are none, and waits that are longer than a timer': (place) =>
+      ({ url: place, ackTimeout: 'a', maxPubAcksInflight: 'a', reconnectTimeWait: 3e9, connectTimeout: 3e9 }) as never,
+    'a URL object': (place) => ({ url: new URL(`nats://${place}`) }) as never,
+    'a list of URL objects': (place) => ({ servers: [new URL(`nats://${place}`)] }) as never,
   })) {
     it(`takes ${what}`, async () => {
       const stan = make(options(new URL(url).host));
@@ -95,15 +100,135 @@ describe('resilient-stan/stan', function () {
 
   it('connectTimeout is the patience of the first connect', async () => {
     await server.kill();
+    // One with the usual patience shows that it is over.
+    const usual = make();
+    const usualError = event(usual, 'error');
     const stan = make({ url, connectTimeout: 30_000 });
     const errors: Error[] = [];
     stan.on('error', (error: Error) => errors.push(error));
-    // As long as the usual retries take, and more.
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await usualError;
     const up = event(stan, 'connect');
     await server.start();
     await up;
     assert.deepEqual(errors, []);
+  });
+
+  it('takes numbers of a subscription that are text, and dates of long ago', async () => {
+    const stan = await connected();
+    const options = stan.subscriptionOptions();
+    const makes = [
+      options.setMaxInFlight('5' as never).setStartAtSequence('1' as never),
+      ...Array.from({ length: 20 }, (_, i) => stan.subscriptionOptions().setStartTime(new Date(i))),
+      stan.subscriptionOptions().setStartAtTimeDelta(0.3),
+    ];
+    for (const make of makes) {
+      const subscription = stan.subscribe(uniqueName('takes'), make);
+      subscription.on('error', assert.ifError);
+      await event(subscription, 'ready');
+    }
+  });
+
+  it('a URL that cannot be read is an error that says what is wrong with it', () => {
+    assert.throws(() => connect('test-cluster', 'me', 'nats://localhost:abc'), /port/);
+  });
+
+  describe('the end of a client whose callbacks publish again', () => {
+    const publishAgain = (stan: Stan, answers: StanError[]): void => {
+      stan.publish('again', 'x', (error) => {
+        if (error) answers.push(error as StanError);
+        // Some end, so that the test process can.
+        if (answers.length < 100_000) publishAgain(stan, answers);
+      });
+    };
+
+    it('comes, when it gives up', async () => {
+      const stan = await connected({ maxReconnectAttempts: 2, reconnectTimeWait: 50 });
+      const told: string[] = [];
+      for (const name of ['error', 'connection_lost', 'close']) stan.on(name, () => told.push(name));
+      const answers: StanError[] = [];
+      const over = event(stan, 'close');
+      await server.kill();
+      // Nobody asked for their answers, and they are no errors of the client.
+      for (let i = 0; i < 3; i++) stan.publish('again', 'without');
+      publishAgain(stan, answers);
+      await over;
+      const { length } = answers;
+      answers.length = 100_000;
+      await server.start();
+      assert.deepEqual(told, ['connection_lost', 'close']);
+      assert.ok(length > 0);
+    });
+
+    it('comes, when it is closed', async () => {
+      const stan = await connected();
+      const answers: StanError[] = [];
+      publishAgain(stan, answers);
+      const over = event(stan, 'close');
+      stan.close();
+      stan.close();
+      await over;
+      await until(() => answers.length > 10, 'no answers');
+      answers.length = 100_000;
+    });
+  });
+
+  it('ackOnResolve: each listener is called, and each failure is heard', async () => {
+    const stan = await connected();
+    const channel = uniqueName('resolve');
+    const subscription = stan.subscribe(channel, stan.subscriptionOptions().setAckOnResolve(true));
+    const called: string[] = [];
+    const errors: unknown[] = [];
+    subscription.on('error', (error) => errors.push(error));
+    const rejects = (): Promise<never> => {
+      called.push('first');
+      return Promise.reject(new Error('rejected'));
+    };
+    subscription.on('message', rejects as () => never);
+    subscription.on('message', () => {
+      called.push('second');
+      throw new Error('thrown');
+    });
+    subscription.on('message', () => called.push('third'));
+    await event(subscription, 'ready');
+    await published(stan, channel, 'x');
+    await until(() => errors.length > 0, 'no error');
+    assert.deepEqual(called.slice(0, 3), ['first', 'second', 'third']);
+  });
+
+  describe('a connection that is handed in', () => {
+    it('and closed by a call closes the client, and has one listener for all its clients', async () => {
+      const nc = nats.connect({ url, encoding: 'binary' });
+      await event(nc, 'connect');
+      const before = nc.listenerCount('close');
+      for (let i = 0; i < 3; i++) {
+        const stan = make({ nc });
+        await event(stan, 'connect');
+        const closed = event(stan, 'close');
+        stan.close();
+        await closed;
+      }
+      assert.equal(nc.listenerCount('close'), before + 1);
+      const last = make({ nc });
+      await event(last, 'connect');
+      const closed = event(last, 'close');
+      nc.close();
+      await closed;
+      assert.equal(last.isClosed(), true);
+    });
+
+    it('and waits for a server lets the client wait', async () => {
+      await server.kill();
+      const nc = nats.connect({ url, encoding: 'binary', waitOnFirstConnect: true, maxReconnectAttempts: -1 });
+      nc.on('error', () => {});
+      const usual = make();
+      const usualError = event(usual, 'error');
+      const stan = make({ nc });
+      const up = event(stan, 'connect');
+      await usualError;
+      await server.start();
+      await up;
+      nc.close();
+    });
   });
 
   describe('an outage', () => {

@@ -201,7 +201,7 @@ describe('resolveConnectOptions', () => {
     [{ retries: 1 }, 'retries', "'reconnect.retries'", "'initialConnect.retries'"],
     [{ stanPingInterval: 1 }, 'stanPingInterval', "'pings.interval'"],
     [{ stanMaxPingOut: 1 }, 'stanMaxPingOut', "'pings.maxOut'"],
-    [{ maxPubAcksInflight: 1 }, 'maxPubAcksInflight', "'publishing.maxInFlight'"],
+    [{ maxPubAcksInflight: 1 }, 'maxPubAcksInflight', "'publishing.maxPending'"],
     [{ maxReconnectAttempts: -1 }, 'maxReconnectAttempts', "'reconnect.retries'"],
     [{ waitOnFirstConnect: true }, 'waitOnFirstConnect', 'initialConnect: { retries: Infinity }'],
     [{ noRandomize: true }, 'noRandomize', 'randomize: false'],

@@ -31,8 +31,8 @@ describe('options of node-nats-streaming', () => {
     }
   });
 
-  it('pings: under 3 s, and those that are the default there, are the default here', () => {
-    for (const stanPingInterval of [undefined, 1, 500, 2999, 5000]) {
+  it('pings: under 3 s they are the default here', () => {
+    for (const stanPingInterval of [undefined, 1, 500, 2999]) {
       assert.deepEqual(optionsOf({ stanPingInterval }).pings, { interval: 1000, maxOut: 3 });
       assert.deepEqual(optionsOf({ stanPingInterval, stanMaxPingOut: 1 }).pings, { interval: 1000, maxOut: 3 });
       assert.deepEqual(optionsOf({ stanPingInterval, stanMaxPingOut: 9 }).pings, { interval: 1000, maxOut: 9 });
@@ -63,11 +63,33 @@ describe('options of node-nats-streaming', () => {
     assert.equal(optionsOf({ maxReconnectAttempts: 0 }).reconnect, false);
   });
 
-  it('credentials: one kind, and those of a URL go before', () => {
+  it('credentials of the options go before those of a URL, which hold for the servers after it', () => {
+    const of = (given: StanOptions): unknown => {
+      const { servers, options } = argumentsOf(given);
+      const { user, pass, token } = options;
+      return { servers, ...(user !== undefined && { user, pass }), ...(token !== undefined && { token }) };
+    };
+    const me = { user: 'me', pass: 'right' };
+    assert.deepEqual(of({ url: 'nats://me:wrong@a:1', ...me }), { servers: ['nats://a:1'], ...me });
+    const two = { url: 'nats://x:y@a:1', servers: ['nats://b:1'] };
+    assert.deepEqual(of({ ...two, ...me }), { servers: ['nats://a:1', 'nats://b:1'], ...me });
+    assert.deepEqual(of(two), { servers: ['nats://x:y@a:1', 'nats://x:y@b:1'] });
+    assert.deepEqual(of({ servers: ['nats://b:1', 'nats://x:y@a:1'] }), {
+      servers: ['nats://x:y@b:1', 'nats://x:y@a:1'],
+    });
+    assert.deepEqual(of({ url: 'u:p@a:1', token: 't' }), { servers: ['nats://a:1'], token: 't' });
+  });
+
+  it('stanPingInterval: the default of this library, unless one is asked for', () => {
+    assert.equal(optionsOf({}).pings?.interval, 1000);
+    assert.equal(optionsOf({ stanPingInterval: 500 }).pings?.interval, 1000);
+    assert.equal(optionsOf({ stanPingInterval: 5000 }).pings?.interval, 5000);
+  });
+
+  it('credentials: one kind', () => {
     const { user, pass } = optionsOf({ user: 'me' });
     assert.deepEqual({ user, pass }, { user: 'me', pass: '' });
     assert.equal(optionsOf({ token: 't' }).token, 't');
-    assert.equal(optionsOf({ url: 'u:p@a:1', token: 't' }).token, undefined);
     assert.deepEqual(optionsOf({ tokenHandler: () => 'fresh' }).credentials?.(), { token: 'fresh' });
     const nonceSigner = (): Buffer => Buffer.alloc(64);
     assert.equal(optionsOf({ nkey: 'U', nonceSigner }).nonceSigner, nonceSigner);
