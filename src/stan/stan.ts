@@ -297,30 +297,30 @@ export class Stan extends EventEmitter {
   #refuse(text: string, ackHandler: AckHandlerCallback | undefined): string {
     const error = new StanError(text, { delivery: 'not-sent' });
     if (typeof ackHandler !== 'function') throw error;
-    const answer = (): void => (ackHandler as (error: Error) => void)(error);
-    // A callback that publishes again would call itself without end.
-    if (this.#calling) REAL_SOURCES.setImmediate(() => this.#call(answer));
-    else this.#inCall(answer);
-    // The original returns undefined here, although its types say string.
-    return undefined as unknown as string;
+    // The original gives no identifier here, although its types say so.
+    const none = undefined as unknown as string;
+    if (this.#calling) {
+      // A callback that publishes again would call itself without end.
+      REAL_SOURCES.setImmediate(() => this.#call(ackHandler, error, none));
+    } else {
+      this.#calling = true;
+      try {
+        ackHandler(error, none);
+      } finally {
+        this.#calling = false;
+      }
+    }
+    return none;
   }
 
-  #inCall(callback: () => void): void {
-    const outer = this.#calling;
+  #call(ackHandler: AckHandlerCallback, error: StanError | undefined, guid: string): void {
     this.#calling = true;
     try {
-      callback();
-    } finally {
-      this.#calling = outer;
-    }
-  }
-
-  #call(callback: () => void): void {
-    try {
-      this.#inCall(callback);
+      ackHandler(error, guid);
     } catch (thrown) {
       throwLater(thrown);
     }
+    this.#calling = false;
   }
 
   /**
@@ -335,7 +335,7 @@ export class Stan extends EventEmitter {
 
   #answered(ackHandler: AckHandlerCallback, error: StanError | undefined, guid: string): void {
     this.pubAckOutstanding--;
-    this.#call(() => ackHandler(error, guid));
+    this.#call(ackHandler, error, guid);
   }
 
   readonly #stored = (): void => {
