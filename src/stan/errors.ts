@@ -87,8 +87,8 @@ function subscribeText(error: Error): string {
   if (error instanceof InvalidArgumentError && error.argument === 'channel') return INVALID_SUBJECT;
   if (error instanceof InvalidArgumentError && error.argument === 'maxInFlight') return INVALID_WINDOW;
   if (error instanceof SubscribeError && error.serverText !== undefined) return error.serverText;
-  // The client itself refuses a durable that it already uses, so there is neither a text of a server nor a cause.
-  if (error instanceof SubscribeError && error.cause === undefined) return DUPLICATE_DURABLE;
+  // The client itself refuses a durable that it already uses, so there is no text of a server.
+  if (error instanceof SubscribeError && error.durableInUse) return DUPLICATE_DURABLE;
   return error.message;
 }
 

@@ -236,6 +236,36 @@ describe('resilient-stan/stan beside node-nats-streaming', function () {
       assert.equal(await refused(facade), theirs);
     });
 
+    it('credentials: those of the options first, and those of a URL for the servers after it', async () => {
+      await using guarded = await StanCluster.start({
+        mode: 'single',
+        store: 'memory',
+        auth: { user: 'me', pass: 'right' },
+      });
+      const place = guarded.urls[0]!.replace(/\/\/.*@/, '//').replace('nats://', '');
+      const right = { user: 'me', pass: 'right' };
+      const cases: StanOptions[] = [
+        { url: `nats://me:wrong@${place}`, ...right },
+        { url: `nats://me:wrong@${place}`, servers: [`nats://${place}`], ...right },
+        // Nobody listens at port 1.
+        {
+          servers: ['nats://me:right@127.0.0.1:1', `nats://${place}`],
+          url: 'nats://me:right@127.0.0.1:1',
+          noRandomize: true,
+        },
+      ];
+      for (const options of cases) {
+        for (const api of [original, facade]) {
+          const trace = await run(api, place, async (bench) => {
+            const stan = bench.connect(options);
+            bench.record(stan, 'client');
+            await bench.until(() => bench.trace.length > 0, 'nothing was told');
+          });
+          assert.deepEqual(trace, [['client', 'connect', 'itself']], JSON.stringify(options));
+        }
+      }
+    });
+
     it('an error is always an Error, where the original has a string at times', async () => {
       const kinds: Case = async (bench) => {
         await bench.connected({}, 'kinds');
