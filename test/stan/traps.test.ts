@@ -157,6 +157,7 @@ describe('resilient-stan/stan', function () {
       await server.start();
       assert.deepEqual(told, ['connection_lost', 'close']);
       assert.ok(length > 0);
+      assert.ok(length < 100_000, 'the end came only when the program stopped publishing');
     });
 
     it('comes, when it is closed', async () => {
@@ -167,6 +168,7 @@ describe('resilient-stan/stan', function () {
       stan.close();
       stan.close();
       await over;
+      assert.ok(answers.length < 100_000, 'the end came only when the program stopped publishing');
       await until(() => answers.length > 10, 'no answers');
       answers.length = 100_000;
     });
