@@ -277,9 +277,12 @@ export class PublishRejectedError extends ResilientStanError {
 export class SubscribeError extends ResilientStanError {
   /** Name of the channel. */
   readonly channel: string;
-  constructor(channel: string, message: string, options: ResilientStanErrorOptions = {}) {
+  /** Whether a subscription of this client ID already uses the durable. */
+  readonly durableInUse: boolean;
+  constructor(channel: string, message: string, options: ResilientStanErrorOptions & { durableInUse?: boolean } = {}) {
     super('ERR_STAN_SUBSCRIBE', message, options);
     this.channel = channel;
+    this.durableInUse = options.durableInUse === true;
   }
 }
 

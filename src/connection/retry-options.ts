@@ -34,7 +34,7 @@ export interface ResolvedRetryOptions {
   readonly maxRetryTime: number;
 }
 
-const INITIAL_CONNECT: ResolvedRetryOptions = {
+export const INITIAL_CONNECT: ResolvedRetryOptions = {
   retries: 3,
   factor: 2,
   minTimeout: 100,

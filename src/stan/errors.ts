@@ -63,7 +63,7 @@ export class StanError extends Error {
   }
 }
 
-/** What a publish callback gets. */
+/** Returns what the callback of a publish gets. */
 export function publishError(error: Error): StanError {
   const delivery = deliveryOf(error);
   return new StanError(publishText(error), { cause: error, delivery });
@@ -77,7 +77,7 @@ function publishText(error: Error): string {
   return error.message;
 }
 
-/** What `error` on a subscription gets. */
+/** Returns what `error` on a subscription gets. */
 export function subscribeError(error: Error): StanError {
   return new StanError(subscribeText(error), { cause: error });
 }
@@ -87,19 +87,19 @@ function subscribeText(error: Error): string {
   if (error instanceof InvalidArgumentError && error.argument === 'channel') return INVALID_SUBJECT;
   if (error instanceof InvalidArgumentError && error.argument === 'maxInFlight') return INVALID_WINDOW;
   if (error instanceof SubscribeError && error.serverText !== undefined) return error.serverText;
-  // The client itself refuses a durable that it already uses, so there is neither a text of a server nor a cause.
-  if (error instanceof SubscribeError && error.cause === undefined) return DUPLICATE_DURABLE;
+  // The client itself refuses a durable that it already uses, so there is no text of a server.
+  if (error instanceof SubscribeError && error.durableInUse) return DUPLICATE_DURABLE;
   return error.message;
 }
 
-/** What `error` on a subscription gets when the server has not dropped it. */
+/** Returns what `error` on a subscription gets when the server has not dropped it. */
 export function unsubscribeError(error: Error): StanError {
   if (error instanceof ClosedError) return new StanError(CONN_CLOSED, { cause: error });
   const text = error instanceof ResilientStanError ? error.serverText : undefined;
   return new StanError(text ?? error.message, { cause: error });
 }
 
-/** What `error` gets when the first connect fails for good. */
+/** Returns what `error` gets when the first connect fails for good. */
 export function connectError(error: Error): StanError {
   if (error instanceof ClientIdConflictError) return new StanError(ID_TAKEN, { cause: error });
   if (error instanceof AuthorizationError) {
@@ -120,7 +120,7 @@ export function connectError(error: Error): StanError {
   return new StanError(`${CONN_ERR_PREFIX}${error.message}`, { cause: error, code: CONN_ERR });
 }
 
-/** What `connection_lost` gets, at the end. */
+/** Returns what `connection_lost` gets at the end. */
 export function lostError(error: Error): StanError {
   return new StanError(endText(error), { cause: error });
 }
@@ -131,7 +131,7 @@ function endText(error: Error): string {
   return MAX_PINGS_EXCEEDED;
 }
 
-/** Wrong credentials in the options. */
+/** Returns the error for credentials in the options that exclude each other. */
 export function badAuthentication(message: string): StanError {
   return new StanError(message, { code: BAD_AUTHENTICATION });
 }

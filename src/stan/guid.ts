@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto';
 
 const DIGITS = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ';
-/** Ends of two digits: putting a number into digits each time costs ten times as much. */
+/** All endings of two digits, made once, because converting a number each time costs ten times as much. */
 const ENDS = [...DIGITS].flatMap((tens) => [...DIGITS].map((ones) => tens + ones));
 const PREFIX_LENGTH = 12;
 const COUNTER_LENGTH = 8;
 
 let prefix = '';
 let block = 0;
-/** What all of a block begin with. */
+/** The beginning that all identifiers of a block share. */
 let head = '';
 let next = 0;
 
-/** An identifier of 22 letters and digits that no other process makes. */
+/** Returns an identifier of 22 letters and digits that no other process makes. */
 export function nextGuid(): string {
   if (next === 0) {
     if (prefix === '') prefix = randomBytes(PREFIX_LENGTH / 2).toString('hex');

@@ -2,7 +2,7 @@
 import type { EventEmitter } from 'node:events';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import type { Credentials, CredentialsProvider, NonceSigner } from '../connection/credentials.js';
-import type { RetryOptions } from '../connection/retry-options.js';
+import { INITIAL_CONNECT, type RetryOptions } from '../connection/retry-options.js';
 import { MAX_INT32 } from '../int32.js';
 import type { ConnectOptions } from '../resilient-stan.js';
 import { badAuthentication } from './errors.js';
@@ -128,8 +128,6 @@ const DEFAULT_DISCOVER_PREFIX = '_STAN.discover';
 const RECONNECT_TIME_WAIT = 2000;
 /** The limit of one step of the first connect, here and in node-nats-streaming. */
 const CONNECT_STEP = 2000;
-/** The number of retries that `ResilientStan.connect` makes by default. */
-const INITIAL_RETRIES = 3;
 /** The defaults of node-nats-streaming: `ackTimeout` and `stanPingInterval` in ms, and the number of publishes without an answer. */
 export const ACK_TIMEOUT = 30_000;
 export const MAX_PUB_ACKS_IN_FLIGHT = 16_384;
@@ -281,7 +279,7 @@ function initialConnectOf(options: ParsedOptions): RetryOptions {
   const { connectTimeout, waitOnFirstConnect } = options;
   if (waitOnFirstConnect) return { retries: Infinity, ...pace(options), ...patience(options) };
   const whole = Math.min(numberOf(connectTimeout, CONNECT_STEP), MAX_INT32);
-  return whole > CONNECT_STEP ? { retries: Infinity, maxRetryTime: whole } : { retries: INITIAL_RETRIES };
+  return whole > CONNECT_STEP ? { retries: Infinity, maxRetryTime: whole } : { retries: INITIAL_CONNECT.retries };
 }
 
 function reconnectOf(options: ParsedOptions): RetryOptions | false {

@@ -10,7 +10,7 @@ import { subscribeOptionsOf, type SubscriptionOptions } from './subscription-opt
 import { tell, tellError } from './tell.js';
 import { BAD_SUBJECT, BAD_SUBSCRIPTION, CONN_CLOSED } from './texts.js';
 
-/** Handed to nobody: a message that came after the subscription was closed. */
+/** Thrown for a message that came after its subscription was closed, so that it is not acknowledged. */
 class NotHandled extends Error {}
 
 type End = 'close' | 'unsubscribe';
@@ -63,7 +63,7 @@ export class Subscription extends EventEmitter {
     this.inbox = `_INBOX.${nextGuid()}`;
   }
 
-  /** @internal Makes it at the server, now or when there is one. @param number which one of its client it is */
+  /** @internal Makes it at the server, now or when there is one. @param number the number of the subscription in its client */
   static begin(subscription: Subscription, client: ResilientStan | undefined, number: number): void {
     subscription.#begin(client, number);
   }
@@ -105,14 +105,14 @@ export class Subscription extends EventEmitter {
     );
   }
 
-  /** It was never anything; told when the caller has its listeners. */
+  /** Tells of a subscription that was refused at once. It does so in a later tick, so that the caller can add listeners. */
   #refuse(error: Error): void {
     process.nextTick(() => tellError(error, this, this.#stan));
   }
 
   #failed(error: Error): void {
     delete this.#stan.subMap[this.inbox];
-    // Nobody waits for it any more: it was closed, or its client is, which says so itself.
+    // Nothing is told if the subscription was closed, or its client, which tells its own end.
     if (this.isClosed() || !this.#isClientOpen()) return;
     process.nextTick(() => {
       tellError(subscribeError(error), this, this.#stan);
@@ -130,7 +130,7 @@ export class Subscription extends EventEmitter {
     this.#isReady();
   }
 
-  /** A message may be there before the answer is noticed. */
+  /** Tells `ready` once. The first message may come before the promise of `subscribe` resolves. */
   #isReady(): void {
     if (this.ackInbox !== undefined) return;
     this.ackInbox = `_INBOX.${nextGuid()}`;
@@ -164,7 +164,7 @@ export class Subscription extends EventEmitter {
 
   #message(received: StanMessage): Message {
     this.#isReady();
-    // What is not handled is not acknowledged, and comes to whoever is next.
+    // A message that is not handled is not acknowledged, so the next subscription gets it.
     if (this.isClosed()) throw new NotHandled();
     return new Message(this.#stan, received, this);
   }
@@ -186,7 +186,7 @@ export class Subscription extends EventEmitter {
 
   async #endAtServer(how: End): Promise<void> {
     const durable = this.opts.durableName !== undefined && this.opts.durableName !== '';
-    // Nothing is delivered from now on. A durable can only be dropped by one who has it.
+    // A durable must be made first, because only a client that has it can drop it.
     if (how === 'close' || !durable) this.#stop.abort();
     try {
       await this.#making;
@@ -195,7 +195,7 @@ export class Subscription extends EventEmitter {
       tell(this, how === 'close' ? 'closed' : 'unsubscribed');
     } catch (error) {
       const told = unsubscribeError(toError(error));
-      // Of an end in which the client has ended first, nobody need hear who does not listen.
+      // If the client has ended first, only a listener of the subscription hears of it.
       if (error instanceof ClosedError && this.listenerCount('error') === 0) return;
       tellError(told, this, this.#stan);
     }

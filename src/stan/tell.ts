@@ -1,15 +1,15 @@
-/** Calls listeners and callbacks of the program: what they throw is an uncaught exception, as it always was, and harms nothing of ours. */
+/** Calls listeners and callbacks of the program. What they throw becomes an uncaught exception and harms nothing here. */
 import type { EventEmitter } from 'node:events';
 import { REAL_SOURCES } from '../clock/sources.js';
 
-/** In a tick of its own, where nobody can catch it but the process. */
+/** Throws in a later turn, where only the process can catch it. */
 export function throwLater(error: unknown): void {
   REAL_SOURCES.setImmediate(() => {
     throw error;
   });
 }
 
-/** Emits; an `error` that nobody listens to is an uncaught exception, in a later tick. */
+/** Emits an event. An `error` that nobody listens to becomes an uncaught exception in a later turn. */
 export function tell(emitter: EventEmitter, event: string, ...args: unknown[]): void {
   try {
     emitter.emit(event, ...args);
@@ -18,7 +18,7 @@ export function tell(emitter: EventEmitter, event: string, ...args: unknown[]): 
   }
 }
 
-/** The `error` of a subscription: told there, or else on its client, or else uncaught. */
+/** Tells the `error` of a subscription there, or else on its client. If nobody listens, it becomes an uncaught exception. */
 export function tellError(error: unknown, subscription: EventEmitter, client: EventEmitter): void {
   const heard = subscription.listenerCount('error') > 0 || client.listenerCount('error') === 0;
   tell(heard ? subscription : client, 'error', error);

@@ -1,4 +1,4 @@
-/** What node-nats-streaming 0.3.2 says, and programs compare with. */
+/** The texts of node-nats-streaming 0.3.2, with which programs compare. */
 export const BAD_SUBJECT = 'stan: subject must be supplied';
 export const BAD_CLUSTER_ID = 'stan: cluster ID must be supplied';
 export const BAD_CLIENT_ID = 'stan: client ID must be supplied';
@@ -10,7 +10,7 @@ export const ACK_TIMEOUT = 'stan: publish ack timeout';
 export const CONNECT_REQ_TIMEOUT = 'stan: connect request timeout';
 export const MAX_PINGS_EXCEEDED = 'stan: connection lost due to PING failure';
 
-/** What the servers say of a client ID, and of a message that they do not take. */
+/** Texts of the server. */
 export const ID_TAKEN = 'stan: clientID already registered';
 export const REPLACED = 'client has been replaced or is no longer registered';
 export const INVALID_PUBLISH = 'stan: invalid publish request';

@@ -473,7 +473,7 @@ export class ServerSubscription {
         channel,
         `durable '${request.durableName}' on channel '${channel}' is already in use by a subscription of this client ID: ` +
           `close that one first, or take another durableName`,
-        { cause: error, serverText: error.message },
+        { cause: error, serverText: error.message, durableInUse: true },
       );
     }
     throw permanent(channel, error);

@@ -271,6 +271,7 @@ export class Subscriptions {
       channel,
       `this client is already subscribed to channel '${channel}' with the durable '${options.durableName}': ` +
         `close that subscription first, or take another durableName`,
+      { durableInUse: true },
     );
   }
 }

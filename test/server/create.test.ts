@@ -58,6 +58,8 @@ describe('ResilientStan.create', function () {
       seen.filter((what) => what !== 'reconnect'),
       ['session', 'one', 'session', 'two'],
     );
+    await until(() => seen.includes('reconnect'), 'no reconnect');
+    assert.ok(seen.lastIndexOf('session') < seen.indexOf('reconnect'), 'reconnect comes before the session');
   });
 
   it('refuses wrong arguments at once', () => {

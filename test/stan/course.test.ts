@@ -13,6 +13,7 @@ interface Told {
   failed?: number;
   why?: string;
   closed?: boolean;
+  event?: string;
 }
 
 describe('a program with a wrapper and base classes, on resilient-stan/stan', function () {
@@ -27,11 +28,13 @@ describe('a program with a wrapper and base classes, on resilient-stan/stan', fu
     const sequences: number[] = [];
     const stored: number[] = [];
     const failed: Told[] = [];
+    const events: string[] = [];
     let closed = false;
     child.on('message', (told: Told) => {
       if (told.handled !== undefined) handled.push(told.handled);
       if (told.sequence !== undefined) sequences.push(told.sequence);
       if (told.stored !== undefined) stored.push(told.stored);
+      if (told.event !== undefined) events.push(told.event);
       if (told.failed !== undefined) failed.push(told);
       closed ||= told.closed === true;
     });
@@ -51,7 +54,9 @@ describe('a program with a wrapper and base classes, on resilient-stan/stan', fu
         await more();
         await leader.start();
       }
+      events.length = 0;
       await Promise.all(cluster.nodes.map((node) => node.kill()));
+      await until(() => events.includes('disconnect'), 'the client does not notice the outage');
       await Promise.all(cluster.nodes.map((node) => node.start()));
       await more();
       const soFar = [...stored];

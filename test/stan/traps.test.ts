@@ -157,6 +157,7 @@ describe('resilient-stan/stan', function () {
       await server.start();
       assert.deepEqual(told, ['connection_lost', 'close']);
       assert.ok(length > 0);
+      assert.ok(length < 100_000, 'the end came only when the program stopped publishing');
     });
 
     it('comes, when it is closed', async () => {
@@ -167,6 +168,7 @@ describe('resilient-stan/stan', function () {
       stan.close();
       stan.close();
       await over;
+      assert.ok(answers.length < 100_000, 'the end came only when the program stopped publishing');
       await until(() => answers.length > 10, 'no answers');
       answers.length = 100_000;
     });
@@ -196,18 +198,20 @@ describe('resilient-stan/stan', function () {
   });
 
   describe('a connection that is handed in', () => {
-    it('and closed by a call closes the client, and has one listener for all its clients', async () => {
+    it('and closed by a call closes the client, and has one listener for all its clients, and none after them', async () => {
       const nc = nats.connect({ url, encoding: 'binary' });
       await event(nc, 'connect');
       const before = nc.listenerCount('close');
-      for (let i = 0; i < 3; i++) {
-        const stan = make({ nc });
-        await event(stan, 'connect');
+      const several = [1, 2, 3].map(() => make({ nc }));
+      await Promise.all(several.map((stan) => event(stan, 'connect')));
+      assert.equal(nc.listenerCount('close'), before + 1);
+      for (const stan of several) {
         const closed = event(stan, 'close');
         stan.close();
         await closed;
       }
-      assert.equal(nc.listenerCount('close'), before + 1);
+      assert.equal(nc.listenerCount('close'), before);
+      assert.equal(Object.hasOwn(nc, 'close'), false);
       const last = make({ nc });
       await event(last, 'connect');
       const closed = event(last, 'close');

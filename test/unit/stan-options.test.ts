@@ -102,7 +102,7 @@ describe('options of node-nats-streaming', () => {
     assert.throws(() => optionsOf({ discoverPrefix: 'other' }), /discover prefix/);
   });
 
-  it('the window of publishes has room for one over the limit', () => {
+  it('the window of publishes has room for more than the limit', () => {
     assert.equal(optionsOf({ maxPubAcksInflight: 3 }).publishing?.maxPending, 5);
   });
 });
