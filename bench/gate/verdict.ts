@@ -13,8 +13,11 @@ export type Cost = keyof Costs;
 /** By how much a ratio may be higher than the one that was written down. Noise changes it by much less than this, and a fifth is much more. */
 export const TOLERANCE: Costs = { cpu: 1.1, allocations: 1.08 };
 
-/** How much CPU time a message may cost more by `resilient-stan/stan` than by the core, in µs. Below the second nothing can be measured. */
-export const FACADE_LIMITS: Readonly<Record<string, number>> = { 'publish + ack': 1, 'deliver + ack': 0.5 };
+/**
+ * How much CPU time a message may cost more by `resilient-stan/stan` than by the core, in µs. Where a publish by the core costs 6 µs,
+ * that of the facade costs 0.5 to 1.9 more, and nothing more can be measured of a delivery.
+ */
+export const FACADE_LIMITS: Readonly<Record<string, number>> = { 'publish + ack': 2.2, 'deliver + ack': 0.8 };
 
 export interface Excess {
   what: string;
