@@ -298,19 +298,19 @@ export class Stan extends EventEmitter {
     const error = new StanError(text, { delivery: 'not-sent' });
     if (typeof ackHandler !== 'function') throw error;
     // The original gives no identifier here, although its types say so.
-    const none = undefined as unknown as string;
+    const refused = (): void => (ackHandler as (error: Error) => void)(error);
     if (this.#calling) {
       // A callback that publishes again would call itself without end.
-      REAL_SOURCES.setImmediate(() => this.#call(ackHandler, error, none));
+      REAL_SOURCES.setImmediate(() => this.#call(refused, undefined, ''));
     } else {
       this.#calling = true;
       try {
-        ackHandler(error, none);
+        refused();
       } finally {
         this.#calling = false;
       }
     }
-    return none;
+    return undefined as unknown as string;
   }
 
   #call(ackHandler: AckHandlerCallback, error: StanError | undefined, guid: string): void {

@@ -277,8 +277,10 @@ describe('resilient-stan/stan', function () {
       assert.equal(error.delivery, 'not-sent');
       assert.ok(error.cause instanceof ResilientStanError);
       assert.equal(guids[0], guids[1]);
+      // It may be told before the server has said that it is ready.
+      const up = event(stan, 'reconnect');
       await server.start();
-      await event(stan, 'reconnect');
+      await up;
       await published(stan, channel, 'y');
       // What was told to have failed is not stored later.
       assert.deepEqual(await readBack(url, channel), ['y']);
