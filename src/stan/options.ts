@@ -320,13 +320,13 @@ function withCredentials(
   const given = credentialsOf(options);
   const { user, token } = options;
   if (isThere(user) || isThere(token)) return { servers: unique(servers.map(withoutCredentials)), credentials: given };
-  if (!servers.some((server) => server.includes('@'))) return { servers: [...servers], credentials: given };
+  const inUrls = servers.map((server) => /\/\/(.*@)/.exec(server)?.[1]);
+  let last = inUrls.find((own) => own !== undefined);
+  if (last === undefined) return { servers: [...servers], credentials: given };
   // Those of a URL go before keys and files.
-  let last = /\/\/(.*@)/.exec(servers.find((server) => server.includes('@'))!)![1]!;
-  const filled = servers.map((server) => {
-    const own = /\/\/(.*@)/.exec(server)?.[1];
-    if (own !== undefined) last = own;
-    return own === undefined ? server.replace('//', () => `//${last}`) : server;
+  const filled = servers.map((server, i) => {
+    last = inUrls[i] ?? last;
+    return server.replace(/\/\/(.*@)?/, () => `//${last}`);
   });
   return { servers: unique(filled), credentials: {} };
 }
