@@ -52,8 +52,8 @@ export interface BaseConnectOptions extends Credentials {
    */
   reconnect?: RetryOptions | false | undefined;
   /**
-   * What to do when another live client has the same client ID: `'retry'` goes on trying, `'close'` closes this client.
-   * Default `'retry'`.
+   * What to do when another live client has the same client ID: `'retry'` goes on trying until that one has gone, as in a
+   * rolling deployment, within the limits of {@link RetryOptions}. `'close'` closes this client. Default `'retry'`.
    */
   clientIdConflict?: 'retry' | 'close' | undefined;
   /** Options of all publishes. */

@@ -231,7 +231,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * @throws InvalidArgumentError before anything is dialled
    * @throws ConnectError with every server and its reason, when all attempts of {@link ConnectOptions.initialConnect} failed
    * @throws AuthorizationError at once, when the credentials are refused
-   * @throws ClientIdConflictError when another live client has the client ID
+   * @throws ClientIdConflictError when another live client has the client ID, and still has it after 60 s; at once with
+   *   `clientIdConflict: 'close'`
    * @throws AbortedError when the signal is aborted
    * @example
    * ```ts
