@@ -18,7 +18,7 @@ import {
   toOurs,
   type ConnectionLostError,
 } from './errors.js';
-import type { ResilientStanEvents } from './events.js';
+import { CLIENT_EVENTS, type ResilientStanEvents } from './events.js';
 import {
   resolveCloseOptions,
   resolveConnectOptions,
@@ -181,7 +181,8 @@ const MAX_KNOWN_CHANNELS = 1024;
  *
  * Its events are `connecting`, `session`, `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
  * `client_id_conflict`, `state`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
- * Nothing but {@link ResilientStan.create} throws synchronously: whatever is wrong comes as a rejected promise.
+ * Nothing but {@link ResilientStan.create} throws synchronously, and the methods that take the name of an event, when there
+ * is no such event: whatever else is wrong comes as a rejected promise.
  *
  * @example
  * ```ts
@@ -305,7 +306,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
-    super();
+    super(CLIENT_EVENTS);
     SafeEmitter.reportTo(this, (error, event) => {
       // A listener of 'error' that throws would be told of its own failure without end.
       if (event === 'error' && !this.#over) options.logger.error(error.message, { error });
