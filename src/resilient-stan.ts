@@ -7,6 +7,7 @@ import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
 import './dispose.js';
 import { SafeEmitter } from './emitter.js';
+import { DatedError } from './error-json.js';
 import {
   AbortedError,
   CallbackError,
@@ -133,7 +134,7 @@ export interface StanStats {
  * ```ts
  * const { healthy, state, lastError } = stan.health();
  * response.statusCode = healthy ? 200 : 503;
- * response.end(JSON.stringify({ state, lastError: lastError?.error.message }));
+ * response.end(JSON.stringify({ state, lastError })); // an error shows its name, message, code and causes
  * ```
  * @category Monitoring
  */
@@ -157,7 +158,7 @@ export interface StanHealth {
   pending: number;
   /** Sessions lost so far. */
   losses: number;
-  /** The last loss, failed attempt or error. Undefined before the first. */
+  /** The last loss, failed attempt or error. Undefined before the first. In JSON it has what the error says, without its stack. */
   lastError:
     | {
         /** What it was. */
@@ -220,7 +221,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #losses = 0;
   #reconnects = 0;
   #since = this.#date();
-  #lastError: { error: Error; at: Date } | undefined;
+  #lastError: DatedError | undefined;
   readonly #abort: AbortWatch | undefined;
 
   /**
@@ -779,7 +780,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   #note(error: Error): void {
-    if (!this.#over) this.#lastError = { error, at: this.#date() };
+    if (!this.#over) this.#lastError = new DatedError(error, this.#date());
   }
 
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
