@@ -77,7 +77,7 @@ export interface BaseConnectOptions extends Credentials {
   name?: string | undefined;
   /** When it is aborted, the connect is given up, or the connected client is closed at once. Default: none. */
   signal?: AbortSignal | undefined;
-  /** Where the client logs, for instance `console`. Default: nowhere. */
+  /** Where the client logs, for instance `console` or a logger of pino. Each line has the client ID. Default: nowhere. */
   logger?: Logger | undefined;
 }
 
@@ -215,7 +215,7 @@ export function resolveConnectOptions<Stan>(
     tls: resolveTls(reader, addresses),
     name: reader.string('name', clientId),
     ...(signal && { signal }),
-    logger: resolveLogger(reader),
+    logger: resolveLogger(reader, clientId),
   };
 }
 

@@ -11,6 +11,7 @@ import { DatedError } from './error-json.js';
 import {
   AbortedError,
   CallbackError,
+  ClientIdConflictError,
   ClosedError,
   ConnectError,
   describe,
@@ -332,7 +333,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       clock: this.#clock,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
-      log: (message) => options.logger.debug(message),
+      ...(options.logger.debug !== undefined && { log: options.logger.debug }),
     });
     const participants = new Participants(this.#subscriptions, this.#publisher);
     this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
@@ -687,10 +688,14 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       connecting: (attempt, delay, error) => {
         this.#note(error);
+        // The first failure is told, because a client that is not connected yet has nothing else to be noticed by.
+        if (attempt === 2 && !(error instanceof ClientIdConflictError)) {
+          logger.warn(`not connected yet, trying again: ${error.message}`);
+        }
         this.#emit('connecting', { attempt, delay, error });
       },
       connected: (server, attempt) => {
-        logger.info(`connected to ${server} as '${this.clientId}'`);
+        logger.info(`connected to ${server} as '${this.clientId}'`, { server });
         // connect() resolves first, so that the caller can add a listener.
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
@@ -706,7 +711,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       reconnected: (server, downtime, attempts) => {
         this.#reconnects += 1;
-        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`);
+        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`, { server, downtime, attempts });
         this.#emit('reconnect', { server, downtime, attempts });
       },
       conflict: (error) => {
@@ -732,8 +737,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   async #lost(error: ConnectionLostError): Promise<'reconnect' | 'close'> {
     this.#losses += 1;
     this.#note(error);
-    this.#options.logger.warn(`connection lost (${error.reason}): ${error.message}`);
-    this.#emit('connection_lost', { error, reason: error.reason });
+    const { reason, server } = error;
+    this.#options.logger.warn(`connection lost (${reason}): ${error.message}`, { reason, server });
+    this.#emit('connection_lost', { error, reason });
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
     const asked = this.#ask(handler, error);
@@ -767,7 +773,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #error(error: Error): void {
     if (this.#over) {
       // A listener has thrown at 'close', or its promise was rejected after that.
-      this.#options.logger.debug(`after the client was closed: ${error.message}`);
+      this.#options.logger.debug?.(`after the client was closed: ${error.message}`);
       return;
     }
     this.#note(error);
