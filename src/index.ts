@@ -27,6 +27,7 @@ export type { Logger } from './logger.js';
 export type { CloseOptions, FlushOptions } from './options.js';
 export type { PublishingOptions, PublishOptions } from './publishing/publisher-options.js';
 export type { DeadLetterHandler, StartAt, SubscribeOptions } from './subscribing/subscribe-options.js';
+export type { ErrorJson } from './error-json.js';
 export {
   AbortedError,
   AuthorizationError,

@@ -7,9 +7,11 @@ import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
 import './dispose.js';
 import { SafeEmitter } from './emitter.js';
+import { DatedError } from './error-json.js';
 import {
   AbortedError,
   CallbackError,
+  ClientIdConflictError,
   ClosedError,
   ConnectError,
   describe,
@@ -18,7 +20,7 @@ import {
   toOurs,
   type ConnectionLostError,
 } from './errors.js';
-import type { ResilientStanEvents } from './events.js';
+import { CLIENT_EVENTS, type ResilientStanEvents } from './events.js';
 import {
   resolveCloseOptions,
   resolveConnectOptions,
@@ -134,7 +136,7 @@ export interface StanStats {
  * ```ts
  * const { healthy, state, lastError } = stan.health();
  * response.statusCode = healthy ? 200 : 503;
- * response.end(JSON.stringify({ state, lastError: lastError?.error.message }));
+ * response.end(JSON.stringify({ state, lastError })); // an error shows its name, message, code and causes
  * ```
  * @category Monitoring
  */
@@ -158,7 +160,7 @@ export interface StanHealth {
   pending: number;
   /** Sessions lost so far. */
   losses: number;
-  /** The last loss, failed attempt or error. Undefined before the first. */
+  /** The last loss, failed attempt or error. Undefined before the first. In JSON it has what the error says, without its stack. */
   lastError:
     | {
         /** What it was. */
@@ -182,7 +184,8 @@ const MAX_KNOWN_CHANNELS = 1024;
  *
  * Its events are `connecting`, `session`, `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
  * `client_id_conflict`, `state`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
- * Nothing but {@link ResilientStan.create} throws synchronously: whatever is wrong comes as a rejected promise.
+ * Nothing but {@link ResilientStan.create} throws synchronously, and the methods that take the name of an event, when there
+ * is no such event: whatever else is wrong comes as a rejected promise.
  *
  * @example
  * ```ts
@@ -220,7 +223,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #losses = 0;
   #reconnects = 0;
   #since = this.#date();
-  #lastError: { error: Error; at: Date } | undefined;
+  #lastError: DatedError | undefined;
   readonly #abort: AbortWatch | undefined;
 
   /**
@@ -232,7 +235,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * @throws InvalidArgumentError before anything is dialled
    * @throws ConnectError with every server and its reason, when all attempts of {@link ConnectOptions.initialConnect} failed
    * @throws AuthorizationError at once, when the credentials are refused
-   * @throws ClientIdConflictError when another live client has the client ID
+   * @throws ClientIdConflictError when another live client has the client ID, and still has it after 60 s; at once with
+   *   `clientIdConflict: 'close'`
    * @throws AbortedError when the signal is aborted
    * @example
    * ```ts
@@ -305,7 +309,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
-    super();
+    super(CLIENT_EVENTS);
     SafeEmitter.reportTo(this, (error, event) => {
       // A listener of 'error' that throws would be told of its own failure without end.
       if (event === 'error' && !this.#over) options.logger.error(error.message, { error });
@@ -330,7 +334,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       clock: this.#clock,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
-      log: (message) => options.logger.debug(message),
+      ...(options.logger.debug !== undefined && { log: options.logger.debug }),
     });
     const participants = new Participants(this.#subscriptions, this.#publisher);
     this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
@@ -690,10 +694,14 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       connecting: (attempt, delay, error) => {
         this.#note(error);
+        // The first failure is told, because a client that is not connected yet has nothing else to be noticed by.
+        if (attempt === 2 && !(error instanceof ClientIdConflictError)) {
+          logger.warn(`not connected yet, trying again: ${error.message}`);
+        }
         this.#emit('connecting', { attempt, delay, error });
       },
       connected: (server, attempt) => {
-        logger.info(`connected to ${server} as '${this.clientId}'`);
+        logger.info(`connected to ${server} as '${this.clientId}'`, { server });
         // connect() resolves first, so that the caller can add a listener.
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
@@ -709,7 +717,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       reconnected: (server, downtime, attempts) => {
         this.#reconnects += 1;
-        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`);
+        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`, { server, downtime, attempts });
         this.#emit('reconnect', { server, downtime, attempts });
       },
       conflict: (error) => {
@@ -735,8 +743,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   async #lost(error: ConnectionLostError): Promise<'reconnect' | 'close'> {
     this.#losses += 1;
     this.#note(error);
-    this.#options.logger.warn(`connection lost (${error.reason}): ${error.message}`);
-    this.#emit('connection_lost', { error, reason: error.reason });
+    const { reason, server } = error;
+    this.#options.logger.warn(`connection lost (${reason}): ${error.message}`, { reason, server });
+    this.#emit('connection_lost', { error, reason });
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
     const asked = this.#ask(handler, error);
@@ -770,7 +779,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #error(error: Error): void {
     if (this.#over) {
       // A listener has thrown at 'close', or its promise was rejected after that.
-      this.#options.logger.debug(`after the client was closed: ${error.message}`);
+      this.#options.logger.debug?.(`after the client was closed: ${error.message}`);
       return;
     }
     this.#note(error);
@@ -783,7 +792,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   #note(error: Error): void {
-    if (!this.#over) this.#lastError = { error, at: this.#date() };
+    if (!this.#over) this.#lastError = new DatedError(error, this.#date());
   }
 
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {

@@ -238,7 +238,7 @@ export class Supervisor {
         clock: this.#clock,
         onWait: (attempt, delay, error) => {
           if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
-          this.#log(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
+          this.#settings.logger.debug?.(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
           onWait(attempt, delay, error);
         },
         onWake: (callback) => {
@@ -378,9 +378,5 @@ export class Supervisor {
     if (this.#complained) return;
     this.#complained = true;
     this.#events.error(error);
-  }
-
-  #log(message: string): void {
-    this.#settings.logger.debug(message);
   }
 }

@@ -1,6 +1,7 @@
 import '../dispose.js';
 import { SafeEmitter } from '../emitter.js';
 import type { CallbackError } from '../errors.js';
+import type { EventNames } from '../event-names.js';
 import type { StanMessage } from './message.js';
 
 /**
@@ -34,6 +35,16 @@ export interface SubscriptionEvents {
   closed: (event: { error?: Error }) => void;
 }
 
+const SUBSCRIPTION_EVENTS: EventNames<SubscriptionEvents> = {
+  of: 'a subscription',
+  known: { ready: true, handler_error: true, gap: true, reset: true, dead_letter: true, closed: true },
+  hints: {
+    close: "did you mean 'closed'?",
+    message: 'messages come to the handler of subscribe(), or through messages()',
+    unsubscribed: "did you mean 'closed'?",
+  },
+};
+
 /** An iterator that takes the messages one after the other. The body of its loop is the handler. */
 export interface Follower {
   /** Whether the body of the loop has a message in hand. */
@@ -65,7 +76,7 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
   readonly #life: SubscriptionLife;
 
   private constructor(life: SubscriptionLife) {
-    super();
+    super(SUBSCRIPTION_EVENTS);
     this.#life = life;
   }
 
