@@ -47,11 +47,14 @@ export class Subscriptions {
   #draining = false;
 
   constructor({ onError, onResubscribe, log, clock }: SubscriptionsOptions) {
+    const inquiries = new Inquiries(clock);
+    this.questions = new Questions(clock, inquiries);
     this.#owner = {
       crowded: false,
       clock,
       window: new Window(clock),
-      inquiries: new Inquiries(clock),
+      inquiries,
+      questions: this.questions,
       counters: this.#counters,
       onError,
       remade: (consumer) => onResubscribe?.(consumer.subscription),
@@ -62,7 +65,6 @@ export class Subscriptions {
       dropping: (outcome) => this.#waitFor(outcome),
       log: log ?? (() => undefined),
     };
-    this.questions = new Questions(clock, this.#owner.inquiries);
     this.#pendingUnsubscribes = new PendingUnsubscribes(clock, this.#owner.departures);
     this.#stood = this.#standing();
   }

@@ -245,4 +245,168 @@ describe('where somebody is in a channel', function () {
       }
     });
   });
+
+  describe('lag()', () => {
+    /** Handlers that wait until they are let go. */
+    class Gate {
+      readonly waiting: (() => void)[] = [];
+      readonly handler = (): Promise<void> => new Promise((resolve) => this.waiting.push(resolve));
+
+      async handle(count: number): Promise<void> {
+        for (let i = 0; i < count; i++) {
+          await until(() => this.waiting.length > 0, 'no message came');
+          this.waiting.shift()!();
+        }
+      }
+    }
+    const settled = async (lag: () => Promise<number>, expected: number): Promise<void> => {
+      await until(async () => (await lag()) === expected, `the lag is not ${expected}`);
+    };
+
+    it('is what is behind the last processed message', async () => {
+      await publish(1, 10);
+      const gate = new Gate();
+      const subscription = await stan.subscribe(channel, gate.handler, { startAt: 'first' });
+      assert.equal(await subscription.lag(), 10);
+      await gate.handle(4);
+      await settled(() => subscription.lag(), 6);
+      await publish(11, 12);
+      assert.equal(await subscription.lag(), 8);
+      const recorder = await cut();
+      await publish(13);
+      const lag = subscription.lag();
+      await mend(recorder);
+      assert.equal(await lag, 9);
+      await gate.handle(9);
+      await settled(() => subscription.lag(), 0);
+      await until(async () => (await atServer()) === 1, 'questions are left behind');
+    });
+
+    it('does not count what the limits of the channel have taken, nor more than the window', async () => {
+      channel = uniqueName('few.position');
+      const gate = new Gate();
+      const subscription = await stan.subscribe(channel, gate.handler, { maxInFlight: 1 });
+      assert.equal(await subscription.lag(), 0);
+      for (let i = 1; i <= 20; i++) await publish(i);
+      assert.equal(await subscription.lag(), 6, 'the one in hand and the five that are stored');
+      gate.handle(6).catch(() => undefined);
+      await settled(() => subscription.lag(), 0);
+    });
+
+    it('of a durable knows what was processed in an earlier process', async () => {
+      await publish(1, 10);
+      const options = { durableName: 'd', startAt: 'first', maxInFlight: 4 } as const;
+      const before = new Gate();
+      const first = await stan.subscribe(channel, before.handler, options);
+      await before.handle(6);
+      await settled(() => first.lag(), 4);
+      await before.handle(4);
+      await first.close();
+      await until(async () => (await server.monitor.channelz(channel))?.subscriptions?.[0]?.is_offline, 'it stays');
+      const second = await stan.subscribe(channel, () => undefined, options);
+      assert.equal(await second.lag(), 0);
+      await publish(11);
+      await settled(() => second.lag(), 0);
+      assert.equal(second.lastSequence, 11);
+    });
+
+    it('of a member of a group leaves out what others have got', async () => {
+      const other = await clients.connect(cluster.urls);
+      let got = 0;
+      const count = (): void => void got++;
+      const ours = new Gate();
+      const subscription = await stan.subscribe(channel, ours.handler, { queueGroup: 'g', maxInFlight: 2 });
+      await other.subscribe(channel, count, { queueGroup: 'g' });
+      await publish(1, 20);
+      await until(() => got === 18, 'the other member has not got the rest');
+      ours.handle(2).catch(() => undefined);
+      await settled(() => subscription.lag(), 0);
+    });
+
+    it('rejects when the subscription ends, or at its signal', async () => {
+      const subscription = await stan.subscribe(channel, () => undefined);
+      await cut();
+      const controller = new AbortController();
+      const aborted = assert.rejects(subscription.lag({ signal: controller.signal }), AbortedError);
+      const closed = assert.rejects(subscription.lag(), ClosedError);
+      const never = assert.rejects(
+        subscription.caughtUp().then(() => subscription.lag()),
+        ClosedError,
+      );
+      controller.abort();
+      await aborted;
+      await subscription.close();
+      await closed;
+      await never;
+      await assert.rejects(subscription.lag(), ClosedError);
+    });
+  });
+
+  describe('caught_up', () => {
+    it('is told once, when all that was there is handled', async () => {
+      await publish(1, 50);
+      const seen: string[] = [];
+      const subscription = await stan.subscribe(
+        channel,
+        async ({ sequence }) => {
+          if (sequence === 20) await publish(51, 55);
+          if (sequence === 30) server.proxy.resetConnections();
+          seen.push(String(sequence));
+        },
+        { startAt: 'first' },
+      );
+      subscription.on('caught_up', (event) => {
+        assert.equal(event.subscription, subscription);
+        seen.push('caught_up');
+      });
+      await subscription.caughtUp();
+      await until(
+        () => seen.length === 56,
+        () => seen.join(' '),
+      );
+      assert.deepEqual(
+        seen.filter((entry) => entry !== 'caught_up'),
+        range(1, 55).map(String),
+      );
+      assert.ok(seen.indexOf('caught_up') >= 50, 'not before the last that was there at the start');
+      await mend(await cut());
+      await publish(56);
+      await until(() => seen.at(-1) === '56', 'the last message did not come');
+      assert.equal(seen.filter((entry) => entry === 'caught_up').length, 1);
+    });
+
+    it('comes in an empty channel, for what is new only, and where the server knows more than we', async () => {
+      const handler = (): void => undefined;
+      const empty = await stan.subscribe(channel, handler, { startAt: 'first' });
+      await empty.caughtUp();
+      await publish(1, 3);
+      await (await stan.subscribe(channel, handler)).caughtUp();
+      const durable = await stan.subscribe(channel, handler, { durableName: 'd', startAt: 'first' });
+      await durable.caughtUp();
+      assert.equal(durable.lastSequence, 3);
+      await durable.close();
+      const again = await stan.subscribe(channel, handler, { durableName: 'd' });
+      let told = 0;
+      again.on('caught_up', () => told++);
+      await again.caughtUp();
+      assert.deepEqual([again.lastSequence, told], [0, 1], 'all was handled before');
+      await (await stan.subscribe(channel, handler, { queueGroup: 'g' })).caughtUp();
+    });
+  });
+
+  describe('messages()', () => {
+    it('gives its subscription', async () => {
+      await publish(1, 3);
+      const messages = stan.messages(channel, { startAt: { sequence: 1 } });
+      const subscription = await messages.subscription;
+      assert.equal(subscription.channel, channel);
+      assert.equal(await subscription.lag(), 3);
+      for await (const { sequence } of messages) {
+        if (sequence < 3) continue;
+        assert.equal(await subscription.lag(), 1, 'the one in hand');
+        break;
+      }
+      await assert.rejects(stan.messages('a.*').subscription, InvalidArgumentError);
+    });
+  });
 });
