@@ -11,6 +11,8 @@ const subscriptionOf = (): ResilientSubscription =>
       channel: 'c',
       lastSequence: 0,
       follower: undefined,
+      lag: () => Promise.resolve(0),
+      caughtUp: () => Promise.resolve(),
       close: () => Promise.resolve(),
       unsubscribe: () => Promise.resolve(),
     },
