@@ -18,6 +18,9 @@ export { ResilientSubscription, type SubscriptionEvents } from './subscribing/su
 export type { MessageHandler, StanMessage } from './subscribing/message.js';
 export type { PubAck } from './publishing/publisher.js';
 export type { ResilientStanEvents } from './events.js';
+export type { LossNotice, ReconnectNotice, SuspicionNotice } from './diagnostics.js';
+export type { PublishTrace } from './publishing/publish-trace.js';
+export type { ProcessTrace } from './subscribing/process-trace.js';
 export type { ConnectionState } from './connection/states.js';
 export type { Credentials, CredentialsProvider, NonceSigner } from './connection/credentials.js';
 export type { RetryOptions } from './connection/retry-options.js';

@@ -5,6 +5,7 @@ import { makeClock } from './clock/clock.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
+import { lossChannel, reconnectChannel, suspicionChannel } from './diagnostics.js';
 import './dispose.js';
 import { SafeEmitter } from './emitter.js';
 import {
@@ -33,6 +34,7 @@ import {
   type PublishOptions,
   type ResolvedPublishOptions,
 } from './publishing/publisher-options.js';
+import { publishTracing } from './publishing/publish-trace.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
@@ -45,6 +47,7 @@ import {
 } from './subscribing/subscribe-options.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 import { Subscriptions } from './subscribing/subscriptions.js';
+import type { Teller } from './tracing.js';
 import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
@@ -196,6 +199,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
   /** The one clock of all layers. */
   readonly #clock = makeClock();
+  /** How this client is named on the channels of `node:diagnostics_channel`. */
+  readonly #teller: Teller;
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
@@ -312,6 +317,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#options = options;
     this.#abort = abort;
+    this.#teller = { clientId: options.clientId, clusterId: options.clusterId };
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -327,6 +333,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#subscriptions = new Subscriptions({
       clock: this.#clock,
+      teller: this.#teller,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
@@ -390,7 +397,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
     try {
       this.#checkPublish(channel, data);
-      return this.#publisher.publish(channel, data, resolvePublishOptions(options));
+      const resolved = resolvePublishOptions(options);
+      if (publishTracing.wanted) return this.#publishTraced(channel, data, resolved);
+      return this.#publisher.publish(channel, data, resolved);
     } catch (error) {
       return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
     }
@@ -405,6 +414,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   ): Promise<PubAck> {
     try {
       stan.#checkPublish(channel, data);
+      if (publishTracing.wanted) return stan.#publishTraced(channel, data, options);
       return stan.#publisher.publish(channel, data, options);
     } catch (error) {
       return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
@@ -692,8 +702,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
       session: (server) => this.#emit('session', { server }),
-      suspected: () => {
+      suspected: (server, silence) => {
         this.#suspicions += 1;
+        if (suspicionChannel.hasSubscribers) suspicionChannel.publish({ ...this.#teller, server, silence });
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {
@@ -703,6 +714,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       reconnected: (server, downtime, attempts) => {
         this.#reconnects += 1;
+        if (reconnectChannel.hasSubscribers) {
+          reconnectChannel.publish({ ...this.#teller, server, downtime, attempts });
+        }
         logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`);
         this.#emit('reconnect', { server, downtime, attempts });
       },
@@ -730,6 +744,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#losses += 1;
     this.#note(error);
     this.#options.logger.warn(`connection lost (${error.reason}): ${error.message}`);
+    if (lossChannel.hasSubscribers) lossChannel.publish({ ...this.#teller, error, reason: error.reason });
     this.#emit('connection_lost', { error, reason: error.reason });
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
@@ -816,6 +831,15 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   get #pending(): number {
     const { pending, waiting } = this.#publisher.stats;
     return pending + waiting;
+  }
+
+  /** Publishes, and tells of it. A listener may have put another payload in the place of this one. */
+  #publishTraced(channel: string, data: string | Uint8Array, options: ResolvedPublishOptions): Promise<PubAck> {
+    const context = { ...this.#teller, channel, data };
+    return publishTracing.run(context, () => {
+      if (context.data !== data) checkPayload(context.data, NOT_SENT);
+      return this.#publisher.publish(channel, context.data, options);
+    });
   }
 
   #checkPublish(channel: string, data: string | Uint8Array): void {

@@ -12,6 +12,7 @@ import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './deli
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
 import { Window } from './request-window.js';
+import type { Teller } from '../tracing.js';
 
 export interface SubscriptionsOptions {
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
@@ -20,6 +21,8 @@ export interface SubscriptionsOptions {
   onResubscribe?: (subscription: ResilientSubscription) => void;
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
+  /** How the client is named on the channels of `node:diagnostics_channel`. */
+  teller?: Teller;
   /** The clock of the client. */
   clock: Clock;
 }
@@ -43,13 +46,14 @@ export class Subscriptions {
   #closed: Error | undefined;
   #draining = false;
 
-  constructor({ onError, onResubscribe, log, clock }: SubscriptionsOptions) {
+  constructor({ onError, onResubscribe, log, teller, clock }: SubscriptionsOptions) {
     this.#owner = {
       crowded: false,
       clock,
       window: new Window(clock),
       inquiries: new Inquiries(clock),
       counters: this.#counters,
+      teller: teller ?? { clientId: '', clusterId: '' },
       onError,
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
