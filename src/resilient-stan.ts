@@ -835,7 +835,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
   /** Publishes, and tells of it. A listener may have put another payload in the place of this one. */
   #publishTraced(channel: string, data: string | Uint8Array, options: ResolvedPublishOptions): Promise<PubAck> {
-    const context = { ...this.#teller, channel, data };
+    // Written out, because an object that is spread and added to costs two microseconds.
+    const { clientId, clusterId } = this.#teller;
+    const context = { clientId, clusterId, channel, data };
     return publishTracing.run(context, () => {
       if (context.data !== data) checkPayload(context.data, NOT_SENT);
       return this.#publisher.publish(channel, context.data, options);

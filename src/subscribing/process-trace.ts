@@ -58,6 +58,8 @@ export function traced(handler: MessageHandler, host: ProcessTraceHost, unproces
   return (message) => {
     if (!processTracing.wanted) return handler(message);
     const { teller, subscription } = host;
-    return processTracing.run({ ...teller, subscription, message }, () => handler(message), unprocessed);
+    // Written out, because an object that is spread and added to costs two microseconds.
+    const { clientId, clusterId } = teller;
+    return processTracing.run({ clientId, clusterId, subscription, message }, () => handler(message), unprocessed);
   };
 }
