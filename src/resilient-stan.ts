@@ -36,6 +36,7 @@ import {
 } from './publishing/publisher-options.js';
 import { publishTracing } from './publishing/publish-trace.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
+import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
@@ -405,20 +406,31 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     }
   }
 
-  /** @internal Publishes with options that were checked before. The check costs more than all else that the facade of src/stan does. */
-  static publishResolved(
+  /**
+   * @internal Publishes for a listener, with options that were checked before. The promise and the check would cost more than all
+   * else that the facade of src/stan does.
+   */
+  static publishFor(
     stan: ResilientStan,
+    listener: PublishListener,
     channel: string,
     data: string | Uint8Array,
-    options: ResolvedPublishOptions,
-  ): Promise<PubAck> {
+    options: ResolvedPublishOptions | undefined,
+  ): void {
     try {
       stan.#checkPublish(channel, data);
-      if (publishTracing.wanted) return stan.#publishTraced(channel, data, options);
-      return stan.#publisher.publish(channel, data, options);
+      if (publishTracing.wanted) {
+        stan.#publishTraced(channel, data, options).then(
+          () => listener.stored(),
+          (error: ResilientStanError) => listener.failed(error),
+        );
+        return;
+      }
     } catch (error) {
-      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
+      queueMicrotask(() => listener.failed(toOurs(error, 'publish()', NOT_SENT)));
+      return;
     }
+    stan.#publisher.take(channel, data, options, listener);
   }
 
   /**
@@ -834,7 +846,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   }
 
   /** Publishes, and tells of it. A listener may have put another payload in the place of this one. */
-  #publishTraced(channel: string, data: string | Uint8Array, options: ResolvedPublishOptions): Promise<PubAck> {
+  #publishTraced(
+    channel: string,
+    data: string | Uint8Array,
+    options: ResolvedPublishOptions | undefined,
+  ): Promise<PubAck> {
     // Written out, because an object that is spread and added to costs two microseconds.
     const { clientId, clusterId } = this.#teller;
     const context = { clientId, clusterId, channel, data };

@@ -1,5 +1,5 @@
 import { Tracing } from '../tracing.js';
-import type { PubAck } from './records.js';
+import type { PubAck } from './settlers.js';
 
 /**
  * What a listener of `tracingChannel('resilient-stan:publish')` gets: one object for each publish, the same from `start` to
