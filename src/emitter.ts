@@ -19,6 +19,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
   /** The wrapper of each function and event. It lives as long as the function does. */
   readonly #wrappers = new WeakMap<Listener, Map<EventName, Listener>>();
   #onThrown: OnListenerThrown = () => undefined;
+  #onListener: ((event: EventName) => void) | undefined;
 
   /** @internal Sets who is told of a listener that failed. */
   protected static reportTo<Events extends EventEmitter.ValidEventTypes>(
@@ -26,6 +27,14 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     onThrown: OnListenerThrown,
   ): void {
     emitter.#onThrown = onThrown;
+  }
+
+  /** @internal Sets who is told of each listener, right before it is added. */
+  protected static noticeListeners<Events extends EventEmitter.ValidEventTypes>(
+    emitter: SafeEmitter<Events>,
+    onListener: (event: EventName) => void,
+  ): void {
+    emitter.#onListener = onListener;
   }
 
   /**
@@ -138,6 +147,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     const event = name;
     // The base class refuses what is not a function.
     if (typeof given !== 'function') return given;
+    this.#onListener?.(event);
     const listener = given as unknown as Listener;
     let wrappers = this.#wrappers.get(listener);
     if (wrappers === undefined) this.#wrappers.set(listener, (wrappers = new Map<EventName, Listener>()));

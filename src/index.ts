@@ -15,6 +15,9 @@ export {
   type StanStats,
 } from './resilient-stan.js';
 export { ResilientSubscription, type SubscriptionEvents } from './subscribing/subscription.js';
+export type { MessagesIterator } from './subscribing/messages.js';
+export { ChannelReader, type ReaderEvents } from './subscribing/reader.js';
+export type { QuestionOptions, ReadRange } from './subscribing/read-options.js';
 export type { MessageHandler, StanMessage } from './subscribing/message.js';
 export type { PubAck } from './publishing/publisher.js';
 export type { ResilientStanEvents } from './events.js';

@@ -38,8 +38,16 @@ import { publishTracing } from './publishing/publish-trace.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
-import type { MessageHandler, StanMessage } from './subscribing/message.js';
-import { messages } from './subscribing/messages.js';
+import type { MessageHandler } from './subscribing/message.js';
+import { callerUntil } from './subscribing/caller.js';
+import { messages, type MessagesIterator } from './subscribing/messages.js';
+import { ChannelReader, type ReaderOwner, type ReaderRequest } from './subscribing/reader.js';
+import {
+  resolveQuestionOptions,
+  resolveRange,
+  type QuestionOptions,
+  type ReadRange,
+} from './subscribing/read-options.js';
 import {
   resolveMessagesOptions,
   resolveSubscribeOptions,
@@ -205,6 +213,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
+  readonly #readerOwner: ReaderOwner;
   readonly #knownChannels = new Set<string>();
   #connected: Promise<void> = Promise.resolve();
   readonly #closed: Promise<Error | undefined>;
@@ -339,6 +348,13 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       log: (message) => options.logger.debug(message),
     });
+    this.#readerOwner = {
+      clock: this.#clock,
+      questions: this.#subscriptions.questions,
+      onGap: (channel, { from, to }) =>
+        options.logger.warn(`read(): messages ${from} to ${to} of channel '${channel}' are no longer stored`),
+      onListenerThrown: onError,
+    };
     const participants = new Participants(this.#subscriptions, this.#publisher);
     this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
   }
@@ -484,12 +500,87 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * }
    * ```
    */
-  messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
+  messages(channel: string, options?: SubscribeOptions): MessagesIterator {
     return messages((handler, begun) => {
       const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
       this.#assertOpen('messages');
       return this.#subscriptions.subscribe(channel, handler, resolved, begun);
     });
+  }
+
+  /**
+   * Reads what is stored in a channel at the moment of the call, as an async iterator that ends. It acknowledges nothing, and
+   * leaves nothing behind at the server: the messages come in pages, each through a subscription of its own that is closed at
+   * once. So the loop may take any time, and at most about two pages are in memory (1000 messages or 4 MiB each, one message at
+   * least).
+   *
+   * During an outage the loop waits for the next session, and goes on behind the last message: none is left out, and none
+   * comes twice. Messages of the range that the server no longer has are told by the event `gap`, see {@link ReaderEvents}; a
+   * read without `from` begins with the oldest stored message, and misses nothing before it. If the channel is deleted
+   * meanwhile, the rest is a gap, and the read is over.
+   *
+   * The loop throws: InvalidArgumentError when an argument can never work; SubscribeError when the cluster refuses the
+   * subscriptions for good; PermissionError when this client must not subscribe there; AbortedError when the signal is aborted;
+   * ClosedError when the client closes before the end; TimeoutError when the server does not send what it has stored.
+   *
+   * The server makes a channel that it does not know yet.
+   *
+   * @param channel name of the channel, without wildcards
+   * @param range `{ from, to }` by numbers, the `{ last }` so many, or `{ since }` a time; default: all
+   * @param options default: nothing ends it early
+   * @example
+   * ```ts
+   * for await (const message of stan.read('orders', { last: 10 })) console.log(message.sequence, message.string());
+   * ```
+   */
+  read(channel: string, range?: ReadRange, options?: QuestionOptions): ChannelReader {
+    return ChannelReader.of(this.#readerOwner, this.#readRequest(channel, range, options));
+  }
+
+  #readRequest(channel: string, range: unknown, options: unknown): ReaderRequest | Error {
+    try {
+      const resolved = resolveRange(channel, range);
+      const { signal } = resolveQuestionOptions(options);
+      this.#assertOpen('read');
+      return { channel, range: resolved, ...callerUntil(signal, `the read of channel '${channel}'`) };
+    } catch (error) {
+      return toOurs(error, 'read()');
+    }
+  }
+
+  /**
+   * The number of the newest message that is stored in a channel; 0 if there is none. Publishes of this client that were
+   * acknowledged before the call are included. During an outage it waits for the next session.
+   *
+   * The server makes a channel that it does not know yet.
+   *
+   * @param channel name of the channel, without wildcards
+   * @param options default: nothing ends it early
+   * @throws InvalidArgumentError when an argument can never work
+   * @throws SubscribeError when the cluster refuses the subscription that this takes for a moment
+   * @throws PermissionError when this client must not subscribe there
+   * @throws AbortedError when its signal is aborted
+   * @throws ClosedError when the client is closed
+   * @example
+   * ```ts
+   * const last = await stan.lastSequence('orders');
+   * ```
+   */
+  async lastSequence(channel: string, options?: QuestionOptions): Promise<number> {
+    try {
+      checkChannel(channel);
+      const { signal } = resolveQuestionOptions(options);
+      this.#assertOpen('lastSequence');
+      const { caller, done } = callerUntil(signal, `lastSequence('${channel}')`);
+      try {
+        const newest = await this.#subscriptions.questions.newest(channel, caller);
+        return newest?.sequence ?? 0;
+      } finally {
+        done();
+      }
+    } catch (error) {
+      throw toOurs(error, 'lastSequence()');
+    }
   }
 
   /** Counters and gauges of this client. */

@@ -4,10 +4,11 @@
  */
 import type { AbortWatch } from '../abort-signal.js';
 import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
-import { AbortedError, type ResilientStanError } from '../errors.js';
+import { AbortedError, ClosedError, describe, ResilientStanError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import type { Party } from './barrier.js';
 import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
+import { Caller, callerUntil } from './caller.js';
 import type { Clock } from '../clock/clock.js';
 import type { Cursor, Gap } from './cursor.js';
 import { Ending, type EndingHost, type EndingOwner } from './ending.js';
@@ -21,6 +22,8 @@ import type { MessageHandler, ReceivedMessage } from './message.js';
 import type { Urgency } from './pacing.js';
 import { ServerSubscription, type ServerSubscriptionHost, type Remaking } from './server-subscription.js';
 import { Processing, type ProcessingHost } from './processing.js';
+import { Progress, type ProgressHost } from './progress.js';
+import type { Questions } from './questions.js';
 import { LATE, Refetch, type RefetchHost } from './refetch.js';
 import { RemakePace } from './remake-pace.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
@@ -55,6 +58,8 @@ export interface ConsumerOwner extends EndingOwner {
   readonly window: Window;
   /** Asks the server about single messages and ranges. */
   readonly inquiries: Inquiries;
+  /** Asks the server for callers who wait. */
+  readonly questions: Questions;
   readonly counters: Counters;
   /** How the client is named on the channels of `node:diagnostics_channel`. */
   readonly teller: Teller;
@@ -75,6 +80,7 @@ type Hosts = SubscriptionLife &
   StartSearchHost &
   ChannelCheckHost &
   UnreadAcksHost &
+  ProgressHost &
   EndingHost;
 
 export class Consumer implements Hosts, Restarting {
@@ -119,6 +125,12 @@ export class Consumer implements Hosts, Restarting {
   /** Whether {@link ready} has resolved. */
   #isReady = false;
   readonly #abort: AbortWatch | undefined;
+  /** Is called when a message has come or was processed, while somebody waits for that. */
+  onProgress: (() => void) | undefined;
+  #progress: Progress | undefined;
+  #caughtUp: Promise<void> | undefined;
+  /** Those who ask how far this subscription has come. They wait until it ends. */
+  readonly #asking = new Caller();
 
   /** Whether the channel started over and the server still holds the old position of this subscription. */
   #resetting = false;
@@ -328,6 +340,7 @@ export class Consumer implements Hosts, Restarting {
   #openUp(): void {
     this.events.open();
     this.#handling.open();
+    this.onProgress?.();
   }
 
   /** Resolves when the durable is free on this session. The server subscription calls it. */
@@ -378,6 +391,7 @@ export class Consumer implements Hosts, Restarting {
     this.#unreadAcks.came();
     if (this.#startSearch.catches(raw) || this.#holes?.withhold(raw) === true) return;
     this.receive(raw, false);
+    if (this.onProgress !== undefined) this.onProgress();
   }
 
   /**
@@ -443,11 +457,60 @@ export class Consumer implements Hosts, Restarting {
   /** Acknowledges a message at the server after it was processed. */
   ack(sequence: number): void {
     this.#server.ack(sequence);
+    if (this.onProgress !== undefined) this.onProgress();
   }
 
   /** Leaves a message that was not processed or not acknowledged to the refetch. */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     this.#refetch.leave(message, handed);
+  }
+
+  // ── how far it has come ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Returns the number of messages that are not processed.
+   * @throws SubscribeError; PermissionError; ClosedError; AbortedError
+   */
+  async lag(signal: AbortSignal | undefined): Promise<number> {
+    const { caller, done } = callerUntil(signal, `lag() of channel '${this.channel}'`);
+    const cancel = this.#asking.onEnd((error) => caller.end(error));
+    try {
+      return await this.#knownProgress.lag(caller);
+    } finally {
+      cancel();
+      done();
+    }
+  }
+
+  /**
+   * Resolves when everything is processed that was there at the first call, right after the event that tells it.
+   * @throws SubscribeError; PermissionError; ClosedError; AbortedError
+   */
+  caughtUp(): Promise<void> {
+    if (this.#caughtUp === undefined) {
+      const caughtUp = this.#knownProgress
+        .caughtUp(this.#asking)
+        .then(() => this.events.emit('caught_up', { subscription: this.subscription }));
+      this.#caughtUp = caughtUp;
+      // A listener of the event has no promise, and after a refusal it may be asked again.
+      caughtUp.catch((error: unknown) => {
+        this.#caughtUp = undefined;
+        this.log(`channel '${this.channel}': it cannot be told when it is caught up: ${describe(error)}`);
+      });
+    }
+    return this.#caughtUp;
+  }
+
+  get #knownProgress(): Progress {
+    return (this.#progress ??= new Progress(this, this.#state));
+  }
+
+  get questions(): Questions {
+    return this.#owner.questions;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   // ── the repairs ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -602,6 +665,11 @@ export class Consumer implements Hosts, Restarting {
   stopping(reason: Error | undefined): void {
     this.#holes?.end();
     this.#cancelTimers();
+    this.#asking.end(
+      reason instanceof ResilientStanError
+        ? reason
+        : new ClosedError(`the subscription to channel '${this.channel}' is closed`, { cause: reason }),
+    );
     this.follower?.stopping(reason);
     for (const message of this.#handling.stop()) this.#processing.letGo(message);
   }

@@ -8,6 +8,7 @@ import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from
 import { Departures } from './departures.js';
 import { PendingUnsubscribes } from './pending-unsubscribes.js';
 import { Inquiries } from './inquiries.js';
+import { Questions } from './questions.js';
 import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './delivery-state.js';
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
@@ -28,6 +29,8 @@ export interface SubscriptionsOptions {
 }
 
 export class Subscriptions {
+  /** Asks the server for callers who wait. */
+  readonly questions: Questions;
   readonly #consumers = new Set<Consumer>();
   readonly #groups = new Map<string, GroupDeliveryState<Consumer>>();
   readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
@@ -43,15 +46,18 @@ export class Subscriptions {
    * decreases.
    */
   #stood: number;
-  #closed: Error | undefined;
+  #closed: ClosedError | undefined;
   #draining = false;
 
   constructor({ onError, onResubscribe, log, teller, clock }: SubscriptionsOptions) {
+    const inquiries = new Inquiries(clock);
+    this.questions = new Questions(clock, inquiries);
     this.#owner = {
       crowded: false,
       clock,
       window: new Window(clock),
-      inquiries: new Inquiries(clock),
+      inquiries,
+      questions: this.questions,
       counters: this.#counters,
       teller: teller ?? { clientId: '', clusterId: '' },
       onError,
@@ -126,11 +132,13 @@ export class Subscriptions {
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
     if (!session.alive) throw new SessionEnded('the session has ended');
+    if (!this.#draining) this.questions.attach(session);
   }
 
   /** Notes that the session has ended. */
   detach(): void {
     this.#session = undefined;
+    this.questions.detach();
     this.#owner.inquiries.detach();
     for (const consumer of this.#consumers) consumer.detach(this.#confirmedAt);
     this.#confirmedAt = -Infinity;
@@ -186,6 +194,7 @@ export class Subscriptions {
    */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.questions.end(new ClosedError('the client is closing'));
     this.#owner.inquiries.detach();
     await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
   }
@@ -211,6 +220,7 @@ export class Subscriptions {
     if (this.#closed !== undefined) return;
     this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
     this.#session = undefined;
+    this.questions.end(this.#closed);
     this.#owner.inquiries.detach();
     this.#pendingUnsubscribes.close(
       new ClosedError('the client was closed before the durable could be dropped: the server still keeps it', {
