@@ -5,6 +5,7 @@ import { makeClock } from './clock/clock.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
+import { lossChannel, reconnectChannel, suspicionChannel } from './diagnostics.js';
 import './dispose.js';
 import { SafeEmitter } from './emitter.js';
 import { DatedError } from './error-json.js';
@@ -35,6 +36,7 @@ import {
   type PublishOptions,
   type ResolvedPublishOptions,
 } from './publishing/publisher-options.js';
+import { publishTracing } from './publishing/publish-trace.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
 import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
@@ -56,6 +58,7 @@ import {
 } from './subscribing/subscribe-options.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 import { Subscriptions } from './subscribing/subscriptions.js';
+import type { Teller } from './tracing.js';
 import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
@@ -208,6 +211,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
   /** The one clock of all layers. */
   readonly #clock = makeClock();
+  /** How this client is named on the channels of `node:diagnostics_channel`. */
+  readonly #teller: Teller;
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
@@ -326,6 +331,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#options = options;
     this.#abort = abort;
+    this.#teller = { clientId: options.clientId, clusterId: options.clusterId };
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -341,6 +347,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#subscriptions = new Subscriptions({
       clock: this.#clock,
+      teller: this.#teller,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
       ...(options.logger.debug !== undefined && { log: options.logger.debug }),
@@ -411,7 +418,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
     try {
       this.#checkPublish(channel, data);
-      return this.#publisher.publish(channel, data, resolvePublishOptions(options));
+      const resolved = resolvePublishOptions(options);
+      if (publishTracing.wanted) return this.#publishTraced(channel, data, resolved);
+      return this.#publisher.publish(channel, data, resolved);
     } catch (error) {
       return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
     }
@@ -430,6 +439,13 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   ): void {
     try {
       stan.#checkPublish(channel, data);
+      if (publishTracing.wanted) {
+        stan.#publishTraced(channel, data, options).then(
+          () => listener.stored(),
+          (error: ResilientStanError) => listener.failed(error),
+        );
+        return;
+      }
     } catch (error) {
       queueMicrotask(() => listener.failed(toOurs(error, 'publish()', NOT_SENT)));
       return;
@@ -797,8 +813,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
       session: (server) => this.#emit('session', { server }),
-      suspected: () => {
+      suspected: (server, silence) => {
         this.#suspicions += 1;
+        if (suspicionChannel.hasSubscribers) suspicionChannel.publish({ ...this.#teller, server, silence });
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {
@@ -808,6 +825,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       reconnected: (server, downtime, attempts) => {
         this.#reconnects += 1;
+        if (reconnectChannel.hasSubscribers) {
+          reconnectChannel.publish({ ...this.#teller, server, downtime, attempts });
+        }
         logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`, { server, downtime, attempts });
         this.#emit('reconnect', { server, downtime, attempts });
       },
@@ -836,6 +856,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#note(error);
     const { reason, server } = error;
     this.#options.logger.warn(`connection lost (${reason}): ${error.message}`, { reason, server });
+    if (lossChannel.hasSubscribers) lossChannel.publish({ ...this.#teller, error, reason });
     this.#emit('connection_lost', { error, reason });
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
@@ -922,6 +943,21 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   get #pending(): number {
     const { pending, waiting } = this.#publisher.stats;
     return pending + waiting;
+  }
+
+  /** Publishes, and tells of it. A listener may have put another payload in the place of this one. */
+  #publishTraced(
+    channel: string,
+    data: string | Uint8Array,
+    options: ResolvedPublishOptions | undefined,
+  ): Promise<PubAck> {
+    // Written out, because an object that is spread and added to costs two microseconds.
+    const { clientId, clusterId } = this.#teller;
+    const context = { clientId, clusterId, channel, data };
+    return publishTracing.run(context, () => {
+      if (context.data !== data) checkPayload(context.data, NOT_SENT);
+      return this.#publisher.publish(channel, context.data, options);
+    });
   }
 
   #checkPublish(channel: string, data: string | Uint8Array): void {

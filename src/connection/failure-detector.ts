@@ -304,7 +304,7 @@ export class FailureDetector {
     this.#options.settings.logger.debug?.(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
     const server = calm.server ?? this.#checkServer(now);
     this.#state = { is: 'suspect', server, hedge: undefined, cancelJudgement: undefined };
-    this.#options.recovery.begin();
+    this.#options.recovery.begin(silence);
     // The call may have ended the session.
     this.#tickAs(this.#state, now);
   }

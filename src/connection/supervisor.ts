@@ -36,8 +36,8 @@ export interface SupervisorEvents {
   connected(server: string, attempt: number): void;
   /** Hears that a session is registered, before its subscriptions are made. */
   session(server: string): void;
-  /** Hears that an answer of the leader is overdue. */
-  suspected(): void;
+  /** Hears that an answer of the leader is overdue. The leader of the session at `server` has been silent for `silence` ms. */
+  suspected(server: string, silence: number): void;
   /** Hears of a loss, once for each. The returned answer is obeyed. */
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
   reconnecting(attempt: number, delay: number, error: Error): void;
@@ -309,7 +309,7 @@ export class Supervisor {
       participants: this.#participants,
       // The other servers are tried first, and then the attached one once more.
       race: () => this.#dialler.race(stan.connId, { last: found.link.address.url }),
-      suspected: () => this.#events.suspected(),
+      suspected: (silence) => this.#events.suspected(session.server, silence),
       denied: (error) => this.#events.permission(error),
       clock: this.#clock,
     });

@@ -31,6 +31,7 @@ import type { Follower, ResilientSubscription, SubscriptionLife } from './subscr
 import { StartSearch, type StartSearchHost } from './start-search.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
 import type { Window } from './request-window.js';
+import type { Teller } from '../tracing.js';
 
 /** How much longer than the first request a request that starts by age may take, in ms. */
 const SLOWER = 50;
@@ -60,6 +61,8 @@ export interface ConsumerOwner extends EndingOwner {
   /** Asks the server for callers who wait. */
   readonly questions: Questions;
   readonly counters: Counters;
+  /** How the client is named on the channels of `node:diagnostics_channel`. */
+  readonly teller: Teller;
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError(error: Error): void;
   /** Is told that the server subscription was made again. */
@@ -92,6 +95,7 @@ export class Consumer implements Hosts, Restarting {
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
   readonly counters: Counters;
+  readonly teller: Teller;
   readonly events = new EventGate(() => this.subscription);
   readonly #state: DeliveryState<Consumer>;
   readonly #cursor: Cursor;
@@ -145,6 +149,7 @@ export class Consumer implements Hosts, Restarting {
     this.#owner = owner;
     this.clock = owner.clock;
     this.counters = owner.counters;
+    this.teller = owner.teller;
     this.channel = channel;
     this.options = options;
     this.#state = state;

@@ -11,6 +11,7 @@ import type { EventGate } from './event-gate.js';
 import { Handling, type HandlingHost } from './handling.js';
 import type { DeliveryState } from './delivery-state.js';
 import { ReceivedMessage, type Acknowledger, type MessageHandler } from './message.js';
+import { traced, type ProcessTraceHost } from './process-trace.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
 /** The handler of the iterator throws this. The message is not processed, and nobody is told. */
@@ -19,7 +20,7 @@ export const unprocessed = Symbol('unprocessed');
 /** How much earlier than `ackWait` a message may come again, in ms. */
 const EARLY = 100;
 
-export interface ProcessingHost {
+export interface ProcessingHost extends ProcessTraceHost {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   readonly clock: Clock;
@@ -41,12 +42,13 @@ export class Processing implements HandlingHost, Acknowledger {
   readonly #state: DeliveryState;
   readonly #cursor: Cursor;
 
-  constructor(host: ProcessingHost, state: DeliveryState, handler: MessageHandler) {
+  constructor(host: ProcessingHost, state: DeliveryState, userHandler: MessageHandler) {
     this.#host = host;
     this.#options = host.options;
     this.#state = state;
     this.#cursor = state.cursor;
     const { manualAck, concurrency } = host.options;
+    const handler = traced(userHandler, host, unprocessed);
     this.handling = new Handling(this, manualAck ? (m) => this.#handle(m, handler) : handler, concurrency);
   }
 

@@ -13,6 +13,7 @@ import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './deli
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
 import { Window } from './request-window.js';
+import type { Teller } from '../tracing.js';
 
 export interface SubscriptionsOptions {
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
@@ -21,6 +22,8 @@ export interface SubscriptionsOptions {
   onResubscribe?: (subscription: ResilientSubscription) => void;
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
+  /** How the client is named on the channels of `node:diagnostics_channel`. */
+  teller?: Teller;
   /** The clock of the client. */
   clock: Clock;
 }
@@ -46,7 +49,7 @@ export class Subscriptions {
   #closed: ClosedError | undefined;
   #draining = false;
 
-  constructor({ onError, onResubscribe, log, clock }: SubscriptionsOptions) {
+  constructor({ onError, onResubscribe, log, teller, clock }: SubscriptionsOptions) {
     const inquiries = new Inquiries(clock);
     this.questions = new Questions(clock, inquiries);
     this.#owner = {
@@ -56,6 +59,7 @@ export class Subscriptions {
       inquiries,
       questions: this.questions,
       counters: this.#counters,
+      teller: teller ?? { clientId: '', clusterId: '' },
       onError,
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
