@@ -151,6 +151,23 @@ describe('a trace', () => {
     trace.start.unbindStore(store);
   });
 
+  it('is not disturbed by a listener that throws: Node makes an uncaught exception of it, as on all its channels', async () => {
+    const { tracing, name, heard } = listened();
+    channel(`tracing:${name}:start`).subscribe(thrower('a listener'));
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const uncaught: string[] = [];
+    process.on('uncaughtException', ({ message }) => uncaught.push(message));
+    try {
+      assert.equal(await tracing.run({ name: 'one' }, () => later('done')), 'done');
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const other of others) process.on('uncaughtException', other);
+    }
+    assert.deepEqual(uncaught, ['a listener']);
+    assert.deepEqual(heard, ['start', 'end', 'asyncStart', 'asyncEnd']);
+  });
+
   it('is wanted exactly while somebody listens to one of its five channels, or has bound a store', () => {
     for (const event of EVENTS) {
       const name = `test-${channels++}`;
