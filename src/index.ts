@@ -20,7 +20,7 @@ export type { PubAck } from './publishing/publisher.js';
 export type { ResilientStanEvents } from './events.js';
 export type { ConnectionState } from './connection/states.js';
 export type { Credentials, CredentialsProvider, NonceSigner } from './connection/credentials.js';
-export type { RetryOptions } from './connection/retry-options.js';
+export type { RetryOptions } from './retry-options.js';
 export type { PingOptions } from './connection/settings.js';
 export type { TlsProvider } from './connection/tls-options.js';
 export type { Logger } from './logger.js';
