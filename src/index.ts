@@ -14,7 +14,7 @@ export {
   type StanHealth,
   type StanStats,
 } from './resilient-stan.js';
-export { ResilientSubscription, type SubscriptionEvents } from './subscribing/subscription.js';
+export { ResilientSubscription, type HandlerFailure, type SubscriptionEvents } from './subscribing/subscription.js';
 export type { MessageHandler, StanMessage } from './subscribing/message.js';
 export type { PubAck } from './publishing/publisher.js';
 export type { ResilientStanEvents } from './events.js';

@@ -26,6 +26,7 @@ import { RemakePace } from './remake-pace.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import type { Follower, ResilientSubscription, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
+import type { Trouble } from './troubles.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
 import type { Window } from './request-window.js';
 
@@ -44,6 +45,11 @@ export interface Counters {
   duplicatesDropped: number;
   redelivered: number;
   fetched: number;
+  handlerErrors: number;
+  gaps: number;
+  resets: number;
+  deadLetters: number;
+  overdue: number;
 }
 
 export interface ConsumerOwner extends EndingOwner {
@@ -57,6 +63,8 @@ export interface ConsumerOwner extends EndingOwner {
   readonly counters: Counters;
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError(error: Error): void;
+  /** Is told of what goes wrong with messages. */
+  troubled(consumer: Consumer, event: Trouble['event'], payload: object): void;
   /** Is told that the server subscription was made again. */
   remade(consumer: Consumer): void;
   /** Is told that the subscription is over. */
@@ -86,7 +94,12 @@ export class Consumer implements Hosts, Restarting {
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
   readonly counters: Counters;
-  readonly events = new EventGate(() => this.subscription);
+  readonly events = new EventGate(
+    () => this.subscription,
+    (event, payload) => {
+      if (event !== 'ready' && event !== 'closed') this.#owner.troubled(this, event, payload);
+    },
+  );
   readonly #state: DeliveryState<Consumer>;
   readonly #cursor: Cursor;
   readonly #processing: Processing;
@@ -440,6 +453,11 @@ export class Consumer implements Hosts, Restarting {
     this.#server.ack(sequence);
   }
 
+  /** Hears of a handler that runs for longer than `ackWait`. */
+  overdue(message: ReceivedMessage): void {
+    this.#owner.troubled(this, 'overdue', { message, ackWait: this.options.ackWait });
+  }
+
   /** Leaves a message that was not processed or not acknowledged to the refetch. */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     this.#refetch.leave(message, handed);
@@ -591,13 +609,14 @@ export class Consumer implements Hosts, Restarting {
   }
 
   /**
-   * Stops the intake at the end of the subscription. Queued messages are not handled, and another member of the group may get
-   * them.
+   * Stops the intake at the end of the subscription. Messages that are queued or wait for their next try are not handled, and
+   * another member of the group may get them.
    */
   stopping(reason: Error | undefined): void {
     this.#holes?.end();
     this.#cancelTimers();
     this.follower?.stopping(reason);
+    this.#processing.stopRetries();
     for (const message of this.#handling.stop()) this.#processing.letGo(message);
   }
 

@@ -4,17 +4,19 @@ import type { ReceivedMessage } from '../../../src/subscribing/message.js';
 
 class Host implements HandlingHost {
   readonly log: string[] = [];
-  rest: Promise<void> | undefined;
+  rest: Promise<boolean> | undefined;
 
   starting(message: ReceivedMessage): void {
     this.log.push(`start ${message.sequence}`);
   }
 
+  pending(): void {}
+
   processed(message: ReceivedMessage): void {
     this.log.push(`done ${message.sequence}`);
   }
 
-  failed(message: ReceivedMessage): Promise<void> | undefined {
+  failed(message: ReceivedMessage): Promise<boolean> | undefined {
     this.log.push(`failed ${message.sequence}`);
     return this.rest;
   }
@@ -61,7 +63,7 @@ describe('handling', () => {
 
   it('keeps its place until a failed message is seen to', async () => {
     const host = new Host();
-    let release!: () => void;
+    let release!: (again: boolean) => void;
     host.rest = new Promise((resolve) => (release = resolve));
     const handling = new Handling(
       host,
@@ -74,7 +76,7 @@ describe('handling', () => {
     handling.push(message(1));
     handling.push(message(2));
     assert.deepEqual(host.log, ['start 1', 'failed 1']);
-    release();
+    release(false);
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(host.log, ['start 1', 'failed 1', 'start 2', 'done 2']);
   });
