@@ -17,8 +17,8 @@ import {
   toError,
   type ServerFailure,
 } from '../errors.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
-import { retryDelay } from './backoff.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
+import { retryDelay } from '../backoff.js';
 import { noGreeting, type Answer, type Link } from './link.js';
 import type { ServerAddress } from './servers.js';
 import { Unreached } from './stream.js';
