@@ -14,6 +14,7 @@ export {
   type StanHealth,
   type StanStats,
 } from './resilient-stan.js';
+export type { StanClient } from './stan-client.js';
 export { ResilientSubscription, type SubscriptionEvents } from './subscribing/subscription.js';
 export type { MessageHandler, StanMessage } from './subscribing/message.js';
 export type { PubAck } from './publishing/publisher.js';
