@@ -3,6 +3,7 @@ import type { EventEmitter } from 'eventemitter3';
 import type { ResilientStanEvents } from './events.js';
 import type { ResilientStan } from './resilient-stan.js';
 
+type Listener<Event extends keyof ResilientStanEvents> = EventEmitter.EventListener<ResilientStanEvents, Event>;
 type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof EventEmitter>>;
 
 /**
@@ -21,9 +22,9 @@ type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof EventEmitter>>
  */
 export interface StanClient extends Own {
   /** Adds a listener of an event. */
-  on<Event extends keyof ResilientStanEvents>(event: Event, listener: ResilientStanEvents[Event]): this;
+  on<Event extends keyof ResilientStanEvents>(event: Event, listener: Listener<Event>): this;
   /** Adds a listener of an event that is called once. */
-  once<Event extends keyof ResilientStanEvents>(event: Event, listener: ResilientStanEvents[Event]): this;
+  once<Event extends keyof ResilientStanEvents>(event: Event, listener: Listener<Event>): this;
   /** Removes a listener of an event. */
-  off<Event extends keyof ResilientStanEvents>(event: Event, listener: ResilientStanEvents[Event]): this;
+  off<Event extends keyof ResilientStanEvents>(event: Event, listener: Listener<Event>): this;
 }
