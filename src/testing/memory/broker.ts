@@ -1,5 +1,4 @@
 /** What is behind a {@link MemoryServer}: its state, and all that clients and sessions need of it. */
-import type { Clock } from '../../clock/clock.js';
 import { Channel, type MemoryMessage } from './channel.js';
 import { Deliveries } from './deliveries.js';
 import type { GatewayHost, MemorySearch } from './gateway.js';
@@ -45,7 +44,6 @@ export class Broker implements GatewayHost {
   readonly channels = new Map<string, Channel>();
   /** The clients that are not closed. */
   readonly guests = new Set<Guest>();
-  readonly #clock: Clock = this.time.clock();
   readonly #maxMessages: number;
   #up = true;
 
@@ -53,7 +51,7 @@ export class Broker implements GatewayHost {
     this.clusterId = clusterId;
     this.maxPayload = maxPayload;
     this.#maxMessages = maxMessages;
-    this.deliveries = new Deliveries(this.#clock, (name) => this.#channel(name));
+    this.deliveries = new Deliveries(this.time, (name) => this.#channel(name));
   }
 
   get up(): boolean {

@@ -90,7 +90,7 @@ export class MemoryStan extends Client {
   ) {
     let gateway: MemoryGateway | undefined;
     const footing: Footing = {
-      clock: broker.time.clock(),
+      clock: broker.time,
       makeGateway: (parts) => (gateway = new MemoryGateway(broker, parts)),
     };
     super(options, abort, footing);
