@@ -14,6 +14,7 @@ export {
   type StanHealth,
   type StanStats,
 } from './resilient-stan.js';
+export type { StanClient } from './stan-client.js';
 export { ResilientSubscription, type HandlerFailure, type SubscriptionEvents } from './subscribing/subscription.js';
 export type { MessagesIterator } from './subscribing/messages.js';
 export { ChannelReader, type ReaderEvents } from './subscribing/reader.js';

@@ -1,7 +1,8 @@
 /** The facade. It connects the layers with each other and emits the public events. */
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
-import { makeClock } from './clock/clock.js';
+import { makeClock, type Clock } from './clock/clock.js';
+import type { MakeGateway } from './connection/gateway.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
@@ -209,6 +210,18 @@ export interface StanHealth {
     | undefined;
 }
 
+/** @internal What a client stands on, if that is not the clock of the host and servers that are dialled. */
+export interface Footing {
+  clock: Clock;
+  makeGateway: MakeGateway;
+}
+
+/** @internal Makes the object of a client. */
+export type MakeStan<Stan extends ResilientStan> = (
+  options: ResolvedConnectOptions<ResilientStan>,
+  abort: AbortWatch | undefined,
+) => Stan;
+
 /** How long `close()` waits for the server's answer to the close request, in ms. */
 const CLOSE_REQUEST_TIMEOUT = 2000;
 /** How long it waits at least, also when its time is over, in ms. So a living server can free the client ID. */
@@ -237,7 +250,7 @@ const MAX_KNOWN_CHANNELS = 1024;
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
   /** The one clock of all layers. */
-  readonly #clock = makeClock();
+  readonly #clock: Clock;
   /** How this client is named on the channels of `node:diagnostics_channel`. */
   readonly #teller: Teller;
   readonly #publisher: Publisher;
@@ -263,10 +276,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
-  #since = this.#date();
+  #since: Date;
   #lastError: DatedError | undefined;
   #lastTrouble: StanHealth['lastTrouble'];
   readonly #abort: AbortWatch | undefined;
+
+  static readonly #plain: MakeStan<ResilientStan> = (options, abort) => new ResilientStan(options, abort);
 
   /**
    * Connects to the cluster. The promise resolves when the first session is up.
@@ -285,7 +300,16 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * await using stan = await ResilientStan.connect('nats://localhost:4222', { clientId: 'orders-1' });
    * ```
    */
-  static async connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
+  static connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
+    return ResilientStan.connectAs(ResilientStan.#plain, servers, options);
+  }
+
+  /** @internal Does what {@link connect} does, with a client that is made elsewhere. */
+  static async connectAs<Stan extends ResilientStan>(
+    make: MakeStan<Stan>,
+    servers?: string | readonly string[],
+    options?: ConnectOptions,
+  ): Promise<Stan> {
     try {
       const resolved = resolveConnectOptions(servers, options);
       const { signal } = resolved;
@@ -294,9 +318,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         abort.stop();
         throw new AbortedError('connect() was aborted before it began', { cause: abort.reason });
       }
-      const stan = new ResilientStan(resolved, abort);
-      stan.#connected = stan.#connect();
-      await stan.#connected;
+      const stan = make(resolved, abort);
+      await stan.#connectAfter();
       return stan;
     } catch (error) {
       throw toOurs(error, 'connect()');
@@ -331,14 +354,24 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     servers?: string | readonly string[],
     options?: ConnectOptions,
   ): ResilientStan {
+    return ResilientStan.createAs(ResilientStan.#plain, start, servers, options);
+  }
+
+  /** @internal Does what {@link createAfter} does, with a client that is made elsewhere. */
+  static createAs<Stan extends ResilientStan>(
+    make: MakeStan<Stan>,
+    start?: Promise<unknown>,
+    servers?: string | readonly string[],
+    options?: ConnectOptions,
+  ): Stan {
     try {
       const resolved = resolveConnectOptions(servers, options, Infinity);
       const abort = resolved.signal === undefined ? undefined : new AbortWatch(resolved.signal);
-      const stan = new ResilientStan(resolved, abort);
+      const stan = make(resolved, abort);
       // It begins in a later turn, so that the caller can add listeners.
-      stan.#connected = Promise.resolve(start).then(() => stan.#connect());
+      const connected = stan.#connectAfter(Promise.resolve(start));
       // A caller who listens to the events need not ask, and a rejection must not be an unhandled one.
-      stan.#connected.catch(() => undefined);
+      connected.catch(() => undefined);
       return stan;
     } catch (error) {
       throw toOurs(error, 'create()');
@@ -350,8 +383,19 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return stan.#supervisor.session?.registration.connectionId;
   }
 
-  private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
+  /** @internal The subscriptions of a client, to wait for their handlers. */
+  static subscriptionsOf(stan: ResilientStan): Subscriptions {
+    return stan.#subscriptions;
+  }
+
+  private constructor(
+    options: ResolvedConnectOptions<ResilientStan>,
+    abort: AbortWatch | undefined,
+    footing?: Footing,
+  ) {
     super(CLIENT_EVENTS);
+    this.#clock = footing?.clock ?? makeClock();
+    this.#since = this.#date();
     SafeEmitter.reportTo(this, (error, event) => {
       // A listener of 'error' that throws would be told of its own failure without end.
       if (event === 'error' && !this.#over) options.logger.error(error.message, { error });
@@ -389,7 +433,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       onListenerThrown: onError,
     };
     const participants = new Participants(this.#subscriptions, this.#publisher);
-    this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
+    const events = this.#supervisorEvents();
+    this.#supervisor = new Supervisor(options, participants, events, this.#clock, footing?.makeGateway);
   }
 
   /** The cluster ID of the servers. */
@@ -724,6 +769,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Closes the client with the default timeout, at the end of a scope with `await using stan = …`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Connects, at once or when `start` has resolved. */
+  #connectAfter(start?: Promise<unknown>): Promise<void> {
+    this.#connected = start === undefined ? this.#connect() : start.then(() => this.#connect());
+    return this.#connected;
   }
 
   async #connect(): Promise<void> {

@@ -242,6 +242,18 @@ export class Subscriptions {
     await Promise.all([...this.#consumers].map((consumer) => consumer.idle()));
   }
 
+  /** Whether a handler runs. The bodies of loops do not count, because who asks may be in one. */
+  get handling(): boolean {
+    for (const consumer of this.#consumers) if (consumer.follower === undefined && consumer.busy) return true;
+    return false;
+  }
+
+  /** Resolves when no handler runs, bodies of loops left aside. */
+  async handled(): Promise<void> {
+    const handlers = [...this.#consumers].filter(({ follower }) => follower === undefined);
+    await Promise.all(handlers.map((consumer) => consumer.idle()));
+  }
+
   /** Ends all subscriptions in this client. The server is not told. */
   close(error?: Error): void {
     if (this.#closed !== undefined) return;
