@@ -2,6 +2,7 @@
 import { channelCommand, channelsCommand } from './channels.js';
 import { clusterCommand } from './cluster.js';
 import type { Command } from './command.js';
+import { doctorCommand } from './doctor.js';
 import { pubCommand } from './pub.js';
 import { subCommand, tailCommand } from './sub.js';
 import { serverCommand } from './server.js';
@@ -13,6 +14,7 @@ export const COMMANDS: readonly Command[] = [
   tailCommand,
   channelsCommand,
   channelCommand,
+  doctorCommand,
   clusterCommand,
   verifyCommand,
   serverCommand,
