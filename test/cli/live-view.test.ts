@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describeNote, LiveState, renderLive, sparkline, statusLine } from '../../src/cli/verify/live-view.js';
-import { cut, pad, padLeft, paintFor, widthOf, type Paint } from '../../src/cli/verify/style.js';
+import { cut, pad, padLeft, paintFor, widthOf, type Paint } from '../../src/cli/style.js';
 import { columns } from '../../src/cli/verify/verdict-view.js';
 import type { Progress } from '../../src/testing/index.js';
 

@@ -1,7 +1,7 @@
 /** Renders what a terminal shows while a run lasts. Pure. */
 import type { Progress, RunNote } from '../../testing/index.js';
 import { formatCount, formatTime, plural } from '../../testing/report/format.js';
-import { cut, pad, padLeft, type Paint } from './style.js';
+import { cut, pad, padLeft, type Paint } from '../style.js';
 
 /** Time between two rates, in ms. */
 const STEP = 500;

@@ -10,7 +10,7 @@ import {
   recoveries,
   totalsOf,
 } from '../../testing/report/summary.js';
-import { pad, padLeft, type Paint } from './style.js';
+import { pad, padLeft, type Paint } from '../style.js';
 
 /** How many sentences are shown. The report has all. */
 const MOST_FINDINGS = 12;

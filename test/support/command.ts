@@ -1,0 +1,54 @@
+/** Runs the command `resilient-stan` as a user does: as a process, from the source. */
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const TSX = fileURLToPath(import.meta.resolve('tsx'));
+
+export interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Running {
+  child: ChildProcessWithoutNullStreams;
+  /** What it has said up to now. */
+  said: { stdout: string; stderr: string };
+  closed: Promise<Ended>;
+}
+
+/** Settings of the machine that runs the tests must not count. */
+function environment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !/^(STAN|NATS)_/.test(name));
+  return { ...Object.fromEntries(own), ...env };
+}
+
+export function startCommand(
+  args: readonly string[],
+  { env = {}, cwd }: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Running {
+  const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+    env: environment(env),
+    stdio: 'pipe',
+    ...(cwd !== undefined && { cwd }),
+  });
+  const said = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name].setEncoding('utf8').on('data', (text: string) => (said[name] += text));
+  }
+  child.stdin.on('error', () => undefined);
+  const closed = once(child, 'close').then(([code]) => ({ code: code as number | null, ...said }));
+  return { child, said, closed };
+}
+
+/** @param input what comes through stdin */
+export function runCommand(
+  args: readonly string[],
+  { input = '', ...options }: { env?: NodeJS.ProcessEnv; cwd?: string; input?: string | Uint8Array } = {},
+): Promise<Ended> {
+  const { child, closed } = startCommand(args, options);
+  child.stdin.end(input);
+  return closed;
+}
