@@ -290,6 +290,22 @@ describe('a subscription with retry', () => {
     assert.deepEqual(client.session.acks, [1, 2]);
   });
 
+  it('with manualAck: an ack() of the delivery before ends the tries of this one', async () => {
+    const client = await connected();
+    const kept: StanMessage[] = [];
+    await client.subscribe({}, { manualAck: true, ackWait: 2000, retry: { ...retry, minTimeout: 500 } }, (message) => {
+      if (kept.push(message) === 2) throw new Error('not this time');
+    });
+    await client.publish('a');
+    await client.time.pass(2100);
+    assert.deepEqual(client.handed, ['1', '1+1']);
+    kept[0]!.ack();
+    await client.time.pass(5000);
+    assert.deepEqual(client.handed, ['1', '1+1']);
+    assert.equal(client.subscriptions.stats.delivered, 2);
+    assert.deepEqual(client.session.acks, [1]);
+  });
+
   it('counts its tries for maxDeliveries', async () => {
     const client = await connected();
     const letters: number[] = [];
