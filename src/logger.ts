@@ -26,7 +26,10 @@ export interface Logger {
   debug?(message: string, details?: Record<string, unknown>): void;
   /** Each connect and reconnect. */
   info?(message: string, details?: Record<string, unknown>): void;
-  /** Each loss, a first connect that fails and is tried again, and a client ID that another client has. */
+  /**
+   * Each loss, a first connect that fails and is tried again, and a client ID that another client has. Each failure of a handler, and
+   * what else goes wrong with messages.
+   */
   warn?(message: string, details?: Record<string, unknown>): void;
   /** What a person should look at, with the `error`. */
   error?(message: string, details?: Record<string, unknown>): void;
