@@ -220,9 +220,10 @@ describe('messages()', () => {
     subscription.on('closed', () => seen.push('closed'));
     await client.publish('a');
     assert.equal(await sequenceOf(iterator.next()), 1);
-    await client.after(subscription.unsubscribe());
-    assert.equal(client.server.durables.size, 0);
+    const dropped = subscription.unsubscribe();
     assert.equal(await sequenceOf(iterator.next()), 'done');
+    await client.after(dropped);
+    assert.equal(client.server.durables.size, 0);
     assert.deepEqual(seen, ['closed']);
   });
 
