@@ -209,6 +209,16 @@ describe('a reader', () => {
     );
   });
 
+  it('can be ended while somebody waits for its next message', async () => {
+    const client = new Client();
+    const reader = client.read();
+    const next = reader.next();
+    await client.time.pass(100);
+    assert.deepEqual(await reader.return(), { done: true, value: undefined });
+    assert.deepEqual(await next, { done: true, value: undefined });
+    await assert.rejects(client.read().throw(new Error('mine')), /mine/);
+  });
+
   it('hands over what it has, and then says that the server does not send the rest', async () => {
     const client = await new Client().connect();
     client.publish(100);
@@ -355,6 +365,25 @@ describe('how far a subscription has come', () => {
       await client.time.pass(1);
     }
     assert.equal(told, 30);
+  });
+
+  it('leaves no timer and no listener behind when the subscription ends', async () => {
+    const client = await new Client().connect();
+    client.publish(1);
+    const subscription = await client.subscribe({ startAt: 'first' }, () => new Promise<void>(() => undefined));
+    const controller = new AbortController();
+    const waits = [subscription.caughtUp(), subscription.lag(), subscription.lag({ signal: controller.signal })];
+    await client.time.pass(100);
+    client.kill();
+    const armed = client.time.armed;
+    const lag = subscription.lag({ signal: controller.signal });
+    controller.abort();
+    await assert.rejects(lag, AbortedError);
+    client.subscriptions.close();
+    await assert.rejects(waits[0]!, ClosedError);
+    assert.deepEqual(await Promise.all(waits.slice(1)), [1, 1]);
+    assert.ok(client.time.armed <= armed);
+    await assert.rejects(subscription.caughtUp(), ClosedError);
   });
 
   it('is told after all that was there at the start, and not after what came later', async () => {
