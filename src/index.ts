@@ -49,6 +49,7 @@ export {
   type Delivery,
   type ErrorCode,
   type LossReason,
+  type PlainServer,
   type ResilientStanErrorOptions,
   type ServerFailure,
 } from './errors.js';

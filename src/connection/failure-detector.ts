@@ -478,7 +478,9 @@ export class FailureDetector {
       state.hedge?.cancel();
       // Later questions of this suspicion are under way. Their answers say nothing about a new one.
       this.#asked.clear();
-      this.#options.settings.logger.debug?.(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
+      this.#options.settings.logger.debug?.(
+        `the leader answered${missed ? ', but not everything that was asked' : ''}`,
+      );
       this.#options.recovery.end(missed);
       this.#owed = false;
       this.owed();
