@@ -8,7 +8,8 @@ import { ConnectError, ResilientStan, type ConnectOptions } from '../../src/inde
 import { resolveServer, StanCluster } from '../../src/testing/index.js';
 import { Clients, rejection, until } from '../support/clients.js';
 import { Peer, type PeerConnection } from '../support/peer.js';
-import { buildPlainNats, PlainNats, type ServerProcess } from '../support/plain-nats.js';
+import { buildPlainNats, PlainNats } from '../support/plain-nats.js';
+import type { ServerProcess } from '../support/server-process.js';
 
 const once: ConnectOptions = { initialConnect: { retries: 0 } };
 /** As a released server says of itself that has no streaming server built in. */

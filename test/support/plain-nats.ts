@@ -2,7 +2,7 @@
  * A NATS server without streaming. NATS Streaming 0.25.6 has one as a library, so where that was built by Go its sources are
  * at hand, and a server of a few lines is built from them without the network.
  */
-import { execFile, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { copyFile, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { releasePorts, takePorts } from '../../src/testing/ports.js';
 import { reaper, TEMPORARY_PREFIX } from '../../src/testing/reaper.js';
-import { waitFor } from '../../src/testing/wait.js';
+import { ServerProcess } from './server-process.js';
 
 const run = promisify(execFile);
 
@@ -86,39 +86,6 @@ export async function buildPlainNats(): Promise<string | undefined> {
     return error instanceof Error ? error.message : String(error);
   } finally {
     await rm(dir, { recursive: true, force: true });
-  }
-}
-
-/** A server in a process of its own, which ends with the tests. */
-export class ServerProcess {
-  readonly #child: ChildProcess;
-  #log = '';
-
-  constructor(file: string, args: readonly string[], dir: string) {
-    this.#child = reaper.launch(file, args, dir);
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      stream?.on('data', (text: Buffer) => (this.#log += text.toString()));
-    }
-  }
-
-  get log(): string {
-    return this.#log;
-  }
-
-  /** Waits for a line of its log. */
-  async logs(line: RegExp): Promise<void> {
-    await waitFor(() => Promise.resolve(line.test(this.#log) ? true : undefined), {
-      timeout: 30_000,
-      interval: 10,
-      what: () => `no ${String(line)} in the log: ${this.#log}`,
-    });
-  }
-
-  async kill(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
-    this.#child.kill('SIGKILL');
-    await ended;
   }
 }
 
