@@ -137,6 +137,17 @@ export class PayloadTooLargeError extends ResilientStanError {
 }
 
 /**
+ * What a NATS server says of itself that has no NATS Streaming.
+ * @category Errors
+ */
+export interface PlainServer {
+  /** The version of the NATS server, as `'2.10.7'`. */
+  version: string;
+  /** Whether it has JetStream, which is another protocol, for other clients. */
+  jetStream: boolean;
+}
+
+/**
  * Why one server could not be used.
  * @category Errors
  */
@@ -149,6 +160,11 @@ export interface ServerFailure {
   error: Error;
   /** Whether the server was connected to, so that only an answer of the leader is missing. Undefined means false. */
   reached?: boolean;
+  /**
+   * Is set if the server is a plain NATS server, and no server of NATS Streaming with the cluster ID is connected to it. Undefined
+   * means that this is not so, or not known.
+   */
+  plain?: PlainServer;
 }
 
 /**

@@ -56,6 +56,7 @@ export {
   type Delivery,
   type ErrorCode,
   type LossReason,
+  type PlainServer,
   type ResilientStanErrorOptions,
   type ServerFailure,
 } from './errors.js';

@@ -779,13 +779,15 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
 
   async #connect(): Promise<void> {
     const abort = this.#abort;
+    let aborted: AbortedError | undefined;
     if (abort) {
       // An abort ends everything at once, without a drain.
       abort.onAbort = () => {
-        const error = new AbortedError('the client was closed by its signal', { cause: abort.reason });
+        const what = this.state === 'connecting' ? 'connect() was aborted' : 'the client was closed by its signal';
+        aborted = new AbortedError(what, { cause: abort.reason });
         // A close() that is under way stops waiting as well.
         this.#resolveGaveUp();
-        void this.#closeOnce(0, error);
+        void this.#closeOnce(0, aborted);
       };
     }
     try {
@@ -793,7 +795,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       await this.#supervisor.connect();
     } catch (error) {
       const reason = abort?.aborted
-        ? new AbortedError('connect() was aborted', { cause: abort.reason })
+        ? (aborted ?? new AbortedError('connect() was aborted', { cause: abort.reason }))
         : connectFailure(error);
       await this.#closeOnce(0, reason);
       throw reason;

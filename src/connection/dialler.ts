@@ -9,8 +9,9 @@ import { patience } from '../clock/patience.js';
 import { describe } from '../errors.js';
 import { within } from '../within.js';
 import { dialCredentials, dialTls, natsAuth } from './auth.js';
-import { Link, noGreeting } from './link.js';
+import { Link, noGreeting, type DialIdentity } from './link.js';
 import { LeaderSearch } from './leader-search.js';
+import { standsAlone } from './plain-server.js';
 import { MOST_ANNOUNCED, ServerList } from './server-list.js';
 import { announcedServers, shuffle, type ServerAddress } from './servers.js';
 import type { ConnectionSettings } from './settings.js';
@@ -59,6 +60,8 @@ export class Dialler {
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
       // Bun does not count idle time, so there all time counts.
       idle: first ? () => performance.eventLoopUtilization?.().idle ?? this.#clock.now() : undefined,
+      // Where a session was, there was a streaming server.
+      standsAlone: first ? (address, signal) => this.#standsAlone(address, signal) : undefined,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
     });
@@ -71,6 +74,24 @@ export class Dialler {
   }
 
   async #dial(address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void): Promise<Link> {
+    const { connectTimeout } = this.#settings;
+    const identity = await this.#identity(address, signal, awaits);
+    awaits(noGreeting(connectTimeout));
+    const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
+    this.#announced(link, link.announced, ownCa(identity.tls));
+    // Later announcements come through the verified stream.
+    link.onAnnounced = (announced) => this.#announced(link, announced, link.secure);
+    return link;
+  }
+
+  async #standsAlone(address: ServerAddress, signal: AbortSignal): Promise<boolean> {
+    const { clusterId, connectTimeout } = this.#settings;
+    const identity = await this.#identity(address, signal, () => undefined);
+    return await standsAlone(address, identity, clusterId, connectTimeout, signal, this.#clock);
+  }
+
+  /** Asks for everything that a dial needs of the user. */
+  async #identity(address: ServerAddress, signal: AbortSignal, awaits: (what: string) => void): Promise<DialIdentity> {
     const { connectTimeout, name } = this.#settings;
     const late = (): never => {
       signal.throwIfAborted();
@@ -97,13 +118,7 @@ export class Dialler {
     };
     const credentials = await ask('credentials', dialCredentials(this.#settings, address));
     const tls = await ask('TLS options', dialTls(this.#settings, this.#complain));
-    const identity = { ...natsAuth({ tls }, address, credentials, this.#complain), name };
-    awaits(noGreeting(connectTimeout));
-    const link = await Link.dial(address, identity, connectTimeout, signal, this.#clock);
-    this.#announced(link, link.announced, ownCa(tls));
-    // Later announcements come through the verified stream.
-    link.onAnnounced = (announced) => this.#announced(link, announced, link.secure);
-    return link;
+    return { ...natsAuth({ tls }, address, credentials, this.#complain), name };
   }
 
   /**
@@ -120,6 +135,6 @@ export class Dialler {
 }
 
 /** Whether only certificates from the user's own authorities are accepted. */
-function ownCa(tls: boolean | ConnectionOptions): boolean {
+function ownCa(tls: false | ConnectionOptions | undefined): boolean {
   return typeof tls === 'object' && tls.ca !== undefined;
 }

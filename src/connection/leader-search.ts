@@ -15,6 +15,7 @@ import {
   failureText,
   PermissionError,
   toError,
+  type PlainServer,
   type ServerFailure,
 } from '../errors.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
@@ -32,6 +33,11 @@ export const HEAD_START = 100;
 export const BUSY_HEAD_START = 1000;
 /** Time between two questions for the leader on an accepted connection, in ms. */
 export const ASK_EVERY = 50;
+/**
+ * Time without a leader after which a plain NATS server is asked whether a streaming server is connected to it, in ms. Each
+ * round asks again, so that one that is just being replaced is not taken for none.
+ */
+export const PLAIN_AFTER = 500;
 /** Time between two NATS PINGs that check an accepted connection, in ms. */
 export const PROVE_EVERY = 1000;
 
@@ -68,6 +74,11 @@ export interface LeaderSearchOptions {
    * counts.
    */
   idle?: (() => number) | undefined;
+  /**
+   * Asks a server that looks like a plain NATS server whether no streaming server of the cluster is connected to it. Undefined
+   * if it is known that there is one.
+   */
+  standsAlone?: ((address: ServerAddress, signal: AbortSignal) => Promise<boolean>) | undefined;
   /** Is told that a server failed. */
   onFailed?: (address: ServerAddress) => void;
   clock: Clock;
@@ -89,6 +100,11 @@ interface Lane {
   provedAt: number;
   /** Cancels the wait for the answer to a NATS PING. */
   cancelCheck?: (() => void) | undefined;
+  /** Since when it waits for a leader in this round, in ms of the clock. */
+  waitsSince: number;
+  /** Whether it was asked in this round if it is a plain NATS server, and what it is then. */
+  askedIfPlain?: boolean;
+  plain?: PlainServer | undefined;
 }
 
 export class LeaderSearch {
@@ -161,6 +177,7 @@ export class LeaderSearch {
     const cancel = patience(this.#options.clock, this.#options.connectTimeout, () => this.#fail());
     this.#round = { promise, resolve, reject, cancel };
     this.#lanes = this.#lanesInOrder();
+    for (const lane of this.#lanes) this.#waits(lane);
     this.#waiting = this.#lanes.filter((lane) => !lane.link && !lane.dialling && !lane.redial);
     this.#startAsking();
     this.#dialNext();
@@ -172,7 +189,7 @@ export class LeaderSearch {
   #lanesInOrder(): Lane[] {
     const known = new Map(this.#lanes.map((lane) => [lane.address.url, lane]));
     const lanes = this.#options.servers().map((address): Lane => {
-      const lane = known.get(address.url) ?? { address, dialling: false, failed: 0, provedAt: 0 };
+      const lane = known.get(address.url) ?? { address, dialling: false, failed: 0, provedAt: 0, waitsSince: 0 };
       known.delete(address.url);
       return lane;
     });
@@ -211,7 +228,33 @@ export class LeaderSearch {
       if (!lane.link) continue;
       this.#askOn(lane.link, this.#instant);
       this.#prove(lane, lane.link);
+      this.#askIfPlain(lane, lane.link);
     }
+  }
+
+  /** Notes that a lane begins to wait for a leader. */
+  #waits(lane: Lane): void {
+    lane.waitsSince = this.#options.clock.now();
+    lane.askedIfPlain = false;
+    lane.plain = undefined;
+  }
+
+  /** Finds out whether a leader can be behind a server at all. If none can be behind any, the round has failed. */
+  #askIfPlain(lane: Lane, { plain }: Link): void {
+    const { standsAlone, clock } = this.#options;
+    if (plain === undefined || standsAlone === undefined || lane.askedIfPlain) return;
+    if (this.#round === undefined || clock.now() - lane.waitsSince < PLAIN_AFTER) return;
+    lane.askedIfPlain = true;
+    const round = this.#round;
+    standsAlone(lane.address, this.#stop.signal).then(
+      (alone) => {
+        if (!alone || this.#round !== round || !lane.link) return;
+        lane.plain = plain;
+        this.#failIfExhausted();
+      },
+      // Who cannot be asked may be anything.
+      () => undefined,
+    );
   }
 
   /**
@@ -306,6 +349,7 @@ export class LeaderSearch {
       lane.failed = 0;
       lane.failure = undefined;
       lane.provedAt = this.#options.clock.now();
+      this.#waits(lane);
       lane.cancelCheck?.();
       lane.cancelCheck = undefined;
       link.onAnswer = (answer) => this.#answered(lane, answer);
@@ -378,7 +422,8 @@ export class LeaderSearch {
   }
 
   #failIfExhausted(): void {
-    if (this.#waiting.length === 0 && !this.#lanes.some((lane) => lane.link || lane.dialling)) this.#fail();
+    const hopeful = ({ link, dialling, plain }: Lane): boolean => dialling || (link !== undefined && !plain);
+    if (this.#waiting.length === 0 && !this.#lanes.some(hopeful)) this.#fail();
   }
 
   #fail(): void {
@@ -403,19 +448,22 @@ export class LeaderSearch {
     const failures: ServerFailure[] = [];
     const connected: string[] = [];
     for (const lane of this.#lanes) {
-      const { address, link, failure } = lane;
-      if (link) connected.push(address.url);
+      const { address, link, failure, plain } = lane;
+      if (link && !plain) connected.push(address.url);
       const error =
         failure ??
-        (link
-          ? new Error(`connected, but no leader of cluster '${clusterId}' answered`)
-          : new Unreached(lane.awaits ?? noGreeting(connectTimeout)));
-      failures.push({ server: address.url, reason: error.message, error, reached: link !== undefined });
+        (plain
+          ? new Error(plainText(plain))
+          : link
+            ? new Error(`connected, but no leader of cluster '${clusterId}' answered`)
+            : new Unreached(lane.awaits ?? noGreeting(connectTimeout)));
+      const reached = link !== undefined;
+      failures.push({ server: address.url, reason: error.message, error, reached, ...(plain && { plain }) });
     }
     const others = failures.filter(({ server }) => !connected.includes(server));
     const list = others.map(failureText).join('; ');
     if (connected.length > 0) {
-      const rest = list === '' ? '' : `; not reached: ${list}`;
+      const rest = list === '' ? '' : `; the others: ${list}`;
       return new ConnectError(
         `connected to ${connected.join(', ')}, but no leader of cluster '${clusterId}' answered within ` +
           `${connectTimeout} ms: is the cluster ID right?${rest}`,
@@ -438,10 +486,23 @@ export class LeaderSearch {
         { cause: forbidden },
       );
     }
+    if (failures.some(({ plain }) => plain)) {
+      const question = 'are the URL and the cluster ID right?';
+      return new ConnectError(
+        `no NATS Streaming server with cluster ID '${clusterId}' is there (${question}): ${list}`,
+        failures,
+      );
+    }
     // A server that was reached is running and has the right URL.
     const unreached = failures.filter(({ error }) => error instanceof Unreached).length;
     const verb = unreached === failures.length ? 'reached' : 'used';
     const question = unreached > 0 ? ' (is one of them running, and is the URL right?)' : '';
     return new ConnectError(`no server could be ${verb}${question}: ${list}`, failures);
   }
+}
+
+/** What is said of a plain NATS server. */
+function plainText({ version, jetStream }: PlainServer): string {
+  if (!jetStream) return `a plain NATS server, version ${version}`;
+  return `a plain NATS server, version ${version}, with JetStream, which is another protocol and needs the client of NATS`;
 }

@@ -2,7 +2,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { Clock } from '../clock/clock.js';
 import { patience } from '../clock/patience.js';
-import { AuthorizationError, PermissionError, describe, toError } from '../errors.js';
+import { AuthorizationError, PermissionError, describe, toError, type PlainServer } from '../errors.js';
 import { printable } from '../printable.js';
 import { readGreeting } from './greeting.js';
 import type { ServerAddress } from './servers.js';
@@ -90,6 +90,8 @@ export class Link {
   readonly secure: boolean;
   /** The servers that the greeting announced. The greeting came before the encryption. */
   readonly announced: readonly string[];
+  /** Is set if no streaming server is built into the server, by its greeting. */
+  readonly plain: PlainServer | undefined;
 
   readonly #clock: Clock;
   #life: Life = OPEN;
@@ -109,6 +111,7 @@ export class Link {
     this.nats = nats;
     this.secure = secure;
     this.announced = greeting.announced;
+    this.plain = greeting.plain;
     this.#maxPayload = greeting.maxPayload;
     nats.on('error', (error: unknown) => this.#die(new Error(printable(describe(error)), { cause: error })));
     nats.on('disconnect', () => this.#die(new Error('the server closed the connection')));

@@ -125,6 +125,8 @@ interface Internals {
   subs: Record<number, { callback: OnPayload; takes?: OnPayload } | undefined> | null;
   processInbound(): void;
   processServerUpdate(): void;
+  /** Writes CONNECT to the stream. */
+  sendConnect(): void;
 }
 
 type OnPayload = (payload: string) => void;
@@ -158,8 +160,14 @@ export interface NatsIdentity {
 /**
  * Makes a NATS connection on a stream that is ready. Encryption and verification are done before, so the wrapped client is told
  * of a server without TLS and sends its CONNECT at once.
+ *
+ * @param connect is added to the CONNECT
  */
-export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsIdentity): NatsConnection {
+export function adoptStream(
+  { socket, greeting, rest }: Stream,
+  identity: NatsIdentity,
+  connect?: Readonly<Record<string, unknown>>,
+): NatsConnection {
   // `nats` cannot be given a socket. Its constructor makes one with a function of Node that it looks up at that moment. For
   // this one call, which runs no other code, the function is replaced.
   const { createConnection } = net;
@@ -178,6 +186,7 @@ export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsId
     net.createConnection = createConnection;
   }
   const internals = internalsOf(connection);
+  if (connect !== undefined) addToConnect(internals, connect);
   internals.connected = true;
   // The INFO has only the fields that the client uses, because its parser takes no line of more than 4096 bytes.
   const info = { max_payload: greeting.maxPayload, nonce: greeting.nonce };
@@ -186,6 +195,41 @@ export function adoptStream({ socket, greeting, rest }: Stream, identity: NatsId
   internals.processInbound();
   internals.inbound = rest.length > 0 ? rest : null;
   return connection;
+}
+
+/** Adds fields to the CONNECT, which the wrapped client writes as one text. */
+function addToConnect(internals: Internals, fields: Readonly<Record<string, unknown>>): void {
+  const sendConnect = internals.sendConnect.bind(internals);
+  internals.sendConnect = () => {
+    const { stream } = internals;
+    const write = (line: string): boolean => {
+      const json = JSON.parse(line.slice(line.indexOf('{'))) as object;
+      return stream!.write(`CONNECT ${JSON.stringify({ ...json, ...fields })}\r\n`);
+    };
+    // It is replaced for this one call, which does nothing else with it.
+    internals.stream = { write } as unknown as Socket;
+    try {
+      sendConnect();
+    } finally {
+      internals.stream = stream;
+    }
+  };
+}
+
+/** Gives all lines that arrive to a function, in the place of the parser. For a connection that nothing else uses. */
+export function readLines(connection: NatsConnection, onLine: (line: string) => void): void {
+  const internals = internalsOf(connection);
+  internals.processInbound = () => {
+    for (;;) {
+      const { inbound } = internals;
+      const end = inbound?.indexOf('\r\n') ?? -1;
+      // Longer lines are of no interest here.
+      if (inbound !== null && end < 0 && inbound.length > LONGEST_INFO) internals.inbound = null;
+      if (inbound === null || end < 0) return;
+      internals.inbound = end + 2 === inbound.length ? null : inbound.subarray(end + 2);
+      onLine(inbound.toString('latin1', 0, end));
+    }
+  };
 }
 
 /** Reads the bytes that arrived before there were listeners. */
@@ -300,6 +344,9 @@ export const connectStan = (clusterId: string, clientId: string, options: StanCo
 
 /** Returns the subject on which only a leader answers pings. */
 export const pingSubject = (clusterId: string): string => `_STAN.discover.${clusterId}.pings`;
+
+/** Returns the subject that every node of a cluster listens to, whether it leads or not. */
+export const joinSubject = (clusterId: string): string => `_STAN.raft.${clusterId}.join`;
 
 export function encodePing(connectionId: Uint8Array): Buffer {
   const ping = new pb.Ping();

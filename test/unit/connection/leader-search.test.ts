@@ -3,13 +3,14 @@
  * answer late exactly when the rule under test needs it.
  */
 import assert from 'node:assert/strict';
-import { AuthorizationError, ConnectError } from '../../../src/errors.js';
+import { AuthorizationError, ConnectError, type PlainServer } from '../../../src/errors.js';
 import type { Answer, Link } from '../../../src/connection/link.js';
 import {
   ASK_EVERY,
   BUSY_HEAD_START,
   HEAD_START,
   LeaderSearch,
+  PLAIN_AFTER,
   type Found,
 } from '../../../src/connection/leader-search.js';
 import type { ServerAddress } from '../../../src/connection/servers.js';
@@ -21,7 +22,10 @@ class ScriptedLink {
   onDeath: ((error: Error) => void) | undefined;
   alive = true;
   asked: number[] = [];
-  constructor(readonly address: ServerAddress) {}
+  constructor(
+    readonly address: ServerAddress,
+    readonly plain?: PlainServer,
+  ) {}
   ask(_cluster: string, _id: Uint8Array, instant: number): void {
     this.asked.push(instant);
   }
@@ -59,6 +63,9 @@ describe('the search for the leader', () => {
   let at: Record<string, 'refuses' | 'denies' | undefined>;
   let settled: { found?: Found; error?: Error }[];
   let failed: string[];
+  /** The servers that look plain, and whether they stand alone. */
+  let plain: Record<string, boolean | Error>;
+  let askedIfPlain: string[];
 
   const start = (servers: string[], idle?: () => number): void => {
     search = new LeaderSearch({
@@ -76,8 +83,8 @@ describe('the search for the leader', () => {
       },
       dial: (address) =>
         new Promise<Link>((resolve, reject) => {
-          const link = new ScriptedLink(address);
           const server = address.host;
+          const link = new ScriptedLink(address, server in plain ? { version: '2.10.7', jetStream: true } : undefined);
           const dial: Dial = {
             server,
             at: time.now(),
@@ -92,6 +99,11 @@ describe('the search for the leader', () => {
           if (at[server] === 'denies') dial.refuse(new AuthorizationError(address.url, 'Authorization Violation'));
         }),
       idle,
+      standsAlone: ({ host }) => {
+        askedIfPlain.push(host);
+        const answer = plain[host]!;
+        return typeof answer === 'boolean' ? Promise.resolve(answer) : Promise.reject(answer);
+      },
       onFailed: ({ host }) => failed.push(host),
       clock: time.clock,
     });
@@ -117,6 +129,8 @@ describe('the search for the leader', () => {
     at = {};
     settled = [];
     failed = [];
+    plain = {};
+    askedIfPlain = [];
   });
   afterEach(() => {
     search.cancel();
@@ -385,5 +399,64 @@ describe('the search for the leader', () => {
     await time.pass(1);
     search.cancel(true);
     assert.equal(a.alive, true);
+  });
+
+  describe('on servers that look like plain NATS', () => {
+    /** Accepted by a, and then by b. */
+    const both = async (): Promise<[ScriptedLink, ScriptedLink]> => {
+      start(['a', 'b']);
+      round();
+      const a = await accept('a');
+      await time.pass(HEAD_START);
+      return [a, await accept('b')];
+    };
+
+    it('ends a round when no leader can be behind any of them, and asks again in the next one', async () => {
+      plain = { a: true, b: true };
+      await both();
+      await time.pass(PLAIN_AFTER - HEAD_START - ASK_EVERY);
+      assert.deepEqual(askedIfPlain, []);
+      await time.pass(HEAD_START + 2 * ASK_EVERY);
+      assert.deepEqual(askedIfPlain, ['a', 'b']);
+      const { error } = settled[0]!;
+      assert.ok(error instanceof ConnectError);
+      assert.match(
+        error.message,
+        /no NATS Streaming server with cluster ID 'c' is there .*a:4222 \(a plain NATS server, version 2.10.7, with JetStream/,
+      );
+      assert.deepEqual(
+        error.failures.map(({ plain }) => plain?.version),
+        ['2.10.7', '2.10.7'],
+      );
+      round();
+      await time.pass(PLAIN_AFTER + 2 * ASK_EVERY);
+      assert.deepEqual(askedIfPlain, ['a', 'b', 'a', 'b']);
+      assert.ok(settled[1]!.error);
+    });
+
+    it('goes on for its whole time if one of them is not, cannot be asked, or does not look so', async () => {
+      for (const other of [false, new Error('it hung up'), undefined]) {
+        plain = { a: true, ...(other !== undefined && { b: other }) };
+        settled = [];
+        await both();
+        await time.pass(1500);
+        assert.deepEqual(settled, [{}]);
+        await time.pass(500);
+        assert.match(
+          settled[0]!.error!.message,
+          /^connected to nats:\/\/b:4222, but no leader.*; the others: nats:\/\/a:4222 \(a plain/,
+        );
+        search.cancel();
+      }
+    });
+
+    it('hears a leader all the same', async () => {
+      plain = { a: true, b: true };
+      const [a] = await both();
+      await time.pass(PLAIN_AFTER - ASK_EVERY);
+      a.answer();
+      await time.pass(1);
+      assert.equal(settled[0]!.found?.link, a as unknown as Link);
+    });
   });
 });
