@@ -41,6 +41,7 @@ function subscription(over: Partial<SubscriptionVerdict> = {}): SubscriptionVerd
     },
     ...{ ghosts: 0, aliens: 0, duplicated: 2, handledTwice: 0, repeated: 0, reordered: 0, outOfSequence: 0, resets: 0 },
     ...{
+      underWay: 0,
       afterTakeover: 0,
       threw: 0,
       told: 0,

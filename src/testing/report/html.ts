@@ -82,7 +82,7 @@ function tiles(data: ReportData): string {
 ${must(totals.lost, 'lost')}
 ${must(totals.outOfOrder, strict ? 'out of order' : 'out of sequence')}
 ${must(totals.handledTwice, 'handled twice')}
-${must(totals.failed + totals.unsettled, 'publishes failed')}
+${must(totals.failed + (data.end === 'interrupted' ? 0 : totals.unsettled), 'publishes failed')}
 ${tile(formatCount(totals.acknowledged), 'acknowledged')}
 ${strict ? '' : tile(formatCount(totals.overtaken), 'overtaken', '', 'allowed when pipelined')}
 ${tile(formatCount(data.faults.length), 'faults')}
@@ -120,7 +120,7 @@ const may = (count: number): Cell => (count === 0 ? { value: '0', state: 'quiet'
 /** A cell for what is not promised here. */
 const notPromised = (count: number): Cell => ({ value: count === 0 ? '–' : formatCount(count), state: 'quiet' });
 
-function publisherTable({ verdict }: ReportData): string {
+function publisherTable({ verdict, end }: ReportData): string {
   return table(
     'Publishers',
     ['', 'attempted', 'acknowledged', 'failed', 'never settled', 'settled twice', 'abandoned', 'longest stall'],
@@ -129,7 +129,7 @@ function publisherTable({ verdict }: ReportData): string {
       formatCount(p.attempted),
       formatCount(p.acknowledged),
       must(p.notSent + p.rejected + p.unknown),
-      must(p.unsettled),
+      end === 'interrupted' ? may(p.unsettled) : must(p.unsettled),
       must(p.settledTwice),
       may(p.abandoned),
       stall(p.longestStall),

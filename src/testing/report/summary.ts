@@ -14,6 +14,8 @@ export interface Totals {
   lost: number;
   ghosts: number;
   duplicated: number;
+  /** Not lost, but not there yet when the run was interrupted. */
+  underWay: number;
   /** Not lost, but told to be gone, where the channel has a limit of messages. */
   gone: number;
   /** Not lost by the client, but dropped by the channel while no process had the subscription. */
@@ -45,6 +47,7 @@ export function totalsOf(data: ReportData): Totals {
     unsettled: sum(publishers, (p) => p.unsettled),
     lost: sum(subscriptions, (s) => s.lost.total),
     ghosts: sum(subscriptions, (s) => s.ghosts),
+    underWay: sum(subscriptions, (s) => s.underWay),
     gone: sum(subscriptions, (s) => s.gone),
     unattended: sum(subscriptions, (s) => s.unattended),
     serverLost: sum(subscriptions, (s) => s.serverLost),
@@ -78,7 +81,12 @@ export function headline(data: ReportData): string {
   if (totals.unattended > 0) how.push(`${formatCount(totals.unattended)} dropped with no process there`);
   if (totals.serverLost > 0) how.push(`${formatCount(totals.serverLost)} of a group lost by the server itself`);
   if (totals.failed > 0) how.unshift(`${plural(totals.failed, 'publish', 'publishes')} failed`);
-  if (totals.unsettled > 0) how.unshift(`${formatCount(totals.unsettled)} never settled`);
+  if (data.end === 'interrupted') {
+    if (totals.unsettled > 0) how.push(`${plural(totals.unsettled, 'publish', 'publishes')} under way`);
+    if (totals.underWay > 0) how.push(`${plural(totals.underWay, 'delivery', 'deliveries')} under way`);
+  } else if (totals.unsettled > 0) {
+    how.unshift(`${formatCount(totals.unsettled)} never settled`);
+  }
   const told = `${messages}: ${how.join(', ')}`;
   switch (data.end) {
     case 'complete':
@@ -98,6 +106,7 @@ export interface Figure {
 }
 
 const FIGURES: readonly Figure[] = [
+  { head: 'under way', must: false, of: (s) => s.underWay },
   { head: 'gone and told', must: false, of: (s) => s.gone },
   { head: 'not told', must: true, of: (s) => s.untold },
   { head: 'told falsely', must: true, of: (s) => s.falseGaps },

@@ -1,8 +1,8 @@
 /** A run: publishers and subscribers in processes of their own, a cluster with faults, and the verdict. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
 import { AbortedError, describe, InvalidArgumentError } from '../../errors.js';
 import { within } from '../../within.js';
@@ -89,6 +89,8 @@ class Run {
   #nemesis: Nemesis | undefined;
   #servers: string[];
   #logs = '';
+  /** The first directory on the way to the logs that was not there before. */
+  #madeForLogs: string | undefined;
   #begin = 0;
   #publishedUntil = 0;
   #read = 0;
@@ -124,7 +126,6 @@ class Run {
     let keepLogs = logDir !== undefined;
     const progress = setInterval(() => this.#progress(), 100);
     try {
-      await mkdir(this.#logs, { recursive: true });
       await this.#boot();
       const data = await this.#perform();
       keepLogs &&= !isClean(data);
@@ -143,6 +144,16 @@ class Run {
   async #removeLogs(): Promise<void> {
     if (this.#options.logDir === undefined) return rm(this.#logs, { recursive: true, force: true });
     await Promise.all([...this.#workers.keys()].map((name) => rm(this.#logFile(name), { force: true })));
+    if (this.#madeForLogs === undefined) return;
+    // A directory that was there before stays, and so does one with something in it.
+    const removed = (dir: string): Promise<boolean> =>
+      rmdir(dir).then(
+        () => true,
+        () => false,
+      );
+    for (let dir = this.#logs; dir.length >= this.#madeForLogs.length; dir = dirname(dir)) {
+      if (!(await removed(dir))) return;
+    }
   }
 
   #logFile(name: string): string {
@@ -164,6 +175,7 @@ class Run {
       this.#servers = this.#cluster.urls;
     }
     this.#assertNotInterrupted();
+    this.#madeForLogs = await mkdir(this.#logs, { recursive: true });
     this.#doing = 'connecting the clients';
     for (const name of [...this.#cast.map((cast) => cast.name), ...(this.#standsIn ? [STAND_IN] : [])]) {
       const worker = new WorkerProcess({
@@ -271,6 +283,8 @@ class Run {
       await within(done, INTERRUPTED_MEND, () => undefined, realTime);
       return undefined;
     } catch (error) {
+      // What cannot be done while everything ends is no failure of the run.
+      if (this.#options.signal?.aborted) return undefined;
       return `the cluster could not be broken and mended as planned: ${describe(error)}`;
     } finally {
       clearTimeout(timer);
@@ -381,7 +395,7 @@ class Run {
     const { maxMessages, subscriptions } = this.#options;
     const recorder = this.#recorder;
     const duration = machineClock() - this.#begin;
-    const verdict = recorder.history.judge(duration, { ordering });
+    const verdict = recorder.history.judge(duration, { ordering, interrupted: end === 'interrupted' });
     const server = (await this.#cluster?.findLeader().then((node) => node?.monitor.serverz()))?.version;
     return {
       format: 1,

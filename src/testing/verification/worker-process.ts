@@ -91,7 +91,9 @@ export class WorkerProcess {
       child.once('exit', (code, signal) => {
         void drained.then(() => {
           this.#child = undefined;
-          this.#settings.onEnd(this.#asked ?? 'died', signal ?? `exit code ${code}`);
+          // Ctrl-C can reach it only in the moment before it has a group of its own, and then this process ends the run.
+          const end = this.#asked ?? (signal === 'SIGINT' ? 'stopped' : 'died');
+          this.#settings.onEnd(end, signal ?? `exit code ${code}`);
           resolve();
         });
       });
@@ -109,6 +111,9 @@ export class WorkerProcess {
       execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
       // Events have a pipe of their own, which is read to its end even when the process was killed.
       stdio: ['ignore', log, log, 'pipe', 'ipc'],
+      // A terminal sends Ctrl-C to the whole group of this process, and whoever has just started has no handler yet. So it has
+      // a group of its own from its first moment, and only this process decides when it ends.
+      detached: true,
     });
     closeSync(log);
     child.on('error', () => {}); // it could not be started, which 'exit' or the next start tells

@@ -206,8 +206,6 @@ function listenersOfHandles(): number {
 }
 
 let worker: Worker | undefined;
-// Ctrl-C reaches this process as well, but only its parent ends it.
-process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(1));
 process.on('unhandledRejection', (error) => {
   log(`unhandled rejection: ${error instanceof Error ? error.stack : String(error)}`);
