@@ -1,7 +1,7 @@
 /** `resilient-stan verify`: runs a verification, shows it on the terminal, and writes the report. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { AbortedError, InvalidArgumentError } from '../../errors.js';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { InvalidArgumentError } from '../../errors.js';
 import {
   isClean,
   renderHtml,
@@ -19,7 +19,7 @@ import { ARGUMENTS, readArguments } from './arguments.js';
 import { describeNote, LiveState, renderLive, statusLine } from './live-view.js';
 import { Screen } from './screen.js';
 import { paintFor } from './style.js';
-import { renderVerdict } from './verdict-view.js';
+import { commandLines, renderVerdict } from './verdict-view.js';
 
 /** Time between two status lines where there is no terminal, in ms. */
 const STATUS_INTERVAL = 5000;
@@ -32,7 +32,7 @@ export const runVerify: Command = async (parse) => {
   const checked = check(options);
   const dir = resolve(out ?? join('reports', `verify-${checked.seed}-${checked.ordering}`));
 
-  const interruption = new Interruption();
+  const interruption = new Interruption(() => view.interrupted());
   const view = process.stderr.isTTY && process.env.TERM !== 'dumb' ? new TerminalView(checked) : new LogView(checked);
   let data: ReportData;
   try {
@@ -46,11 +46,12 @@ export const runVerify: Command = async (parse) => {
     });
   } catch (error) {
     view.end();
-    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
-    if (error instanceof AbortedError && interruption.exitCode !== undefined) {
+    if (interruption.exitCode !== undefined) {
+      // Ctrl-C may also have ended what was just being asked, as a server for its version.
       console.error('interrupted before the first message: there is nothing to report');
       return interruption.exitCode;
     }
+    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
     throw error;
   } finally {
     interruption.dispose();
@@ -58,10 +59,11 @@ export const runVerify: Command = async (parse) => {
   view.end();
 
   const html = await writeReports(data, dir, svg);
-  console.log(renderVerdict(data, paintFor(process.stdout, process.env)).join('\n'));
-  console.log(`\n  report: ${html}`);
-  if (!isClean(data)) console.log(`  logs:   ${join(dir, 'logs')}`);
-  console.log(`  again:  ${data.replay}`);
+  const width = process.stdout.isTTY ? Math.max(process.stdout.columns - 1, 20) : Infinity;
+  console.log(renderVerdict(data, paintFor(process.stdout, process.env), width).join('\n'));
+  console.log(`\n  report: ${shortened(html)}`);
+  if (!isClean(data)) console.log(`  logs:   ${shortened(join(dir, 'logs'))}`);
+  console.log(commandLines(`  again:  `, data.replay, width).join('\n'));
   return interruption.exitCode ?? (isClean(data) ? 0 : 1);
 };
 
@@ -73,6 +75,12 @@ function check(options: VerifyOptions): CheckedVerifyOptions {
     if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
     throw error;
   }
+}
+
+/** A path as it is shown: from here on, if it lies below. */
+function shortened(path: string): string {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere === '' || fromHere.startsWith('..') || isAbsolute(fromHere) ? path : fromHere;
 }
 
 async function writeReports(data: ReportData, dir: string, svg: string | undefined): Promise<string> {
@@ -91,19 +99,39 @@ async function writePicture(data: ReportData, file: string): Promise<void> {
   await writeFile(file, renderTimeline(data, { standalone: true }));
 }
 
+/**
+ * How long after the first signal another one counts as the same, in ms. A terminal sends Ctrl-C to npx and to this process,
+ * and npx sends it on.
+ */
+const SAME_SIGNAL = 300;
+
 /** Handles Ctrl-C. The first one ends the run in good order, the second one ends it at once. */
 class Interruption {
   readonly #controller = new AbortController();
   #exitCode: number | undefined;
+  #at = 0;
   readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
     const listener = () => {
-      if (this.#exitCode !== undefined) process.exit(EXIT_CODES[name]); // everything that was started ends with this process
+      const now = performance.now();
+      if (this.#exitCode !== undefined) {
+        if (now - this.#at < SAME_SIGNAL) return;
+        process.exit(EXIT_CODES[name]); // everything that was started ends with this process
+      }
       this.#exitCode = EXIT_CODES[name];
+      this.#at = now;
       this.#controller.abort(name);
+      this.#told();
     };
     process.on(name, listener);
     return { name, listener };
   });
+
+  readonly #told: () => void;
+
+  /** @param told called at the first signal */
+  constructor(told: () => void) {
+    this.#told = told;
+  }
 
   get signal(): AbortSignal {
     return this.#controller.signal;
@@ -118,22 +146,27 @@ class Interruption {
   }
 }
 
+const ENDING =
+  'ending the run: what is broken is mended, and what is under way may arrive. Ctrl-C again ends it at once';
+
 interface View {
   progress(progress: Progress): void;
   note(note: RunNote): void;
+  /** The first Ctrl-C has come. */
+  interrupted(): void;
   end(): void;
 }
 
-function titleOf({ seed, ordering, cluster }: CheckedVerifyOptions): string {
+function titleOf({ seed, ordering, cluster }: CheckedVerifyOptions): string[] {
   const where = cluster ? `${plural(cluster.nodes, 'node')}, ${cluster.mode}` : 'your own servers';
-  return `resilient-stan verify · seed ${seed} · ${ordering} · ${where}`;
+  return ['resilient-stan verify', `seed ${seed}`, ordering, where];
 }
 
 class TerminalView implements View {
   readonly #screen = new Screen(process.stderr);
   readonly #state = new LiveState();
   readonly #paint = paintFor(process.stderr, process.env);
-  readonly #title: string;
+  readonly #title: readonly string[];
 
   constructor(options: CheckedVerifyOptions) {
     this.#title = titleOf(options);
@@ -150,6 +183,10 @@ class TerminalView implements View {
     this.#state.note(note);
   }
 
+  interrupted(): void {
+    this.#state.ending = ENDING;
+  }
+
   end(): void {
     this.#screen.clear();
   }
@@ -163,7 +200,7 @@ class LogView implements View {
   #next = STATUS_INTERVAL;
 
   constructor(options: CheckedVerifyOptions) {
-    console.error(titleOf(options));
+    console.error(titleOf(options).join(' · '));
   }
 
   progress(progress: Progress): void {
@@ -178,6 +215,10 @@ class LogView implements View {
 
   note(note: RunNote): void {
     if (note.kind !== 'connection') console.error(describeNote(note, this.#paint));
+  }
+
+  interrupted(): void {
+    console.error(ENDING);
   }
 
   end(): void {}
