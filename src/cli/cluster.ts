@@ -2,16 +2,28 @@
 import { once } from 'node:events';
 import { StanCluster, type ClusterOptions } from '../testing/index.js';
 import { keepAlive } from '../testing/wait.js';
-import { UsageError, type Command } from './usage.js';
+import { defineCommand, type Options, type Values } from './command.js';
+import { UsageError } from './usage.js';
 
-export const runCluster: Command = async (parse) => {
-  const { values, positionals } = parse({
-    nodes: { type: 'string' },
-    mode: { type: 'string' },
-    'cluster-id': { type: 'string' },
-    dir: { type: 'string' },
-  });
-  if (positionals.length > 0) throw new UsageError(`'cluster' takes options only, not '${positionals[0]}'`);
+const OPTIONS = {
+  nodes: { type: 'string', value: '<n>', help: 'how many servers (default 3)' },
+  mode: { type: 'string', value: '<mode>', help: 'clustered, fault-tolerant or single (default clustered)' },
+  'cluster-id': { type: 'string', value: '<id>', help: 'the cluster ID (default test-cluster)' },
+  dir: {
+    type: 'string',
+    value: '<path>',
+    help: 'keep stores and configuration there (default: a temporary directory, removed at the end)',
+  },
+} as const satisfies Options;
+
+export const clusterCommand = defineCommand({
+  name: 'cluster',
+  summary: 'boot a NATS Streaming cluster, print its URLs, keep it until Ctrl-C',
+  options: OPTIONS,
+  run: runCluster,
+});
+
+async function runCluster(values: Values<typeof OPTIONS>): Promise<number> {
   const options: ClusterOptions = {};
   if (values.nodes !== undefined) {
     if (!/^\d+$/.test(values.nodes)) throw new UsageError(`--nodes must be a whole number, not '${values.nodes}'`);
@@ -34,4 +46,4 @@ export const runCluster: Command = async (parse) => {
   await keepAlive(interrupted);
   stop.abort();
   return 0;
-};
+}

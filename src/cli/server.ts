@@ -1,29 +1,24 @@
 /** `resilient-stan server`: shows what `resolveServer` finds, and how to mend it. */
 import { diagnoseServer, resolveServer } from '../testing/index.js';
-import { either } from '../option-reader.js';
-import { UsageError, type Command } from './usage.js';
+import { defineCommand } from './command.js';
 
-const ACTIONS = ['path', 'install', 'doctor'] as const;
-
-export const runServer: Command = async (parse) => {
-  const { positionals } = parse({});
-  const [action, ...more] = positionals;
-  if (more.length > 0) throw new UsageError(`'server ${action}' takes nothing more, not '${more[0]}'`);
-  switch (ACTIONS.find((known) => known === action)) {
-    case 'path':
-      console.log(await resolveServer({ onProgress: () => undefined }));
-      return 0;
-    case 'install':
-      console.log(await resolveServer({ onProgress: (line) => console.error(line) }));
-      return 0;
-    case 'doctor':
-      return await doctor();
-    case undefined:
-      throw new UsageError(
-        `'server' needs one of ${either(ACTIONS)}${action === undefined ? '' : `, not '${action}'`}`,
-      );
-  }
-};
+export const serverCommand = defineCommand({
+  name: 'server',
+  summary: 'find or get the nats-streaming-server that the harness starts',
+  about: [
+    'path prints the path of the server that would be used, and gets one if need be. install does the same and shows its ' +
+      'progress. doctor shows every place where one is looked for, and how to mend what is wrong: its exit code is 0 when ' +
+      'there is one without a download or a build.',
+  ],
+  positionals: [{ name: 'action', help: 'path, install or doctor', choices: ['path', 'install', 'doctor'] }],
+  options: {},
+  async run(_, [action]) {
+    if (action === 'doctor') return await doctor();
+    const onProgress = action === 'install' ? (line: string) => console.error(line) : () => undefined;
+    console.log(await resolveServer({ onProgress }));
+    return 0;
+  },
+});
 
 /** Shows each step of the search. The exit code is 0 when a server is found without a download or a build. */
 async function doctor(): Promise<number> {

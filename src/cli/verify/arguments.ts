@@ -1,54 +1,72 @@
 /** Reads the command line of `verify`. Pure. */
-import type { ParseArgsConfig } from 'node:util';
 import type { FaultKind, VerifyOptions } from '../../testing/index.js';
+import type { Options } from '../command.js';
 import { UsageError } from '../usage.js';
 
 export const ARGUMENTS = {
-  minutes: { type: 'string' },
-  count: { type: 'string' },
-  seed: { type: 'string' },
-  ordering: { type: 'string' },
-  faults: { type: 'string' },
-  'fault-seconds': { type: 'string' },
-  nodes: { type: 'string' },
-  mode: { type: 'string' },
-  'raft-timeout': { type: 'string' },
-  servers: { type: 'string' },
-  'cluster-id': { type: 'string' },
-  'group-members': { type: 'string' },
-  'max-messages': { type: 'string' },
-  subscriptions: { type: 'string' },
-  rate: { type: 'string' },
-  size: { type: 'string' },
-  client: { type: 'string' },
-  out: { type: 'string' },
-  svg: { type: 'string' },
-} as const satisfies NonNullable<ParseArgsConfig['options']>;
-
-export const HELP = `  verify            publish and subscribe, break the cluster meanwhile, and judge what became of every message;
-                    exit code 0 only if nothing was lost, doubled or broken
-    --minutes <n>     how long (default 2, fractions are fine)
-    --count <n>       end after so many faults instead
-    --seed <n>        what happens follows from it (default: another one each time; it is printed)
-    --ordering <o>    strict or pipelined (default pipelined)
-    --faults <list>   which kinds, separated by commas, or none (default: all that the mode can have): kill, stop, pause,
-                      partition, black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill,
-                      client-pause, client-replace, handler-fail, group-kill, host-sleep
-    --fault-seconds <n>  the longest that a fault lasts, the cluster's own recovery aside (default 4)
-    --nodes <n>, --mode <mode>  as of 'cluster'
-    --raft-timeout <ms>  heartbeat and election timeout of the nodes (default 500)
-    --servers <urls>  run against these, and leave them alone: break them yourself
-    --cluster-id <id> of these servers (default test-cluster)
-    --group-members <n>  members of each queue group (default 1: with more, the server itself may lose messages when a
-                      member leaves and the leader dies right after)
-    --max-messages <n>  the channel keeps no more: what is gone has to be told (default: it keeps all)
-    --subscriptions <n>  idle subscriptions of one of the clients, half of them durable (default 0)
-    --rate <n>        messages a second, all publishers together (default 200)
-    --size <n>        bytes of a message (default: no more than needed)
-    --client <file>   module with the adapter of another client (default: this library)
-    --out <dir>       where report.json and report.html go, and the logs when something is wrong
-                      (default reports/verify-<seed>-<ordering>)
-    --svg <file>      write the picture alone, too`;
+  minutes: { type: 'string', value: '<n>', help: 'how long (default 2, fractions are fine)' },
+  count: { type: 'string', value: '<n>', help: 'end after so many faults instead' },
+  seed: {
+    type: 'string',
+    value: '<n>',
+    help: 'what happens follows from it (default: another one each time; it is printed)',
+  },
+  ordering: { type: 'string', value: '<o>', help: 'strict or pipelined (default pipelined)' },
+  faults: {
+    type: 'string',
+    value: '<list>',
+    help:
+      'which kinds, separated by commas, or none (default: all that the mode can have): kill, stop, pause, partition, ' +
+      'black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill, client-pause, client-replace, ' +
+      'handler-fail, group-kill, host-sleep',
+  },
+  'fault-seconds': {
+    type: 'string',
+    value: '<n>',
+    help: "the longest that a fault lasts, the cluster's own recovery aside (default 4)",
+  },
+  nodes: { type: 'string', value: '<n>', help: "how many servers, as of 'cluster' (default 3)" },
+  mode: { type: 'string', value: '<mode>', help: 'clustered, fault-tolerant or single (default clustered)' },
+  'raft-timeout': { type: 'string', value: '<ms>', help: 'heartbeat and election timeout of the nodes (default 500)' },
+  servers: {
+    type: 'string',
+    value: '<urls>',
+    help: 'run against these, and leave them alone: break them yourself',
+  },
+  'cluster-id': { type: 'string', value: '<id>', help: 'of these servers (default test-cluster)' },
+  'group-members': {
+    type: 'string',
+    value: '<n>',
+    help:
+      'members of each queue group (default 1: with more, the server itself may lose messages when a member leaves and ' +
+      'the leader dies right after)',
+  },
+  'max-messages': {
+    type: 'string',
+    value: '<n>',
+    help: 'the channel keeps no more: what is gone has to be told (default: it keeps all)',
+  },
+  subscriptions: {
+    type: 'string',
+    value: '<n>',
+    help: 'idle subscriptions of one of the clients, half of them durable (default 0)',
+  },
+  rate: { type: 'string', value: '<n>', help: 'messages a second, all publishers together (default 200)' },
+  size: { type: 'string', value: '<n>', help: 'bytes of a message (default: no more than needed)' },
+  client: {
+    type: 'string',
+    value: '<file>',
+    help: 'module with the adapter of another client (default: this library)',
+  },
+  out: {
+    type: 'string',
+    value: '<dir>',
+    help:
+      'where report.json and report.html go, and the logs when something is wrong ' +
+      '(default reports/verify-<seed>-<ordering>)',
+  },
+  svg: { type: 'string', value: '<file>', help: 'write the picture alone, too' },
+} as const satisfies Options;
 
 type Values = Partial<Record<keyof typeof ARGUMENTS, string>>;
 

@@ -1,7 +1,8 @@
 /** Renders what a terminal shows while a run lasts. Pure. */
 import type { Progress, RunNote } from '../../testing/index.js';
 import { formatCount, formatTime, plural } from '../../testing/report/format.js';
-import { flow, pad, padLeft, widthOf, wrap, type Paint } from './style.js';
+import { pad, padLeft, widthOf, type Paint } from '../style.js';
+import { flow, wrap } from './lines.js';
 
 /** Time between two rates, in ms. */
 const STEP = 500;

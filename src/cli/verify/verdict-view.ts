@@ -10,7 +10,8 @@ import {
   recoveries,
   totalsOf,
 } from '../../testing/report/summary.js';
-import { flow, pad, padLeft, widthOf, wrap, type Paint } from './style.js';
+import { pad, padLeft, widthOf, type Paint } from '../style.js';
+import { flow, wrap } from './lines.js';
 
 /** How many sentences are shown. The report has all. */
 const MOST_FINDINGS = 12;

@@ -14,20 +14,27 @@ import {
 } from '../../testing/index.js';
 import { plural } from '../../testing/report/format.js';
 import { checkVerifyOptions, type CheckedVerifyOptions } from '../../testing/verification/options.js';
-import { UsageError, type Command } from '../usage.js';
+import { defineCommand, type Values } from '../command.js';
+import { UsageError } from '../usage.js';
 import { ARGUMENTS, readArguments } from './arguments.js';
 import { describeNote, LiveState, renderLive, statusLine } from './live-view.js';
 import { Screen } from './screen.js';
-import { paintFor } from './style.js';
+import { paintFor } from '../style.js';
 import { commandLines, renderVerdict } from './verdict-view.js';
 
 /** Time between two status lines where there is no terminal, in ms. */
 const STATUS_INTERVAL = 5000;
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
-export const runVerify: Command = async (parse) => {
-  const { values, positionals } = parse(ARGUMENTS);
-  if (positionals.length > 0) throw new UsageError(`'verify' takes options only, not '${positionals[0]}'`);
+export const verifyCommand = defineCommand({
+  name: 'verify',
+  summary: 'publish and subscribe, break the cluster meanwhile, and judge what became of every message',
+  options: ARGUMENTS,
+  exitCodes: { 0: 'nothing was lost, doubled or broken', 1: 'something was, or it failed', 130: 'it was interrupted' },
+  run: runVerify,
+});
+
+async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
   const { options, out, svg } = readArguments(values);
   const checked = check(options);
   const dir = resolve(out ?? join('reports', `verify-${checked.seed}-${checked.ordering}`));
@@ -65,7 +72,7 @@ export const runVerify: Command = async (parse) => {
   if (!isClean(data)) console.log(`  logs:   ${shortened(join(dir, 'logs'))}`);
   console.log(commandLines(`  again:  `, data.replay, width).join('\n'));
   return interruption.exitCode ?? (isClean(data) ? 0 : 1);
-};
+}
 
 /** Checks before anything is started, so that a mistake of the command line is told as one. */
 function check(options: VerifyOptions): CheckedVerifyOptions {
