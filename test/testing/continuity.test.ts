@@ -697,6 +697,29 @@ describe('testing: the continuity checker', () => {
     assert.deepEqual([s?.examples.outOfSequence, s?.examples.reordered], [['sequence 2 after 3'], ['p-1 after 2']]);
   });
 
+  it('calls nothing lost in an interrupted run that may still come, and what is far behind', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const s = history.subscription('s', { kind: 'plain' });
+    const publish = (at: number): number => {
+      const counter = publisher.attempt(at);
+      publisher.settle(counter, 'acknowledged', at + 1);
+      return counter;
+    };
+    publish(0); // never comes
+    const second = publish(10);
+    s.receive({ data: Buffer.from(`p-${second}`), sequence: 2 }, 20);
+    publish(100); // has not come
+    publisher.attempt(110);
+    const at = (now: number, interrupted: boolean) => {
+      const { violations, subscriptions } = history.judge(now, { interrupted });
+      return [subscriptions[0]!.lost.total, subscriptions[0]!.underWay, violations.length];
+    };
+    assert.deepEqual(at(1000, false), [2, 0, 2]);
+    assert.deepEqual(at(1000, true), [0, 2, 0]);
+    assert.deepEqual(at(40_000, true), [1, 1, 1], 'for half a minute it has been past the first one');
+  });
+
   it('knows a channel that began again', () => {
     const verdict = verdictOf({
       outcomes: { p: Array<Outcome>(4).fill('acknowledged') },

@@ -283,6 +283,9 @@ describe('testing: report', () => {
       const interrupted = report({ end: 'interrupted' });
       assert.deepEqual([isClean(interrupted), judgement(interrupted).word], [false, 'Interrupted']);
       assert.match(headline(interrupted), /^Interrupted after 20 s\./);
+      const early = report({ end: 'interrupted' }, [subscription({ underWay: 3 })], [publisher({ unsettled: 2 })]);
+      assert.match(headline(early), /: none lost, .*, 2 publishes under way, 3 deliveries under way$/);
+      assert.match(renderHtml(early), /<th>under way<\/th>/);
     });
 
     it('what is gone and told, and what the server itself has lost, is said, and is not lost', () => {

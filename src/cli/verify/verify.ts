@@ -1,7 +1,6 @@
 /** `resilient-stan verify`: runs a verification, shows it on the terminal, and writes the report. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
-import { InvalidArgumentError } from '../../errors.js';
 import {
   isClean,
   renderHtml,
@@ -10,17 +9,17 @@ import {
   type Progress,
   type ReportData,
   type RunNote,
-  type VerifyOptions,
 } from '../../testing/index.js';
 import { plural } from '../../testing/report/format.js';
 import { checkVerifyOptions, type CheckedVerifyOptions } from '../../testing/verification/options.js';
 import { defineCommand, type Values } from '../command.js';
-import { UsageError } from '../usage.js';
+import { readConnection } from '../connection-options.js';
 import { ARGUMENTS, readArguments } from './arguments.js';
 import { describeNote, LiveState, renderLive, statusLine } from './live-view.js';
 import { Screen } from './screen.js';
 import { paintFor } from '../style.js';
 import { commandLines, renderVerdict } from './verdict-view.js';
+import { assertWritable } from './writable.js';
 
 /** Time between two status lines where there is no terminal, in ms. */
 const STATUS_INTERVAL = 5000;
@@ -35,9 +34,12 @@ export const verifyCommand = defineCommand({
 });
 
 async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
-  const { options, out, svg } = readArguments(values);
-  const checked = check(options);
+  const connection = values.servers === undefined ? undefined : await readConnection(values);
+  const { options, out, svg } = readArguments(values, connection);
+  const checked = checkVerifyOptions(options);
   const dir = resolve(out ?? join('reports', `verify-${checked.seed}-${checked.ordering}`));
+  await assertWritable('--out', dir, 'directory');
+  if (svg !== undefined) await assertWritable('--svg', resolve(svg), 'file');
 
   const interruption = new Interruption(() => view.interrupted());
   const view = process.stderr.isTTY && process.env.TERM !== 'dumb' ? new TerminalView(checked) : new LogView(checked);
@@ -58,30 +60,20 @@ async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
       console.error('interrupted before the first message: there is nothing to report');
       return interruption.exitCode;
     }
-    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
     throw error;
   } finally {
     interruption.dispose();
   }
   view.end();
 
-  const html = await writeReports(data, dir, svg);
   const width = process.stdout.isTTY ? Math.max(process.stdout.columns - 1, 20) : Infinity;
   console.log(renderVerdict(data, paintFor(process.stdout, process.env), width).join('\n'));
+  // The verdict is there, whatever becomes of the files.
+  const html = await writeReports(data, dir, svg);
   console.log(`\n  report: ${shortened(html)}`);
   if (!isClean(data)) console.log(`  logs:   ${shortened(join(dir, 'logs'))}`);
   console.log(commandLines(`  again:  `, data.replay, width).join('\n'));
   return interruption.exitCode ?? (isClean(data) ? 0 : 1);
-}
-
-/** Checks before anything is started, so that a mistake of the command line is told as one. */
-function check(options: VerifyOptions): CheckedVerifyOptions {
-  try {
-    return checkVerifyOptions(options);
-  } catch (error) {
-    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
-    throw error;
-  }
 }
 
 /** A path as it is shown: from here on, if it lies below. */

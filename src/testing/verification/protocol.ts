@@ -7,6 +7,7 @@ import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { Ordering } from '../continuity/verdict.js';
 import type { HandlerFailures } from '../nemesis/nemesis.js';
 import type { ClientNews } from './adapter.js';
+import type { VerifyConnectOptions } from './connect-options.js';
 
 /** The file descriptor of the pipe for events. */
 export const EVENT_FD = 3;
@@ -43,6 +44,7 @@ export type Order =
       client: string | undefined;
       servers: string[];
       clusterId: string;
+      connectOptions: VerifyConnectOptions;
       clientId: string;
       channel: string;
       ordering: Ordering;

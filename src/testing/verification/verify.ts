@@ -22,6 +22,7 @@ import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } fro
 import type { Progress, RunNote } from './progress.js';
 import { machineClock, type Order } from './protocol.js';
 import type { ProcessPlan } from './process-plan.js';
+import { assertReachable } from './reach.js';
 import { Recorder, type RunEvent } from './recorder.js';
 import { WorkerProcess } from './worker-process.js';
 
@@ -54,6 +55,8 @@ const WINDOW = 2000;
  * @throws ServerBinaryError when no server can be found, downloaded or built
  * @throws ServerStartError when a server refuses to run
  * @throws TimeoutError when the cluster or a client does not come up at the beginning
+ * @throws ConnectError when `servers` cannot be connected to, or no leader of the cluster answers for 9 s
+ * @throws AuthorizationError when they refuse the credentials
  * @throws AbortedError when the signal is aborted before the first publish
  * @example
  * ```ts
@@ -173,6 +176,8 @@ class Run {
         config: this.#serverConfig(),
       });
       this.#servers = this.#cluster.urls;
+    } else {
+      await this.#reach();
     }
     this.#assertNotInterrupted();
     this.#madeForLogs = await mkdir(this.#logs, { recursive: true });
@@ -191,6 +196,19 @@ class Run {
     await Promise.race([connected, this.#interrupted]);
     connected.catch(() => {});
     this.#assertNotInterrupted();
+  }
+
+  /** Finds out whether somebody else's servers can be used, so that their answer is told here once, and not by no process. */
+  async #reach(): Promise<void> {
+    const { servers, clusterId, connectOptions, signal, onNote } = this.#options;
+    this.#doing = 'connecting to the servers';
+    await assertReachable({
+      ...{ servers, clusterId, connectOptions, signal, clientId: `verify-${this.#id}-scout` },
+      onWait: ({ message }) => {
+        this.#doing = 'waiting for a leader';
+        onNote({ at: 0, kind: 'trouble', text: message });
+      },
+    });
   }
 
   #assertNotInterrupted(): void {
@@ -219,13 +237,14 @@ class Run {
   }
 
   #order({ name, role, subscriptions, idle }: Cast): Extract<Order, { do: 'start' }> {
-    const { client, clusterId, ordering, rate, size } = this.#options;
+    const { client, clusterId, connectOptions, ordering, rate, size } = this.#options;
     const publishers = this.#cast.filter((cast) => cast.role === 'publisher').length;
     return {
       do: 'start',
       client,
       servers: this.#servers,
       clusterId: this.#cluster?.clusterId ?? clusterId,
+      connectOptions,
       clientId: `verify-${this.#id}-${name}`,
       channel: `verify.${this.#id}`,
       ordering,

@@ -165,14 +165,19 @@ export class WorkerProcess {
     clearTimeout(timer);
   }
 
+  #lastWords(lines: number): string {
+    const log = readFileSync(this.#settings.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n  ');
+    return log === '' ? '' : `. The last it wrote:\n  ${log}`;
+  }
+
   async #within(ready: Promise<void>, timeout: number): Promise<void> {
     const late = (): never => {
-      throw new TimeoutError(`the client of process '${this.name}' was not connected after ${timeout} ms`);
+      const what = `the client of process '${this.name}' was not connected after ${timeout} ms`;
+      throw new TimeoutError(what + this.#lastWords(2));
     };
     const died = this.#gone.then(() => {
-      const log = readFileSync(this.#settings.logFile, 'utf8').trimEnd().split('\n').slice(-8).join('\n  ');
-      const why = log === '' ? '' : `. The last it wrote:\n  ${log}`;
-      throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before it was at work${why}`);
+      const what = `process '${this.name}' ended before it was at work`;
+      throw new ResilientStanError('ERR_STAN_CLOSED', what + this.#lastWords(8));
     });
     try {
       await within(Promise.race([ready, died]), timeout, late, realTime);

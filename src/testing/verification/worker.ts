@@ -93,12 +93,13 @@ class Worker {
   }
 
   async #connect(connect: (context: ClientContext) => Promise<VerifiedClient>) {
-    const { servers, clusterId, clientId, ordering } = this.#order;
+    const { servers, clusterId, connectOptions, clientId, ordering } = this.#order;
     for (;;) {
       try {
         return await connect({
           servers,
           clusterId,
+          connectOptions,
           clientId,
           ordering,
           log,
