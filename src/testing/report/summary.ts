@@ -103,18 +103,45 @@ export interface Figure {
   /** Whether the figure has to be 0. */
   must: boolean;
   of: (subscription: SubscriptionVerdict) => number;
+  /** What it is, in words. */
+  meaning: string;
 }
 
 const FIGURES: readonly Figure[] = [
-  { head: 'under way', must: false, of: (s) => s.underWay },
-  { head: 'gone and told', must: false, of: (s) => s.gone },
-  { head: 'not told', must: true, of: (s) => s.untold },
-  { head: 'told falsely', must: true, of: (s) => s.falseGaps },
-  { head: 'told twice', must: true, of: (s) => s.toldTwice },
-  { head: 'after takeover', must: true, of: (s) => (isSingle(s) ? s.afterTakeover : 0) },
-  { head: 'failed on purpose', must: false, of: (s) => s.threw },
-  { head: 'no process there', must: false, of: (s) => s.unattended },
-  { head: "the server's own", must: false, of: (s) => s.serverLost },
+  { head: 'under way', must: false, of: (s) => s.underWay, meaning: 'not there yet when the run was interrupted' },
+  {
+    head: 'gone and told',
+    must: false,
+    of: (s) => s.gone,
+    meaning: 'dropped by the channel, which keeps only so many',
+  },
+  { head: 'not told', must: true, of: (s) => s.untold, meaning: 'neither handed over nor told to be gone' },
+  { head: 'told falsely', must: true, of: (s) => s.falseGaps, meaning: 'told to be gone, and there' },
+  { head: 'told twice', must: true, of: (s) => s.toldTwice, meaning: 'told again to the same life' },
+  {
+    head: 'after takeover',
+    must: true,
+    of: (s) => (isSingle(s) ? s.afterTakeover : 0),
+    meaning: 'handled again by the one it was taken over from',
+  },
+  {
+    head: 'failed on purpose',
+    must: false,
+    of: (s) => s.threw,
+    meaning: 'its handler was made to fail, and it came again',
+  },
+  {
+    head: 'no process there',
+    must: false,
+    of: (s) => s.unattended,
+    meaning: 'dropped while no process had the subscription',
+  },
+  {
+    head: "the server's own",
+    must: false,
+    of: (s) => s.serverLost,
+    meaning: 'on its way to a member of a group, or to a durable that was taken over, and lost with the leader',
+  },
 ];
 
 /** Further figures of subscriptions, which are shown where they are not 0. */

@@ -16,7 +16,7 @@ export interface Reach {
   connectOptions: VerifyConnectOptions;
   signal: AbortSignal | undefined;
   /** Called once, when a server was connected to and no leader has answered yet. */
-  onWait(error: ConnectError): void;
+  onWait: (error: ConnectError) => void;
 }
 
 /**
