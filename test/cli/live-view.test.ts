@@ -93,6 +93,27 @@ describe('verify: the live view', () => {
     }
   });
 
+  it('says of a rate that is too much that it falls behind, and not of an outage', () => {
+    const at = (times: number, perStep: (i: number) => number) => {
+      const state = new LiveState(200);
+      let acknowledged = 0;
+      for (let i = 0; i <= times; i++) {
+        acknowledged += perStep(i);
+        state.progress(progress({ at: i * 500, pending: 500, counters: { ...progress().counters, acknowledged } }));
+      }
+      return renderLive(['t'], progress(), state, 100, plain).join('\n');
+    };
+    assert.match(at(20, () => 60), /of 200 asked for: it falls behind/); // prettier-ignore
+    assert.doesNotMatch(
+      at(20, () => 100),
+      /falls behind/,
+    );
+    assert.doesNotMatch(
+      at(20, (i) => (i === 18 ? 0 : 60)),
+      /falls behind/,
+    );
+  });
+
   it('a log gets a line with all of it', () => {
     const line = statusLine(progress(), new LiveState());
     assert.match(line, /^0:30 {2}6.000 acknowledged .*12 pending.*b leads, broken: kill b, slow/);

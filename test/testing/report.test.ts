@@ -15,6 +15,7 @@ import {
   furtherFigures,
   headline,
   judgement,
+  notices,
   recoveries,
   totalsOf,
 } from '../../src/testing/report/summary.js';
@@ -310,6 +311,15 @@ describe('testing: report', () => {
       }
       assert.deepEqual(furtherFigures([subscription()]), []);
       assert.deepEqual(furtherFigures([subscription({ kind: 'queue', afterTakeover: 4 })]), [], 'a group may');
+    });
+
+    it('a rate that was too much is said, with what was asked and what was reached, and is not wrong', () => {
+      assert.deepEqual([notices(report()), notices(report({ reachedRate: 185 }))], [[], []]);
+      const slow = report({ reachedRate: 133.4 });
+      assert.match(notices(slow).join(), /fell behind: .* 133 messages a second were reached of the 200 asked for/);
+      assert.ok(isClean(slow));
+      assert.match(renderHtml(slow), /<p class="notice">The publishers fell behind/);
+      assert.ok(renderVerdict(slow, (_, text) => text).some((line) => line.includes('! The publishers fell behind')));
     });
 
     it('overtaking is disorder in strict ordering only; groups promise no order', () => {

@@ -129,6 +129,34 @@ describe('testing: verification', () => {
       assert.deepEqual(recorder.series.result(100).deliveryLatency.max, [67]);
     });
 
+    it('the next acknowledgement after a fault is that of the pulse, where the publisher has a backlog', () => {
+      const recorder = story(['p', 1, ['attempt', 1, 0]], ['p', 1, ['attempt', 2, 1]]);
+      const start = { kind: 'kill', whom: ['b'], text: 'kill of the leader: b', everybody: false } as const;
+      recorder.apply({ at: 10, fault: { ...start, id: 1 } });
+      const tell = (event: WorkerEvent) => recorder.apply({ at: event[1], process: 'p', life: 1, event });
+      tell(['attempt', 20, 2]);
+      tell(['pulse', 30, 25]); // sent before the fault
+      tell(['acknowledged', 40, 0]);
+      tell(['pulse', 60, 45]);
+      recorder.apply({ at: 70, fault: { ...start, id: 2 } });
+      tell(['acknowledged', 80, 1]);
+      tell(['acknowledged', 900, 2]);
+      const faults = recorder.faults(recorder.history.judge(1000).faults);
+      assert.deepEqual(faults.map(({ toNextAck }) => toNextAck), [50, undefined]); // prettier-ignore
+    });
+
+    it('knows the rate that was reached where nothing was broken', () => {
+      const recorder = story();
+      const tell = (event: WorkerEvent) => recorder.apply({ at: event[1], process: 'p', life: 1, event });
+      // A hundred a second are published, and fifty acknowledged; in the fault there are none.
+      recorder.apply({ at: 4000, fault: { id: 1, kind: 'kill', whom: ['b'], text: 'kill', everybody: false } });
+      recorder.apply({ at: 6000, mended: 1 });
+      for (let i = 0; i < 1000; i++) tell(['attempt', i * 10, i]);
+      for (let i = 0; i < 500; i++) if (i * 20 < 4000 || i * 20 > 6000) tell(['acknowledged', i * 20, i]);
+      assert.equal(recorder.reachedRate(10_000), 50);
+      assert.equal(recorder.reachedRate(3500), undefined, 'too short');
+    });
+
     it('a killed publisher abandons what it had not heard of, and its next life goes on with the next number', () => {
       const recorder = story(
         ['p', 1, ['attempt', 1, 0]],

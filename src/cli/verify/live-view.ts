@@ -26,10 +26,25 @@ export class LiveState {
   ending: string | undefined;
   /** Messages a second. */
   rate = 0;
+  /** Messages a second that were asked for. */
+  readonly asked: number;
+  #pending = 0;
   #at = 0;
   #acknowledged = 0;
 
-  progress({ at, counters: { acknowledged } }: Progress): void {
+  constructor(asked = Infinity) {
+    this.asked = asked;
+  }
+
+  /** Whether acknowledgements have come all the time for five seconds, fewer than were asked for, and a second of them waits. */
+  get fallsBehind(): boolean {
+    const last = this.rates.slice(-10);
+    if (last.length < 10 || last.includes(0) || this.#pending < this.asked) return false;
+    return last.reduce((sum, rate) => sum + rate, 0) / last.length < this.asked * 0.9;
+  }
+
+  progress({ at, pending, counters: { acknowledged } }: Progress): void {
+    this.#pending = pending;
     if (at - this.#at < STEP) return;
     this.rate = ((acknowledged - this.#acknowledged) * 1000) / (at - this.#at);
     this.#at = at;
@@ -92,7 +107,14 @@ export function renderLive(
         ? paint('warn', `${progress.connected} of ${plural(progress.processes, 'client')} connected`)
         : paint('quiet', `all ${plural(progress.processes, 'client')} connected`),
     ),
-    ...row('acks/s', [count(state.rate) + sparkline(state.rates.slice(-Math.max(columns - INDENT - 9, 1)))]),
+    ...row(
+      'acks/s',
+      [
+        count(state.rate) + sparkline(state.rates.slice(-Math.max(columns - INDENT - 9, 1))),
+        ...(state.fallsBehind ? [paint('warn', `of ${formatCount(state.asked)} asked for: it falls behind`)] : []),
+      ],
+      '  ',
+    ),
     ...row('published', [
       count(counters.acknowledged) + figure('pending', progress.pending, false),
       figure('failed', counters.failed, true),

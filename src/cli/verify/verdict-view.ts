@@ -7,6 +7,7 @@ import {
   headline,
   isSingle,
   judgement,
+  notices,
   recoveries,
   totalsOf,
 } from '../../testing/report/summary.js';
@@ -30,6 +31,7 @@ export function renderVerdict(data: ReportData, paint: Paint, width = Infinity):
       2,
     ),
     ...wrong.slice(0, MOST_FINDINGS).flatMap((finding) => lines(`  ${paint('bad', '✗')} ${finding}`, 4)),
+    ...notices(data).flatMap((notice) => lines(`  ${paint('warn', '!')} ${notice}`, 4)),
     ...(more > 0 ? [`  … and ${more} more, in the report`] : []),
     '',
     ...subscriptionTable(data, paint, width),

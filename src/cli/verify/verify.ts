@@ -163,12 +163,13 @@ function titleOf({ seed, ordering, cluster }: CheckedVerifyOptions): string[] {
 
 class TerminalView implements View {
   readonly #screen = new Screen(process.stderr);
-  readonly #state = new LiveState();
+  readonly #state: LiveState;
   readonly #paint = paintFor(process.stderr, process.env);
   readonly #title: readonly string[];
 
   constructor(options: CheckedVerifyOptions) {
     this.#title = titleOf(options);
+    this.#state = new LiveState(options.rate);
     // The cursor comes back however the process ends.
     process.once('exit', () => this.end());
   }
@@ -193,13 +194,14 @@ class TerminalView implements View {
 
 /** Writes lines, where the output is a file or a pipe. */
 class LogView implements View {
-  readonly #state = new LiveState();
+  readonly #state: LiveState;
   readonly #paint = paintFor({}, {});
   #doing = '';
   #next = STATUS_INTERVAL;
 
   constructor(options: CheckedVerifyOptions) {
     console.error(titleOf(options).join(' · '));
+    this.#state = new LiveState(options.rate);
   }
 
   progress(progress: Progress): void {

@@ -8,6 +8,7 @@ import {
   findings,
   headline,
   judgement,
+  notices,
   recoveries,
   slowestDelivery,
   totalsOf,
@@ -42,6 +43,9 @@ export function renderHtml(data: ReportData): string {
 ${header(data)}
 ${tiles(data)}
 ${findingsSection(data)}
+${notices(data)
+  .map((notice) => `<p class="notice">${escape(notice)}.</p>`)
+  .join('')}
 <section class="picture">${scrolling(renderTimeline(data))}<div class="readout" hidden></div></section>
 ${publisherTable(data)}
 ${subscriptionTable(data)}
@@ -333,6 +337,7 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 .findings { border: 1.5px solid var(--bad); border-radius: 8px; padding: 2px 18px 8px; margin-bottom: 20px; }
 .findings h2 { margin-top: 12px; color: var(--bad); }
 .findings ul { margin: 0 0 6px; padding-left: 18px; overflow-wrap: anywhere; }
+.notice { border-left: 3px solid var(--network); background: var(--raised); border-radius: 6px; padding: 9px 13px; margin: 0 0 18px; }
 .picture { position: relative; margin-top: 8px; }
 .timeline { display: block; width: 100%; min-width: 880px; height: auto; }
 .readout { position: absolute; pointer-events: none; background: var(--raised); border: 1px solid var(--line); border-radius: 6px;

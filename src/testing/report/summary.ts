@@ -166,6 +166,18 @@ export function findings(data: ReportData): string[] {
   return [...failure, ...data.verdict.violations, ...data.incidents];
 }
 
+/** The share of the rate that has to be reached, so that nothing is said of it. */
+const KEPT_UP = 0.9;
+
+/** What is not wrong, but has to be known to read the figures. In sentences. */
+export function notices({ reachedRate, settings }: ReportData): string[] {
+  if (reachedRate === undefined || reachedRate >= settings.rate * KEPT_UP) return [];
+  return [
+    `The publishers fell behind: where nothing was broken, ${formatCount(reachedRate)} messages a second were reached of the ` +
+      `${formatCount(settings.rate)} asked for. This machine, or the servers, cannot do more: latencies and stalls show a backlog`,
+  ];
+}
+
 export interface Recovery {
   kind: string;
   count: number;

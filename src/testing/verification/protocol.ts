@@ -75,6 +75,8 @@ export type WorkerEvent =
   | readonly [what: 'gap', at: number, subscription: string, from: number, to: number]
   /** How many idle subscriptions were asked, how many got the message, and how many got it twice. */
   | readonly [what: 'roll-call', at: number, asked: number, answered: number, twice: number]
+  /** A message of the pulse was acknowledged. */
+  | readonly [what: 'pulse', at: number, took: number]
   | readonly [what: 'news', at: number, news: ClientNews, text: string | null]
   | readonly [what: 'sample', at: number, heap: number, rss: number, handles: number, listeners: number]
   | readonly [what: 'closed', at: number];

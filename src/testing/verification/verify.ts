@@ -415,6 +415,7 @@ class Run {
     const recorder = this.#recorder;
     const duration = machineClock() - this.#begin;
     const verdict = recorder.history.judge(duration, { ordering, interrupted: end === 'interrupted' });
+    const reachedRate = recorder.reachedRate(this.#publishedUntil);
     const server = (await this.#cluster?.findLeader().then((node) => node?.monitor.serverz()))?.version;
     return {
       format: 1,
@@ -443,6 +444,7 @@ class Run {
         ...(server !== undefined && { server }),
       },
       replay,
+      ...(reachedRate !== undefined && { reachedRate }),
       verdict,
       incidents: [...recorder.incidents, ...recorder.processes.flatMap(growth)],
       faults: recorder.faults(verdict.faults),
