@@ -521,6 +521,26 @@ describe('testing: the continuity checker', () => {
       assert.equal(violations.length, 1);
     });
 
+    it('told too early to two of different processes, with the same end: the server had no more', () => {
+      for (const [name, life, end, falseGaps] of [
+        ['other', 2, 3, 0],
+        ['other', 1, 3, 1], // the same process has looked
+        ['other', 2, 2, 1], // it has found another end
+      ] as const) {
+        const history = new History({ retention: 3 });
+        const publisher = history.publisher('p');
+        const s = history.subscription('s', { kind: 'plain' });
+        const publish = (at: number) => publisher.settle(publisher.attempt(at), 'acknowledged', at);
+        for (let at = 1; at <= 5; at++) publish(at);
+        s.gap({ from: 1, to: 3, life: 1 }, 6); // of 5 messages the last three are to be kept: 3 is one of them
+        history.subscription(name, { kind: 'plain' }).gap({ from: 1, to: end, life }, 6);
+        publish(7);
+        for (const sequence of [4, 5, 6]) s.receive({ data: Buffer.from(`p-${sequence - 1}`), sequence, life: 1 }, 8);
+        const verdict = history.judge(9).subscriptions.find((one) => one.name === 's');
+        assert.equal(verdict?.falseGaps, falseGaps, `life ${life}, end ${end}`);
+      }
+    });
+
     it('told twice, by the same life', () => {
       const { s, violations } = verdictOn({ count: 9, retention: 3, missing: [3, 4, 5], gaps: [[3, 4], [4, 5]] }); // prettier-ignore
       assert.deepEqual([s.gone, s.told, s.toldTwice], [3, 3, 1]);

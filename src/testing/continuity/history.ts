@@ -927,6 +927,9 @@ export class SubscriptionHistory {
   /**
    * Sequences that were told to be gone too early. A message that was published after a gap was told has a sequence above
    * all that were stored then, and the channel keeps the youngest of those.
+   *
+   * A server may have fewer than it should: one that was away for too long, and comes back by a snapshot, empties its store, and
+   * may lead then. So it is true what two subscriptions of different processes have found out: that the channel begins there.
    */
   #tooEarly(): number[] {
     const { retention, places } = this.#shared;
@@ -941,14 +944,21 @@ export class SubscriptionHistory {
     const early = new Set<number>();
     let next = Number.POSITIVE_INFINITY;
     let i = 0;
+    const others = [...this.#shared.subscriptions.values()].filter((other) => other !== this);
+    const confirmed = (gap: Required<Gap>): boolean => others.some((other) => other.wasToldElsewhere(gap));
     for (const gap of [...this.#told.gaps].sort((a, b) => b.at - a.at)) {
       for (; i < stored.length && stored[i]!.at > gap.at; i++) next = Math.min(next, stored[i]!.sequence);
-      if (next === Number.POSITIVE_INFINITY) continue;
+      if (next === Number.POSITIVE_INFINITY || confirmed(gap)) continue;
       for (let sequence = Math.max(gap.from, next - retention); sequence <= gap.to; sequence++) {
         if (!this.#told.isFalse(sequence)) early.add(sequence);
       }
     }
     return [...early];
+  }
+
+  /** @internal Whether another life was told of a gap that ends at the same sequence. */
+  wasToldElsewhere({ to, life }: Required<Gap>): boolean {
+    return this.#told.gaps.some((gap) => gap.to === to && gap.life !== life);
   }
 
   /** Sequences that neither came nor were told to be gone, and that the channel dropped while no process had the subscription. */
