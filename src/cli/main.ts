@@ -6,6 +6,8 @@ import { version } from '../version.js';
 import { COMMANDS } from './commands.js';
 import type { Command } from './command.js';
 import { renderHelp, renderOverview } from './help.js';
+import { Interrupted } from './interruption.js';
+import { say } from './say.js';
 import { columnsOf } from './text.js';
 import { UsageError } from './usage.js';
 
@@ -66,10 +68,14 @@ main(argv).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    console.error(`resilient-stan: ${describe(error)}`);
+    if (error instanceof Interrupted) {
+      process.exitCode = error.exitCode;
+      return;
+    }
+    say(`resilient-stan: ${describe(error)}`);
     if (error instanceof UsageError) {
       const command = COMMANDS.find(({ name, aliases = [] }) => [name, ...aliases].includes(argv[0] ?? ''));
-      console.error(`Try 'resilient-stan ${command === undefined ? '' : `${argv[0]} `}--help'.`);
+      say(`Try 'resilient-stan ${command === undefined ? '' : `${argv[0]} `}--help'.`);
     }
     process.exitCode = error instanceof UsageError ? 2 : 1;
   },

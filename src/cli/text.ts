@@ -7,6 +7,11 @@ export function columnsOf(stream: { readonly columns?: number | undefined }): nu
   return Math.min(Math.max((stream.columns ?? 80) - 1, 40), 100);
 }
 
+/** The width for a table. Where no terminal is, a program reads it, for which each row stays one line. */
+export function tableWidth(stream: { readonly isTTY?: boolean; readonly columns?: number | undefined }): number {
+  return stream.isTTY === true ? Math.max((stream.columns ?? 80) - 1, 40) : Infinity;
+}
+
 /** Breaks a text into lines between words. A word that is longer than a line has one of its own, and is not cut. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];

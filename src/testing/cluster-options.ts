@@ -3,6 +3,7 @@ import { resolve as absolute } from 'node:path';
 import { OptionReader, type OptionNames } from '../option-reader.js';
 import { checkClusterId, show } from '../validation.js';
 import type { AuthOption, TlsOption } from './security.js';
+import { MONITORS_ABOVE } from './ports.js';
 import { FAST_RAFT, type ClusterMode, type ConfigValue, type RaftTimings, type StoreKind } from './config.js';
 
 /**
@@ -57,6 +58,11 @@ export interface ClusterOptions {
   tls?: TlsOption;
   /** The credentials that clients have to show. Default: none. */
   auth?: AuthOption;
+  /**
+   * The port for clients of the first node, on 127.0.0.1, as 4222. The other nodes have the next ones; monitoring is 4000
+   * above (8222), and what the nodes need between them 2000 above (6222). Not together with `proxied`. Default: free ports.
+   */
+  port?: number;
   /** The seed of the chance in the proxies. Default: a new one each time. */
   seed?: number;
   /** How long the start may take, in ms, without the time to get a server. Default 30 000. */
@@ -75,6 +81,7 @@ export interface CheckedClusterOptions {
   proxied: boolean;
   tls: TlsOption;
   auth: AuthOption | undefined;
+  port: number | undefined;
   seed: number;
   startTimeout: number;
 }
@@ -84,6 +91,7 @@ const STORES = ['file', 'memory'] as const;
 const OPTIONS: OptionNames = {
   known: [
     ...['nodes', 'mode', 'clusterId', 'store', 'raft', 'dir', 'server', 'config', 'proxied', 'tls', 'auth', 'seed'],
+    'port',
     'startTimeout',
   ],
   hints: { size: "it is called 'nodes'", replicas: "it is called 'nodes'", proxy: "it is called 'proxied'" },
@@ -110,6 +118,11 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
   if (options.config !== undefined && (typeof options.config !== 'object' || options.config === null)) {
     read.refuse('config', `must be an object of server configuration, not ${show(options.config)}`);
   }
+  const port = read.number('port', undefined, { min: 1, max: 65_536 - MONITORS_ABOVE - nodes });
+  const proxied = read.boolean('proxied', false);
+  if (port !== undefined && proxied) {
+    read.refuse('port', "cannot be combined with 'proxied': the proxies have ports of their own");
+  }
   return {
     nodes,
     mode,
@@ -119,9 +132,10 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
     dir: dir === undefined ? undefined : absolute(dir),
     server: read.string('server', undefined),
     config: options.config,
-    proxied: read.boolean('proxied', false),
+    proxied,
     tls: checkTls(read),
     auth: checkAuth(read),
+    port,
     seed: read.number('seed', randomInt(2 ** 31), { min: 0 }),
     startTimeout: read.milliseconds('startTimeout', 30_000),
   };

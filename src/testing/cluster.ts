@@ -109,7 +109,7 @@ export class StanCluster {
         const taken =
           (error instanceof ServerStartError && error.addressInUse !== undefined) ||
           (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-        if (tries < PORT_TRIES && taken) continue;
+        if (tries < PORT_TRIES && taken && checked.port === undefined) continue;
         throw error;
       }
     }

@@ -25,6 +25,31 @@ export async function takePorts(count: number): Promise<number[]> {
   }
 }
 
+/** How far the other ports of a node are above that for clients, where the user chose it. So are the customary ones apart. */
+export const MONITORS_ABOVE = 4000;
+export const ROUTES_ABOVE = 2000;
+
+/**
+ * Takes the ports of nodes from a chosen one on, three for each node: for clients, monitoring and routes.
+ * @throws ResilientStanError that names the one that is taken
+ */
+export async function takePortsFrom(port: number, nodes: number): Promise<number[]> {
+  const ports = Array.from({ length: nodes }, (_, i) => [
+    port + i,
+    port + MONITORS_ABOVE + i,
+    port + ROUTES_ABOVE + i,
+  ]).flat();
+  for (const each of ports) {
+    if (!taken.has(each) && (await isFree(each))) continue;
+    throw new ResilientStanError(
+      'ERR_STAN_SERVER_START',
+      `port ${each} on 127.0.0.1 is taken: end what listens there, or choose another first port than ${port}`,
+    );
+  }
+  for (const each of ports) taken.add(each);
+  return ports;
+}
+
 export function releasePorts(ports: Iterable<number>): void {
   for (const port of ports) taken.delete(port);
 }

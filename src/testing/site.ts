@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { CheckedClusterOptions } from './cluster-options.js';
 import { nodeName, type NodeConfig, type NodePorts } from './config.js';
 import { Network } from './network.js';
-import { releasePorts, takePorts } from './ports.js';
+import { releasePorts, takePorts, takePortsFrom } from './ports.js';
 import { randomFrom } from './random.js';
 import { reaper, TEMPORARY_PREFIX } from './reaper.js';
 import { prepareSecurity, type Security } from './security.js';
@@ -84,9 +84,12 @@ export class Site {
   }
 
   async #takeAll(): Promise<void> {
-    const { nodes, mode, proxied, seed, tls, auth } = this.#options;
+    const { nodes, mode, proxied, port, seed, tls, auth } = this.#options;
     const routed = mode !== 'single';
-    const ports = await takePorts(3 * nodes + (proxied ? Network.portsNeeded(nodes, routed) : 0));
+    const ports =
+      port === undefined
+        ? await takePorts(3 * nodes + (proxied ? Network.portsNeeded(nodes, routed) : 0))
+        : await takePortsFrom(port, nodes);
     this.#cleanups.push(() => releasePorts(ports));
     this.places = Array.from({ length: nodes }, (_, i) => {
       const [client, monitor, route] = ports.slice(3 * i, 3 * i + 3) as [number, number, number];

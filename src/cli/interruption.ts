@@ -1,0 +1,48 @@
+/** Ctrl-C and SIGTERM. The first one asks the command to end in good order, the second one ends it at once. */
+import '../dispose.js';
+
+const CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+/** A command was interrupted before it could do anything. Nothing is said of it. */
+export class Interrupted extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super('interrupted');
+    this.exitCode = exitCode;
+  }
+}
+
+export class Interruption {
+  readonly #controller = new AbortController();
+  #name: 'SIGINT' | 'SIGTERM' | undefined;
+  readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
+    const listener = (): void => {
+      if (this.#name !== undefined) process.exit(CODES[name]);
+      this.#name = name;
+      this.#controller.abort(name);
+    };
+    process.on(name, listener);
+    return { name, listener };
+  });
+
+  /** Is aborted by the first one. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** The exit code of a command that did not do what it was asked for. Undefined when there was none. */
+  get exitCode(): number | undefined {
+    return this.#name && CODES[this.#name];
+  }
+
+  /** Resolves at the first one. */
+  get came(): Promise<void> {
+    const { signal } = this;
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  }
+
+  [Symbol.dispose](): void {
+    for (const { name, listener } of this.#listeners) process.off(name, listener);
+  }
+}
