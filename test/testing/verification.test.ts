@@ -679,6 +679,15 @@ describe('testing: verification', () => {
       );
     });
 
+    it('one that is too slow for the rate is waited for while it goes on, and that it fell behind is said', async () => {
+      const data = await run('is slow', { publishFor: 4000, settleTimeout: 1500 });
+      assert.deepEqual(data.verdict.violations, []);
+      assert.ok(isClean(data));
+      const settling = data.duration - data.publishedUntil!;
+      assert.ok(settling > 1500, `it had settled after ${settling} ms`);
+      assert.ok(data.reachedRate! < 170, `${data.reachedRate} a second`);
+    });
+
     it('a gap that is told of what is there is found', async () => {
       const data = await run('invents gaps');
       assertFound(data.verdict.violations, /durable-killed.*told to be gone and were there/);

@@ -17,13 +17,13 @@ import { readConnection } from '../connection-options.js';
 import { ARGUMENTS, readArguments } from './arguments.js';
 import { describeNote, LiveState, renderLive, statusLine } from './live-view.js';
 import { Screen } from './screen.js';
+import { Interruption } from '../interruption.js';
 import { paintFor } from '../style.js';
 import { commandLines, renderVerdict } from './verdict-view.js';
 import { assertWritable } from './writable.js';
 
 /** Time between two status lines where there is no terminal, in ms. */
 const STATUS_INTERVAL = 5000;
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export const verifyCommand = defineCommand({
   name: 'verify',
@@ -41,8 +41,9 @@ async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
   await assertWritable('--out', dir, 'directory');
   if (svg !== undefined) await assertWritable('--svg', resolve(svg), 'file');
 
-  const interruption = new Interruption(() => view.interrupted());
+  using interruption = new Interruption();
   const view = process.stderr.isTTY && process.env.TERM !== 'dumb' ? new TerminalView(checked) : new LogView(checked);
+  void interruption.came.then(() => view.interrupted());
   let data: ReportData;
   try {
     data = await verify({
@@ -61,10 +62,9 @@ async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
       return interruption.exitCode;
     }
     throw error;
-  } finally {
-    interruption.dispose();
   }
   view.end();
+  const interrupted = interruption.exitCode;
 
   const width = process.stdout.isTTY ? Math.max(process.stdout.columns - 1, 20) : Infinity;
   console.log(renderVerdict(data, paintFor(process.stdout, process.env), width).join('\n'));
@@ -73,7 +73,7 @@ async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
   console.log(`\n  report: ${shortened(html)}`);
   if (!isClean(data)) console.log(`  logs:   ${shortened(join(dir, 'logs'))}`);
   console.log(commandLines(`  again:  `, data.replay, width).join('\n'));
-  return interruption.exitCode ?? (isClean(data) ? 0 : 1);
+  return interrupted ?? (isClean(data) ? 0 : 1);
 }
 
 /** A path as it is shown: from here on, if it lies below. */
@@ -96,53 +96,6 @@ async function writeReports(data: ReportData, dir: string, svg: string | undefin
 async function writePicture(data: ReportData, file: string): Promise<void> {
   await mkdir(dirname(resolve(file)), { recursive: true });
   await writeFile(file, renderTimeline(data, { standalone: true }));
-}
-
-/**
- * How long after the first signal another one counts as the same, in ms. A terminal sends Ctrl-C to npx and to this process,
- * and npx sends it on.
- */
-const SAME_SIGNAL = 300;
-
-/** Handles Ctrl-C. The first one ends the run in good order, the second one ends it at once. */
-class Interruption {
-  readonly #controller = new AbortController();
-  #exitCode: number | undefined;
-  #at = 0;
-  readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
-    const listener = () => {
-      const now = performance.now();
-      if (this.#exitCode !== undefined) {
-        if (now - this.#at < SAME_SIGNAL) return;
-        process.exit(EXIT_CODES[name]); // everything that was started ends with this process
-      }
-      this.#exitCode = EXIT_CODES[name];
-      this.#at = now;
-      this.#controller.abort(name);
-      this.#told();
-    };
-    process.on(name, listener);
-    return { name, listener };
-  });
-
-  readonly #told: () => void;
-
-  /** @param told called at the first signal */
-  constructor(told: () => void) {
-    this.#told = told;
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  get exitCode(): number | undefined {
-    return this.#exitCode;
-  }
-
-  dispose(): void {
-    for (const { name, listener } of this.#listeners) process.off(name, listener);
-  }
 }
 
 const ENDING =

@@ -65,7 +65,9 @@ export interface VerifyOptions {
   client?: string | undefined;
   /** Path of the server. Default: what {@link resolveServer} finds. */
   server?: string | undefined;
-  /** How long publishes may take to settle at the end, and then deliveries to arrive, in ms each. Default 60 000. */
+  /**
+   * How long to wait at the end while no publish settles, and then while no delivery arrives, in ms each. Default 60 000.
+   */
   settleTimeout?: number | undefined;
   /** The directory for the logs of servers and clients, when the run is not clean. Default: they are not kept. */
   logDir?: string | undefined;

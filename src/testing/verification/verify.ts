@@ -369,23 +369,30 @@ class Run {
     this.#all({ do: 'stop-publishing' });
     this.#publishedUntil = machineClock() - this.#begin;
     const { history } = this.#recorder;
-    const until = async (settled: () => boolean): Promise<void> => {
-      const deadline = performance.now() + settleTimeout;
-      for (let interrupted = Infinity; !settled(); await sleep(TICK)) {
-        if (signal?.aborted) interrupted = Math.min(interrupted, performance.now() + INTERRUPTED_SETTLE);
-        if (performance.now() > Math.min(deadline, interrupted)) return;
+    // On a machine that is too slow for the rate the rest takes its time, and that is no fault as long as it goes on.
+    const until = async (settled: () => boolean, progress: () => number): Promise<void> => {
+      let [before, deadline, interrupted] = [progress(), performance.now() + settleTimeout, Infinity];
+      for (; !settled(); await sleep(TICK)) {
+        const now = performance.now();
+        if (progress() !== before) [before, deadline] = [progress(), now + settleTimeout];
+        if (signal?.aborted) interrupted = Math.min(interrupted, now + INTERRUPTED_SETTLE);
+        if (now > Math.min(deadline, interrupted)) return;
       }
     };
     await this.#caughtUp();
     this.#doing = 'waiting for publishes to settle';
-    await until(() => history.pending === 0);
+    await until(
+      () => history.pending === 0,
+      () => history.pending,
+    );
     this.#doing = 'waiting for deliveries';
     const begin = performance.now();
+    const delivered = (): number => this.#recorder.counters.delivered;
     await until(() => {
       if (history.owed > 0 && performance.now() - begin < EXPOSED_SETTLE) return false;
       // What the server itself may have lost counts as missing until the verdict.
       return history.judge(0).subscriptions.every(({ lost, untold }) => lost.total === 0 && untold === 0);
-    });
+    }, delivered);
     if (!signal?.aborted) await this.#rollCall();
     // What comes now must not come.
     await this.#within(sleep(500), Infinity);
