@@ -76,11 +76,17 @@ export class ResilientStanError extends Error {
 
   constructor(code: ErrorCode, message: string, options: ResilientStanErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
-    this.name = new.target.name;
+    this.name = nameOf(code);
     this.code = code;
     if (options.delivery !== undefined) this.delivery = options.delivery;
     if (options.serverText !== undefined) this.serverText = options.serverText;
   }
+}
+
+/** The name of the class of a code. It is not asked of the class, because bundlers shorten the names of classes. */
+function nameOf(code: ErrorCode): string {
+  const words = code.slice('ERR_STAN_'.length).toLowerCase().split('_');
+  return `${words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('')}Error`;
 }
 
 /**

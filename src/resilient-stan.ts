@@ -35,6 +35,7 @@ import {
   type ResolvedPublishOptions,
 } from './publishing/publisher-options.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
+import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler, StanMessage } from './subscribing/message.js';
 import { messages } from './subscribing/messages.js';
@@ -441,19 +442,24 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     }
   }
 
-  /** @internal Publishes with options that were checked before. The check costs more than all else that the facade of src/stan does. */
-  static publishResolved(
+  /**
+   * @internal Publishes for a listener, with options that were checked before. The promise and the check would cost more than all
+   * else that the facade of src/stan does.
+   */
+  static publishFor(
     stan: ResilientStan,
+    listener: PublishListener,
     channel: string,
     data: string | Uint8Array,
-    options: ResolvedPublishOptions,
-  ): Promise<PubAck> {
+    options: ResolvedPublishOptions | undefined,
+  ): void {
     try {
       stan.#checkPublish(channel, data);
-      return stan.#publisher.publish(channel, data, options);
     } catch (error) {
-      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
+      queueMicrotask(() => listener.failed(toOurs(error, 'publish()', NOT_SENT)));
+      return;
     }
+    stan.#publisher.take(channel, data, options, listener);
   }
 
   /**

@@ -145,17 +145,6 @@ export class ReceivedMessage implements StanMessage {
     if (!this.settled) this.#owner.acknowledge(this);
   }
 
-  /**
-   * @internal The method that node-nats-streaming has here.
-   * @throws InvalidArgumentError that says what to use instead
-   */
-  getData(): never {
-    throw new InvalidArgumentError(
-      'message',
-      'there is no message.getData() here: message.string() is the text, message.json() the value, message.data the bytes',
-    );
-  }
-
   /** Limits the output of `console.log` to the fields of the message. */
   [Symbol.for('nodejs.util.inspect.custom')](): object {
     return this.toJSON();
@@ -171,4 +160,25 @@ export class ReceivedMessage implements StanMessage {
       bytes: this.data.length,
     };
   }
+}
+
+/** What is here instead of the methods of a message of node-nats-streaming. */
+const INSTEAD = {
+  getData: 'message.string() is the text, message.json() the value, message.data the bytes',
+  getRawData: 'message.data are the bytes',
+  getSequence: 'message.sequence is the number',
+  getSubject: 'message.channel is the name',
+  getTimestamp: 'message.timestamp is the date',
+  getTimestampRaw: 'message.timestampNanos is the time in ns since the epoch, a bigint',
+  isRedelivered: 'message.redelivered is the flag',
+  getRedeliveryCount: 'message.redeliveryCount is the number',
+  getCrc32: 'the client checks each message, and nothing is left to do',
+} as const;
+
+for (const [method, instead] of Object.entries(INSTEAD)) {
+  Object.defineProperty(ReceivedMessage.prototype, method, {
+    value(): never {
+      throw new InvalidArgumentError('message', `there is no message.${method}() here: ${instead}`);
+    },
+  });
 }
