@@ -1,10 +1,13 @@
 /** The client as an interface. */
 import type { EventEmitter } from 'eventemitter3';
+import type { ConnectionState } from './connection/states.js';
 import type { ResilientStanEvents } from './events.js';
 import type { ResilientStan } from './resilient-stan.js';
 
 type Listener<Event extends keyof ResilientStanEvents> = EventEmitter.EventListener<ResilientStanEvents, Event>;
-type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof EventEmitter>>;
+/** What has its docstring below, because a type that is derived loses those of getters. */
+type Getters = 'clusterId' | 'clientId' | 'state' | 'server';
+type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof EventEmitter | Getters>>;
 
 /**
  * What a client can do, as an interface: {@link ResilientStan} has it, and so has `MemoryStan` of `resilient-stan/testing`. Code that
@@ -21,6 +24,14 @@ type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof EventEmitter>>
  * @category Client
  */
 export interface StanClient extends Own {
+  /** The cluster ID of the servers. */
+  readonly clusterId: string;
+  /** The client ID under which the cluster knows this client. */
+  readonly clientId: string;
+  /** The state of the client. */
+  readonly state: ConnectionState;
+  /** URL of the live session, without credentials. Undefined while there is none. */
+  readonly server: string | undefined;
   /** Adds a listener of an event. */
   on<Event extends keyof ResilientStanEvents>(event: Event, listener: Listener<Event>): this;
   /** Adds a listener of an event that is called once. */

@@ -1,6 +1,8 @@
 /** What MemoryServer gives a test beyond the client: looking in, faults, waiting, and time. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { mock } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -406,6 +408,27 @@ describe('MemoryServer', () => {
         clock.uninstall();
       }
     });
+  });
+
+  it('is what the example of the documents uses, which runs', async function () {
+    this.timeout(30_000);
+    const page = readFileSync(new URL('../../../docs/testing.md', import.meta.url), 'utf8');
+    const code = /^```ts\n(import assert.*?)^```$/ms.exec(page)?.[1];
+    assert.ok(code !== undefined && code.includes('MemoryStan'));
+    // In this project, so that the names of its entries lead to its sources.
+    const directory = fileURLToPath(new URL('../../../.cache/', import.meta.url));
+    mkdirSync(directory, { recursive: true });
+    const file = join(directory, `example-${process.pid}.test.ts`);
+    writeFileSync(file, code);
+    try {
+      const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--test', file], {
+        timeout: 25_000,
+      });
+      assert.match(stdout, /^[#ℹ] pass 1$/m);
+      assert.match(stdout, /an order is confirmed/);
+    } finally {
+      rmSync(file);
+    }
   });
 
   it('leaves nothing that keeps the process', async function () {
