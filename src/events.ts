@@ -1,6 +1,7 @@
 /** The events of a client. Each carries one object. */
 import type { ConnectionState } from './connection/states.js';
 import type { ClientIdConflictError, ConnectionLostError, LossReason, PermissionError } from './errors.js';
+import type { EventNames } from './event-names.js';
 import type { StanMessage } from './subscribing/message.js';
 import type { HandlerFailure, ResilientSubscription } from './subscribing/subscription.js';
 
@@ -54,3 +55,32 @@ export interface ResilientStanEvents {
   /** The client is closed, and this is its last event. `error` is the reason, if nobody asked for it. */
   close: (event: { error?: Error }) => void;
 }
+
+export const CLIENT_EVENTS: EventNames<ResilientStanEvents> = {
+  of: 'a client',
+  known: {
+    connecting: true,
+    session: true,
+    connect: true,
+    connection_lost: true,
+    reconnecting: true,
+    reconnect: true,
+    resubscribe: true,
+    permission_error: true,
+    client_id_conflict: true,
+    state: true,
+    handler_error: true,
+    gap: true,
+    reset: true,
+    dead_letter: true,
+    error: true,
+    close: true,
+  },
+  hints: {
+    ready: "it is an event of a subscription, and the client has 'connect' and 'reconnect'",
+    caught_up: 'it is an event of a subscription',
+    closed: "it is an event of a subscription, and the client has 'close'",
+    disconnect: "did you mean 'connection_lost'?",
+    message: 'messages come to the handler of subscribe(), or through messages()',
+  },
+};

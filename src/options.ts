@@ -53,8 +53,8 @@ export interface BaseConnectOptions extends Credentials {
    */
   reconnect?: RetryOptions | false | undefined;
   /**
-   * What to do when another live client has the same client ID: `'retry'` goes on trying, `'close'` closes this client.
-   * Default `'retry'`.
+   * What to do when another live client has the same client ID: `'retry'` goes on trying until that one has gone, as in a
+   * rolling deployment, within the limits of {@link RetryOptions}. `'close'` closes this client. Default `'retry'`.
    */
   clientIdConflict?: 'retry' | 'close' | undefined;
   /** Options of all publishes. */
@@ -78,7 +78,7 @@ export interface BaseConnectOptions extends Credentials {
   name?: string | undefined;
   /** When it is aborted, the connect is given up, or the connected client is closed at once. Default: none. */
   signal?: AbortSignal | undefined;
-  /** Where the client logs, for instance `console`. Default: nowhere. */
+  /** Where the client logs, for instance `console` or a logger of pino. Each line has the client ID. Default: nowhere. */
   logger?: Logger | undefined;
 }
 
@@ -217,7 +217,7 @@ export function resolveConnectOptions<Stan>(
     tls: resolveTls(reader, addresses),
     name: reader.string('name', clientId),
     ...(signal && { signal }),
-    logger: resolveLogger(reader),
+    logger: resolveLogger(reader, clientId),
   };
 }
 

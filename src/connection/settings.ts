@@ -40,7 +40,7 @@ export interface ConnectionSettings {
    */
   readonly tls: boolean | ConnectionOptions | TlsProvider;
   readonly name: string;
-  /** A logger with all functions, none of which throws. */
+  /** A logger whose functions do not throw. */
   readonly logger: ResolvedLogger;
 }
 

@@ -12,6 +12,7 @@ import { Handling, type HandlingHost } from './handling.js';
 import type { DeliveryState } from './delivery-state.js';
 import { ReceivedMessage, type Acknowledger, type MessageHandler } from './message.js';
 import { OverdueWatch } from './overdue.js';
+import { traced, type ProcessTraceHost } from './process-trace.js';
 import { afterFailure, Retries, type Outcome } from './retries.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 
@@ -23,7 +24,7 @@ const EARLY = 100;
 
 const LEFT: Outcome = { next: 'left' };
 
-export interface ProcessingHost {
+export interface ProcessingHost extends ProcessTraceHost {
   readonly channel: string;
   readonly options: ResolvedSubscribeOptions;
   readonly clock: Clock;
@@ -50,12 +51,13 @@ export class Processing implements HandlingHost, Acknowledger {
   /** The messages that wait for their next try. It is undefined without `retry`. */
   readonly #retries: Retries | undefined;
 
-  constructor(host: ProcessingHost, state: DeliveryState, handler: MessageHandler) {
+  constructor(host: ProcessingHost, state: DeliveryState, userHandler: MessageHandler) {
     this.#host = host;
     this.#options = host.options;
     this.#state = state;
     this.#cursor = state.cursor;
     const { manualAck, concurrency, retry, ackWait } = host.options;
+    const handler = traced(userHandler, host, unprocessed);
     this.#overdue = new OverdueWatch(host.clock, ackWait, (message) => host.overdue(message));
     if (retry !== undefined) this.#retries = new Retries(host.clock);
     const checked = manualAck || retry !== undefined;

@@ -8,10 +8,12 @@ import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from
 import { Departures } from './departures.js';
 import { PendingUnsubscribes } from './pending-unsubscribes.js';
 import { Inquiries } from './inquiries.js';
+import { Questions } from './questions.js';
 import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './delivery-state.js';
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
 import { Window } from './request-window.js';
+import type { Teller } from '../tracing.js';
 import type { Trouble } from './troubles.js';
 
 /** Which counter counts which trouble. */
@@ -32,11 +34,15 @@ export interface SubscriptionsOptions {
   onTrouble?: (trouble: Trouble, buried: boolean) => void;
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
+  /** How the client is named on the channels of `node:diagnostics_channel`. */
+  teller?: Teller;
   /** The clock of the client. */
   clock: Clock;
 }
 
 export class Subscriptions {
+  /** Asks the server for callers who wait. */
+  readonly questions: Questions;
   readonly #consumers = new Set<Consumer>();
   readonly #groups = new Map<string, GroupDeliveryState<Consumer>>();
   readonly #counters: Counters = {
@@ -62,16 +68,20 @@ export class Subscriptions {
    * decreases.
    */
   #stood: number;
-  #closed: Error | undefined;
+  #closed: ClosedError | undefined;
   #draining = false;
 
-  constructor({ onError, onResubscribe, onTrouble, log, clock }: SubscriptionsOptions) {
+  constructor({ onError, onResubscribe, onTrouble, log, teller, clock }: SubscriptionsOptions) {
+    const inquiries = new Inquiries(clock);
+    this.questions = new Questions(clock, inquiries);
     this.#owner = {
       crowded: false,
       clock,
       window: new Window(clock),
-      inquiries: new Inquiries(clock),
+      inquiries,
+      questions: this.questions,
       counters: this.#counters,
+      teller: teller ?? { clientId: '', clusterId: '' },
       onError,
       troubled: ({ subscription, options }, event, payload) => {
         this.#counters[COUNTERS[event]]++;
@@ -149,11 +159,13 @@ export class Subscriptions {
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
     if (!session.alive) throw new SessionEnded('the session has ended');
+    if (!this.#draining) this.questions.attach(session);
   }
 
   /** Notes that the session has ended. */
   detach(): void {
     this.#session = undefined;
+    this.questions.detach();
     this.#owner.inquiries.detach();
     for (const consumer of this.#consumers) consumer.detach(this.#confirmedAt);
     this.#confirmedAt = -Infinity;
@@ -209,6 +221,7 @@ export class Subscriptions {
    */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.questions.end(new ClosedError('the client is closing'));
     this.#owner.inquiries.detach();
     await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
   }
@@ -229,11 +242,24 @@ export class Subscriptions {
     await Promise.all([...this.#consumers].map((consumer) => consumer.idle()));
   }
 
+  /** Whether a handler runs. The bodies of loops do not count, because who asks may be in one. */
+  get handling(): boolean {
+    for (const consumer of this.#consumers) if (consumer.follower === undefined && consumer.busy) return true;
+    return false;
+  }
+
+  /** Resolves when no handler runs, bodies of loops left aside. */
+  async handled(): Promise<void> {
+    const handlers = [...this.#consumers].filter(({ follower }) => follower === undefined);
+    await Promise.all(handlers.map((consumer) => consumer.idle()));
+  }
+
   /** Ends all subscriptions in this client. The server is not told. */
   close(error?: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
     this.#session = undefined;
+    this.questions.end(this.#closed);
     this.#owner.inquiries.detach();
     this.#pendingUnsubscribes.close(
       new ClosedError('the client was closed before the durable could be dropped: the server still keeps it', {

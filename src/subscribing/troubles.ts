@@ -7,6 +7,11 @@ import type { ResilientSubscription, SubscriptionEvents } from './subscription.j
 /** The events of a subscription that its client emits as well, with the subscription. */
 export type TroubleEvents = Pick<SubscriptionEvents, 'handler_error' | 'gap' | 'reset' | 'dead_letter'>;
 
+/** Whether an event of a subscription is one that its client emits as well. */
+export function isTrouble(event: keyof SubscriptionEvents): event is keyof TroubleEvents {
+  return event === 'handler_error' || event === 'gap' || event === 'reset' || event === 'dead_letter';
+}
+
 type Payload<E extends keyof TroubleEvents> = Parameters<TroubleEvents[E]>[0] & { subscription: ResilientSubscription };
 
 /** One trouble. The name of those that are events is that of the event. */
