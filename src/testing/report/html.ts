@@ -72,7 +72,7 @@ function header(data: ReportData): string {
   return `<header>
 <p class="verdict ${good ? 'good' : 'bad'}">${good ? '✓' : '✗'} ${word}</p>
 <h1>${escape(headline(data))}</h1>
-<p class="about"><b>${escape(client.name + version)}</b> · ${settings.ordering} · ${escape(where + server)} · seed ${settings.seed} · ${escape(data.startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</p>
+<p class="about"><b>${escape(client.name + version)}</b> · ${settings.ordering} · ${escape(where + server)} · seed ${settings.seed} · <span class="when">${escape(data.startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</span></p>
 </header>`;
 }
 
@@ -325,6 +325,7 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 .verdict.good, td.good { color: var(--good); }
 .verdict.bad, td.bad { color: var(--bad); }
 .about { color: var(--muted); margin: 0; }
+.when { white-space: nowrap; }
 .about b { color: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(108px, 1fr)); gap: 10px; margin: 22px 0 20px; }
 .tile { background: var(--raised); border-radius: 8px; padding: 11px 13px 10px; border-left: 3px solid var(--line); }
