@@ -89,8 +89,8 @@ export interface GatewayParts {
   settings: ConnectionSettings;
   participants: Participants;
   clock: Clock;
-  /** Is called when an answer of the leader is overdue. */
-  suspected: () => void;
+  /** Is called when an answer of the leader is overdue, with the server of the session and the length of the silence in ms. */
+  suspected: (server: string, silence: number) => void;
   /** Is called when the server forbids something that the session can do without. */
   denied: (error: PermissionError) => void;
   /** Is told of errors that need a person but end nothing. */

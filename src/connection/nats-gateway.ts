@@ -39,7 +39,7 @@ export class NatsGateway implements Gateway {
       this.#dialler.failed(url);
       throw error;
     });
-    return new StanSession(found.link, stan, {
+    const session: StanSession = new StanSession(found.link, stan, {
       ordinal,
       continued,
       settings,
@@ -48,9 +48,10 @@ export class NatsGateway implements Gateway {
       participants,
       // The other servers are tried first, and then the attached one once more.
       race: () => this.#dialler.race(stan.connId, { last: url }),
-      suspected,
+      suspected: (silence) => suspected(session.server, silence),
       denied,
       clock,
     });
+    return session;
   }
 }

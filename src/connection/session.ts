@@ -42,8 +42,8 @@ export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' 
   roundTrip: number;
   /** The measured throughput of the path to the servers. */
   line: Line;
-  /** Is called when an answer of the leader is overdue. */
-  suspected: () => void;
+  /** Is called when an answer of the leader is overdue, with the length of its silence in ms. */
+  suspected: (silence: number) => void;
   /** Is called when the server forbids something that the session can do without. */
   denied: (error: PermissionError) => void;
 }

@@ -18,7 +18,7 @@ import { PROVE_EVERY } from './leader-search.js';
 import { NatsGateway } from './nats-gateway.js';
 import type { Registration } from './registration.js';
 import { RetryBudget, type SessionEnd } from './retry-budget.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import { Fatal, retry } from './retry.js';
 import type { ConnectionSettings } from './settings.js';
 import { StateMachine, type ConnectionState } from './states.js';
@@ -34,8 +34,8 @@ export interface SupervisorEvents {
   connected(server: string, attempt: number): void;
   /** Hears that a session is registered, before its subscriptions are made. */
   session(server: string): void;
-  /** Hears that an answer of the leader is overdue. */
-  suspected(): void;
+  /** Hears that an answer of the leader is overdue. The leader of the session at `server` has been silent for `silence` ms. */
+  suspected(server: string, silence: number): void;
   /** Hears of a loss, once for each. The returned answer is obeyed. */
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
   reconnecting(attempt: number, delay: number, error: Error): void;
@@ -100,7 +100,7 @@ export class Supervisor {
       settings,
       participants,
       clock,
-      suspected: () => events.suspected(),
+      suspected: (server, silence) => events.suspected(server, silence),
       denied: (error) => events.permission(error),
       complain: (error) => this.#complain(error),
     });
@@ -247,7 +247,7 @@ export class Supervisor {
         clock: this.#clock,
         onWait: (attempt, delay, error) => {
           if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
-          this.#log(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
+          this.#settings.logger.debug?.(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
           onWait(attempt, delay, error);
         },
         onWake: (callback) => {
@@ -375,9 +375,5 @@ export class Supervisor {
     if (this.#complained) return;
     this.#complained = true;
     this.#events.error(error);
-  }
-
-  #log(message: string): void {
-    this.#settings.logger.debug(message);
   }
 }
