@@ -593,7 +593,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * least).
    *
    * During an outage the loop waits for the next session, and goes on behind the last message: none is left out, and none
-   * comes twice. Messages of the range that the server no longer has are told by the event `gap`, see {@link ReaderEvents}; a
+   * comes twice. Messages of the range that the server no longer has are told by the event `gap`, see {@link ChannelReader}; a
    * read without `from` begins with the oldest stored message, and misses nothing before it. If the channel is deleted
    * meanwhile, the rest is a gap, and the read is over.
    *

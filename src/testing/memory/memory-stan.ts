@@ -7,6 +7,7 @@ import { show } from '../../validation.js';
 import type { Broker, Guest } from './broker.js';
 import { MemoryGateway } from './gateway.js';
 import { MemoryServer } from './memory-server.js';
+import { ClientClock } from './time.js';
 
 /** The client, without its static methods, because these take servers of another kind. */
 const Client = ResilientStan as unknown as new (...wiring: unknown[]) => ResilientStan;
@@ -89,15 +90,19 @@ export class MemoryStan extends Client {
     abort: AbortWatch | undefined,
   ) {
     let gateway: MemoryGateway | undefined;
+    const clock = new ClientClock(broker.time);
     const footing: Footing = {
-      clock: broker.time,
+      clock,
       makeGateway: (parts) => (gateway = new MemoryGateway(broker, parts)),
     };
     super(options, abort, footing);
     this.memory = server;
     const guest = guestOf(this, () => gateway?.open === true);
     broker.guests.add(guest);
-    void this.closed().then(() => broker.guests.delete(guest));
+    void this.closed().then(() => {
+      clock.release();
+      broker.guests.delete(guest);
+    });
   }
 }
 

@@ -13,11 +13,14 @@ import { nextTurn } from './turns.js';
 const STEP = 0.001;
 const STEP_NS = 1000n;
 
-interface Timer {
+export interface Timer {
   /** When it is due, in ms of this time. */
   readonly at: number;
   readonly callback: () => void;
-  readonly keepAlive: boolean;
+  /** The process does not end by itself while it is set. */
+  keepAlive: boolean;
+  /** Lets the process end. */
+  unref: () => void;
   /** Takes it from the host. */
   cancel: () => void;
   /** Leaves it to a host that has gone. */
@@ -54,24 +57,26 @@ export class MemoryTime implements Clock {
   }
 
   after(delay: number, callback: () => void, { unref = false }: { unref?: boolean } = {}): () => void {
-    const timer: Timer = {
-      at: this.now() + Math.max(0, delay),
-      callback,
-      keepAlive: !unref,
-      cancel: nothing,
-      leave: nothing,
-    };
-    this.#timers.add(timer);
-    this.#soonest = Math.min(this.#soonest, timer.at);
-    this.#arm(timer);
-    return () => this.#remove(timer);
+    const timer = this.set(delay, callback, !unref);
+    return () => this.remove(timer);
   }
 
   soon(callback: () => void): void {
     nextTurn(callback);
   }
 
-  #remove(timer: Timer): void {
+  /** Sets a timer. */
+  set(delay: number, callback: () => void, keepAlive: boolean): Timer {
+    const at = this.now() + Math.max(0, delay);
+    const timer: Timer = { at, callback, keepAlive, unref: nothing, cancel: nothing, leave: nothing };
+    this.#timers.add(timer);
+    this.#soonest = Math.min(this.#soonest, at);
+    this.#arm(timer);
+    return timer;
+  }
+
+  /** Takes a timer away, if it is still set. */
+  remove(timer: Timer): void {
     // The host may have gone.
     this.#look();
     timer.cancel();
@@ -151,24 +156,79 @@ export class MemoryTime implements Clock {
     };
     const handle: unknown = setTimeout(fired, timerDelay(Math.max(0, timer.at - this.#passed)));
     // In a DOM it is a number.
-    const unref = (): void => {
+    timer.unref = () => {
       if (typeof handle === 'object') (handle as Partial<NodeJS.Timeout>).unref?.();
     };
-    if (!timer.keepAlive) unref();
+    if (!timer.keepAlive) timer.unref();
     timer.cancel = () => clearTimeout(handle as NodeJS.Timeout);
     // It is not cleared, for the same reason.
     timer.leave = () => {
       left = true;
-      unref();
+      timer.unref();
     };
   }
 
   #fire(timer: Timer): void {
     if (!this.#timers.has(timer)) return;
-    this.#remove(timer);
+    this.remove(timer);
     this.#seen = Date.now();
     this.#passed = Math.max(this.#passed, timer.at);
     timer.callback();
+  }
+}
+
+/**
+ * The clock of a client. While a real client is connected, its connection keeps the process; this one is kept by all of its timers,
+ * so that whoever waits for one of them is not left alone.
+ */
+export class ClientClock implements Clock {
+  readonly #time: MemoryTime;
+  /** Those that are not to keep the process when the client is closed. */
+  readonly #loose = new Set<Timer>();
+  #released = false;
+
+  constructor(time: MemoryTime) {
+    this.#time = time;
+  }
+
+  now(): number {
+    return this.#time.now();
+  }
+
+  elapsed(): number {
+    return this.#time.elapsed();
+  }
+
+  wall(): number {
+    return this.#time.wall();
+  }
+
+  after(delay: number, callback: () => void, options: { unref?: boolean } = {}): () => void {
+    if (options.unref !== true || this.#released) return this.#time.after(delay, callback, options);
+    const fired = (): void => {
+      this.#loose.delete(timer);
+      callback();
+    };
+    const timer = this.#time.set(delay, fired, true);
+    this.#loose.add(timer);
+    return () => {
+      this.#loose.delete(timer);
+      this.#time.remove(timer);
+    };
+  }
+
+  soon(callback: () => void): void {
+    this.#time.soon(callback);
+  }
+
+  /** The client is closed. */
+  release(): void {
+    this.#released = true;
+    for (const timer of this.#loose) {
+      timer.keepAlive = false;
+      timer.unref();
+    }
+    this.#loose.clear();
   }
 }
 
