@@ -1,7 +1,8 @@
 /** The events of a client. Each carries one object. */
 import type { ConnectionState } from './connection/states.js';
 import type { ClientIdConflictError, ConnectionLostError, LossReason, PermissionError } from './errors.js';
-import type { ResilientSubscription } from './subscribing/subscription.js';
+import type { StanMessage } from './subscribing/message.js';
+import type { HandlerFailure, ResilientSubscription } from './subscribing/subscription.js';
 
 /**
  * The events of a client, by name. Each listener gets one object. An event that node-nats-streaming has as well has the
@@ -40,6 +41,14 @@ export interface ResilientStanEvents {
   client_id_conflict: (event: { error: ClientIdConflictError }) => void;
   /** {@link ResilientStan.state} has changed. */
   state: (event: { from: ConnectionState; to: ConnectionState }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  handler_error: (event: HandlerFailure & { subscription: ResilientSubscription }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  gap: (event: { subscription: ResilientSubscription; from: number; to: number }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  reset: (event: { subscription: ResilientSubscription; expected: number; got: number }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  dead_letter: (event: { subscription: ResilientSubscription; message: StanMessage; error: unknown }) => void;
   /** Something went wrong that a person should look at, and that is not retried. Without a listener nothing happens. */
   error: (event: { error: Error }) => void;
   /** The client is closed, and this is its last event. `error` is the reason, if nobody asked for it. */

@@ -57,6 +57,7 @@ import {
 import type { ResilientSubscription } from './subscribing/subscription.js';
 import { Subscriptions } from './subscribing/subscriptions.js';
 import type { Teller } from './tracing.js';
+import { troubleLine, type Trouble } from './subscribing/troubles.js';
 import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
@@ -128,6 +129,16 @@ export interface StanStats {
    * or a queue group, or did not send an unacknowledged one again.
    */
   fetched: number;
+  /** Counter: how often a handler or a `deadLetter` function has failed (`handler_error`). */
+  handlerErrors: number;
+  /** Counter: how often messages were gone before they were processed (`gap`). */
+  gaps: number;
+  /** Counter: how often a channel has begun again (`reset`). */
+  resets: number;
+  /** Counter: messages that were given up (`dead_letter`). */
+  deadLetters: number;
+  /** Counter: how often a handler ran for longer than `ackWait`. */
+  overdue: number;
   /** Counter: how often an answer of the leader was overdue, and the client asked whether it lives. Mostly it did. */
   suspicions: number;
   /** Counter: sessions that were lost. */
@@ -178,6 +189,22 @@ export interface StanHealth {
         at: Date;
       }
     | undefined;
+  /**
+   * What last went wrong with messages of a subscription. It does not make the client unhealthy. Undefined before the first
+   * time.
+   */
+  lastTrouble:
+    | {
+        /** Name of the event, or `'overdue'`: a handler ran for longer than `ackWait`. */
+        event: 'handler_error' | 'gap' | 'reset' | 'dead_letter' | 'overdue';
+        /** Name of the channel. */
+        channel: string;
+        /** What happened, as in the log. */
+        text: string;
+        /** When it was. */
+        at: Date;
+      }
+    | undefined;
 }
 
 /** How long `close()` waits for the server's answer to the close request, in ms. */
@@ -192,7 +219,7 @@ const MAX_KNOWN_CHANNELS = 1024;
  * is connected, by {@link ResilientStan.create}.
  *
  * Its events are `connecting`, `session`, `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
- * `client_id_conflict`, `state`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
+ * `client_id_conflict`, `state`, `handler_error`, `gap`, `reset`, `dead_letter`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
  * Nothing but {@link ResilientStan.create} throws synchronously: whatever is wrong comes as a rejected promise.
  *
  * @example
@@ -235,6 +262,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #reconnects = 0;
   #since = this.#date();
   #lastError: { error: Error; at: Date } | undefined;
+  #lastTrouble: StanHealth['lastTrouble'];
   readonly #abort: AbortWatch | undefined;
 
   /**
@@ -346,6 +374,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       teller: this.#teller,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
+      onTrouble: (trouble, buried) => this.#troubled(trouble, buried),
       log: (message) => options.logger.debug(message),
     });
     this.#readerOwner = {
@@ -587,6 +616,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   stats(): StanStats {
     const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
     const { delivered, duplicatesDropped, redelivered, fetched, subscriptions } = this.#subscriptions.stats;
+    const { handlerErrors, gaps, resets, deadLetters, overdue } = this.#subscriptions.stats;
     return {
       published,
       acknowledged,
@@ -599,6 +629,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       duplicatesDropped,
       redelivered,
       fetched,
+      handlerErrors,
+      gaps,
+      resets,
+      deadLetters,
+      overdue,
       suspicions: this.#suspicions,
       losses: this.#losses,
       reconnects: this.#reconnects,
@@ -620,6 +655,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       pending: this.#pending,
       losses: this.#losses,
       lastError: this.#lastError,
+      lastTrouble: this.#lastTrouble,
     };
   }
 
@@ -888,6 +924,16 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#note(error);
     this.#options.logger.error(error.message, { error });
     this.#emit('error', { error });
+  }
+
+  /** Nothing that goes wrong with messages is silent, also where nobody listens to the subscription. */
+  #troubled(trouble: Trouble, buried: boolean): void {
+    const { event, payload } = trouble;
+    const { level, text, details } = troubleLine(trouble, buried);
+    this.#options.logger[level](text, details);
+    if (!this.#over) this.#lastTrouble = { event, channel: payload.subscription.channel, text, at: this.#date() };
+    // An overdue handler has no event, because nothing has come of it yet.
+    if (event !== 'overdue') this.#emit(event, payload);
   }
 
   #date(): Date {

@@ -2,8 +2,8 @@
  * Counts what the search for the cluster has cost since the last session that lasted, and calculates the next delay from that.
  * A session that ends soon does not reset the count. Pure; times are in ms of one clock that never decreases.
  */
-import { retryDelay } from './backoff.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import { retryDelay } from '../backoff.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 
 /** How a session ended: it had lasted, it was up for a moment, or it was never up. */
 export type SessionEnd = 'lasted' | 'young' | 'never up';

@@ -1,7 +1,7 @@
 import pRetry, { AbortError } from 'p-retry';
 import type { Clock } from '../clock/clock.js';
 import { toError } from '../errors.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /** An error that ends the retries at once. It carries the error to throw. */

@@ -4,7 +4,7 @@ import { MAX_INT32 } from '../int32.js';
 import type { ResolvedLogger } from '../logger.js';
 import type { OptionNames, OptionReader } from '../option-reader.js';
 import type { CredentialsProvider, ResolvedCredentials } from './credentials.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import type { ServerAddress } from './servers.js';
 import type { TlsProvider } from './tls-options.js';
 

@@ -18,7 +18,7 @@ import type { Participants } from './participants.js';
 import { PROVE_EVERY, type Found, type LeaderSearch } from './leader-search.js';
 import { register, type Registration } from './registration.js';
 import { RetryBudget, type SessionEnd } from './retry-budget.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import { Fatal, retry } from './retry.js';
 import { StanSession, type Loss } from './session.js';
 import type { ConnectionSettings } from './settings.js';

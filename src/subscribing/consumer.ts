@@ -29,6 +29,7 @@ import { RemakePace } from './remake-pace.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import type { Follower, ResilientSubscription, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
+import type { Trouble } from './troubles.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
 import type { Window } from './request-window.js';
 import type { Teller } from '../tracing.js';
@@ -48,6 +49,11 @@ export interface Counters {
   duplicatesDropped: number;
   redelivered: number;
   fetched: number;
+  handlerErrors: number;
+  gaps: number;
+  resets: number;
+  deadLetters: number;
+  overdue: number;
 }
 
 export interface ConsumerOwner extends EndingOwner {
@@ -65,6 +71,8 @@ export interface ConsumerOwner extends EndingOwner {
   readonly teller: Teller;
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError(error: Error): void;
+  /** Is told of what goes wrong with messages. */
+  troubled(consumer: Consumer, event: Trouble['event'], payload: object): void;
   /** Is told that the server subscription was made again. */
   remade(consumer: Consumer): void;
   /** Is told that the subscription is over. */
@@ -96,7 +104,12 @@ export class Consumer implements Hosts, Restarting {
   readonly clock: Clock;
   readonly counters: Counters;
   readonly teller: Teller;
-  readonly events = new EventGate(() => this.subscription);
+  readonly events = new EventGate(
+    () => this.subscription,
+    (event, payload) => {
+      if (event !== 'ready' && event !== 'caught_up' && event !== 'closed') this.#owner.troubled(this, event, payload);
+    },
+  );
   readonly #state: DeliveryState<Consumer>;
   readonly #cursor: Cursor;
   readonly #processing: Processing;
@@ -460,6 +473,11 @@ export class Consumer implements Hosts, Restarting {
     if (this.onProgress !== undefined) this.onProgress();
   }
 
+  /** Hears of a handler that runs for longer than `ackWait`. */
+  overdue(message: ReceivedMessage): void {
+    this.#owner.troubled(this, 'overdue', { message, ackWait: this.options.ackWait });
+  }
+
   /** Leaves a message that was not processed or not acknowledged to the refetch. */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     this.#refetch.leave(message, handed);
@@ -659,8 +677,8 @@ export class Consumer implements Hosts, Restarting {
   }
 
   /**
-   * Stops the intake at the end of the subscription. Queued messages are not handled, and another member of the group may get
-   * them.
+   * Stops the intake at the end of the subscription. Messages that are queued or wait for their next try are not handled, and
+   * another member of the group may get them.
    */
   stopping(reason: Error | undefined): void {
     this.#holes?.end();
@@ -671,6 +689,7 @@ export class Consumer implements Hosts, Restarting {
         : new ClosedError(`the subscription to channel '${this.channel}' is closed`, { cause: reason }),
     );
     this.follower?.stopping(reason);
+    this.#processing.stopRetries();
     for (const message of this.#handling.stop()) this.#processing.letGo(message);
   }
 

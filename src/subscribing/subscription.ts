@@ -5,6 +5,21 @@ import type { StanMessage } from './message.js';
 import { resolveQuestionOptions, type QuestionOptions } from './read-options.js';
 
 /**
+ * What the event `handler_error` carries.
+ * @category Subscribing
+ */
+export interface HandlerFailure {
+  /** What was thrown, or what the promise was rejected with. */
+  error: unknown;
+  /** The message. It is not acknowledged, and comes again. */
+  message: StanMessage;
+  /** Which of the two functions failed. A `deadLetter` that fails gets the message again when that comes again. */
+  source: 'handler' | 'deadLetter';
+  /** With {@link SubscribeOptions.retry}, how soon the handler gets the message again, in ms. Undefined after the last try. */
+  delay?: number;
+}
+
+/**
  * The events of a subscription, by name. Each listener gets one object.
  *
  * @example
@@ -24,7 +39,7 @@ export interface SubscriptionEvents {
    */
   caught_up: (event: { subscription: ResilientSubscription }) => void;
   /** The handler has thrown, or its promise was rejected. The message is not acknowledged and comes again. */
-  handler_error: (event: { error: unknown; message: StanMessage }) => void;
+  handler_error: (event: HandlerFailure) => void;
   /**
    * The server no longer has the messages `from` to `to`, because of the limits of the channel, and they were not processed.
    * Reading goes on above them. For a message in a handler this is told when it is not acknowledged after `ackWait`.
@@ -35,7 +50,7 @@ export interface SubscriptionEvents {
    * the first message of the new channel.
    */
   reset: (event: { expected: number; got: number }) => void;
-  /** The handler failed for a message `maxDeliveries` times. The message is given up and acknowledged. */
+  /** The handler failed for a message `maxDeliveries` times, or for the last time. The message is given up and acknowledged. */
   dead_letter: (event: { message: StanMessage; error: unknown }) => void;
   /** The subscription has ended. `error` is the reason, if nobody asked for it. */
   closed: (event: { error?: Error }) => void;

@@ -13,13 +13,25 @@ import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './deli
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
 import { Window } from './request-window.js';
+import type { Trouble } from './troubles.js';
 import type { Teller } from '../tracing.js';
+
+/** Which counter counts which trouble. */
+const COUNTERS = {
+  handler_error: 'handlerErrors',
+  gap: 'gaps',
+  reset: 'resets',
+  dead_letter: 'deadLetters',
+  overdue: 'overdue',
+} as const satisfies Record<Trouble['event'], keyof Counters>;
 
 export interface SubscriptionsOptions {
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError: (error: Error) => void;
   /** Is told that the server has made a subscription again. */
   onResubscribe?: (subscription: ResilientSubscription) => void;
+  /** Is told of what goes wrong with messages, and for a dead letter whether a function of the user has taken it. */
+  onTrouble?: (trouble: Trouble, buried: boolean) => void;
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
   /** How the client is named on the channels of `node:diagnostics_channel`. */
@@ -33,7 +45,17 @@ export class Subscriptions {
   readonly questions: Questions;
   readonly #consumers = new Set<Consumer>();
   readonly #groups = new Map<string, GroupDeliveryState<Consumer>>();
-  readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
+  readonly #counters: Counters = {
+    delivered: 0,
+    duplicatesDropped: 0,
+    redelivered: 0,
+    fetched: 0,
+    handlerErrors: 0,
+    gaps: 0,
+    resets: 0,
+    deadLetters: 0,
+    overdue: 0,
+  };
   readonly #owner: ConsumerOwner;
   readonly #pendingUnsubscribes: PendingUnsubscribes;
   /** The calls of unsubscribe() that are not done. */
@@ -49,7 +71,7 @@ export class Subscriptions {
   #closed: ClosedError | undefined;
   #draining = false;
 
-  constructor({ onError, onResubscribe, log, teller, clock }: SubscriptionsOptions) {
+  constructor({ onError, onResubscribe, onTrouble, log, teller, clock }: SubscriptionsOptions) {
     const inquiries = new Inquiries(clock);
     this.questions = new Questions(clock, inquiries);
     this.#owner = {
@@ -61,6 +83,11 @@ export class Subscriptions {
       counters: this.#counters,
       teller: teller ?? { clientId: '', clusterId: '' },
       onError,
+      troubled: ({ subscription, options }, event, payload) => {
+        this.#counters[COUNTERS[event]]++;
+        // The types cannot follow a generic event name.
+        onTrouble?.({ event, payload: { subscription, ...payload } } as Trouble, options.deadLetter !== undefined);
+      },
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
       departures: new Departures(),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { RetryBudget } from '../../../src/connection/retry-budget.js';
-import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
+import type { ResolvedRetryOptions } from '../../../src/retry-options.js';
 
 const OPTIONS: ResolvedRetryOptions = {
   retries: 3,

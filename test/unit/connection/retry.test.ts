@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Fatal, retry } from '../../../src/connection/retry.js';
 import { RetryBudget } from '../../../src/connection/retry-budget.js';
-import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
+import type { ResolvedRetryOptions } from '../../../src/retry-options.js';
 import { VirtualTime } from '../../support/virtual-time.js';
 
 const OPTIONS: ResolvedRetryOptions = {
