@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { StanCluster, waitFor, type StanNode } from '../../src/testing/index.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 
 class Run {
   readonly child: ChildProcess;
@@ -40,7 +40,7 @@ class Run {
 }
 
 describe('the examples of observability', function () {
-  this.timeout(90_000);
+  this.timeout(180_000);
   let cluster: StanCluster;
   let server: StanNode;
   let run: Run | undefined;
