@@ -74,7 +74,7 @@ export class Progress {
       const last = newest?.sequence ?? 0;
       let before = this.#mark();
       const known = (): boolean => {
-        if (this.#reach >= last || this.#isOurs || epoch !== this.#state.epoch) return true;
+        if (this.#reach >= last || this.#isOurs || this.#isFull || epoch !== this.#state.epoch) return true;
         if (!this.#isGroup || this.#isAt(before)) return false;
         // Another member may get what is missing here, so the next message that comes shows as much as all others.
         if (this.#host.session === before.session && this.#host.brought > before.brought) return true;
@@ -125,6 +125,11 @@ export class Progress {
     return this.#state instanceof OwnDeliveryState && this.#state.cursor.base !== undefined;
   }
 
+  /** Whether the server sends no more until a message is acknowledged. */
+  get #isFull(): boolean {
+    return this.#cursor.outstanding >= this.#host.options.maxInFlight;
+  }
+
   /** The number of messages that are received and not processed. */
   get #unprocessed(): number {
     return this.#cursor.outstanding + this.#failed(Infinity);
@@ -169,8 +174,7 @@ export class Progress {
 
   /** Whether the server could have sent something and has not. */
   #isIdleSince(before: Mark): boolean {
-    const { live, options } = this.#host;
-    return live && this.#isAt(before) && this.#cursor.outstanding < options.maxInFlight;
+    return this.#host.live && this.#isAt(before) && !this.#isFull;
   }
 
   /**
