@@ -19,7 +19,7 @@ export interface Logger {
   debug?(message: string, details?: Record<string, unknown>): void;
   /** Each connect and reconnect. */
   info?(message: string, details?: Record<string, unknown>): void;
-  /** Each loss, and what was done about it. */
+  /** Each loss, and what was done about it. Each failure of a handler, and what else goes wrong with messages. */
   warn?(message: string, details?: Record<string, unknown>): void;
   /** What a person should look at. */
   error?(message: string, details?: Record<string, unknown>): void;

@@ -137,7 +137,7 @@ export interface StanStats {
   resets: number;
   /** Counter: messages that were given up (`dead_letter`). */
   deadLetters: number;
-  /** Counter: how often a handler ran for longer than `ackWait`. */
+  /** Counter: how often the promise of a handler was pending for longer than `ackWait`. */
   overdue: number;
   /** Counter: how often an answer of the leader was overdue, and the client asked whether it lives. Mostly it did. */
   suspicions: number;

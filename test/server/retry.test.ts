@@ -140,6 +140,29 @@ describe('a handler that fails', function () {
     await acknowledged();
   });
 
+  it('is told how often it had the message, although a server that was started anew does not know', async () => {
+    const counts: number[] = [];
+    await stan.subscribe(
+      channel,
+      (message) => {
+        counts.push(message.redeliveryCount);
+        assert.equal(message.redelivered, message.redeliveryCount > 0);
+        if (counts.length < 5) throw new Error('not this time');
+      },
+      { durableName: 'd', startAt: 'first', ackWait: 1000 },
+    );
+    await publish('a');
+    await until(() => counts.length === 3, 'three deliveries');
+    await server.kill();
+    await server.start();
+    await until(
+      () => counts.length === 5,
+      () => counts.join(),
+    );
+    assert.deepEqual(counts, [0, 1, 2, 3, 4]);
+    await acknowledged();
+  });
+
   it('is not tried again after close(), which waits for no delay', async () => {
     const options: SubscribeOptions = { durableName: 'd', startAt: 'first', ackWait: 60_000 };
     const subscription = await stan.subscribe(channel, failing(Infinity), {

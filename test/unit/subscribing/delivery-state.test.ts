@@ -191,6 +191,18 @@ describe('what a queue group knows', () => {
     assert.ok(state.failures.size <= 10_000);
     assert.equal(state.noteFailure(29_999, 0), 2);
   });
+
+  it('counts what was handed over apart from what failed, until it is processed', () => {
+    const state = member();
+    assert.equal(state.handedBefore(1), 0);
+    state.noteHanded(1, 0);
+    assert.equal(state.handedBefore(1), 1);
+    assert.equal(state.noteFailure(1, 0), 1, 'what a member gives back has not failed');
+    assert.equal(state.handedBefore(1), 2);
+    assert.equal(state.handedBefore(2), 0);
+    state.forget(1);
+    assert.equal(state.handedBefore(1), 0);
+  });
 });
 
 describe('what a plain subscription knows', () => {

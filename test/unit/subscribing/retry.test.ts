@@ -206,6 +206,9 @@ describe('a subscription with retry', () => {
       await client.time.pass(10_000);
       assert.deepEqual(client.handed, ['1', '2'], end);
       assert.deepEqual(client.session.acks, []);
+      const last = client.troubles.at(-1);
+      assert.ok(last?.event === 'handler_error' && last.payload.message.sequence === 2);
+      assert.ok(!('delay' in last.payload), 'nobody gets it again');
       assert.equal(client.subscriptions.stats.handlerErrors, 2);
     }
   });
@@ -287,6 +290,22 @@ describe('a subscription with retry', () => {
     assert.deepEqual(client.session.acks, [1, 2]);
   });
 
+  it('with manualAck: an ack() of the delivery before ends the tries of this one', async () => {
+    const client = await connected();
+    const kept: StanMessage[] = [];
+    await client.subscribe({}, { manualAck: true, ackWait: 2000, retry: { ...retry, minTimeout: 500 } }, (message) => {
+      if (kept.push(message) === 2) throw new Error('not this time');
+    });
+    await client.publish('a');
+    await client.time.pass(2100);
+    assert.deepEqual(client.handed, ['1', '1+1']);
+    kept[0]!.ack();
+    await client.time.pass(5000);
+    assert.deepEqual(client.handed, ['1', '1+1']);
+    assert.equal(client.subscriptions.stats.delivered, 2);
+    assert.deepEqual(client.session.acks, [1]);
+  });
+
   it('counts its tries for maxDeliveries', async () => {
     const client = await connected();
     const letters: number[] = [];
@@ -313,6 +332,8 @@ describe('a subscription with retry', () => {
     assert.deepEqual(client.handed, ['1', '1+1', '1+2']);
     await client.time.pass(3000);
     assert.equal(client.handed.length, 4);
+    // From the server, and not after the delay.
+    assert.ok(client.at[3]! - client.at[0]! < 1100, `after ${client.at[3]! - client.at[0]!} ms`);
     assert.deepEqual(client.session.acks, [1]);
   });
 
@@ -325,9 +346,12 @@ describe('a subscription with retry', () => {
     await client.time.pass(10);
     client.server.publish('new');
     await client.connect();
+    await client.time.pass(1500);
+    assert.deepEqual(client.handed, ['1', '2', '2+1']);
+    client.server.publish('another message 2');
     await client.time.pass(5000);
-    assert.deepEqual(client.handed, ['1', '2', '2+1', '2+2', '1']);
-    assert.deepEqual(client.session.acks, [1]);
+    assert.deepEqual(client.handed, ['1', '2', '2+1', '2+2', '1', '2']);
+    assert.deepEqual(client.session.acks, [1, 2]);
   });
 
   it('has the message still when the server has dropped it', async () => {
