@@ -10,6 +10,7 @@ import {
   type Session,
   type StartPosition,
 } from '../connection/protocol.js';
+import { PermissionError } from '../errors.js';
 import type { Clock } from '../clock/clock.js';
 import type { Position } from './cursor.js';
 import { Identity, type Judgement } from './identity.js';
@@ -93,6 +94,8 @@ interface Reading {
 export class Inquiries {
   /** Whether the server has no room for another subscription, so that nothing is asked. */
   crowded = false;
+  /** Why the server does not let us close subscriptions. Each question would leave one behind. */
+  #unclosable: PermissionError | undefined;
   readonly #clock: Clock;
   #session: Session | undefined;
   readonly #pacing = new Pacing<Errand>();
@@ -111,6 +114,7 @@ export class Inquiries {
 
   attach(session: Session): void {
     this.detach();
+    this.#unclosable = undefined;
     this.#session = session;
   }
 
@@ -332,6 +336,7 @@ export class Inquiries {
   async #listen({ channel, start, count, matter, take, patience, told, confirm }: Reading): Promise<void> {
     // The server would end the session over one more.
     if (this.crowded) throw new SubscribeRefused('maximum subscriptions exceeded');
+    if (told === true && this.#unclosable !== undefined) throw this.#unclosable;
     const session = this.#session;
     let through = false;
     let failure: Error | undefined;
@@ -374,7 +379,9 @@ export class Inquiries {
     cancel();
     subscription.mute();
     // Nobody waits for the close, because the subscription ends with the session at the latest.
-    this.#ask({ urgency: 'closing' }, () => subscription.close()).catch(() => undefined);
+    this.#ask({ urgency: 'closing' }, () => subscription.close()).catch((error: unknown) => {
+      if (error instanceof PermissionError && this.#session === session) this.#unclosable = unclosable(error);
+    });
     if (through) return;
     if (this.#session !== session) throw new SessionEnded('the session has ended');
     if (failure !== undefined) throw failure;
@@ -429,4 +436,13 @@ export class Inquiries {
     const wakeAt = this.#pacing.wakeAt(now + SOON);
     if (wakeAt !== undefined) this.#cancelWake = this.#clock.after(wakeAt - now, () => this.#pump(), { unref: true });
   }
+}
+
+function unclosable(error: PermissionError): PermissionError {
+  return new PermissionError(
+    error.subject,
+    `a question to the server takes a subscription for a moment, and this user must not close it, so each would leave one ` +
+      `behind: allow the user to publish to '${error.subject}' (${error.message})`,
+    { cause: error },
+  );
 }

@@ -74,7 +74,7 @@ export class Progress {
       const last = newest?.sequence ?? 0;
       let before = this.#mark();
       const known = (): boolean => {
-        if (this.#reach >= last || this.#isOurs || epoch !== this.#state.epoch) return true;
+        if (this.#reach >= last || this.#isOurs || this.#isFull || epoch !== this.#state.epoch) return true;
         if (!this.#isGroup || this.#isAt(before)) return false;
         // Another member may get what is missing here, so the next message that comes shows as much as all others.
         if (this.#host.session === before.session && this.#host.brought > before.brought) return true;
@@ -125,6 +125,11 @@ export class Progress {
     return this.#state instanceof OwnDeliveryState && this.#state.cursor.base !== undefined;
   }
 
+  /** Whether the server sends no more until a message is acknowledged. */
+  get #isFull(): boolean {
+    return this.#cursor.outstanding >= this.#host.options.maxInFlight;
+  }
+
   /** The number of messages that are received and not processed. */
   get #unprocessed(): number {
     return this.#cursor.outstanding + this.#failed(Infinity);
@@ -159,7 +164,7 @@ export class Progress {
     let pause = QUIET;
     while (!isTrue()) {
       const before = this.#mark();
-      await caller.wait(this.#rest(isTrue, pause));
+      await this.#rest(isTrue, pause, caller);
       if (isTrue()) return;
       const idle = this.#isIdleSince(before);
       if (idle && this.#reach < target) await this.#seeWhetherMoreComes(target, pause, caller, urgency);
@@ -169,8 +174,7 @@ export class Progress {
 
   /** Whether the server could have sent something and has not. */
   #isIdleSince(before: Mark): boolean {
-    const { live, options } = this.#host;
-    return live && this.#isAt(before) && this.#cursor.outstanding < options.maxInFlight;
+    return this.#host.live && this.#isAt(before) && !this.#isFull;
   }
 
   /**
@@ -189,19 +193,28 @@ export class Progress {
     if (this.#isIdleSince(before) && epoch === this.#state.epoch) this.#floor = { sequence: target, epoch };
   }
 
-  /** Resolves when something is true, or after a pause. */
-  #rest(isTrue: () => boolean, milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const tell = (): void => {
-        cancel();
+  /** Resolves when something is true, or after a pause. @throws why the caller waits no more */
+  #rest(isTrue: () => boolean, milliseconds: number, caller: Caller): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const over = (): void => {
+        cancelPause();
+        cancelEnd();
         this.#watches.delete(watch);
         if (this.#watches.size === 0) this.#host.onProgress = undefined;
+      };
+      const tell = (): void => {
+        over();
         resolve();
       };
       const watch: Watch = { isTrue, tell };
-      const cancel = this.#host.clock.after(milliseconds, tell, { unref: true });
       this.#watches.add(watch);
       this.#host.onProgress = this.#look;
+      const cancelPause = this.#host.clock.after(milliseconds, tell, { unref: true });
+      let cancelEnd = (): void => undefined;
+      cancelEnd = caller.onEnd((error) => {
+        over();
+        reject(error);
+      });
     });
   }
 

@@ -111,8 +111,8 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
    * have or get, and those that this client has in hand. What other members have in hand is not counted.
    *
    * The server is asked with one or two short subscriptions, and does not tell the position of a durable or a group. So for
-   * these, and before the first message, the answer waits until a message comes, or for about 300 ms while none does. For a
-   * durable whose window is full of messages from before, it waits for room.
+   * these, and before the first message, the answer waits until a message comes, or for about 300 ms while none does. While a
+   * durable has as many messages from an earlier process in hand as `maxInFlight` allows, it may be too high.
    *
    * @param options default: nothing ends it early
    * @throws InvalidArgumentError when an option is wrong

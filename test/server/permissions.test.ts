@@ -140,6 +140,41 @@ describe('permissions', function () {
     assert.ok(recorder.count('connection_lost') <= 1);
   });
 
+  it('to subscribe: lastSequence() and read() reject as well', async () => {
+    await boot({ publish: ['_STAN.sub.test-cluster'] });
+    const stan = await connect();
+    const recorder = new Recorder(stan);
+    await rejection(stan.lastSequence('allowed'), PermissionError, '_STAN.sub.test-cluster');
+    await quietAfter(recorder, stan, 1);
+    await rejection(stan.read('allowed').next(), PermissionError, '_STAN.sub.test-cluster');
+    await quietAfter(recorder, stan, 2);
+  });
+
+  it('to close a subscription: what would leave one behind at every question rejects, and the session lives', async () => {
+    await boot({ publish: ['_STAN.subclose.test-cluster'] });
+    const stan = await connect();
+    const recorder = new Recorder(stan);
+    await Promise.all(Array.from({ length: 500 }, () => stan.publish('allowed', 'x')));
+    const got: number[] = [];
+    const reading = (async () => {
+      for await (const { sequence } of stan.read('allowed')) {
+        got.push(sequence);
+        // A denied subject is told, and not answered.
+        if (got.length === 10) await until(() => recorder.count('permission_error') > 0, 'it is not told');
+      }
+    })();
+    await rejection(reading, PermissionError, "allow the user to publish to '_STAN.subclose.test-cluster'");
+    assert.ok(got.length < 500, String(got.length));
+    assert.deepEqual(
+      got,
+      got.map((_, i) => i + 1),
+    );
+    await rejection(stan.lastSequence('allowed'), PermissionError);
+    const left = (await cluster!.nodes[0]!.monitor.channelz('allowed'))?.subscriptions?.length ?? 0;
+    assert.ok(left <= 3, `${left} subscriptions are left behind`);
+    await quietAfter(recorder, stan, 0);
+  });
+
   it('to close the session: close() is over all the same', async () => {
     await boot({ publish: ['_STAN.close.test-cluster'] });
     const stan = await connect();
