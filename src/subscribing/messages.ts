@@ -28,6 +28,9 @@ export interface MessagesIterator extends AsyncIterableIterator<StanMessage> {
    * The subscription behind the loop: its events, {@link ResilientSubscription.lag}, and `unsubscribe()`. It resolves when the
    * server has the subscription, whether or not a message was asked for, and rejects with the errors of
    * {@link ResilientStan.subscribe}, which the loop throws as well.
+   *
+   * In the body of the loop, do not await its `unsubscribe()` or `close()`, because these wait for the message in hand. Call
+   * them, and let the loop end.
    */
   readonly subscription: Promise<ResilientSubscription>;
 }

@@ -164,7 +164,7 @@ export class Progress {
     let pause = QUIET;
     while (!isTrue()) {
       const before = this.#mark();
-      await caller.wait(this.#rest(isTrue, pause));
+      await this.#rest(isTrue, pause, caller);
       if (isTrue()) return;
       const idle = this.#isIdleSince(before);
       if (idle && this.#reach < target) await this.#seeWhetherMoreComes(target, pause, caller, urgency);
@@ -193,19 +193,28 @@ export class Progress {
     if (this.#isIdleSince(before) && epoch === this.#state.epoch) this.#floor = { sequence: target, epoch };
   }
 
-  /** Resolves when something is true, or after a pause. */
-  #rest(isTrue: () => boolean, milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const tell = (): void => {
-        cancel();
+  /** Resolves when something is true, or after a pause. @throws why the caller waits no more */
+  #rest(isTrue: () => boolean, milliseconds: number, caller: Caller): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const over = (): void => {
+        cancelPause();
+        cancelEnd();
         this.#watches.delete(watch);
         if (this.#watches.size === 0) this.#host.onProgress = undefined;
+      };
+      const tell = (): void => {
+        over();
         resolve();
       };
       const watch: Watch = { isTrue, tell };
-      const cancel = this.#host.clock.after(milliseconds, tell, { unref: true });
       this.#watches.add(watch);
       this.#host.onProgress = this.#look;
+      const cancelPause = this.#host.clock.after(milliseconds, tell, { unref: true });
+      let cancelEnd = (): void => undefined;
+      cancelEnd = caller.onEnd((error) => {
+        over();
+        reject(error);
+      });
     });
   }
 

@@ -1,7 +1,7 @@
 import '../dispose.js';
 import type { RawMessage } from '../connection/protocol.js';
 import { SafeEmitter } from '../emitter.js';
-import { TimeoutError, toOurs, type CallbackError } from '../errors.js';
+import { ClosedError, TimeoutError, toOurs, type CallbackError } from '../errors.js';
 import type { Clock } from '../clock/clock.js';
 import type { Caller } from './caller.js';
 import type { Gap, Position } from './cursor.js';
@@ -211,6 +211,8 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
     this.#over = true;
     this.#ready = new Ring();
     this.#request?.done();
+    // A call of next() that still waits has its answer now.
+    this.#request?.caller.end(new ClosedError('the read is over'));
   }
 
   /** Finds out what is stored at this moment. */

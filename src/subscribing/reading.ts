@@ -58,8 +58,8 @@ export class Reading {
   #leap: { from: number; to: number } | undefined;
   /** The first sequence that does not belong to the page. */
   #pageEnd = 0;
-  /** Where the last pages left out messages, and how many of them did. */
-  #leaps = { from: 0, count: 0 };
+  /** Where the last pages left out messages, the lowest sequence that came instead, and how many of these pages there were. */
+  #leaps = { from: 0, to: 0, count: 0 };
   #silent = 0;
   #size = FIRST_PAGE;
   #messages = 0;
@@ -162,13 +162,14 @@ export class Reading {
       if (this.#anchor !== undefined && this.#anchor.sequence < oldest.sequence) this.#anchor = undefined;
       return this.over ? 'over' : 'page';
     }
-    const { from, count } = this.#leaps;
-    this.#leaps = { from: leap.from, count: from === leap.from ? count + 1 : 1 };
+    const { from, to, count } = this.#leaps;
+    this.#leaps = from === leap.from ? { from, to: Math.min(to, leap.to), count: count + 1 } : { ...leap, count: 1 };
     if (this.#leaps.count < INSIST) return 'page';
-    // A store that was damaged may lack messages, and the server passes over them.
-    this.#leaps.count = 0;
+    // A store that was damaged may lack messages, and the server passes over them. Only what is below the lowest sequence was
+    // left out each time.
     this.#anchor = undefined;
-    this.#goneUpTo(Math.min(leap.to - 1, this.#to));
+    this.#goneUpTo(Math.min(this.#leaps.to - 1, this.#to));
+    this.#leaps.count = 0;
     return this.over ? 'over' : 'page';
   }
 

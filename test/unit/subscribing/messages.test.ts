@@ -1,8 +1,8 @@
 /** A channel as an async iterator. */
 import assert from 'node:assert/strict';
-import { AbortedError } from '../../../src/errors.js';
+import { AbortedError, ClosedError } from '../../../src/errors.js';
 import type { StanMessage } from '../../../src/subscribing/message.js';
-import { messages } from '../../../src/subscribing/messages.js';
+import { messages, type MessagesIterator } from '../../../src/subscribing/messages.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import {
   ModelServer,
@@ -26,7 +26,7 @@ class Client {
     return this;
   }
 
-  async messages(options: Partial<ResolvedSubscribeOptions> = {}): Promise<AsyncIterableIterator<StanMessage>> {
+  async messages(options: Partial<ResolvedSubscribeOptions> = {}): Promise<MessagesIterator> {
     const iterator = messages((handler, begun) =>
       this.subscriptions.subscribe('foo', handler, subscribeOptions(options), begun),
     );
@@ -210,6 +210,28 @@ describe('messages()', () => {
         assert.equal(await sequenceOf(asked), 'done');
       });
     }
+  });
+
+  it('gives its subscription, made when that resolves', async () => {
+    const client = await new Client().connect();
+    const iterator = await client.messages({ durableName: 'd' });
+    const subscription = await iterator.subscription;
+    const seen: string[] = [];
+    subscription.on('closed', () => seen.push('closed'));
+    await client.publish('a');
+    assert.equal(await sequenceOf(iterator.next()), 1);
+    const dropped = subscription.unsubscribe();
+    assert.equal(await sequenceOf(iterator.next()), 'done');
+    await client.after(dropped);
+    assert.equal(client.server.durables.size, 0);
+    assert.deepEqual(seen, ['closed']);
+  });
+
+  it('rejects for who asks for a subscription that is never made', async () => {
+    const client = new Client();
+    const iterator = await client.messages();
+    await iterator.return?.();
+    await assert.rejects(client.after(iterator.subscription), ClosedError);
   });
 
   it('is left at once though the server does not answer', async () => {

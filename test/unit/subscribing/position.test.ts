@@ -118,6 +118,21 @@ describe('the newest message', () => {
     assert.equal(client.server.subs.length, 0);
   });
 
+  it('is asked for again for who asks after the question was sent', async () => {
+    const client = await new Client().connect();
+    client.publish(1);
+    client.server.latency = 10;
+    const before = [client.newest, client.newest, client.newest];
+    // Two are sent at a time. The third one has reached the server now, and its answer has not reached us.
+    for (let i = 0; i < 100 && client.asked < 3; i++) await client.time.pass(1);
+    await client.time.pass(15);
+    client.publish(1);
+    const after = client.newest;
+    await client.time.pass(500);
+    assert.deepEqual(await Promise.all(before), [1, 1, 1]);
+    assert.equal(await after, 2);
+  });
+
   it('is certainly not there only when two questions in a row have found none', async () => {
     const client = await new Client().connect();
     assert.equal(await client.after(client.newest, 1000), 0);
@@ -209,6 +224,16 @@ describe('a reader', () => {
     );
   });
 
+  it('can be ended while somebody waits for its next message', async () => {
+    const client = new Client();
+    const reader = client.read();
+    const next = reader.next();
+    await client.time.pass(100);
+    assert.deepEqual(await reader.return(), { done: true, value: undefined });
+    assert.deepEqual(await next, { done: true, value: undefined });
+    await assert.rejects(client.read().throw(new Error('mine')), /mine/);
+  });
+
   it('hands over what it has, and then says that the server does not send the rest', async () => {
     const client = await new Client().connect();
     client.publish(100);
@@ -227,7 +252,7 @@ describe('a reader', () => {
   });
 
   it('finds the beginning of a time when the clocks differ', async () => {
-    for (const skew of [0, 900, -900, 30_000, -30_000, 4_000_000, -4_000_000]) {
+    for (const skew of [0, 900, -900, 3000, -3000, 30_000, -30_000, 4_000_000, -4_000_000]) {
       const client = await new Client().connect();
       client.server.skew = skew;
       const stamps: number[] = [];
@@ -355,6 +380,25 @@ describe('how far a subscription has come', () => {
       await client.time.pass(1);
     }
     assert.equal(told, 30);
+  });
+
+  it('leaves no timer and no listener behind when the subscription ends', async () => {
+    const client = await new Client().connect();
+    client.publish(1);
+    const subscription = await client.subscribe({ startAt: 'first' }, () => new Promise<void>(() => undefined));
+    const controller = new AbortController();
+    const waits = [subscription.caughtUp(), subscription.lag(), subscription.lag({ signal: controller.signal })];
+    await client.time.pass(100);
+    client.kill();
+    const armed = client.time.armed;
+    const lag = subscription.lag({ signal: controller.signal });
+    controller.abort();
+    await assert.rejects(lag, AbortedError);
+    client.subscriptions.close();
+    await assert.rejects(waits[0]!, ClosedError);
+    assert.deepEqual(await Promise.all(waits.slice(1)), [1, 1]);
+    assert.ok(client.time.armed <= armed);
+    await assert.rejects(subscription.caughtUp(), ClosedError);
   });
 
   it('is told after all that was there at the start, and not after what came later', async () => {

@@ -166,6 +166,16 @@ describe('a read', () => {
     ]);
   });
 
+  it('passes over no more than what was missing each time', () => {
+    const store = new Store(6);
+    store.holes.add(2);
+    const run = new Run(store, new Reading(start(1, 6)));
+    // One of the pages that show the hole loses the next message as well, on its way.
+    run.read([{ after: 1, kind: 'lose one', amount: 0 }]);
+    assert.deepEqual(run.got, [1, 3, 4, 5, 6]);
+    assert.deepEqual(run.gaps, [{ from: 2, to: 2 }]);
+  });
+
   it('is over when the channel began again, and the rest is gone', () => {
     for (const last of [0, 3, 32, 33, 500]) {
       const run = new Run(new Store(100), new Reading(start(1, 100)));
