@@ -32,6 +32,11 @@ const COUNTERS = {
   delivered: 'Messages that were handed to handlers',
   redelivered: 'Messages that the server has sent again',
   duplicatesDropped: 'Messages that came again after they were processed',
+  handlerErrors: 'How often a handler has failed',
+  overdue: 'Calls of a handler that took longer than ackWait',
+  deadLetters: 'Messages that were given up as dead letters',
+  gaps: 'Ranges of messages that were gone before they were processed',
+  resets: 'Channels that were deleted and have begun again',
   suspicions: 'How often an answer of the leader was overdue',
   reconnects: 'Sessions that were up again after a loss',
 } as const satisfies Partial<Record<keyof StanStats, string>>;

@@ -234,6 +234,41 @@ describe('diagnostics channels', function () {
       assert.equal(store.getStore(), undefined);
     });
 
+    it('leaves the context of subscribe() to the handler, beside a bound store', async () => {
+      const stan = await connect();
+      const own = new AsyncLocalStorage<string>();
+      const bound = new AsyncLocalStorage<number>();
+      const { start } = tracingChannel<number, ProcessTrace>('resilient-stan:process');
+      start.bindStore(bound, ({ message }) => message.sequence);
+      leave.push(() => start.unbindStore(bound));
+      const seen: unknown[] = [];
+      await own.run('subscribing', () =>
+        stan.subscribe(channel, () => void seen.push(own.getStore(), bound.getStore())),
+      );
+      await own.run('publishing', () => stan.publish(channel, 'one'));
+      await until(() => seen.length === 2, 'it was not handled');
+      assert.deepEqual(seen, ['subscribing', 1]);
+    });
+
+    it('tells each try of a message as an operation of its own', async () => {
+      const stan = await connect();
+      const told = trace<ProcessTrace>('process');
+      let tries = 0;
+      await stan.subscribe(channel, () => (++tries < 3 ? Promise.reject(new Error('not yet')) : undefined), {
+        retry: { retries: 3, minTimeout: 1, maxTimeout: 5 },
+      });
+      await stan.publish(channel, 'one');
+      await until(() => told.events.filter((event) => event === 'asyncEnd').length === 3, 'not tried three times');
+      assert.deepEqual(
+        told.contexts.map(({ error, message }) => [(error as Error | undefined)?.message, message.sequence]),
+        [
+          ['not yet', 1],
+          ['not yet', 1],
+          [undefined, 1],
+        ],
+      );
+    });
+
     it('does not count what becomes a dead letter once more', async () => {
       const stan = await connect();
       const told = trace<ProcessTrace>('process');
