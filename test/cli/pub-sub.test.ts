@@ -77,7 +77,7 @@ describe('commands at a server', function () {
       redelivered: false,
       dataBase64: Buffer.from(bytes).toString('base64'),
     });
-    assert.equal(new Date(found[1]!.timestamp).toISOString(), found[1]!.timestamp);
+    assert.equal(new Date(found[1].timestamp).toISOString(), found[1].timestamp);
   });
 
   it('pub: what cannot be published is exit code 1, and says what is known of it', async () => {
