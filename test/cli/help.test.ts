@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
+import ts from 'typescript';
+import { snippet } from '../../src/cli/cluster.js';
 import { COMMANDS } from '../../src/cli/commands.js';
 import { renderHelp, renderOverview } from '../../src/cli/help.js';
 import { widthOf } from '../../src/cli/style.js';
@@ -32,6 +34,18 @@ describe('the help', () => {
     for (const { examples = [] } of COMMANDS) {
       for (const { command } of examples) assert.ok(widthOf(command) <= 77, command);
     }
+  });
+
+  it('the program of cluster fits into 70 columns, and compiles', () => {
+    const urls = ['nats://127.0.0.1:24222', 'nats://127.0.0.1:24223'];
+    const lines = snippet(urls, 'test-cluster');
+    for (const line of lines) assert.ok(widthOf(line) < 70, line);
+    const options = { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 };
+    const { diagnostics } = ts.transpileModule(lines.join('\n'), {
+      compilerOptions: options,
+      reportDiagnostics: true,
+    });
+    assert.deepEqual(diagnostics, []);
   });
 
   it('names every option of a command, and every command', () => {
