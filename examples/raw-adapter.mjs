@@ -15,8 +15,9 @@ const adapter = {
   name: 'node-nats-streaming',
   version: '0.3.2',
 
-  async connect({ servers, clusterId, clientId, ordering, tell }) {
+  async connect({ servers, clusterId, connectOptions, clientId, ordering, tell }) {
     const stan = connectStan(clusterId, clientId, {
+      ...connectOptions,
       // With `servers` alone, it would dial localhost:4222 first.
       url: servers[0],
       servers,

@@ -1,6 +1,12 @@
 /** Ctrl-C and SIGTERM. The first one asks the command to end in good order, the second one ends it at once. */
 import '../dispose.js';
 
+/**
+ * How long after the first signal another one counts as the same, in ms. A terminal sends Ctrl-C to npx and to this process,
+ * and npx sends it on.
+ */
+const SAME = 300;
+
 const CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /** A command was interrupted before it could do anything. Nothing is said of it. */
@@ -15,10 +21,16 @@ export class Interrupted extends Error {
 export class Interruption {
   readonly #controller = new AbortController();
   #name: 'SIGINT' | 'SIGTERM' | undefined;
+  #at = 0;
   readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
     const listener = (): void => {
-      if (this.#name !== undefined) process.exit(CODES[name]);
+      const now = performance.now();
+      if (this.#name !== undefined) {
+        if (now - this.#at < SAME) return;
+        process.exit(CODES[name]); // everything that was started ends with this process
+      }
       this.#name = name;
+      this.#at = now;
       this.#controller.abort(name);
     };
     process.on(name, listener);

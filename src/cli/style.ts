@@ -19,28 +19,33 @@ export function paintFor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv): P
   return stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb' ? inColour : plain;
 }
 
-const ESCAPES = /\u001b\[\d+m/g;
+export const ESCAPES = /\u001b\[\d+m/g;
+/** Characters of two columns: emoji, and those of East Asian scripts. */
+const WIDE =
+  /\p{Emoji_Presentation}|[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{20000}-\u{3fffd}]/u;
+/** Characters that stand on the one before, or are not seen. */
+const NARROW = /\p{Mark}|[\u200b-\u200f\u2060\ufeff]/u;
+
+/** The width of a character, in columns. */
+export function widthOfCharacter(character: string): number {
+  if (character < '\u0300') return 1;
+  if (WIDE.test(character)) return 2;
+  return NARROW.test(character) ? 0 : 1;
+}
 
 /** The width of a text, in columns. */
 export function widthOf(text: string): number {
-  return [...text.replace(ESCAPES, '')].length;
+  let width = 0;
+  for (const character of text.replace(ESCAPES, '')) width += widthOfCharacter(character);
+  return width;
 }
 
-/** Cuts a text to `width` columns, and keeps its colours. */
-export function cut(text: string, width: number): string {
-  if (widthOf(text) <= width) return text;
-  let [left, result] = [Math.max(width - 1, 0), ''];
-  for (const part of text.split(/(\u001b\[\d+m)/)) {
-    if (part.startsWith('\u001b')) {
-      result += part;
-    } else {
-      const taken = [...part].slice(0, left);
-      left -= taken.length;
-      result += taken.join('');
-    }
-  }
-  return `${result}…`;
-}
+const PAIRS = new Map(Object.values(CODES).map(([on, off]) => [`\u001b[${on}m`, `\u001b[${off}m`]));
+const OFFS = new Set(PAIRS.values());
+/** Whether an escape sequence ends a colour. */
+export const isOff = (code: string): boolean => OFFS.has(code);
+/** The escape sequence that ends the colour of another one. */
+export const offOf = (code: string): string => PAIRS.get(code) ?? '';
 
 export function pad(text: string, width: number): string {
   return text + ' '.repeat(Math.max(width - widthOf(text), 0));

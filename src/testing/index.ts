@@ -95,6 +95,7 @@ export {
 export { renderHtml } from './report/html.js';
 export { renderTimeline, type TimelineOptions } from './report/timeline.js';
 export type { ClientAdapter, ClientContext, ClientNews, VerifiedClient } from './verification/adapter.js';
+export type { VerifyConnectOptions } from './verification/connect-options.js';
 export type { VerifyOptions } from './verification/options.js';
 export type { Progress, RunNote } from './verification/progress.js';
 export type { Counters } from './verification/recorder.js';

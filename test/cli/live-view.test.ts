@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describeNote, LiveState, renderLive, sparkline, statusLine } from '../../src/cli/verify/live-view.js';
-import { cut, pad, padLeft, paintFor, widthOf, type Paint } from '../../src/cli/style.js';
-import { columns } from '../../src/cli/verify/verdict-view.js';
+import { pad, padLeft, paintFor, widthOf, type Paint } from '../../src/cli/style.js';
+import { flow, wrap } from '../../src/cli/verify/lines.js';
+import { columns, commandLines } from '../../src/cli/verify/verdict-view.js';
 import type { Progress } from '../../src/testing/index.js';
 
 const plain: Paint = (_, text) => text;
@@ -24,7 +25,7 @@ describe('verify: the live view', () => {
     state.progress(progress());
     state.note({ at: 29_500, kind: 'fault', text: 'kill of the leader for 900 ms: b' });
     state.note({ at: 29_600, kind: 'connection', text: 'publisher-1: loss' });
-    const view = renderLive('title', progress(), state, 100, plain).join('\n');
+    const view = renderLive(['title'], progress(), state, 100, plain).join('\n');
     for (const words of ['0:30 ━', ' 2:00   25 %', 'kill b, slow a, b, c', '7 faults so far', 'leader     b']) {
       assert.ok(view.includes(words), `'${words}' is not in\n${view}`);
     }
@@ -43,15 +44,16 @@ describe('verify: the live view', () => {
   });
 
   it('counts faults where the end is so many of them, and says what it does outside of the run', () => {
-    const byCount = renderLive('t', progress({ publishFor: Infinity, faultCount: 14 }), new LiveState(), 100, plain);
+    const byCount = renderLive(['t'], progress({ publishFor: Infinity, faultCount: 14 }), new LiveState(), 100, plain);
     assert.match(byCount.join('\n'), / 14 faults {3}50 %/);
     const settling = progress({ phase: 'settling', doing: 'waiting for deliveries' });
-    assert.match(renderLive('t', settling, new LiveState(), 100, plain).join('\n'), /waiting for deliveries …/);
+    assert.match(renderLive(['t'], settling, new LiveState(), 100, plain).join('\n'), /waiting for deliveries …/);
   });
 
-  it('never is wider than the terminal, nor of another height, whatever happens', () => {
+  it('never is wider than the terminal, whatever happens, and has one height where little happens', () => {
     const text = fc.string({ unit: 'binary', maxLength: 200 }).map((s) => s.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')); // prettier-ignore
-    const height = renderLive('t', progress(), new LiveState(), 100, plain).length;
+    const height = renderLive(['t'], progress(), new LiveState(), 100, plain).length;
+    assert.equal(renderLive(['t'], progress({ current: [] }), new LiveState(), 60, plain).length, height);
     fc.assert(
       fc.property(
         fc.integer({ min: 20, max: 200 }),
@@ -69,12 +71,46 @@ describe('verify: the live view', () => {
             losses: 1,
             reconnects: 1,
           };
-          const lines = renderLive(word, progress({ current, counters, at: count }), state, width, colourful);
-          assert.equal(lines.length, height);
+          const lines = renderLive([word], progress({ current, counters, at: count }), state, width, colourful);
+          assert.ok(lines.length >= height);
           for (const line of lines) assert.ok(widthOf(line) <= width, line);
         },
       ),
       { numRuns: 30 },
+    );
+  });
+
+  it('cuts nothing in a narrow terminal: every word is there, in one piece', () => {
+    const state = new LiveState();
+    state.ending = 'ending the run: what is broken is mended';
+    for (let at = 0; at <= 30_000; at += 500) state.progress(progress({ at }));
+    state.note({ at: 29_500, kind: 'fault', text: 'black-hole of the way to the leader for 900 ms: b' });
+    const title = ['resilient-stan verify', 'seed 1234567890', 'pipelined', '3 nodes, clustered'];
+    const words = (lines: string[]): string[] => lines.join('\n').split(/\s+/).filter((word) => !/[━▁-█·]/.test(word)).sort(); // prettier-ignore
+    const whole = words(renderLive(title, progress(), state, 100, plain));
+    for (const width of [39, 69, 119]) {
+      assert.deepEqual(words(renderLive(title, progress(), state, width, plain)), whole, `${width} columns`);
+    }
+  });
+
+  it('says of a rate that is too much that it falls behind, and not of an outage', () => {
+    const at = (times: number, perStep: (i: number) => number) => {
+      const state = new LiveState(200);
+      let acknowledged = 0;
+      for (let i = 0; i <= times; i++) {
+        acknowledged += perStep(i);
+        state.progress(progress({ at: i * 500, pending: 500, counters: { ...progress().counters, acknowledged } }));
+      }
+      return renderLive(['t'], progress(), state, 100, plain).join('\n');
+    };
+    assert.match(at(20, () => 60), /of 200 asked for: it falls behind/); // prettier-ignore
+    assert.doesNotMatch(
+      at(20, () => 100),
+      /falls behind/,
+    );
+    assert.doesNotMatch(
+      at(20, (i) => (i === 18 ? 0 : 60)),
+      /falls behind/,
     );
   });
 
@@ -96,15 +132,87 @@ describe('verify: the live view', () => {
     assert.equal(paintFor({}, {})('bad', 'x'), 'x');
   });
 
-  it('widths do not count colours; what is cut keeps them', () => {
-    const red = colourful('bad', 'abcdef');
-    assert.equal(widthOf(red), 6);
-    assert.equal(cut(red, 4), '\u001b[31mabc\u001b[39m…');
-    assert.equal(cut(red, 6), red);
+  it('widths do not count colours, and count what is as wide as two', () => {
+    assert.equal(widthOf(colourful('bad', 'abcdef')), 6);
+    assert.deepEqual(['⚡', '✓', '日本', 'e\u0301', '━'].map(widthOf), [2, 1, 4, 1, 1]);
     assert.deepEqual([pad('ab', 4), padLeft('ab', 4)], ['ab  ', '  ab']);
-    assert.deepEqual(columns(['name', 'n'], [['a', colourful('bad', '12')]], plain), [
-      '  name   n',
-      `  a     ${colourful('bad', '12')}`,
+  });
+
+  it('a long text is broken between its words, indented, and each line has its own colours', () => {
+    assert.deepEqual(wrap(`✗ ${colourful('bad', 'one two')} three`, 9, 2), [
+      '✗ \u001b[31mone two\u001b[39m',
+      '  three',
     ]);
+    assert.deepEqual(wrap(colourful('bad', 'one two'), 5, 2), ['\u001b[31mone\u001b[39m', '  \u001b[31mtwo\u001b[39m']);
+    assert.deepEqual(wrap('abcdef', 4), ['abcd', 'ef'], 'a word that is longer than a line');
+    assert.deepEqual(wrap('a b', 80), ['a b']);
+    assert.deepEqual(flow(['one two', 'three', 'four'], 14, 2, ' · '), ['one two', '  three · four']);
+    const words = fc.array(fc.stringMatching(/^[a-z]{1,12}$/), { maxLength: 30 });
+    fc.assert(
+      fc.property(words, fc.integer({ min: 20, max: 60 }), fc.nat(8), (given, width, indent) => {
+        const lines = wrap(colourful('warn', given.join(' ')), width, indent);
+        assert.ok(lines.every((line) => widthOf(line) <= width));
+        const text = lines.join(' ').replace(/\u001b\[\d+m/g, '');
+        assert.deepEqual(text.split(/ +/).filter(Boolean), given);
+      }),
+    );
+  });
+
+  describe('a table', () => {
+    const [heads, row] = [
+      ['name', 'handled twice', 'n'],
+      ['a', '3', colourful('bad', '12')],
+    ];
+
+    it('aligns its columns, and does not count colours', () => {
+      assert.deepEqual(columns(['name', 'n'], [['a', colourful('bad', '12')]], plain), [
+        '  name   n',
+        `  a     ${colourful('bad', '12')}`,
+      ]);
+    });
+
+    it('breaks its heads where it is too wide, and then itself, into blocks with the first column each', () => {
+      assert.equal(columns(heads, [row], plain, 25)[0], '  name  handled twice   n');
+      assert.deepEqual(columns(heads, [row], plain, 20), [
+        '        handled    ',
+        '  name    twice   n',
+        `  a           3  ${colourful('bad', '12')}`,
+      ]);
+      assert.deepEqual(columns(heads, [row], plain, 15), [
+        '        handled',
+        '  name    twice',
+        '  a           3',
+        '',
+        '  name   n',
+        `  a     ${colourful('bad', '12')}`,
+      ]);
+    });
+
+    it('never is wider than the terminal, unless one column is, and shows every cell', () => {
+      const cell = fc.stringMatching(/^[a-z]{1,9}$/);
+      const table = fc.integer({ min: 2, max: 12 }).chain((n) => {
+        const line = fc.array(cell, { minLength: n, maxLength: n });
+        return fc.tuple(line, fc.array(line, { minLength: 1, maxLength: 5 }));
+      });
+      fc.assert(
+        fc.property(table, fc.integer({ min: 24, max: 130 }), ([names, rows], width) => {
+          const lines = columns(names, rows, plain, width);
+          for (const line of lines) assert.ok(line.length <= width, line);
+          const shown = lines.join(' ').split(/ +/);
+          for (const text of [...names, ...rows.flat()]) assert.ok(shown.includes(text), text);
+        }),
+      );
+    });
+  });
+
+  it('a command that is too long for a line goes on in the next one, as a shell reads it', () => {
+    const command = 'npx resilient-stan verify --seed 42 --minutes 2 --ordering strict';
+    assert.deepEqual(commandLines('  again:  ', command, 120), [`  again:  ${command}`]);
+    for (const width of [69, 39]) {
+      const lines = commandLines('  again:  ', command, width);
+      assert.ok(lines.length > 1 && lines.every((line) => line.length <= width), lines.join('\n'));
+      const typed = lines.join('\n').replace(/^ *again:\s*/, '').replace(/\\\n */g, ''); // prettier-ignore
+      assert.equal(typed, command);
+    }
   });
 });

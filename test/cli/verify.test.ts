@@ -4,9 +4,11 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { UsageError } from '../../src/cli/usage.js';
+import { verifyCommand } from '../../src/cli/verify/verify.js';
 import { FAULT_KINDS, StanCluster, waitFor, type ReportData } from '../../src/testing/index.js';
 import { until } from '../support/clients.js';
 
@@ -24,10 +26,11 @@ describe('resilient-stan verify', function () {
   });
   after(() => rm(dir, { recursive: true, force: true }));
 
-  const start = (args: string[], env: NodeJS.ProcessEnv = {}) => {
+  const start = (args: string[], env: NodeJS.ProcessEnv = {}, options: { detached?: boolean } = {}) => {
     const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'verify', ...args], {
       env: { ...process.env, TMPDIR: temporary, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...options,
     });
     const said = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
@@ -75,12 +78,39 @@ describe('resilient-stan verify', function () {
       [['--servers', 'nats://127.0.0.1:1', '--faults', 'kill'], 'they are left alone'],
       [['--servers', 'http://127.0.0.1:1'], 'http'],
       [['--client', '/nowhere.mjs'], 'cannot be loaded'],
+      [['--faults', ''], '--faults is empty'],
     ] as [string[], ...string[]][]) {
       it(`'${args.join(' ')}': exit code 2, and nothing is started`, async () => {
         const { code, stdout, stderr } = await run(args);
         assert.equal(code, 2, stderr);
         assert.equal(stdout, '');
         for (const word of words) assert.ok(stderr.includes(word), `'${word}' is not in: ${stderr}`);
+      });
+    }
+  });
+
+  it('a wrong value is refused with what is allowed, before anything is started', async () => {
+    for (const [args, ...words] of [
+      [['--faults', ','], '--faults has an empty name', 'give none, or kinds', 'client-replace'],
+      [['--faults', 'none,kill'], "'none' beside others"],
+      [['--minutes', '1e99'], '--minutes must be more than 0 and at most 28800'],
+      [['--minutes', 'NaN'], "not 'NaN': more than 0, at most 28800"],
+      [['--fault-seconds=-1'], '--fault-seconds must be more than 0 and at most 3600'],
+      [['--rate=-5'], '--rate must be a whole number of messages a second from 1 to 20000, not -5'],
+      [['--rate', 'fast'], "from 1 to 20000, not 'fast'"],
+      [['--seed', '1.5'], '--seed must be a whole number from 0 to 4294967295'],
+      [['--count', '0'], '--count must be a whole number of faults, 1 or more'],
+      [['--raft-timeout', '9999999'], '--raft-timeout must be', 'from 20 to 60000'],
+      [['--out', MAIN], '--out must be a directory that can be written', 'there is a file'],
+      [['--out', join(MAIN, 'x')], `'${MAIN}' is a file`],
+      [['--svg', dirname(MAIN)], '--svg must be a file that can be written', 'there is a directory'],
+      [['--user', 'x'], '--user goes with --servers'],
+      [['--servers', 'nats://127.0.0.1:1', '--user', 'x'], '--user needs --pass'],
+    ] as [string[], ...string[]][]) {
+      await assert.rejects(verifyCommand.run(args), (error: Error) => {
+        assert.ok(error instanceof UsageError, String(error.stack));
+        for (const word of words) assert.ok(error.message.includes(word), `'${word}' is not in: ${error.message}`);
+        return true;
       });
     }
   });
@@ -125,15 +155,74 @@ describe('resilient-stan verify', function () {
       assert.match(stderr, /somebody else listens on 127\.0\.0\.1:4222/);
       await assertNothingLeft();
     });
+  });
 
-    it('nobody at the URLs: it waits for them, and Ctrl-C ends that', async () => {
-      const { child, closed } = start(['--servers', 'nats://127.0.0.1:1', '--out', join(dir, 'nobody')]);
+  describe('servers of your own', () => {
+    let secured: StanCluster;
+    let ca: string;
+    before(async () => {
+      const [auth, tls] = [{ user: 'me', pass: 'right' }, true];
+      secured = await StanCluster.start({ mode: 'single', store: 'memory', clusterId: 'mine', auth, tls });
+      ca = join(dir, 'ca.pem');
+      await writeFile(ca, secured.connectOptions.tls!.ca);
+    });
+    after(() => secured.stop());
+    const at = (...args: string[]) => ['--servers', secured.urls.join(','), '--out', join(dir, 'secured'), ...args];
+
+    for (const [what, args, ...words] of [
+      [
+        'a dead port',
+        () => ['--servers', 'nats://127.0.0.1:1'],
+        '127.0.0.1:1 (connection refused',
+        'is the URL right?',
+      ],
+      ['no certificate of the authority', () => at('--cluster-id', 'mine'), 'its certificate is not trusted'],
+      ['no credentials', () => at('--tls-ca', ca), 'the credentials were refused', 'Authorization Violation'],
+      ['wrong ones', () => at('--tls-ca', ca, '--user', 'me', '--pass', 'wrong'), 'the credentials were refused'],
+    ] as [string, () => string[], ...string[]][]) {
+      it(`${what}: it says so, and exits with 1 before it starts anything`, async () => {
+        const { code, stderr } = await run(args());
+        assert.equal(code, 1, stderr);
+        for (const word of words) assert.ok(stderr.includes(word), `'${word}' is not in: ${stderr}`);
+        assert.ok(!stderr.includes('connecting the clients') && !stderr.includes('wrong'), stderr);
+        assert.ok(!existsSync(join(dir, 'secured')));
+        await assertNothingLeft();
+      });
+    }
+
+    it('a cluster ID that nobody answers to: it says so while it still waits for a leader, and Ctrl-C ends that', async () => {
+      const credentials = { STAN_USER: 'me', STAN_PASS: 'right' };
+      const { child, closed } = start(at('--tls-ca', ca, '--cluster-id', 'yours'), credentials);
       const lines = createInterface(child.stderr);
-      for await (const line of lines) if (line.includes('connecting the clients')) break;
+      for await (const line of lines) if (line.includes("no leader of cluster 'yours'")) break;
       child.kill('SIGINT');
-      const { code } = await closed;
+      const { code, stderr } = await closed;
       assert.equal(code, 130);
+      assert.match(stderr, /is the cluster ID right\?/);
       await assertNothingLeft();
+    });
+
+    it('with credentials and TLS from options and the environment: clean, and no secret in what is written', async () => {
+      const credentials = { STAN_USER: 'me', STAN_PASS: 'right' };
+      const args = at('--tls-ca', ca, '--cluster-id', 'mine', '--minutes', '0.04');
+      const { code, stdout, stderr } = await run(args, credentials);
+      assert.equal(code, 0, stdout + stderr);
+      const data = await reportIn(join(dir, 'secured'));
+      assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 50));
+      assert.doesNotMatch(JSON.stringify(data) + stdout + stderr, /right|BEGIN/);
+      assert.deepEqual((await readdir(join(dir, 'secured'))).sort(), ['report.html', 'report.json']);
+    });
+
+    it('are left alone', async () => {
+      const out = join(dir, 'own');
+      await using cluster = await StanCluster.start({ mode: 'single', clusterId: 'mine' });
+      const args = ['--servers', cluster.urls.join(','), '--cluster-id', 'mine', '--minutes', '0.04', '--out', out];
+      const { code, stdout, stderr } = await run(args);
+      assert.equal(code, 0, stdout + stderr);
+      const data = await reportIn(out);
+      assert.deepEqual([data.faults, data.leaders, data.settings.servers], [[], [], cluster.urls]);
+      assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 50));
+      assert.deepEqual(cluster.nodes.map(({ lives, running }) => [lives, running]), [[1, true]]); // prettier-ignore
     });
   });
 
@@ -161,7 +250,7 @@ describe('resilient-stan verify', function () {
       assert.match(data.replay, new RegExp(`verify --seed 7 --count 16 --ordering ${ordering} --fault-seconds 1.2$`));
       assert.match(await readFile(join(out, 'report.html'), 'utf8'), /✓ Clean/);
       assert.match(await readFile(svg, 'utf8'), /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg"/);
-      assert.deepEqual(await readdir(join(out, 'logs')), [], 'nobody needs the logs of a clean run');
+      assert.ok(!existsSync(join(out, 'logs')), 'nobody needs the logs of a clean run');
       await assertNothingLeft();
     });
   }
@@ -172,18 +261,6 @@ describe('resilient-stan verify', function () {
     const { code, stdout, stderr } = await run([...args, '--seed', '1', '--out', out]);
     assert.equal(code, 0, stdout + stderr);
     assert.deepEqual((await reportIn(out)).settings.cluster, { mode: 'fault-tolerant', nodes: 2 });
-  });
-
-  it('servers of your own are left alone', async () => {
-    const out = join(dir, 'own');
-    await using cluster = await StanCluster.start({ mode: 'single', clusterId: 'mine' });
-    const args = ['--servers', cluster.urls.join(','), '--cluster-id', 'mine', '--minutes', '0.04', '--out', out];
-    const { code, stdout, stderr } = await run(args);
-    assert.equal(code, 0, stdout + stderr);
-    const data = await reportIn(out);
-    assert.deepEqual([data.faults, data.leaders, data.settings.servers], [[], [], cluster.urls]);
-    assert.ok(data.verdict.publishers.every(({ acknowledged }) => acknowledged > 50));
-    assert.deepEqual(cluster.nodes.map(({ lives, running }) => [lives, running]), [[1, true]]); // prettier-ignore
   });
 
   it('killed while one of its clients is frozen, it leaves nobody behind', async function () {
@@ -231,5 +308,50 @@ describe('resilient-stan verify', function () {
     assert.match(await readFile(join(out, 'report.html'), 'utf8'), /✗ Interrupted/);
     assert.ok(existsSync(join(out, 'logs', 'test-cluster-a.log')));
     await assertNothingLeft();
+  });
+
+  describe('Ctrl-C in a terminal, which signals the whole group', () => {
+    /** Ends when the command has: with its exit code, what it said, and its report if there is one. */
+    async function interruptedAt(word: string, delay: number) {
+      const out = join(dir, `group-${word.length}-${delay}`);
+      const args = [
+        '--mode',
+        'single',
+        '--seed',
+        '2',
+        '--faults',
+        'client-kill',
+        '--fault-seconds',
+        '0.5',
+        '--out',
+        out,
+      ];
+      const { child, closed } = start(args, {}, { detached: true });
+      for await (const line of createInterface(child.stderr)) if (line.includes(word)) break;
+      // What was just started then is in its first moments, with no handler of its own.
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      process.kill(-child.pid!, 'SIGINT');
+      // npx sends on what the terminal has sent already. It is the same Ctrl-C.
+      setTimeout(() => child.exitCode ?? child.kill('SIGINT'), 20);
+      const { code, stderr } = await closed;
+      return { code, stderr, data: existsSync(join(out, 'report.json')) ? await reportIn(out) : undefined };
+    }
+
+    for (const [word, delay] of [
+      ['connecting the clients', 20],
+      ['connecting the clients', 300],
+      ['⚡ client-kill', 60],
+      ['⚡ client-kill', 300],
+    ] as const) {
+      it(`${delay} ms after '${word}': nobody dies of it, and no loss is reported`, async () => {
+        const { code, stderr, data } = await interruptedAt(word, delay);
+        assert.equal(code, 130, stderr);
+        assert.match(stderr, /Ctrl-C again ends it at once/);
+        assert.doesNotMatch(stderr, / died|SIGINT/);
+        if (word === '⚡ client-kill') assert.ok(data, stderr);
+        assert.deepEqual([data?.verdict.violations ?? [], data?.incidents ?? [], data?.failure], [[], [], undefined]);
+        await assertNothingLeft();
+      });
+    }
   });
 });

@@ -521,6 +521,26 @@ describe('testing: the continuity checker', () => {
       assert.equal(violations.length, 1);
     });
 
+    it('told too early to two of different processes, with the same end: the server had no more', () => {
+      for (const [name, life, end, falseGaps] of [
+        ['other', 2, 3, 0],
+        ['other', 1, 3, 1], // the same process has looked
+        ['other', 2, 2, 1], // it has found another end
+      ] as const) {
+        const history = new History({ retention: 3 });
+        const publisher = history.publisher('p');
+        const s = history.subscription('s', { kind: 'plain' });
+        const publish = (at: number) => publisher.settle(publisher.attempt(at), 'acknowledged', at);
+        for (let at = 1; at <= 5; at++) publish(at);
+        s.gap({ from: 1, to: 3, life: 1 }, 6); // of 5 messages the last three are to be kept: 3 is one of them
+        history.subscription(name, { kind: 'plain' }).gap({ from: 1, to: end, life }, 6);
+        publish(7);
+        for (const sequence of [4, 5, 6]) s.receive({ data: Buffer.from(`p-${sequence - 1}`), sequence, life: 1 }, 8);
+        const verdict = history.judge(9).subscriptions.find((one) => one.name === 's');
+        assert.equal(verdict?.falseGaps, falseGaps, `life ${life}, end ${end}`);
+      }
+    });
+
     it('told twice, by the same life', () => {
       const { s, violations } = verdictOn({ count: 9, retention: 3, missing: [3, 4, 5], gaps: [[3, 4], [4, 5]] }); // prettier-ignore
       assert.deepEqual([s.gone, s.told, s.toldTwice], [3, 3, 1]);
@@ -695,6 +715,29 @@ describe('testing: the continuity checker', () => {
     const [s] = history.judge(30).subscriptions;
     assert.deepEqual([s?.outOfSequence, s?.reordered], [1, 1]);
     assert.deepEqual([s?.examples.outOfSequence, s?.examples.reordered], [['sequence 2 after 3'], ['p-1 after 2']]);
+  });
+
+  it('calls nothing lost in an interrupted run that may still come, and what is far behind', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const s = history.subscription('s', { kind: 'plain' });
+    const publish = (at: number): number => {
+      const counter = publisher.attempt(at);
+      publisher.settle(counter, 'acknowledged', at + 1);
+      return counter;
+    };
+    publish(0); // never comes
+    const second = publish(10);
+    s.receive({ data: Buffer.from(`p-${second}`), sequence: 2 }, 20);
+    publish(100); // has not come
+    publisher.attempt(110);
+    const at = (now: number, interrupted: boolean) => {
+      const { violations, subscriptions } = history.judge(now, { interrupted });
+      return [subscriptions[0]!.lost.total, subscriptions[0]!.underWay, violations.length];
+    };
+    assert.deepEqual(at(1000, false), [2, 0, 2]);
+    assert.deepEqual(at(1000, true), [0, 2, 0]);
+    assert.deepEqual(at(40_000, true), [1, 1, 1], 'for half a minute it has been past the first one');
   });
 
   it('knows a channel that began again', () => {

@@ -15,11 +15,12 @@ import {
   furtherFigures,
   headline,
   judgement,
+  notices,
   recoveries,
   totalsOf,
 } from '../../src/testing/report/summary.js';
 import { THEME, TIMELINE_STYLE } from '../../src/testing/report/theme.js';
-import { renderTimeline } from '../../src/testing/report/timeline.js';
+import { renderTimeline, timelineRange } from '../../src/testing/report/timeline.js';
 import { violationsOf, type PublisherVerdict, type SubscriptionVerdict } from '../../src/testing/continuity/verdict.js';
 
 function publisher(over: Partial<PublisherVerdict> = {}): PublisherVerdict {
@@ -41,6 +42,7 @@ function subscription(over: Partial<SubscriptionVerdict> = {}): SubscriptionVerd
     },
     ...{ ghosts: 0, aliens: 0, duplicated: 2, handledTwice: 0, repeated: 0, reordered: 0, outOfSequence: 0, resets: 0 },
     ...{
+      underWay: 0,
       afterTakeover: 0,
       threw: 0,
       told: 0,
@@ -282,6 +284,9 @@ describe('testing: report', () => {
       const interrupted = report({ end: 'interrupted' });
       assert.deepEqual([isClean(interrupted), judgement(interrupted).word], [false, 'Interrupted']);
       assert.match(headline(interrupted), /^Interrupted after 20 s\./);
+      const early = report({ end: 'interrupted' }, [subscription({ underWay: 3 })], [publisher({ unsettled: 2 })]);
+      assert.match(headline(early), /: none lost, .*, 2 publishes under way, 3 deliveries under way$/);
+      assert.match(renderHtml(early), /<th>under way<\/th>/);
     });
 
     it('what is gone and told, and what the server itself has lost, is said, and is not lost', () => {
@@ -306,6 +311,15 @@ describe('testing: report', () => {
       }
       assert.deepEqual(furtherFigures([subscription()]), []);
       assert.deepEqual(furtherFigures([subscription({ kind: 'queue', afterTakeover: 4 })]), [], 'a group may');
+    });
+
+    it('a rate that was too much is said, with what was asked and what was reached, and is not wrong', () => {
+      assert.deepEqual([notices(report()), notices(report({ reachedRate: 185 }))], [[], []]);
+      const slow = report({ reachedRate: 133.4 });
+      assert.match(notices(slow).join(), /fell behind: .* 133 messages a second were reached of the 200 asked for/);
+      assert.ok(isClean(slow));
+      assert.match(renderHtml(slow), /<p class="notice">The publishers fell behind/);
+      assert.ok(renderVerdict(slow, (_, text) => text).some((line) => line.includes('! The publishers fell behind')));
     });
 
     it('overtaking is disorder in strict ordering only; groups promise no order', () => {
@@ -364,7 +378,8 @@ describe('testing: report', () => {
       const [, band] = /class="band ended"/.test(svg)
         ? (/width="([\d.]+)" height="[\d.]+" class="band ended"/.exec(svg) ?? [])
         : [];
-      assert.equal(Number(band), (1080 - 116 - 14) / 10);
+      const [left, right] = timelineRange();
+      assert.equal(Number(band), Math.round(right - left) / 10);
     });
 
     it('explains all its signs within its own width', () => {
@@ -378,6 +393,104 @@ describe('testing: report', () => {
       for (const words of ['connection lost', 'gap, reset, error or death', 'client killed']) {
         const [, x] = new RegExp(`<text x="([\\d.]+)"[^>]*>${words}<`).exec(svg) ?? [];
         assert.ok(x !== undefined && Number(x) + 6 * words.length < 1080, `'${words}' at ${x}`);
+      }
+    });
+
+    /** The parts of the picture, as far as these tests need them. */
+    const partsOf = (svg: string) => ({
+      faults: [...svg.matchAll(/<g class="fault">.*?<\/g>/g)].map(([group]) => {
+        const numbers = (pattern: RegExp) => (pattern.exec(group) ?? []).slice(1).map(Number);
+        const [x, y, width] = numbers(/<rect x="(-?[\d.]+)" y="([\d.]+)" width="([\d.]+)"[^>]*class="field"/);
+        const [begin, , length] = numbers(/<rect x="(-?[\d.]+)" y="([\d.]+)" width="([\d.]+)"[^>]*class="bar /);
+        const [, at, label] = /<text x="(-?[\d.]+)"[^>]*>([^<]*)<\/text>/.exec(group) ?? [];
+        return { x: x!, y: y!, width: width!, begin: begin!, length: length!, at: Number(at), label: label! };
+      }),
+      legends: [...svg.matchAll(/<g class="legend">(.*?<\/g>)<\/g>/g)].map(([, inner]) => inner!),
+      plot: svg.replace(/<g class="legend">.*?<\/g><\/g>/g, ''),
+    });
+    const randomFaults = fc
+      .array(
+        fc.record({
+          kind: fc.constantFrom('kill', 'pause', 'black-hole', 'client-replace', 'rolling-restart'),
+          at: fc.nat(20_000),
+          length: fc.option(fc.nat(8000), { nil: undefined }),
+        }),
+        { minLength: 1, maxLength: 60 },
+      )
+      .map((all) =>
+        all
+          .sort((a, b) => a.at - b.at)
+          .map(({ kind, at, length }) =>
+            fault({
+              kind,
+              label: `${kind} p1`,
+              at,
+              ...(length !== undefined && { until: Math.min(at + length, 20_000) }),
+            }),
+          ),
+      );
+
+    it('has every label within its field, every field within the plot, and none over another', () => {
+      const [left, right] = timelineRange();
+      fc.assert(
+        fc.property(randomFaults, (faults) => {
+          const { faults: drawn } = partsOf(renderTimeline(report({ faults })));
+          assert.equal(drawn.length, faults.length);
+          for (const one of drawn) {
+            // An average character of the font is not wider.
+            assert.ok(one.at >= one.x && one.at + one.label.length * 6.6 <= one.x + one.width + 0.2, one.label);
+            assert.ok(one.begin >= one.x - 0.1 && one.begin + one.length <= one.x + one.width + 3, one.label);
+            assert.ok(one.x >= left - 0.1 && one.x + one.width <= right + 0.1, one.label);
+            const over = drawn.find((other) => other !== one && other.y === one.y && other.x < one.x + one.width && one.x < other.x + other.width); // prettier-ignore
+            assert.equal(over, undefined, `${one.label} and ${over?.label}`);
+          }
+        }),
+        { numRuns: 60 },
+      );
+    });
+
+    it('has its legends beside the plot, with every sign that is in it, and none that is not', () => {
+      const SIGNS = ['ended', 'frozen', 'network', 'client', 'loss', 'reconnect', 'killed', 'trouble', 'up', 'empty', 'ack-line', 'delivered-line', 'clipped', 'failed']; // prettier-ignore
+      const [, right] = timelineRange();
+      const kinds = fc.subarray(['loss', 'reconnect', 'killed', 'gap', 'connected'] as const);
+      fc.assert(
+        fc.property(randomFaults, kinds, fc.boolean(), fc.boolean(), (faults, marks, failed, peak) => {
+          const { series } = report();
+          const at = (i: number, value: number, all: number[]) => all.map((old, j) => (i === j ? value : old));
+          const svg = renderTimeline(
+            report({
+              faults,
+              marks: marks.map((kind, i) => mark({ kind, at: 100 * i })),
+              leaders: failed ? [{ at: 0, node: 'a' }] : report().leaders,
+              series: {
+                ...series,
+                failed: failed ? at(5, 1, series.failed) : series.failed,
+                acknowledged: peak ? at(9, 9000, series.acknowledged) : series.acknowledged,
+              },
+            }),
+          );
+          const { legends, plot } = partsOf(svg);
+          const legend = legends.join('');
+          for (const [, x] of legend.matchAll(/translate\(([\d.]+) /g)) assert.ok(Number(x) > right);
+          const has = (markup: string, sign: string): boolean => new RegExp(`class="(?:bar )?${sign}(?: key)?"`).test(markup); // prettier-ignore
+          for (const sign of SIGNS) {
+            // Nobody leads where nothing is drawn, and a process that was never connected has no bar.
+            if (sign === 'empty') assert.equal(has(legend, sign), !failed);
+            else if (sign !== 'up') assert.equal(has(legend, sign), has(plot, sign), sign);
+          }
+        }),
+        { numRuns: 40 },
+      );
+    });
+
+    it('writes where publishing stopped within the plot', () => {
+      const [left, right] = timelineRange();
+      for (const publishedUntil of [100, 10_000, 18_000, 19_000]) {
+        const svg = renderTimeline(report({ publishedUntil }));
+        const [, x, , anchor] = /<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">publishing has stopped/.exec(svg)!;
+        const width = 'publishing has stopped'.length * 6.6;
+        const [from, to] = anchor === 'end' ? [Number(x) - width, Number(x)] : [Number(x), Number(x) + width];
+        assert.ok(from >= left && to <= right, `${from} to ${to}`);
       }
     });
 
@@ -423,6 +536,16 @@ describe('testing: report', () => {
       const html = renderHtml(report()).replaceAll('http://www.w3.org/2000/svg', '');
       assert.doesNotMatch(html, /https?:|\bsrc=|\bhref=|@import|url\(|<link|<img|fetch\(/);
       assert.match(html, /Content-Security-Policy" content="default-src 'none'/);
+    });
+
+    it('scrolls where it is too wide, with a hint above each part, and explains its columns to who asks', () => {
+      const html = renderHtml(report());
+      const parts = html.match(/<div class="scroll" tabindex="0">/g)?.length;
+      assert.equal(html.match(/<p class="hint">Scroll sideways[^<]*<\/p><div class="scroll"/g)?.length, parts);
+      assert.ok(parts! >= 5);
+      for (const [note] of html.matchAll(/<p class="note">[^<]*<\/p>/g)) assert.ok(note.length < 140, note);
+      assert.match(html, /<dt>ghosts<\/dt><dd>there although/);
+      assert.match(html, /max-width: 1000px\) {\s*\.hint { display: block; }/);
     });
 
     it('says what there was besides', () => {

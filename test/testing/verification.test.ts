@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -126,6 +127,34 @@ describe('testing: verification', () => {
       assert.deepEqual(recorder.counters, counters);
       assert.deepEqual(recorder.client, { name: 'some client', version: '1.0' });
       assert.deepEqual(recorder.series.result(100).deliveryLatency.max, [67]);
+    });
+
+    it('the next acknowledgement after a fault is that of the pulse, where the publisher has a backlog', () => {
+      const recorder = story(['p', 1, ['attempt', 1, 0]], ['p', 1, ['attempt', 2, 1]]);
+      const start = { kind: 'kill', whom: ['b'], text: 'kill of the leader: b', everybody: false } as const;
+      recorder.apply({ at: 10, fault: { ...start, id: 1 } });
+      const tell = (event: WorkerEvent) => recorder.apply({ at: event[1], process: 'p', life: 1, event });
+      tell(['attempt', 20, 2]);
+      tell(['pulse', 30, 25]); // sent before the fault
+      tell(['acknowledged', 40, 0]);
+      tell(['pulse', 60, 45]);
+      recorder.apply({ at: 70, fault: { ...start, id: 2 } });
+      tell(['acknowledged', 80, 1]);
+      tell(['acknowledged', 900, 2]);
+      const faults = recorder.faults(recorder.history.judge(1000).faults);
+      assert.deepEqual(faults.map(({ toNextAck }) => toNextAck), [50, undefined]); // prettier-ignore
+    });
+
+    it('knows the rate that was reached where nothing was broken', () => {
+      const recorder = story();
+      const tell = (event: WorkerEvent) => recorder.apply({ at: event[1], process: 'p', life: 1, event });
+      // A hundred a second are published, and fifty acknowledged; in the fault there are none.
+      recorder.apply({ at: 4000, fault: { id: 1, kind: 'kill', whom: ['b'], text: 'kill', everybody: false } });
+      recorder.apply({ at: 6000, mended: 1 });
+      for (let i = 0; i < 1000; i++) tell(['attempt', i * 10, i]);
+      for (let i = 0; i < 500; i++) if (i * 20 < 4000 || i * 20 > 6000) tell(['acknowledged', i * 20, i]);
+      assert.equal(recorder.reachedRate(10_000), 50);
+      assert.equal(recorder.reachedRate(3500), undefined, 'too short');
     });
 
     it('a killed publisher abandons what it had not heard of, and its next life goes on with the next number', () => {
@@ -547,6 +576,11 @@ describe('testing: verification', () => {
       [{ servers: 'nats://a:1', publishFor: Infinity }, 'must have an end'],
       [{ servers: 'ftp://a:1' }, 'ftp'],
       [{ clusterId: 'x' }, "'clusterId' goes with servers of your own"],
+      [{ connectOptions: { user: 'x', pass: 'y' } }, "'connectOptions' goes with servers of your own"],
+      [{ servers: 'nats://a:1', connectOptions: { user: 'x' } }, "'pass'"],
+      [{ servers: 'nats://a:1', connectOptions: { creds: 'x' } }, "did you mean 'userCreds'?"],
+      [{ servers: 'nats://a:1', connectOptions: { tls: { ca: '/no/certificate' } } }, "'tls.ca'"],
+      [{ raftTimeout: 1e6 }, "'raftTimeout'"],
       [{ rate: 0 }, "'rate'"],
       [{ maxMessages: 0 }, "'maxMessages'"],
       [{ subscriptions: 1e6 }, "'subscriptions'"],
@@ -645,6 +679,15 @@ describe('testing: verification', () => {
       );
     });
 
+    it('one that is too slow for the rate is waited for while it goes on, and that it fell behind is said', async () => {
+      const data = await run('is slow', { publishFor: 4000, settleTimeout: 1500 });
+      assert.deepEqual(data.verdict.violations, []);
+      assert.ok(isClean(data));
+      const settling = data.duration - data.publishedUntil!;
+      assert.ok(settling > 1500, `it had settled after ${settling} ms`);
+      assert.ok(data.reachedRate! < 170, `${data.reachedRate} a second`);
+    });
+
     it('a gap that is told of what is there is found', async () => {
       const data = await run('invents gaps');
       assertFound(data.verdict.violations, /durable-killed.*told to be gone and were there/);
@@ -668,7 +711,7 @@ describe('testing: verification', () => {
       const data = await run('not at all');
       assert.deepEqual(data.verdict.violations, []);
       assert.ok(isClean(data), data.incidents.join());
-      assert.deepEqual(await readdir(join(dir, 'not-at-all')), []);
+      assert.ok(!existsSync(join(dir, 'not-at-all')), 'there is no empty directory');
     });
 
     it('an adapter that is none, and one that cannot be loaded, are told before anything is started', async () => {

@@ -1,7 +1,6 @@
 /** `resilient-stan verify`: runs a verification, shows it on the terminal, and writes the report. */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-import { AbortedError, InvalidArgumentError } from '../../errors.js';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import {
   isClean,
   renderHtml,
@@ -10,21 +9,21 @@ import {
   type Progress,
   type ReportData,
   type RunNote,
-  type VerifyOptions,
 } from '../../testing/index.js';
 import { plural } from '../../testing/report/format.js';
 import { checkVerifyOptions, type CheckedVerifyOptions } from '../../testing/verification/options.js';
 import { defineCommand, type Values } from '../command.js';
-import { UsageError } from '../usage.js';
+import { readConnection } from '../connection-options.js';
 import { ARGUMENTS, readArguments } from './arguments.js';
 import { describeNote, LiveState, renderLive, statusLine } from './live-view.js';
 import { Screen } from './screen.js';
+import { Interruption } from '../interruption.js';
 import { paintFor } from '../style.js';
-import { renderVerdict } from './verdict-view.js';
+import { commandLines, renderVerdict } from './verdict-view.js';
+import { assertWritable } from './writable.js';
 
 /** Time between two status lines where there is no terminal, in ms. */
 const STATUS_INTERVAL = 5000;
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export const verifyCommand = defineCommand({
   name: 'verify',
@@ -35,12 +34,16 @@ export const verifyCommand = defineCommand({
 });
 
 async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
-  const { options, out, svg } = readArguments(values);
-  const checked = check(options);
+  const connection = values.servers === undefined ? undefined : await readConnection(values);
+  const { options, out, svg } = readArguments(values, connection);
+  const checked = checkVerifyOptions(options);
   const dir = resolve(out ?? join('reports', `verify-${checked.seed}-${checked.ordering}`));
+  await assertWritable('--out', dir, 'directory');
+  if (svg !== undefined) await assertWritable('--svg', resolve(svg), 'file');
 
-  const interruption = new Interruption();
+  using interruption = new Interruption();
   const view = process.stderr.isTTY && process.env.TERM !== 'dumb' ? new TerminalView(checked) : new LogView(checked);
+  void interruption.came.then(() => view.interrupted());
   let data: ReportData;
   try {
     data = await verify({
@@ -53,33 +56,30 @@ async function runVerify(values: Values<typeof ARGUMENTS>): Promise<number> {
     });
   } catch (error) {
     view.end();
-    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
-    if (error instanceof AbortedError && interruption.exitCode !== undefined) {
+    if (interruption.exitCode !== undefined) {
+      // Ctrl-C may also have ended what was just being asked, as a server for its version.
       console.error('interrupted before the first message: there is nothing to report');
       return interruption.exitCode;
     }
     throw error;
-  } finally {
-    interruption.dispose();
   }
   view.end();
+  const interrupted = interruption.exitCode;
 
+  const width = process.stdout.isTTY ? Math.max(process.stdout.columns - 1, 20) : Infinity;
+  console.log(renderVerdict(data, paintFor(process.stdout, process.env), width).join('\n'));
+  // The verdict is there, whatever becomes of the files.
   const html = await writeReports(data, dir, svg);
-  console.log(renderVerdict(data, paintFor(process.stdout, process.env)).join('\n'));
-  console.log(`\n  report: ${html}`);
-  if (!isClean(data)) console.log(`  logs:   ${join(dir, 'logs')}`);
-  console.log(`  again:  ${data.replay}`);
-  return interruption.exitCode ?? (isClean(data) ? 0 : 1);
+  console.log(`\n  report: ${shortened(html)}`);
+  if (!isClean(data)) console.log(`  logs:   ${shortened(join(dir, 'logs'))}`);
+  console.log(commandLines(`  again:  `, data.replay, width).join('\n'));
+  return interrupted ?? (isClean(data) ? 0 : 1);
 }
 
-/** Checks before anything is started, so that a mistake of the command line is told as one. */
-function check(options: VerifyOptions): CheckedVerifyOptions {
-  try {
-    return checkVerifyOptions(options);
-  } catch (error) {
-    if (error instanceof InvalidArgumentError) throw new UsageError(error.message);
-    throw error;
-  }
+/** A path as it is shown: from here on, if it lies below. */
+function shortened(path: string): string {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere === '' || fromHere.startsWith('..') || isAbsolute(fromHere) ? path : fromHere;
 }
 
 async function writeReports(data: ReportData, dir: string, svg: string | undefined): Promise<string> {
@@ -98,52 +98,31 @@ async function writePicture(data: ReportData, file: string): Promise<void> {
   await writeFile(file, renderTimeline(data, { standalone: true }));
 }
 
-/** Handles Ctrl-C. The first one ends the run in good order, the second one ends it at once. */
-class Interruption {
-  readonly #controller = new AbortController();
-  #exitCode: number | undefined;
-  readonly #listeners = (['SIGINT', 'SIGTERM'] as const).map((name) => {
-    const listener = () => {
-      if (this.#exitCode !== undefined) process.exit(EXIT_CODES[name]); // everything that was started ends with this process
-      this.#exitCode = EXIT_CODES[name];
-      this.#controller.abort(name);
-    };
-    process.on(name, listener);
-    return { name, listener };
-  });
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  get exitCode(): number | undefined {
-    return this.#exitCode;
-  }
-
-  dispose(): void {
-    for (const { name, listener } of this.#listeners) process.off(name, listener);
-  }
-}
+const ENDING =
+  'ending the run: what is broken is mended, and what is under way may arrive. Ctrl-C again ends it at once';
 
 interface View {
   progress(progress: Progress): void;
   note(note: RunNote): void;
+  /** The first Ctrl-C has come. */
+  interrupted(): void;
   end(): void;
 }
 
-function titleOf({ seed, ordering, cluster }: CheckedVerifyOptions): string {
+function titleOf({ seed, ordering, cluster }: CheckedVerifyOptions): string[] {
   const where = cluster ? `${plural(cluster.nodes, 'node')}, ${cluster.mode}` : 'your own servers';
-  return `resilient-stan verify · seed ${seed} · ${ordering} · ${where}`;
+  return ['resilient-stan verify', `seed ${seed}`, ordering, where];
 }
 
 class TerminalView implements View {
   readonly #screen = new Screen(process.stderr);
-  readonly #state = new LiveState();
+  readonly #state: LiveState;
   readonly #paint = paintFor(process.stderr, process.env);
-  readonly #title: string;
+  readonly #title: readonly string[];
 
   constructor(options: CheckedVerifyOptions) {
     this.#title = titleOf(options);
+    this.#state = new LiveState(options.rate);
     // The cursor comes back however the process ends.
     process.once('exit', () => this.end());
   }
@@ -157,6 +136,10 @@ class TerminalView implements View {
     this.#state.note(note);
   }
 
+  interrupted(): void {
+    this.#state.ending = ENDING;
+  }
+
   end(): void {
     this.#screen.clear();
   }
@@ -164,13 +147,14 @@ class TerminalView implements View {
 
 /** Writes lines, where the output is a file or a pipe. */
 class LogView implements View {
-  readonly #state = new LiveState();
+  readonly #state: LiveState;
   readonly #paint = paintFor({}, {});
   #doing = '';
   #next = STATUS_INTERVAL;
 
   constructor(options: CheckedVerifyOptions) {
-    console.error(titleOf(options));
+    console.error(titleOf(options).join(' · '));
+    this.#state = new LiveState(options.rate);
   }
 
   progress(progress: Progress): void {
@@ -185,6 +169,10 @@ class LogView implements View {
 
   note(note: RunNote): void {
     if (note.kind !== 'connection') console.error(describeNote(note, this.#paint));
+  }
+
+  interrupted(): void {
+    console.error(ENDING);
   }
 
   end(): void {}

@@ -41,6 +41,12 @@ const MAX_EXAMPLES = 5;
 const NOTICED = 1000;
 
 /**
+ * How long a subscription has to be past a message before an interrupted run calls it lost, in ms. Until then it may come late:
+ * after `ackWait`, again and again when its handler fails, or when the last fault is mended.
+ */
+const LATE = 30_000;
+
+/**
  * What a subscription has to see.
  * @category Continuity
  */
@@ -217,7 +223,8 @@ export class History {
   }
 
   /**
-   * The verdict of now. A publish that is pending counts as unsettled, and a delivery that is missing as lost.
+   * The verdict of now. A publish that is pending counts as unsettled, and a delivery that is missing as lost, or as under way
+   * when the run was interrupted.
    * @param at the clock, in ms
    * @param options what was promised
    */
@@ -226,7 +233,9 @@ export class History {
     // It is the same for all, costs time, and few need it, so it is found out at the first question.
     let known: Dropping | undefined;
     const dropping = (): Dropping | undefined => (known ??= this.#dropping());
-    const subscriptions = [...this.#subscriptions.values()].map((subscription) => subscription.judge(at, dropping));
+    const subscriptions = [...this.#subscriptions.values()].map((subscription) =>
+      subscription.judge(at, dropping, options.interrupted),
+    );
     const violations = violationsOf(publishers, subscriptions, options);
     return {
       clean: violations.length === 0,
@@ -486,6 +495,7 @@ export class SubscriptionHistory {
   readonly #tellsWithin: number;
   readonly #told = new Told();
   readonly #exposures: Exposure[] = [];
+  readonly #passing = new Passing();
   /** The times in which no process had the subscription. */
   readonly #absences: { from: number; to: number }[] = [];
   readonly #examples: SubscriptionVerdict['examples'] = {};
@@ -651,6 +661,7 @@ export class SubscriptionHistory {
       return;
     }
     this.#received++;
+    this.#passing.note(publisher.attemptedAt(counter), at);
     if (this.#atSequence.tried.get(sequence) === 0) this.#inOrder(publisher, counter, seen);
     const state = publisher.stateOf(counter);
     const gone = seen.gone.get(counter) > 0;
@@ -804,8 +815,11 @@ export class SubscriptionHistory {
   }
 
   /** @internal */
-  judge(at: number, droppingOf: () => Dropping | undefined): SubscriptionVerdict {
+  judge(at: number, droppingOf: () => Dropping | undefined, interrupted = false): SubscriptionVerdict {
     const lost = { total: 0, prefix: 0, middle: 0, tail: 0 };
+    let underWay = 0;
+    /** What was stored later than this may still come. Infinity: nothing may. */
+    const passed = interrupted ? this.#passing.until(at - LATE) : Number.POSITIVE_INFINITY;
     let recovered = 0;
     let ghosts = 0;
     let gone = 0;
@@ -851,6 +865,8 @@ export class SubscriptionHistory {
           } else if (exposures.take(publisher.storedWithin(counter), publisher.placeOf(counter))) {
             serverLost++;
             example('serverLost', value);
+          } else if (publisher.storedWithin(counter).latest >= passed) {
+            underWay++;
           } else {
             if (!publisher.isPlaced(counter)) unseenLost++;
             lost.total++;
@@ -884,6 +900,7 @@ export class SubscriptionHistory {
       kind: this.kind,
       received: this.#received,
       lost,
+      underWay,
       recovered,
       ghosts,
       aliens: this.#aliens,
@@ -896,7 +913,7 @@ export class SubscriptionHistory {
       gone,
       falseGaps: this.#told.falsehoods + tooEarly.length,
       toldTwice: this.#toldTwice,
-      untold: this.#untold(unseenLost, missed, exposures, (text) => example('untold', text)),
+      untold: this.#untold(unseenLost, missed, exposures, passed, (text) => example('untold', text)),
       unattended,
       serverLost,
       reordered: reordered.length,
@@ -910,6 +927,9 @@ export class SubscriptionHistory {
   /**
    * Sequences that were told to be gone too early. A message that was published after a gap was told has a sequence above
    * all that were stored then, and the channel keeps the youngest of those.
+   *
+   * A server may have fewer than it should: one that was away for too long, and comes back by a snapshot, empties its store, and
+   * may lead then. So it is true what two subscriptions of different processes have found out: that the channel begins there.
    */
   #tooEarly(): number[] {
     const { retention, places } = this.#shared;
@@ -924,14 +944,21 @@ export class SubscriptionHistory {
     const early = new Set<number>();
     let next = Number.POSITIVE_INFINITY;
     let i = 0;
+    const others = [...this.#shared.subscriptions.values()].filter((other) => other !== this);
+    const confirmed = (gap: Required<Gap>): boolean => others.some((other) => other.wasToldElsewhere(gap));
     for (const gap of [...this.#told.gaps].sort((a, b) => b.at - a.at)) {
       for (; i < stored.length && stored[i]!.at > gap.at; i++) next = Math.min(next, stored[i]!.sequence);
-      if (next === Number.POSITIVE_INFINITY) continue;
+      if (next === Number.POSITIVE_INFINITY || confirmed(gap)) continue;
       for (let sequence = Math.max(gap.from, next - retention); sequence <= gap.to; sequence++) {
         if (!this.#told.isFalse(sequence)) early.add(sequence);
       }
     }
     return [...early];
+  }
+
+  /** @internal Whether another life was told of a gap that ends at the same sequence. */
+  wasToldElsewhere({ to, life }: Required<Gap>): boolean {
+    return this.#told.gaps.some((gap) => gap.to === to && gap.life !== life);
   }
 
   /** Sequences that neither came nor were told to be gone, and that the channel dropped while no process had the subscription. */
@@ -964,12 +991,14 @@ export class SubscriptionHistory {
 
   /**
    * How many sequences neither came nor were told to be gone. A message that counts as lost is not counted again. The
-   * sequence of a lost message that nobody has seen is not known, so for each of those one unknown sequence is left out.
+   * sequence of a lost message that nobody has seen is not known, so for each of those one unknown sequence is left out. What
+   * was stored later than `passed` may still come.
    */
   #untold(
     unseenLost: number,
     missed: ReadonlySet<number>,
     exposures: Exposures,
+    passed: number,
     example: (text: string) => void,
   ): number {
     const { retention, places } = this.#shared;
@@ -982,6 +1011,8 @@ export class SubscriptionHistory {
     for (; sequence <= places.highest; sequence++) {
       if (this.#knows(sequence) || missed.has(sequence)) continue;
       const place = places.at(sequence);
+      const latest = place && publishers[place.publisher]!.storedWithin(place.counter).latest;
+      if (passed !== Number.POSITIVE_INFINITY && (latest === undefined || latest >= passed)) continue;
       if (!place && unseenLost > 0) {
         unseenLost--;
         continue;
@@ -1053,6 +1084,24 @@ class Exposures {
   #covers({ what = 'stored', from, to }: Exposure, { earliest, latest }: Between, sequence: number): boolean {
     if (earliest > to) return false;
     return what === 'stored' ? latest >= from : this.#dropping?.within(sequence, from, to) === true;
+  }
+}
+
+/** How far a subscription had come at which time. A message for every half second is kept. */
+class Passing {
+  readonly #steps: { at: number; published: number }[] = [];
+  #published = Number.NEGATIVE_INFINITY;
+
+  /** Notes that a message has come that was published then. */
+  note(published: number, at: number): void {
+    this.#published = Math.max(this.#published, published);
+    const last = this.#steps.at(-1);
+    if (last === undefined || at - last.at >= 500) this.#steps.push({ at, published: this.#published });
+  }
+
+  /** When the latest message was published that had come by a time. -Infinity: none had. */
+  until(at: number): number {
+    return this.#steps.findLast((step) => step.at <= at)?.published ?? Number.NEGATIVE_INFINITY;
   }
 }
 

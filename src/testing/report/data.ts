@@ -50,6 +50,11 @@ export interface ReportData {
   };
   /** The command that repeats the run. */
   replay: string;
+  /**
+   * Messages a second, of all publishers together, that were published and acknowledged while nothing was broken. Less than was
+   * asked for means that the machine or the servers are too slow for it. Undefined: that time was too short.
+   */
+  reachedRate?: number;
   /** The verdict on publishers and subscriptions. */
   verdict: Verdict;
   /** What else went wrong, in sentences: a process that ended by itself, or memory that grew. */

@@ -8,6 +8,7 @@ import {
   findings,
   headline,
   judgement,
+  notices,
   recoveries,
   slowestDelivery,
   totalsOf,
@@ -42,7 +43,10 @@ export function renderHtml(data: ReportData): string {
 ${header(data)}
 ${tiles(data)}
 ${findingsSection(data)}
-<section class="picture"><div class="scroll">${renderTimeline(data)}</div><div class="readout" hidden></div></section>
+${notices(data)
+  .map((notice) => `<p class="notice">${escape(notice)}.</p>`)
+  .join('')}
+<section class="picture">${scrolling(renderTimeline(data))}<div class="readout" hidden></div></section>
 ${publisherTable(data)}
 ${subscriptionTable(data)}
 ${recoveryTable(data)}
@@ -68,7 +72,7 @@ function header(data: ReportData): string {
   return `<header>
 <p class="verdict ${good ? 'good' : 'bad'}">${good ? '✓' : '✗'} ${word}</p>
 <h1>${escape(headline(data))}</h1>
-<p class="about"><b>${escape(client.name + version)}</b> · ${settings.ordering} · ${escape(where + server)} · seed ${settings.seed} · ${escape(data.startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</p>
+<p class="about"><b>${escape(client.name + version)}</b> · ${settings.ordering} · ${escape(where + server)} · seed ${settings.seed} · <span class="when">${escape(data.startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</span></p>
 </header>`;
 }
 
@@ -82,7 +86,7 @@ function tiles(data: ReportData): string {
 ${must(totals.lost, 'lost')}
 ${must(totals.outOfOrder, strict ? 'out of order' : 'out of sequence')}
 ${must(totals.handledTwice, 'handled twice')}
-${must(totals.failed + totals.unsettled, 'publishes failed')}
+${must(totals.failed + (data.end === 'interrupted' ? 0 : totals.unsettled), 'publishes failed')}
 ${tile(formatCount(totals.acknowledged), 'acknowledged')}
 ${strict ? '' : tile(formatCount(totals.overtaken), 'overtaken', '', 'allowed when pipelined')}
 ${tile(formatCount(data.faults.length), 'faults')}
@@ -102,15 +106,33 @@ const LEFT: ReadonlySet<string> = new Set(['kind', 'fault']);
 
 type Cell = string | { value: string; state: 'good' | 'bad' | 'quiet' };
 
-function table(title: string, heads: readonly string[], rows: readonly (readonly Cell[])[], note = ''): string {
+/** What is wider than a narrow screen, with a hint that there is more of it. The script hides the hint where there is not. */
+function scrolling(content: string): string {
+  return `<p class="hint">Scroll sideways to see all of it →</p><div class="scroll" tabindex="0">${content}</div>`;
+}
+
+/** A short note below a table, and the meaning of its columns for who asks. */
+interface Note {
+  short: string;
+  columns?: readonly (readonly [column: string, meaning: string])[];
+}
+
+function noteBelow({ short, columns = [] }: Note): string {
+  const meanings = columns.map(([column, meaning]) => `<dt>${escape(column)}</dt><dd>${escape(meaning)}</dd>`);
+  const more = meanings.length === 0 ? '' : `<details><summary>What the columns mean</summary><dl>${meanings.join('')}</dl></details>`; // prettier-ignore
+  return `<p class="note">${escape(short)}</p>${more}`;
+}
+
+function table(title: string, heads: readonly string[], rows: readonly (readonly Cell[])[], note?: Note): string {
   const cell = (content: Cell, i: number): string =>
     typeof content === 'string'
       ? `<td${LEFT.has(heads[i]!) ? ' class="left"' : ''}>${escape(content)}</td>`
       : `<td class="${content.state}">${escape(content.value)}</td>`;
   const body = rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`).join('\n');
-  return `<section><h2>${escape(title)}</h2><div class="scroll"><table>
+  const content = `<table>
 <thead><tr>${heads.map((head) => `<th${LEFT.has(head) ? ' class="left"' : ''}>${escape(head)}</th>`).join('')}</tr></thead>
-<tbody>${body}</tbody></table></div>${note === '' ? '' : `<p class="note">${escape(note)}</p>`}</section>`;
+<tbody>${body}</tbody></table>`;
+  return `<section><h2>${escape(title)}</h2>${scrolling(content)}${note === undefined ? '' : noteBelow(note)}</section>`;
 }
 
 /** A number that has to be 0. */
@@ -120,7 +142,7 @@ const may = (count: number): Cell => (count === 0 ? { value: '0', state: 'quiet'
 /** A cell for what is not promised here. */
 const notPromised = (count: number): Cell => ({ value: count === 0 ? '–' : formatCount(count), state: 'quiet' });
 
-function publisherTable({ verdict }: ReportData): string {
+function publisherTable({ verdict, end }: ReportData): string {
   return table(
     'Publishers',
     ['', 'attempted', 'acknowledged', 'failed', 'never settled', 'settled twice', 'abandoned', 'longest stall'],
@@ -129,12 +151,18 @@ function publisherTable({ verdict }: ReportData): string {
       formatCount(p.attempted),
       formatCount(p.acknowledged),
       must(p.notSent + p.rejected + p.unknown),
-      must(p.unsettled),
+      end === 'interrupted' ? may(p.unsettled) : must(p.unsettled),
       must(p.settledTwice),
       may(p.abandoned),
       stall(p.longestStall),
     ]),
-    'Abandoned: their process was killed before they settled. Stall: time without an acknowledgement while one was owed.',
+    {
+      short: 'Green or red: has to be 0.',
+      columns: [
+        ['abandoned', 'their process was killed before they settled'],
+        ['longest stall', 'time without an acknowledgement while one was owed'],
+      ],
+    },
   );
 }
 
@@ -178,15 +206,19 @@ function subscriptionTable({ verdict }: ReportData): string {
         stall(s.longestStall),
       ];
     }),
-    'Lost: acknowledged and never handed over. Ghosts: there although reported as not stored, or published by nobody. ' +
-      'Stored twice: sent again because its acknowledgement got lost; the server knows no duplicates. Repeated: handled ' +
-      'again after its process was killed, or by another member of the group. Recovered: there although its publisher ' +
-      'did not live to hear it. ' +
-      (further.length === 0
-        ? ''
-        : 'Gone and told: the channel keeps only so many. After takeover: handled again by the one it was taken over ' +
-          "from. The server's own: on its way to a member of a group that died with the leader. ") +
-      'Grey: not promised to this kind, or in this ordering.',
+    {
+      short: 'Green or red: has to be 0. Grey: not promised to this kind, or in this ordering.',
+      columns: [
+        ['lost', 'acknowledged and never handed over'],
+        ['start / middle / end', 'the lost ones before the first that came, between two, after the last'],
+        ['ghosts', 'there although reported as not stored, or published by nobody'],
+        ['stored twice', 'sent again because its acknowledgement got lost: the server knows no duplicates'],
+        ['repeated', 'handled again after its process was killed, or by another member of the group'],
+        ['recovered', 'there although its publisher did not live to hear it'],
+        ['longest stall', 'time without a delivery while one was owed'],
+        ...further.map(({ head, meaning }) => [head, meaning] as const),
+      ],
+    },
   );
 }
 
@@ -207,8 +239,13 @@ function recoveryTable(data: ReportData): string {
       ...cells(recovery.ack),
       ...cells(recovery.delivery),
     ]),
-    'From the moment of the fault to the next acknowledgement of something published after it, and until every ' +
-      'subscription has had something published after it. The time the servers take to elect a leader, or are down, is in it.',
+    {
+      short: 'From the beginning of the fault. The time the servers take to elect a leader, or are down, is in it.',
+      columns: [
+        ['to next ack', 'until a message that was published after it was acknowledged'],
+        ['to next delivery', 'until every subscription has had a message that was published after it'],
+      ],
+    },
   );
 }
 
@@ -242,9 +279,10 @@ function resources(data: ReportData): string {
     };
     return `<tr><td>${escape(process.name)}</td><td>${process.lives}</td>${cell('heap', formatBytes)}${cell('handles', formatCount)}${cell('listeners', formatCount)}</tr>`;
   });
-  return `<section><h2>Resources</h2><div class="scroll"><table class="resources">
+  const content = `<table class="resources">
 <thead><tr><th></th><th>lives</th><th>heap after collection</th><th>handles</th><th>listeners</th></tr></thead>
-<tbody>${rows.join('\n')}</tbody></table></div></section>`;
+<tbody>${rows.join('\n')}</tbody></table>`;
+  return `<section><h2>Resources</h2>${scrolling(content)}</section>`;
 }
 
 /** The axis begins at 0, so that a flat line looks flat. */
@@ -287,6 +325,7 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 .verdict.good, td.good { color: var(--good); }
 .verdict.bad, td.bad { color: var(--bad); }
 .about { color: var(--muted); margin: 0; }
+.when { white-space: nowrap; }
 .about b { color: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(108px, 1fr)); gap: 10px; margin: 22px 0 20px; }
 .tile { background: var(--raised); border-radius: 8px; padding: 11px 13px 10px; border-left: 3px solid var(--line); }
@@ -299,11 +338,16 @@ h2 { font-size: 15px; font-weight: 650; margin: 34px 0 8px; }
 .findings { border: 1.5px solid var(--bad); border-radius: 8px; padding: 2px 18px 8px; margin-bottom: 20px; }
 .findings h2 { margin-top: 12px; color: var(--bad); }
 .findings ul { margin: 0 0 6px; padding-left: 18px; overflow-wrap: anywhere; }
+.notice { border-left: 3px solid var(--network); background: var(--raised); border-radius: 6px; padding: 9px 13px; margin: 0 0 18px; }
 .picture { position: relative; margin-top: 8px; }
-.timeline { display: block; width: 100%; min-width: 760px; height: auto; }
+.timeline { display: block; width: 100%; min-width: 880px; height: auto; }
 .readout { position: absolute; pointer-events: none; background: var(--raised); border: 1px solid var(--line); border-radius: 6px;
   padding: 6px 9px; font: 12px/1.4 ui-monospace, 'SF Mono', Menlo, Consolas, monospace; white-space: pre-wrap; max-width: 340px; z-index: 1; font-variant-numeric: tabular-nums; box-shadow: 0 2px 10px #0002; }
-.scroll { overflow-x: auto; }
+.hint { display: none; margin: 0 0 4px; color: var(--muted); font-size: 12px; text-align: right; }
+.scroll { overflow-x: auto; background:
+  linear-gradient(to right, var(--surface) 40%, transparent) left / 40px 100%, linear-gradient(to left, var(--surface) 40%, transparent) right / 40px 100%,
+  linear-gradient(to right, var(--edge), transparent) left / 14px 100%, linear-gradient(to left, var(--edge), transparent) right / 14px 100%;
+  background-repeat: no-repeat; background-attachment: local, local, scroll, scroll; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--muted); font-weight: 500; font-size: 12px; vertical-align: bottom; white-space: normal; }
@@ -311,13 +355,23 @@ th:first-child, td:first-child, .left { text-align: left; }
 td:first-child { font-weight: 550; }
 td.good, td.bad { font-weight: 650; }
 td.quiet { color: var(--faint); }
-.note { color: var(--muted); font-size: 12px; margin: 7px 0 0; max-width: 90ch; }
+.note { color: var(--muted); font-size: 12px; margin: 7px 0 0; }
+details { color: var(--muted); font-size: 12px; margin: 3px 0 0; }
+summary { cursor: pointer; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 14px; margin: 6px 0 0; }
+dt { color: var(--ink); }
+dd { margin: 0; }
 .resources td { vertical-align: middle; }
 .spark { vertical-align: middle; margin-right: 9px; }
 .spark path { fill: none; stroke: var(--acknowledged); stroke-width: 1.3; }
 footer { margin-top: 36px; padding-top: 14px; border-top: 1px solid var(--line); color: var(--muted); font-size: 12.5px; }
 footer p { margin: 3px 0; }
 code { font: 12px ui-monospace, 'SF Mono', Menlo, Consolas, monospace; background: var(--raised); padding: 2px 6px; border-radius: 4px; color: var(--ink); overflow-wrap: anywhere; }
-@media (max-width: 640px) { main { padding: 20px 16px; } }
-@media print { .readout { display: none; } }
+@media (max-width: 1000px) {
+  .hint { display: block; }
+  .hint[hidden] { display: none; }
+  th:first-child, td:first-child { position: sticky; left: 0; background: var(--surface); }
+}
+@media (max-width: 640px) { main { padding: 20px 16px; } h1 { font-size: 19px; } dl { grid-template-columns: 1fr; } dd { margin: 0 0 4px; } }
+@media print { .readout, .hint { display: none !important; } }
 `;

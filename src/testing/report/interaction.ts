@@ -35,6 +35,14 @@ export function embeddable(value: object): string {
 /** The script as text. It runs in the browser, and not in this process. */
 export const INTERACTION = `
 (() => {
+  const hints = () => {
+    for (const hint of document.querySelectorAll('.hint')) {
+      const { scrollWidth, clientWidth } = hint.nextElementSibling;
+      hint.hidden = scrollWidth <= clientWidth + 1;
+    }
+  };
+  addEventListener('resize', hints);
+  hints();
   const svg = document.querySelector('svg.timeline');
   const readout = document.querySelector('.readout');
   const data = JSON.parse(document.getElementById('readings').textContent);

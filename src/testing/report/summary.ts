@@ -14,6 +14,8 @@ export interface Totals {
   lost: number;
   ghosts: number;
   duplicated: number;
+  /** Not lost, but not there yet when the run was interrupted. */
+  underWay: number;
   /** Not lost, but told to be gone, where the channel has a limit of messages. */
   gone: number;
   /** Not lost by the client, but dropped by the channel while no process had the subscription. */
@@ -45,6 +47,7 @@ export function totalsOf(data: ReportData): Totals {
     unsettled: sum(publishers, (p) => p.unsettled),
     lost: sum(subscriptions, (s) => s.lost.total),
     ghosts: sum(subscriptions, (s) => s.ghosts),
+    underWay: sum(subscriptions, (s) => s.underWay),
     gone: sum(subscriptions, (s) => s.gone),
     unattended: sum(subscriptions, (s) => s.unattended),
     serverLost: sum(subscriptions, (s) => s.serverLost),
@@ -78,7 +81,12 @@ export function headline(data: ReportData): string {
   if (totals.unattended > 0) how.push(`${formatCount(totals.unattended)} dropped with no process there`);
   if (totals.serverLost > 0) how.push(`${formatCount(totals.serverLost)} of a group lost by the server itself`);
   if (totals.failed > 0) how.unshift(`${plural(totals.failed, 'publish', 'publishes')} failed`);
-  if (totals.unsettled > 0) how.unshift(`${formatCount(totals.unsettled)} never settled`);
+  if (data.end === 'interrupted') {
+    if (totals.unsettled > 0) how.push(`${plural(totals.unsettled, 'publish', 'publishes')} under way`);
+    if (totals.underWay > 0) how.push(`${plural(totals.underWay, 'delivery', 'deliveries')} under way`);
+  } else if (totals.unsettled > 0) {
+    how.unshift(`${formatCount(totals.unsettled)} never settled`);
+  }
   const told = `${messages}: ${how.join(', ')}`;
   switch (data.end) {
     case 'complete':
@@ -95,17 +103,45 @@ export interface Figure {
   /** Whether the figure has to be 0. */
   must: boolean;
   of: (subscription: SubscriptionVerdict) => number;
+  /** What it is, in words. */
+  meaning: string;
 }
 
 const FIGURES: readonly Figure[] = [
-  { head: 'gone and told', must: false, of: (s) => s.gone },
-  { head: 'not told', must: true, of: (s) => s.untold },
-  { head: 'told falsely', must: true, of: (s) => s.falseGaps },
-  { head: 'told twice', must: true, of: (s) => s.toldTwice },
-  { head: 'after takeover', must: true, of: (s) => (isSingle(s) ? s.afterTakeover : 0) },
-  { head: 'failed on purpose', must: false, of: (s) => s.threw },
-  { head: 'no process there', must: false, of: (s) => s.unattended },
-  { head: "the server's own", must: false, of: (s) => s.serverLost },
+  { head: 'under way', must: false, of: (s) => s.underWay, meaning: 'not there yet when the run was interrupted' },
+  {
+    head: 'gone and told',
+    must: false,
+    of: (s) => s.gone,
+    meaning: 'dropped by the channel, which keeps only so many',
+  },
+  { head: 'not told', must: true, of: (s) => s.untold, meaning: 'neither handed over nor told to be gone' },
+  { head: 'told falsely', must: true, of: (s) => s.falseGaps, meaning: 'told to be gone, and there' },
+  { head: 'told twice', must: true, of: (s) => s.toldTwice, meaning: 'told again to the same life' },
+  {
+    head: 'after takeover',
+    must: true,
+    of: (s) => (isSingle(s) ? s.afterTakeover : 0),
+    meaning: 'handled again by the one it was taken over from',
+  },
+  {
+    head: 'failed on purpose',
+    must: false,
+    of: (s) => s.threw,
+    meaning: 'its handler was made to fail, and it came again',
+  },
+  {
+    head: 'no process there',
+    must: false,
+    of: (s) => s.unattended,
+    meaning: 'dropped while no process had the subscription',
+  },
+  {
+    head: "the server's own",
+    must: false,
+    of: (s) => s.serverLost,
+    meaning: 'on its way to a member of a group, or to a durable that was taken over, and lost with the leader',
+  },
 ];
 
 /** Further figures of subscriptions, which are shown where they are not 0. */
@@ -128,6 +164,18 @@ export function judgement(data: ReportData): { word: string; good: boolean } {
 export function findings(data: ReportData): string[] {
   const failure = data.failure === undefined ? [] : [data.failure];
   return [...failure, ...data.verdict.violations, ...data.incidents];
+}
+
+/** The share of the rate that has to be reached, so that nothing is said of it. */
+const KEPT_UP = 0.9;
+
+/** What is not wrong, but has to be known to read the figures. In sentences. */
+export function notices({ reachedRate, settings }: ReportData): string[] {
+  if (reachedRate === undefined || reachedRate >= settings.rate * KEPT_UP) return [];
+  return [
+    `The publishers fell behind: where nothing was broken, ${formatCount(reachedRate)} messages a second were reached of the ` +
+      `${formatCount(settings.rate)} asked for. This machine, or the servers, cannot do more: latencies and stalls show a backlog`,
+  ];
 }
 
 export interface Recovery {

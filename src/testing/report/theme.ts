@@ -11,12 +11,12 @@ export function familyOf(kind: string): FaultFamily {
 }
 
 const LIGHT = `
-  --ink: #17202c; --muted: #5d6878; --faint: #8b95a3; --line: #dfe4ea; --surface: #ffffff; --raised: #f5f7f9;
+  --ink: #17202c; --muted: #5d6878; --faint: #8b95a3; --line: #dfe4ea; --surface: #ffffff; --raised: #f5f7f9; --edge: #17202c22;
   --acknowledged: #2563d9; --delivered: #0b8a75; --up: #b9c6d6; --node: #5d7290;
   --loss: #cf2222; --reconnect: #12833e; --good: #12833e; --bad: #cf2222;
   --ended: #d1500b; --frozen: #7a4fd0; --network: #a97400; --client: #3f6a86;`;
 const DARK = `
-  --ink: #e7ecf2; --muted: #9ba7b6; --faint: #75808f; --line: #2a323d; --surface: #12161c; --raised: #1a2029;
+  --ink: #e7ecf2; --muted: #9ba7b6; --faint: #75808f; --line: #2a323d; --surface: #12161c; --raised: #1a2029; --edge: #e7ecf22e;
   --acknowledged: #6ba3ff; --delivered: #3fc9ae; --up: #465467; --node: #8fa5c4;
   --loss: #ff6b62; --reconnect: #4ecb7b; --good: #4ecb7b; --bad: #ff6b62;
   --ended: #ff8a4c; --frozen: #b095ff; --network: #e2b33c; --client: #86b4d2;`;
@@ -40,6 +40,8 @@ export const TIMELINE_STYLE = `
 .timeline .ack-area.key { opacity: 0.35; }
 .timeline .delivered-line { fill: none; stroke: var(--delivered); stroke-width: 1.2; stroke-dasharray: 3 2; }
 .timeline .clipped { fill: var(--acknowledged); }
+.timeline .field { fill: var(--raised); stroke: var(--line); }
+.timeline .empty { fill: none; stroke: var(--faint); }
 .timeline .up { fill: var(--up); }
 .timeline .loss { fill: var(--loss); }
 .timeline .reconnect { fill: var(--reconnect); }
@@ -51,6 +53,6 @@ export const TIMELINE_STYLE = `
 ${FAMILIES.map((family) => `.timeline .${family} { fill: var(--${family}); }`).join('\n')}
 .timeline .ending { stroke: var(--muted); stroke-dasharray: 2 3; }
 .timeline .cursor { stroke: var(--ink); opacity: 0.5; pointer-events: none; }
-.timeline .bar { opacity: 0.3; }
+.timeline .bar { opacity: 0.34; }
 .timeline .band { opacity: 0.09; }
 `;

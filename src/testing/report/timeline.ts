@@ -2,7 +2,7 @@
  * Renders the picture of a run: faults above, and throughput, latency and connections below them on the same axis of time.
  * Pure.
  */
-import type { ReportData, ReportFault } from './data.js';
+import type { MarkKind, ReportData, ReportFault } from './data.js';
 import { inLanes } from './lanes.js';
 import { lifelines } from './lifelines.js';
 import { formatCount, formatDuration, formatTime, plural } from './format.js';
@@ -25,12 +25,17 @@ export interface TimelineOptions {
 
 /** Space around a picture that is a file of its own, in pixels. */
 const MARGIN = 18;
+/** Space for names and numbers at the left, and for the legends at the right. */
 const GUTTER = 116;
-const RIGHT = 14;
+const LEGEND = 180;
 const LANE = 20;
+/** Height of a line of a legend. */
+const LINE = 17;
 const GAP = 30;
 /** Average width of a character of the font, in pixels. */
 const CHARACTER = 6.6;
+/** Space between a label and the ends of its bar. */
+const PADDING = 5;
 const MAX_LANES = 6;
 /** Smallest width of a bucket, in pixels. */
 const MIN_BUCKET = 2;
@@ -52,7 +57,7 @@ const WIDTH = 1080;
 
 /** Where the axis of time begins and ends, in pixels. */
 export function timelineRange(width = WIDTH): readonly [left: number, right: number] {
-  return [GUTTER, width - RIGHT];
+  return [GUTTER, width - LEGEND];
 }
 
 /**
@@ -76,8 +81,7 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
     y += height + GAP;
   }
   const bottom = y - GAP + 6;
-  const { height: legendHeight, markup: signs } = legend(frame);
-  const height = bottom + 24 + legendHeight;
+  const height = bottom + 24;
   const margin = standalone ? MARGIN : 0;
   const whole = { width: width + 2 * margin, height };
   const background = standalone ? element('rect', { x: -margin, ...whole, style: 'fill: var(--surface)' }) : '';
@@ -99,8 +103,7 @@ export function renderTimeline(data: ReportData, options: TimelineOptions = {}):
       bands(frame, top, bottom) +
       axis(frame, top, bottom) +
       ending(frame, top, bottom) +
-      markup +
-      element('g', { transform: `translate(0 ${number(bottom + 34)})` }, signs),
+      markup,
   );
 }
 
@@ -155,95 +158,79 @@ function axis({ data, x, left, right }: Frame, top: number, bottom: number): str
 function ending({ data, x, right }: Frame, top: number, bottom: number): string {
   const { publishedUntil } = data;
   // At the very end of the picture the line would only be in the way.
-  if (publishedUntil === undefined || right - x(publishedUntil) < 60) return '';
+  if (publishedUntil === undefined || right - x(publishedUntil) < 20) return '';
   const at = x(publishedUntil);
+  const words = 'publishing has stopped';
+  const fits = at + 5 + words.length * CHARACTER <= right;
   return (
     element('line', { x1: at, x2: at, y1: top, y2: bottom, class: 'ending' }) +
-    text(at + 5, bottom - 5, 'publishing has stopped')
+    text(at + (fits ? 5 : -5), bottom - 5, words, { 'text-anchor': fits ? 'start' : 'end' })
   );
 }
 
-/** The legend, in as many lines as it needs. */
-function legend({ data, left, right }: Frame): Panel {
-  const entries: [string, string][] = [
-    [element('path', { d: triangle(0, 0, 'down'), class: 'loss' }), 'connection lost'],
-    [element('path', { d: triangle(0, 0, 'up'), class: 'reconnect' }), 'reconnected'],
-  ];
-  if (data.marks.some((mark) => mark.kind === 'killed')) {
-    entries.push([element('path', { d: cross(0, 0), class: 'killed' }), 'process killed']);
-  }
-  if (data.marks.some((mark) => TROUBLE.has(mark.kind))) {
-    entries.push([element('path', { d: cross(0, 0), class: 'trouble' }), 'gap, reset, error or death']);
-  }
+/** A sign and what it means. The sign is drawn around a point at its left. */
+type Entry = readonly [sign: string, words: string];
+
+/** The legend of a panel, beside it: a line for each entry. */
+function legend({ right }: Frame, entries: readonly Entry[]): Panel {
+  const markup = entries.map(([sign, words], i) =>
+    element('g', { transform: `translate(${number(right + 22)} ${i * LINE + 7})` }, sign + text(13, 4, words)),
+  );
+  return { height: entries.length * LINE - 3, markup: element('g', { class: 'legend' }, markup.join('')) };
+}
+
+const stroke = (style: string): string => element('line', { x1: -8, x2: 8, y1: 0, y2: 0, class: style });
+const box = (style: string): string => element('rect', { x: -8, y: -4, width: 16, height: 8, class: style });
+const shape = (d: string, style: string): string => element('path', { d, class: style });
+
+function familyEntries({ data }: Frame): Entry[] {
   const ofClients = data.faults.filter((fault) => familyOf(fault.kind) === 'client');
   const client = ofClients.every((fault) => fault.kind === 'client-kill') ? 'client killed' : 'client disturbed';
   const words = { ended: 'server ended', frozen: 'server frozen', network: 'network broken', client };
   const families = new Set(data.faults.map((fault) => familyOf(fault.kind)));
-  for (const family of FAMILIES.filter((candidate) => families.has(candidate))) {
-    entries.push([
-      element('rect', { x: -5, y: -5, width: 10, height: 10, rx: 2, class: `bar ${family}` }),
-      words[family],
-    ]);
-  }
-  const line = 20;
-  let x = left + 6;
-  let y = 0;
-  let markup = '';
-  for (const [symbol, words] of entries) {
-    const width = 10 + words.length * CHARACTER;
-    if (x + width > right) {
-      x = left + 6;
-      y += line;
-    }
-    markup += element('g', { transform: `translate(${number(x)} ${y - 4})` }, symbol) + text(x + 10, y, words);
-    x += width + 24;
-  }
-  return { height: y + line, markup };
+  return FAMILIES.filter((family) => families.has(family)).map((family) => [box(`bar ${family}`), words[family]]);
 }
 
-function faultPanel({ data, x, right }: Frame): Panel {
+function faultPanel(frame: Frame): Panel {
+  const { data } = frame;
   if (data.faults.length === 0) return { height: 0, markup: '' };
-  const named = placeFaults(data.faults, x, right, (fault) => fault.label);
+  const named = placeFaults(frame, (fault) => fault.label);
   // They are too many for names, so they have numbers, which the table explains.
-  const numbered = placeFaults(data.faults, x, right, (fault) => String(data.faults.indexOf(fault) + 1));
+  const numbered = placeFaults(frame, (fault) => String(data.faults.indexOf(fault) + 1));
   const placed = lanesOf(named) <= MAX_LANES ? named : numbered;
-  const lanes = lanesOf(placed);
   const markup = placed.map(({ item, lane }) => {
-    const { fault, label, labelX, from, to } = item;
+    const { fault, label, from, to, begin, end } = item;
     const y = lane * LANE;
     const family = familyOf(fault.kind);
     return element(
       'g',
-      {},
+      { class: 'fault' },
       element('title', {}, escape(describeFault(fault))) +
-        element('rect', { x: from, y, width: Math.max(to - from, 3), height: 15, rx: 2, class: `bar ${family}` }) +
-        element('rect', { x: from, y, width: 2.5, height: 15, rx: 1, class: family }) +
-        text(labelX, y + 11, label, { class: 'strong' }),
+        // The field is as long as the label, and the bar in it as long as the fault.
+        element('rect', { x: from, y, width: to - from, height: 16, rx: 2, class: 'field' }) +
+        element('rect', { x: begin, y, width: Math.max(end - begin, 2.5), height: 16, rx: 2, class: `bar ${family}` }) +
+        element('rect', { x: begin, y: y + 14, width: Math.max(end - begin, 2.5), height: 2, class: family }) +
+        text(from + PADDING, y + 11, label, { class: 'strong' }),
     );
   });
+  const signs = legend(frame, familyEntries(frame));
   return {
-    height: lanes * LANE - 4,
-    markup: text(0, 11, 'Faults', { class: 'name' }) + markup.join(''),
+    height: Math.max(lanesOf(placed) * LANE - 4, signs.height),
+    markup: text(0, 11, 'Faults', { class: 'name' }) + markup.join('') + signs.markup,
   };
 }
 
 const lanesOf = (placed: readonly { lane: number }[]): number => Math.max(...placed.map(({ lane }) => lane + 1), 1);
 
-function placeFaults(faults: readonly ReportFault[], x: Scale, right: number, labelOf: (fault: ReportFault) => string) {
-  const items = faults.map((fault) => {
+function placeFaults({ data, x, right }: Frame, labelOf: (fault: ReportFault) => string) {
+  const items = data.faults.map((fault) => {
     const label = labelOf(fault);
-    const width = label.length * CHARACTER;
-    const [from, to] = [x(fault.at), x(fault.until ?? fault.at)];
-    return {
-      fault,
-      label,
-      from,
-      to,
-      labelX: Math.min(from + 6, right - width),
-      end: Math.max(to, from + 6 + width) + 5,
-    };
+    const width = label.length * CHARACTER + 2 * PADDING;
+    const [begin, end] = [x(fault.at), x(fault.until ?? fault.at)];
+    const from = Math.min(begin, right - width);
+    return { fault, label, begin, end, from, to: Math.max(end, from + width) };
   });
-  return inLanes(items, ({ from, labelX, end }) => [Math.min(from, labelX), end]);
+  return inLanes(items, ({ from, to }) => [from, to + 4]);
 }
 
 /** What is known of a fault, in one line. */
@@ -253,7 +240,8 @@ export function describeFault(fault: ReportFault): string {
   return `${formatTime(fault.at)}  ${fault.name}${length}${ack}`;
 }
 
-function leaderPanel({ data, x, right }: Frame): Panel {
+function leaderPanel(frame: Frame): Panel {
+  const { data, x, right } = frame;
   if (data.leaders.length === 0) return { height: 0, markup: '' };
   const names = [...new Set(data.leaders.map(({ node }) => node))].filter((node) => node !== undefined).sort();
   let markup = text(0, 11, names.length > 1 ? 'Leader' : 'Serving', { class: 'name' });
@@ -263,9 +251,11 @@ function leaderPanel({ data, x, right }: Frame): Panel {
     // Each node has its own strength of the colour, so that a change is seen.
     const opacity = 0.16 + (0.36 * names.indexOf(node)) / Math.max(names.length - 1, 1);
     markup += element('rect', { x: from, y: 1, width: Math.max(to - from, 1), height: 13, class: 'leader', opacity });
-    if (to - from > 12) markup += text((from + to) / 2, 11, node, { class: 'leader-name' });
+    if (to - from > node.length * CHARACTER + 4) markup += text((from + to) / 2, 11, node, { class: 'leader-name' });
   });
-  return { height: 14, markup };
+  const nobody = data.leaders.some(({ node }) => node === undefined);
+  const signs = legend(frame, nobody ? [[box('empty'), names.length > 1 ? 'nobody leads' : 'nobody serves']] : []);
+  return { height: 14, markup: markup + signs.markup };
 }
 
 /** How many recorded buckets become one bucket of the picture. */
@@ -303,6 +293,16 @@ function throughputPanel(frame: Frame): Panel {
   markup += element('path', { d: area, class: 'ack-area' });
   markup += element('path', { d: path(delivered.map(point)), class: 'delivered-line' });
   markup += element('path', { d: line, class: 'ack-line' });
+  const signs: Entry[] = [
+    [stroke('ack-line'), 'acknowledged'],
+    [stroke('delivered-line'), verdict.subscriptions.length > 1 ? 'delivered, to each' : 'delivered'],
+  ];
+  if (acknowledged.some((value) => value > limit)) {
+    signs.push([shape(triangle(0, 0, 'up'), 'clipped'), 'peak beyond the scale']);
+  }
+  if (series.failed.some((count) => count > 0)) {
+    signs.push([element('rect', { x: -1.5, y: -4, width: 3, height: 8, class: 'failed' }), 'publishes failed']);
+  }
   acknowledged.forEach((value, i) => {
     if (value <= limit) return;
     const at = point(value, i);
@@ -314,14 +314,7 @@ function throughputPanel(frame: Frame): Panel {
     const title = `${plural(count, 'publish', 'publishes')} failed`;
     markup += titled('rect', { x: at.x - 1.5, y: height - 5, width: 3, height: 5, class: 'failed' }, title);
   });
-  const share = verdict.subscriptions.length > 1 ? 'delivered, to each subscription' : 'delivered';
-  markup +=
-    panelName('Messages/s') +
-    keys(right, [
-      ['ack-line', 'acknowledged'],
-      ['delivered-line', share],
-    ]);
-  return { height, markup };
+  return { height, markup: markup + panelName('Messages/s') + legend(frame, signs).markup };
 }
 
 function latencyPanel(frame: Frame): Panel {
@@ -354,18 +347,18 @@ function latencyPanel(frame: Frame): Panel {
   });
   markup += element('path', { d: path(delivery.map(point)), class: 'delivered-line' });
   markup += element('path', { d: path(middle.map(point)), class: 'ack-line' });
-  markup += panelName('Latency');
-  markup += keys(right, [
-    ['ack-line', 'acknowledgement, median'],
-    ['ack-area', 'to slowest'],
-    ['delivered-line', 'delivery, slowest'],
+  const signs = legend(frame, [
+    [stroke('ack-line'), 'acknowledged, median'],
+    [box('ack-area key'), 'up to the slowest'],
+    [stroke('delivered-line'), 'delivered, slowest'],
   ]);
-  return { height, markup };
+  return { height, markup: markup + panelName('Latency') + signs.markup };
 }
 
-const TROUBLE: ReadonlySet<string> = new Set(['died', 'gap', 'reset', 'error']);
+const TROUBLE: ReadonlySet<MarkKind> = new Set<MarkKind>(['died', 'gap', 'reset', 'error']);
 
-function processPanel({ data, x, left, right }: Frame): Panel {
+function processPanel(frame: Frame): Panel {
+  const { data, x, left, right } = frame;
   const lane = 24;
   let markup = '';
   data.processes.forEach((process, i) => {
@@ -392,7 +385,19 @@ function processPanel({ data, x, left, right }: Frame): Panel {
       else if (TROUBLE.has(mark.kind)) markup += titled('path', { d: cross(at, y - 7), class: 'trouble' }, title);
     }
   });
-  return { height: data.processes.length * lane, markup };
+  const seen = new Set(data.marks.map(({ kind }) => kind));
+  const trouble = [...TROUBLE].some((kind) => seen.has(kind));
+  const entries: (Entry | false)[] = [
+    [element('rect', { x: -8, y: -3, width: 16, height: 6, class: 'up' }), 'connected'],
+    seen.has('loss') && [shape(triangle(0, 0, 'down'), 'loss'), 'connection lost'],
+    seen.has('reconnect') && [shape(triangle(0, 0, 'up'), 'reconnect'), 'reconnected'],
+    seen.has('killed') && [shape(cross(0, 0), 'killed'), 'process killed'],
+    trouble && [shape(cross(0, 0), 'trouble'), 'gap, reset, error or death'],
+  ];
+  const shown = data.processes.length === 0 ? [] : entries.filter((entry) => entry !== false);
+  const signs = legend(frame, shown);
+  const height = data.processes.length * lane;
+  return { height: Math.max(height, signs.height), markup: markup + signs.markup };
 }
 
 function gridLines(
@@ -413,22 +418,6 @@ function gridLines(
 
 function panelName(name: string): string {
   return text(0, 4, name, { class: 'name' });
-}
-
-/** The names of the lines of a panel, above its right end. */
-function keys(right: number, entries: readonly (readonly [style: string, label: string])[]): string {
-  const widthOf = (label: string): number => label.length * CHARACTER + 34;
-  let x = right + 16 - entries.reduce((sum, [, label]) => sum + widthOf(label), 0);
-  let markup = '';
-  for (const [style, label] of entries) {
-    markup +=
-      style === 'ack-area'
-        ? element('rect', { x, y: -15, width: 14, height: 8, class: 'ack-area key' })
-        : element('line', { x1: x, x2: x + 14, y1: -11, y2: -11, class: style });
-    markup += text(x + 19, -7, label);
-    x += widthOf(label);
-  }
-  return markup;
 }
 
 function triangle(x: number, y: number, to: 'up' | 'down'): string {

@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { describe, InvalidArgumentError } from '../../errors.js';
 import type { CheckedClient } from '../continuity/checker.js';
 import type { Ordering } from '../continuity/verdict.js';
+import type { VerifyConnectOptions } from './connect-options.js';
 
 /**
  * What a client can tell of itself, for the marks in the report. `'closed'`: it has ended and does not come back. `'error'`:
@@ -21,6 +22,8 @@ export interface ClientContext {
   servers: string[];
   /** The cluster ID. */
   clusterId: string;
+  /** Credentials and TLS, where they are not in the URLs. Empty when there are none. */
+  connectOptions: VerifyConnectOptions;
   /** The client ID. Each process has its own, and keeps it when it is started again. */
   clientId: string;
   /** `'strict'`: messages have to be stored in the order in which they were published. */
@@ -54,8 +57,9 @@ export interface VerifiedClient extends CheckedClient {
  * ```ts
  * const adapter: ClientAdapter = {
  *   name: 'resilient-stan',
- *   async connect({ servers, clusterId, clientId, ordering, tell }) {
- *     const stan = await ResilientStan.connect(servers, { clusterId, clientId, publishing: { ordering } });
+ *   async connect({ servers, clusterId, connectOptions, clientId, ordering, tell }) {
+ *     const options = { ...connectOptions, clusterId, clientId, publishing: { ordering } };
+ *     const stan = await ResilientStan.connect(servers, options);
  *     stan.on('connection_lost', ({ reason }) => tell('loss', reason));
  *     stan.on('reconnect', () => tell('reconnect'));
  *     return stan;

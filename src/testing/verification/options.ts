@@ -8,6 +8,7 @@ import { checkClusterId } from '../../validation.js';
 import type { ClusterMode, RaftTimings } from '../config.js';
 import type { Ordering } from '../continuity/verdict.js';
 import { checkFaultKinds, possibleFaults, PROXIED_FAULTS, type FaultKind } from '../nemesis/plan.js';
+import { readConnectOptions, type VerifyConnectOptions } from './connect-options.js';
 import type { Progress, RunNote } from './progress.js';
 
 /**
@@ -41,6 +42,8 @@ export interface VerifyOptions {
   servers?: string | readonly string[] | undefined;
   /** The cluster ID of `servers`. Default `'test-cluster'`. */
   clusterId?: string | undefined;
+  /** Credentials and TLS for `servers`. They are not written into reports. Default: those in the URLs, if there are any. */
+  connectOptions?: VerifyConnectOptions | undefined;
   /**
    * How many members each queue group has, 1 or 2, each in a process of its own. With 2 the server itself may lose messages,
    * if its leader dies in the second after a member has left; the verdict counts these apart. The fault `group-kill` has a
@@ -62,7 +65,9 @@ export interface VerifyOptions {
   client?: string | undefined;
   /** Path of the server. Default: what {@link resolveServer} finds. */
   server?: string | undefined;
-  /** How long publishes may take to settle at the end, and then deliveries to arrive, in ms each. Default 60 000. */
+  /**
+   * How long to wait at the end while no publish settles, and then while no delivery arrives, in ms each. Default 60 000.
+   */
   settleTimeout?: number | undefined;
   /** The directory for the logs of servers and clients, when the run is not clean. Default: they are not kept. */
   logDir?: string | undefined;
@@ -87,6 +92,7 @@ export interface CheckedVerifyOptions {
   /** URLs with their credentials. */
   servers: string[];
   clusterId: string;
+  connectOptions: VerifyConnectOptions;
   groupMembers: number;
   maxMessages: number | undefined;
   subscriptions: number;
@@ -106,7 +112,7 @@ const MODES = ['clustered', 'fault-tolerant', 'single'] as const;
 const NAMES: OptionNames = {
   known: [
     ...['publishFor', 'faultCount', 'seed', 'ordering', 'faults', 'maxFaultDuration', 'nodes', 'mode', 'raftTimeout'],
-    ...['servers', 'clusterId', 'groupMembers', 'maxMessages', 'subscriptions', 'rate'],
+    ...['servers', 'clusterId', 'connectOptions', 'groupMembers', 'maxMessages', 'subscriptions', 'rate'],
     ...['size', 'client', 'server', 'settleTimeout', 'logDir', 'signal', 'onProgress', 'onNote'],
   ],
   hints: { minutes: "it is called 'publishFor', in ms", duration: "it is called 'publishFor', in ms" },
@@ -127,8 +133,11 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
     }
     if ((options.faults ?? []).length > 0) reader.refuse('faults', NO_CLUSTER);
     if (publishFor === Infinity) reader.refuse('publishFor', 'must have an end');
-  } else if (reader.has('clusterId')) {
-    reader.refuse('clusterId', 'goes with servers of your own: the cluster that is booted has its own');
+  } else {
+    for (const name of ['clusterId', 'connectOptions'] as const) {
+      if (reader.has(name))
+        reader.refuse(name, 'goes with servers of your own: the cluster that is booted has its own');
+    }
   }
   const mode = reader.oneOf('mode', 'clustered', MODES);
   const nodes = reader.number('nodes', { clustered: 3, 'fault-tolerant': 2, single: 1 }[mode], { min: 1, max: 9 });
@@ -148,11 +157,12 @@ export function checkVerifyOptions(options: VerifyOptions): CheckedVerifyOptions
           nodes,
           mode,
           proxied: faults.some((kind) => PROXIED_FAULTS.has(kind)),
-          raft: raftOf(reader.milliseconds('raftTimeout', 500, { min: 20 })),
+          raft: raftOf(reader.milliseconds('raftTimeout', 500, { min: 20, max: 60_000 })),
           server: reader.string('server', undefined),
         },
     servers: ownServers ? [options.servers ?? []].flat() : [],
     clusterId,
+    connectOptions: ownServers ? readConnectOptions(reader, options.servers ?? []) : {},
     groupMembers: reader.number('groupMembers', 1, { min: 1, max: 2, unit: 'members' }),
     maxMessages: reader.has('maxMessages') ? reader.number('maxMessages', 1, { min: 1, unit: 'messages' }) : undefined,
     subscriptions: reader.number('subscriptions', 0, { min: 0, max: 20_000, unit: 'subscriptions' }),
@@ -209,6 +219,7 @@ export function replayOf(options: VerifyOptions, seed: number): string {
         .map(({ url }) => url)
         .join(','),
     'cluster-id': options.clusterId,
+    creds: options.connectOptions?.userCreds,
     'group-members': options.groupMembers,
     'max-messages': options.maxMessages,
     subscriptions: options.subscriptions,

@@ -7,6 +7,7 @@ import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import type { Ordering } from '../continuity/verdict.js';
 import type { HandlerFailures } from '../nemesis/nemesis.js';
 import type { ClientNews } from './adapter.js';
+import type { VerifyConnectOptions } from './connect-options.js';
 
 /** The file descriptor of the pipe for events. */
 export const EVENT_FD = 3;
@@ -43,6 +44,7 @@ export type Order =
       client: string | undefined;
       servers: string[];
       clusterId: string;
+      connectOptions: VerifyConnectOptions;
       clientId: string;
       channel: string;
       ordering: Ordering;
@@ -73,6 +75,8 @@ export type WorkerEvent =
   | readonly [what: 'gap', at: number, subscription: string, from: number, to: number]
   /** How many idle subscriptions were asked, how many got the message, and how many got it twice. */
   | readonly [what: 'roll-call', at: number, asked: number, answered: number, twice: number]
+  /** A message of the pulse was acknowledged. */
+  | readonly [what: 'pulse', at: number, took: number]
   | readonly [what: 'news', at: number, news: ClientNews, text: string | null]
   | readonly [what: 'sample', at: number, heap: number, rss: number, handles: number, listeners: number]
   | readonly [what: 'closed', at: number];

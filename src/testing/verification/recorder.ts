@@ -7,6 +7,7 @@ import type { FaultKind } from '../nemesis/plan.js';
 import type { ClientNews } from './adapter.js';
 import { ACK_WAIT, durablesOf, type Member } from './cast.js';
 import { ExposureWatch } from './exposure.js';
+import { Pace } from './pace.js';
 import type { ProcessPlan } from './process-plan.js';
 import type { WorkerEvent } from './protocol.js';
 import { SeriesRecorder } from './series.js';
@@ -60,6 +61,15 @@ export interface Counters {
   reconnects: number;
 }
 
+interface FaultEntry {
+  start: FaultStart;
+  at: number;
+  until: number | undefined;
+  /** Time until the acknowledgement of a pulse that was sent after the fault began, in ms. */
+  toPulse: number | undefined;
+  handle: { mended(at: number): void };
+}
+
 interface ProcessRecord extends ReportProcess {
   readonly index: number;
   readonly standIn: boolean;
@@ -79,8 +89,11 @@ export class Recorder {
   client: { name: string; version?: string } = { name: '' };
   readonly #processes = new Map<string, ProcessRecord>();
   readonly #publishers = new Map<string, { history: PublisherHistory; attempts: Column }>();
-  readonly #faults: { start: FaultStart; at: number; handle: { mended(at: number): void } }[] = [];
-  readonly #open = new Map<number, { mended(at: number): void }>();
+  readonly #faults: FaultEntry[] = [];
+  /** How many of the first faults have been followed by a pulse. */
+  #pulsed = 0;
+  readonly #pace = new Pace();
+  readonly #open = new Map<number, FaultEntry>();
   readonly #exposures: ExposureWatch;
 
   constructor(plans: readonly ProcessPlan[], { interval, retention }: RecorderOptions) {
@@ -142,8 +155,11 @@ export class Recorder {
       toNextDelivery: Record<string, number | undefined>;
     }[],
   ): ReportFault[] {
-    return this.#faults.map(({ start, at }, i) => {
-      const { until, toNextAck, toNextDelivery } = verdicts[i]!;
+    return this.#faults.map(({ start, at, toPulse }, i) => {
+      const { until, toNextDelivery } = verdicts[i]!;
+      // A publisher's next message may wait for its backlog, and the pulse has none.
+      const answers = [verdicts[i]!.toNextAck, toPulse].filter((ms) => ms !== undefined);
+      const toNextAck = answers.length === 0 ? undefined : Math.min(...answers);
       const whom = start.everybody ? '' : ` ${start.whom.map(shortened).join(', ')}`;
       return {
         kind: start.kind,
@@ -155,6 +171,18 @@ export class Recorder {
         toNextDelivery,
       };
     });
+  }
+
+  /**
+   * Messages a second that were reached where nothing was broken. Undefined: that was too short.
+   * @param until when publishing ended, in ms
+   */
+  reachedRate(until: number): number | undefined {
+    const broken = this.#faults.map((fault) => ({ from: fault.at, to: fault.until ?? fault.at }));
+    const leaderless = this.leaders.flatMap(({ at, node }, i) =>
+      node === undefined ? [{ from: at, to: this.leaders[i + 1]?.at ?? until }] : [],
+    );
+    return this.#pace.reached([...broken, ...leaderless], until);
   }
 
   #worker(name: string, life: number, event: WorkerEvent, at: number): void {
@@ -191,6 +219,8 @@ export class Recorder {
         this.history.subscription(subscription).gap({ from, to, life: lifeOf(process, life) }, at);
         return this.#mark(name, 'gap', at, `${subscription}: sequences ${from} to ${to}`);
       }
+      case 'pulse':
+        return this.#pulse(at, event[2]);
       case 'roll-call':
         return this.#rollCall(name, event[2], event[3], event[4]);
       case 'news':
@@ -203,6 +233,14 @@ export class Recorder {
       case 'closed':
         for (const subscription of this.#all) subscription.left(lifeOf(process, life));
         return;
+    }
+  }
+
+  #pulse(at: number, took: number): void {
+    for (; this.#pulsed < this.#faults.length; this.#pulsed++) {
+      const fault = this.#faults[this.#pulsed]!;
+      if (at - took < fault.at) return;
+      fault.toPulse = at - fault.at;
     }
   }
 
@@ -232,6 +270,7 @@ export class Recorder {
     history.attempt(at);
     attempts.set(counter, at);
     this.counters.attempted++;
+    this.#pace.attempted(at);
   }
 
   #settled(publisher: string, counter: number, outcome: Outcome, at: number): void {
@@ -239,6 +278,7 @@ export class Recorder {
     if (outcome === 'acknowledged') {
       this.counters.acknowledged++;
       this.series.acknowledged(at, took);
+      this.#pace.acknowledged(at);
     } else {
       this.counters.failed++;
       this.series.failed(at);
@@ -289,13 +329,16 @@ export class Recorder {
 
   #fault(start: FaultStart, at: number): void {
     const handle = this.history.fault(start.text, at);
-    this.#faults.push({ start, at, handle });
-    this.#open.set(start.id, handle);
+    const entry: FaultEntry = { start, at, until: undefined, toPulse: undefined, handle };
+    this.#faults.push(entry);
+    this.#open.set(start.id, entry);
     if (start.kind === 'client-replace') for (const process of start.whom) this.#exposures.tookOver(process, at);
   }
 
   #mended(id: number, at: number): void {
-    this.#open.get(id)?.mended(at);
+    const entry = this.#open.get(id);
+    if (entry) entry.until ??= at;
+    entry?.handle.mended(at);
     this.#open.delete(id);
   }
 

@@ -5,11 +5,12 @@ import { version } from '../../version.js';
 import { PlannedFailure, type ClientAdapter, type ClientContext, type VerifiedClient } from './adapter.js';
 
 async function connect(context: ClientContext): Promise<VerifiedClient> {
-  const { servers, clusterId, clientId, ordering } = context;
+  const { servers, clusterId, connectOptions, clientId, ordering } = context;
   const tell = context.tell.bind(context);
   const say = (level: string) => (message: string, details?: Record<string, unknown>) =>
     context.log(`${level} ${message}${details === undefined ? '' : ` ${JSON.stringify(details)}`}`);
   const stan = await ResilientStan.connect(servers, {
+    ...connectOptions,
     clusterId,
     clientId,
     publishing: { ordering },

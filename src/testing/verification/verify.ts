@@ -1,8 +1,8 @@
 /** A run: publishers and subscribers in processes of their own, a cluster with faults, and the verdict. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, rmdir } from 'node:fs/promises';
 import { cpus, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { parseServers } from '../../connection/servers.js';
 import { AbortedError, describe, InvalidArgumentError } from '../../errors.js';
 import { within } from '../../within.js';
@@ -22,6 +22,7 @@ import { checkVerifyOptions, type CheckedVerifyOptions, type VerifyOptions } fro
 import type { Progress, RunNote } from './progress.js';
 import { machineClock, type Order } from './protocol.js';
 import type { ProcessPlan } from './process-plan.js';
+import { assertReachable } from './reach.js';
 import { Recorder, type RunEvent } from './recorder.js';
 import { WorkerProcess } from './worker-process.js';
 
@@ -54,6 +55,8 @@ const WINDOW = 2000;
  * @throws ServerBinaryError when no server can be found, downloaded or built
  * @throws ServerStartError when a server refuses to run
  * @throws TimeoutError when the cluster or a client does not come up at the beginning
+ * @throws ConnectError when `servers` cannot be connected to, or no leader of the cluster answers for 9 s
+ * @throws AuthorizationError when they refuse the credentials
  * @throws AbortedError when the signal is aborted before the first publish
  * @example
  * ```ts
@@ -89,6 +92,8 @@ class Run {
   #nemesis: Nemesis | undefined;
   #servers: string[];
   #logs = '';
+  /** The first directory on the way to the logs that was not there before. */
+  #madeForLogs: string | undefined;
   #begin = 0;
   #publishedUntil = 0;
   #read = 0;
@@ -124,7 +129,6 @@ class Run {
     let keepLogs = logDir !== undefined;
     const progress = setInterval(() => this.#progress(), 100);
     try {
-      await mkdir(this.#logs, { recursive: true });
       await this.#boot();
       const data = await this.#perform();
       keepLogs &&= !isClean(data);
@@ -143,6 +147,16 @@ class Run {
   async #removeLogs(): Promise<void> {
     if (this.#options.logDir === undefined) return rm(this.#logs, { recursive: true, force: true });
     await Promise.all([...this.#workers.keys()].map((name) => rm(this.#logFile(name), { force: true })));
+    if (this.#madeForLogs === undefined) return;
+    // A directory that was there before stays, and so does one with something in it.
+    const removed = (dir: string): Promise<boolean> =>
+      rmdir(dir).then(
+        () => true,
+        () => false,
+      );
+    for (let dir = this.#logs; dir.length >= this.#madeForLogs.length; dir = dirname(dir)) {
+      if (!(await removed(dir))) return;
+    }
   }
 
   #logFile(name: string): string {
@@ -162,8 +176,11 @@ class Run {
         config: this.#serverConfig(),
       });
       this.#servers = this.#cluster.urls;
+    } else {
+      await this.#reach();
     }
     this.#assertNotInterrupted();
+    this.#madeForLogs = await mkdir(this.#logs, { recursive: true });
     this.#doing = 'connecting the clients';
     for (const name of [...this.#cast.map((cast) => cast.name), ...(this.#standsIn ? [STAND_IN] : [])]) {
       const worker = new WorkerProcess({
@@ -179,6 +196,19 @@ class Run {
     await Promise.race([connected, this.#interrupted]);
     connected.catch(() => {});
     this.#assertNotInterrupted();
+  }
+
+  /** Finds out whether somebody else's servers can be used, so that their answer is told here once, and not by no process. */
+  async #reach(): Promise<void> {
+    const { servers, clusterId, connectOptions, signal, onNote } = this.#options;
+    this.#doing = 'connecting to the servers';
+    await assertReachable({
+      ...{ servers, clusterId, connectOptions, signal, clientId: `verify-${this.#id}-scout` },
+      onWait: ({ message }) => {
+        this.#doing = 'waiting for a leader';
+        onNote({ at: 0, kind: 'trouble', text: message });
+      },
+    });
   }
 
   #assertNotInterrupted(): void {
@@ -207,13 +237,14 @@ class Run {
   }
 
   #order({ name, role, subscriptions, idle }: Cast): Extract<Order, { do: 'start' }> {
-    const { client, clusterId, ordering, rate, size } = this.#options;
+    const { client, clusterId, connectOptions, ordering, rate, size } = this.#options;
     const publishers = this.#cast.filter((cast) => cast.role === 'publisher').length;
     return {
       do: 'start',
       client,
       servers: this.#servers,
       clusterId: this.#cluster?.clusterId ?? clusterId,
+      connectOptions,
       clientId: `verify-${this.#id}-${name}`,
       channel: `verify.${this.#id}`,
       ordering,
@@ -271,6 +302,8 @@ class Run {
       await within(done, INTERRUPTED_MEND, () => undefined, realTime);
       return undefined;
     } catch (error) {
+      // What cannot be done while everything ends is no failure of the run.
+      if (this.#options.signal?.aborted) return undefined;
       return `the cluster could not be broken and mended as planned: ${describe(error)}`;
     } finally {
       clearTimeout(timer);
@@ -336,23 +369,30 @@ class Run {
     this.#all({ do: 'stop-publishing' });
     this.#publishedUntil = machineClock() - this.#begin;
     const { history } = this.#recorder;
-    const until = async (settled: () => boolean): Promise<void> => {
-      const deadline = performance.now() + settleTimeout;
-      for (let interrupted = Infinity; !settled(); await sleep(TICK)) {
-        if (signal?.aborted) interrupted = Math.min(interrupted, performance.now() + INTERRUPTED_SETTLE);
-        if (performance.now() > Math.min(deadline, interrupted)) return;
+    // On a machine that is too slow for the rate the rest takes its time, and that is no fault as long as it goes on.
+    const until = async (settled: () => boolean, progress: () => number): Promise<void> => {
+      let [before, deadline, interrupted] = [progress(), performance.now() + settleTimeout, Infinity];
+      for (; !settled(); await sleep(TICK)) {
+        const now = performance.now();
+        if (progress() !== before) [before, deadline] = [progress(), now + settleTimeout];
+        if (signal?.aborted) interrupted = Math.min(interrupted, now + INTERRUPTED_SETTLE);
+        if (now > Math.min(deadline, interrupted)) return;
       }
     };
     await this.#caughtUp();
     this.#doing = 'waiting for publishes to settle';
-    await until(() => history.pending === 0);
+    await until(
+      () => history.pending === 0,
+      () => history.pending,
+    );
     this.#doing = 'waiting for deliveries';
     const begin = performance.now();
+    const delivered = (): number => this.#recorder.counters.delivered;
     await until(() => {
       if (history.owed > 0 && performance.now() - begin < EXPOSED_SETTLE) return false;
       // What the server itself may have lost counts as missing until the verdict.
       return history.judge(0).subscriptions.every(({ lost, untold }) => lost.total === 0 && untold === 0);
-    });
+    }, delivered);
     if (!signal?.aborted) await this.#rollCall();
     // What comes now must not come.
     await this.#within(sleep(500), Infinity);
@@ -381,7 +421,8 @@ class Run {
     const { maxMessages, subscriptions } = this.#options;
     const recorder = this.#recorder;
     const duration = machineClock() - this.#begin;
-    const verdict = recorder.history.judge(duration, { ordering });
+    const verdict = recorder.history.judge(duration, { ordering, interrupted: end === 'interrupted' });
+    const reachedRate = recorder.reachedRate(this.#publishedUntil);
     const server = (await this.#cluster?.findLeader().then((node) => node?.monitor.serverz()))?.version;
     return {
       format: 1,
@@ -410,6 +451,7 @@ class Run {
         ...(server !== undefined && { server }),
       },
       replay,
+      ...(reachedRate !== undefined && { reachedRate }),
       verdict,
       incidents: [...recorder.incidents, ...recorder.processes.flatMap(growth)],
       faults: recorder.faults(verdict.faults),

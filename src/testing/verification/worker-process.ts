@@ -91,7 +91,9 @@ export class WorkerProcess {
       child.once('exit', (code, signal) => {
         void drained.then(() => {
           this.#child = undefined;
-          this.#settings.onEnd(this.#asked ?? 'died', signal ?? `exit code ${code}`);
+          // Ctrl-C can reach it only in the moment before it has a group of its own, and then this process ends the run.
+          const end = this.#asked ?? (signal === 'SIGINT' ? 'stopped' : 'died');
+          this.#settings.onEnd(end, signal ?? `exit code ${code}`);
           resolve();
         });
       });
@@ -109,6 +111,9 @@ export class WorkerProcess {
       execArgv: [...process.execArgv.filter((arg) => !/^--(inspect|cpu-prof|test)/.test(arg)), '--expose-gc'],
       // Events have a pipe of their own, which is read to its end even when the process was killed.
       stdio: ['ignore', log, log, 'pipe', 'ipc'],
+      // A terminal sends Ctrl-C to the whole group of this process, and whoever has just started has no handler yet. So it has
+      // a group of its own from its first moment, and only this process decides when it ends.
+      detached: true,
     });
     closeSync(log);
     child.on('error', () => {}); // it could not be started, which 'exit' or the next start tells
@@ -160,14 +165,19 @@ export class WorkerProcess {
     clearTimeout(timer);
   }
 
+  #lastWords(lines: number): string {
+    const log = readFileSync(this.#settings.logFile, 'utf8').trimEnd().split('\n').slice(-lines).join('\n  ');
+    return log === '' ? '' : `. The last it wrote:\n  ${log}`;
+  }
+
   async #within(ready: Promise<void>, timeout: number): Promise<void> {
     const late = (): never => {
-      throw new TimeoutError(`the client of process '${this.name}' was not connected after ${timeout} ms`);
+      const what = `the client of process '${this.name}' was not connected after ${timeout} ms`;
+      throw new TimeoutError(what + this.#lastWords(2));
     };
     const died = this.#gone.then(() => {
-      const log = readFileSync(this.#settings.logFile, 'utf8').trimEnd().split('\n').slice(-8).join('\n  ');
-      const why = log === '' ? '' : `. The last it wrote:\n  ${log}`;
-      throw new ResilientStanError('ERR_STAN_CLOSED', `process '${this.name}' ended before it was at work${why}`);
+      const what = `process '${this.name}' ended before it was at work`;
+      throw new ResilientStanError('ERR_STAN_CLOSED', what + this.#lastWords(8));
     });
     try {
       await within(Promise.race([ready, died]), timeout, late, realTime);

@@ -9,12 +9,16 @@ import { loadAdapter, PlannedFailure, type ClientContext, type VerifiedClient } 
 import { Failing } from './failing.js';
 import { IdleCrowd } from './idle-crowd.js';
 import { EVENT_FD, machineClock, type Order, type PublisherOrder, type WorkerEvent } from './protocol.js';
+import { Pulse } from './pulse.js';
 import ownAdapter from './resilient-adapter.js';
 
 type StartOrder = Extract<Order, { do: 'start' }>;
+type Connect = (context: ClientContext) => Promise<VerifiedClient>;
 
 /** Time between two samples of memory and handles, in ms. */
 const SAMPLE_INTERVAL = 2000;
+/** How long the client of the pulse may take to close after the other one, in ms. */
+const PULSE_CLOSE = 500;
 /** Time before another attempt to connect, in ms. */
 const RETRY = 250;
 
@@ -35,6 +39,10 @@ class Worker {
   readonly #publishing: Publishing | undefined;
   readonly #failing = new Failing();
   readonly #crowd: IdleCrowd | undefined;
+  #pulse: Pulse | undefined;
+  #pulseClient: VerifiedClient | undefined;
+  /** No more is published. */
+  #stopped = false;
   #client: VerifiedClient | undefined;
 
   constructor(order: StartOrder) {
@@ -46,8 +54,10 @@ class Worker {
   async start(): Promise<void> {
     const { client: path, channel, subscriptions } = this.#order;
     const adapter = path === undefined ? ownAdapter : await loadAdapter(path);
-    const client = await this.#connect(adapter.connect.bind(adapter));
+    const connect = adapter.connect.bind(adapter);
+    const client = await this.#connect(connect);
     this.#client = client;
+    if (this.#publishing) void this.#makePulse(connect);
     for (const { name, options } of subscriptions) {
       const subscription = await client.subscribe(
         channel,
@@ -77,12 +87,16 @@ class Worker {
   }
 
   stopPublishing(): void {
+    this.#stopped = true;
     this.#publishing?.stop();
+    this.#pulse?.stop();
   }
 
   async close(): Promise<void> {
     this.stopPublishing();
+    const pulse = this.#pulseClient?.close().catch(() => {});
     await this.#client?.close();
+    await Promise.race([pulse, sleep(PULSE_CLOSE)]);
     tell(['closed', machineClock()]);
   }
 
@@ -92,17 +106,30 @@ class Worker {
     if (fails) throw new PlannedFailure(`the handler of '${subscription}' fails for sequence ${sequence}, as planned`);
   }
 
-  async #connect(connect: (context: ClientContext) => Promise<VerifiedClient>) {
-    const { servers, clusterId, clientId, ordering } = this.#order;
+  /** What happens to its connection is not told: there is one in the same process that tells. */
+  async #makePulse(connect: Connect): Promise<void> {
+    const { channel, clientId } = this.#order;
+    const client = await this.#connect(connect, { clientId: `${clientId}-pulse`, tell: () => {} });
+    this.#pulseClient = client;
+    if (this.#stopped) return;
+    const publish = () => client.publish(`${channel}.pulse`, 'pulse');
+    this.#pulse = new Pulse(publish, (took) => tell(['pulse', machineClock(), took]));
+    this.#pulse.start();
+  }
+
+  async #connect(connect: Connect, own: Partial<ClientContext> = {}): Promise<VerifiedClient> {
+    const { servers, clusterId, connectOptions, clientId, ordering } = this.#order;
     for (;;) {
       try {
         return await connect({
           servers,
           clusterId,
+          connectOptions,
           clientId,
           ordering,
           log,
           tell: (news, text) => tell(['news', machineClock(), news, text ?? null]),
+          ...own,
         });
       } catch (error) {
         // A service that cannot connect is started again.
@@ -206,8 +233,6 @@ function listenersOfHandles(): number {
 }
 
 let worker: Worker | undefined;
-// Ctrl-C reaches this process as well, but only its parent ends it.
-process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(1));
 process.on('unhandledRejection', (error) => {
   log(`unhandled rejection: ${error instanceof Error ? error.stack : String(error)}`);
