@@ -1,6 +1,7 @@
 /** The emitter of this library's events. A listener that fails disturbs neither this library nor the other listeners. */
 import { EventEmitter } from 'eventemitter3';
 import type { CallbackError } from './errors.js';
+import { checkEventName, type EventNames } from './event-names.js';
 import { callUser } from './user-code.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what listeners of any event have in common
@@ -19,6 +20,14 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
   /** The wrapper of each function and event. It lives as long as the function does. */
   readonly #wrappers = new WeakMap<Listener, Map<EventName, Listener>>();
   #onThrown: OnListenerThrown = () => undefined;
+  #onListener: ((event: EventName) => void) | undefined;
+  readonly #names: EventNames<Events> | undefined;
+
+  /** @internal @param names the events that there are; without them every name is taken */
+  constructor(names?: EventNames<Events>) {
+    super();
+    this.#names = names;
+  }
 
   /** @internal Sets who is told of a listener that failed. */
   protected static reportTo<Events extends EventEmitter.ValidEventTypes>(
@@ -26,6 +35,14 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     onThrown: OnListenerThrown,
   ): void {
     emitter.#onThrown = onThrown;
+  }
+
+  /** @internal Sets who is told of each listener, right before it is added. */
+  protected static noticeListeners<Events extends EventEmitter.ValidEventTypes>(
+    emitter: SafeEmitter<Events>,
+    onListener: (event: EventName) => void,
+  ): void {
+    emitter.#onListener = onListener;
   }
 
   /**
@@ -36,6 +53,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param listener function that gets the object of the event
    * @param context `this` in the listener; default: the emitter
    * @returns the emitter itself
+   * @throws InvalidArgumentError synchronously, when there is no such event
    * @group Events
    */
   override on<Event extends EventEmitter.EventNames<Events>>(
@@ -43,6 +61,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     listener: EventEmitter.EventListener<Events, Event>,
     context?: unknown,
   ): this {
+    this.#check(event);
     return super.on(event, this.#wrap(event, listener), context);
   }
 
@@ -53,6 +72,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param listener function that gets the object of the event
    * @param context `this` in the listener; default: the emitter
    * @returns the emitter itself
+   * @throws InvalidArgumentError synchronously, when there is no such event
    * @group Events
    */
   override addListener<Event extends EventEmitter.EventNames<Events>>(
@@ -70,6 +90,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param listener function that gets the object of the event
    * @param context `this` in the listener; default: the emitter
    * @returns the emitter itself
+   * @throws InvalidArgumentError synchronously, when there is no such event
    * @group Events
    */
   override once<Event extends EventEmitter.EventNames<Events>>(
@@ -77,6 +98,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     listener: EventEmitter.EventListener<Events, Event>,
     context?: unknown,
   ): this {
+    this.#check(event);
     return super.once(event, this.#wrap(event, listener), context);
   }
 
@@ -88,6 +110,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param context removes it only where it was registered with this context; default: with any
    * @param once `true` removes it only where it was registered by `once()`; default false
    * @returns the emitter itself
+   * @throws InvalidArgumentError synchronously, when there is no such event
    * @group Events
    */
   override removeListener<Event extends EventEmitter.EventNames<Events>>(
@@ -96,6 +119,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     context?: unknown,
     once?: boolean,
   ): this {
+    this.#check(event);
     const wrapper = typeof listener === 'function' ? this.#wrappers.get(listener)?.get(event) : undefined;
     // After a call of a once() listener the base class removes it itself, and then names the wrapper.
     return super.removeListener(event, (wrapper as typeof listener) ?? listener, context, once);
@@ -109,6 +133,7 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
    * @param context removes it only where it was registered with this context; default: with any
    * @param once `true` removes it only where it was registered by `once()`; default false
    * @returns the emitter itself
+   * @throws InvalidArgumentError synchronously, when there is no such event
    * @group Events
    */
   override off<Event extends EventEmitter.EventNames<Events>>(
@@ -118,6 +143,39 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
     once?: boolean,
   ): this {
     return this.removeListener(event, listener, context, once);
+  }
+
+  /**
+   * Removes all listeners of an event, or of every event.
+   *
+   * @param event name of the event; default: every event
+   * @returns the emitter itself
+   * @throws InvalidArgumentError synchronously, when there is no such event
+   * @group Events
+   */
+  override removeAllListeners(event?: EventEmitter.EventNames<Events>): this {
+    if (event !== undefined) this.#check(event);
+    return super.removeAllListeners(event);
+  }
+
+  /**
+   * Does nothing, because the number of listeners has no limit here. It is there for code that calls it on every emitter.
+   *
+   * @param _count is ignored
+   * @returns the emitter itself
+   * @group Events
+   */
+  setMaxListeners(_count: number): this {
+    return this;
+  }
+
+  /**
+   * The number of listeners that are allowed for an event: there is no limit.
+   *
+   * @group Events
+   */
+  getMaxListeners(): number {
+    return Infinity;
   }
 
   /**
@@ -134,10 +192,15 @@ export class SafeEmitter<Events extends EventEmitter.ValidEventTypes> extends Ev
       .map((listener) => (originals.get(listener) ?? listener) as EventEmitter.EventListener<Events, Event>);
   }
 
+  #check(event: unknown): void {
+    if (this.#names !== undefined) checkEventName(event, this.#names);
+  }
+
   #wrap<L>(name: EventEmitter.EventNames<Events>, given: L): L {
     const event = name;
     // The base class refuses what is not a function.
     if (typeof given !== 'function') return given;
+    this.#onListener?.(event);
     const listener = given as unknown as Listener;
     let wrappers = this.#wrappers.get(listener);
     if (wrappers === undefined) this.#wrappers.set(listener, (wrappers = new Map<EventName, Listener>()));

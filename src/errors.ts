@@ -3,6 +3,7 @@
  * would handle differently has a class of its own. A message says what failed, with what, and what to do now.
  */
 import { types } from 'node:util';
+import { errorToJson, type ErrorJson } from './error-json.js';
 
 /**
  * What is known of the message of a rejected publish:
@@ -70,17 +71,35 @@ export class ResilientStanError extends Error {
   /** The stable name of the kind of error. */
   readonly code: ErrorCode;
   /** On a rejected publish: what is known of its message. Undefined on all other errors. */
-  readonly delivery?: Delivery;
+  declare readonly delivery?: Delivery;
   /** The text of the server exactly, where it has answered with an error. The message contains it as well. Else undefined. */
-  readonly serverText?: string;
+  declare readonly serverText?: string;
 
   constructor(code: ErrorCode, message: string, options: ResilientStanErrorOptions = {}) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
-    this.name = new.target.name;
+    this.name = nameOf(code);
     this.code = code;
     if (options.delivery !== undefined) this.delivery = options.delivery;
     if (options.serverText !== undefined) this.serverText = options.serverText;
   }
+
+  /**
+   * What `JSON.stringify` shows: name, message, code, the fields of the class, and the causes. The stack is left out.
+   *
+   * @example
+   * ```ts
+   * response.end(JSON.stringify(stan.health())); // its lastError says what failed
+   * ```
+   */
+  toJSON(): ErrorJson {
+    return errorToJson(this);
+  }
+}
+
+/** The name of the class of a code. It is not asked of the class, because bundlers shorten the names of classes. */
+function nameOf(code: ErrorCode): string {
+  const words = code.slice('ERR_STAN_'.length).toLowerCase().split('_');
+  return `${words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('')}Error`;
 }
 
 /**
@@ -138,11 +157,31 @@ export interface ServerFailure {
  */
 export class ConnectError extends ResilientStanError {
   /** Every server that was tried, with its reason. */
-  readonly failures: readonly ServerFailure[];
+  declare readonly failures: readonly ServerFailure[];
   constructor(message: string, failures: readonly ServerFailure[], options: ResilientStanErrorOptions = {}) {
     super('ERR_STAN_CONNECT', message, options);
-    this.failures = failures;
+    // Node prints the enumerable fields of an uncaught error. The message says what they say, and their errors fill pages.
+    Object.defineProperty(this, 'failures', { value: failures, enumerable: false });
+    listInStack(this);
   }
+}
+
+/** How a failure stands in a message. Other failures stand behind it after a semicolon. */
+export const failureText = ({ server, reason }: ServerFailure): string => `${server} (${reason})`;
+
+/** Gives each server a line of its own where Node prints an error. The message is one line, for logs. */
+function listInStack(error: ConnectError): void {
+  const { message, failures, stack } = error;
+  const end = stack?.indexOf(message) ?? -1;
+  // Not every runtime has the message in the stack.
+  if (stack === undefined || end < 0 || failures.length < 2) return;
+  let listed = message;
+  for (const failure of failures) {
+    const text = failureText(failure);
+    listed = listed.replace(text, () => `\n  ${text}`);
+  }
+  const frames = stack.slice(end + message.length);
+  error.stack = `${error.name}: ${listed.replace(/;? \n/g, '\n')}${frames}`;
 }
 
 /**

@@ -1,7 +1,9 @@
 /** The events of a client. Each carries one object. */
 import type { ConnectionState } from './connection/states.js';
 import type { ClientIdConflictError, ConnectionLostError, LossReason, PermissionError } from './errors.js';
-import type { ResilientSubscription } from './subscribing/subscription.js';
+import type { EventNames } from './event-names.js';
+import type { StanMessage } from './subscribing/message.js';
+import type { HandlerFailure, ResilientSubscription } from './subscribing/subscription.js';
 
 /**
  * The events of a client, by name. Each listener gets one object. An event that node-nats-streaming has as well has the
@@ -40,8 +42,45 @@ export interface ResilientStanEvents {
   client_id_conflict: (event: { error: ClientIdConflictError }) => void;
   /** {@link ResilientStan.state} has changed. */
   state: (event: { from: ConnectionState; to: ConnectionState }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  handler_error: (event: HandlerFailure & { subscription: ResilientSubscription }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  gap: (event: { subscription: ResilientSubscription; from: number; to: number }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  reset: (event: { subscription: ResilientSubscription; expected: number; got: number }) => void;
+  /** The event of the same name of one of the subscriptions. */
+  dead_letter: (event: { subscription: ResilientSubscription; message: StanMessage; error: unknown }) => void;
   /** Something went wrong that a person should look at, and that is not retried. Without a listener nothing happens. */
   error: (event: { error: Error }) => void;
   /** The client is closed, and this is its last event. `error` is the reason, if nobody asked for it. */
   close: (event: { error?: Error }) => void;
 }
+
+export const CLIENT_EVENTS: EventNames<ResilientStanEvents> = {
+  of: 'a client',
+  known: {
+    connecting: true,
+    session: true,
+    connect: true,
+    connection_lost: true,
+    reconnecting: true,
+    reconnect: true,
+    resubscribe: true,
+    permission_error: true,
+    client_id_conflict: true,
+    state: true,
+    handler_error: true,
+    gap: true,
+    reset: true,
+    dead_letter: true,
+    error: true,
+    close: true,
+  },
+  hints: {
+    ready: "it is an event of a subscription, and the client has 'connect' and 'reconnect'",
+    caught_up: 'it is an event of a subscription',
+    closed: "it is an event of a subscription, and the client has 'close'",
+    disconnect: "did you mean 'connection_lost'?",
+    message: 'messages come to the handler of subscribe(), or through messages()',
+  },
+};

@@ -14,19 +14,27 @@ export {
   type StanHealth,
   type StanStats,
 } from './resilient-stan.js';
-export { ResilientSubscription, type SubscriptionEvents } from './subscribing/subscription.js';
+export type { StanClient } from './stan-client.js';
+export { ResilientSubscription, type HandlerFailure, type SubscriptionEvents } from './subscribing/subscription.js';
+export type { MessagesIterator } from './subscribing/messages.js';
+export { ChannelReader, type ReaderEvents } from './subscribing/reader.js';
+export type { QuestionOptions, ReadRange } from './subscribing/read-options.js';
 export type { MessageHandler, StanMessage } from './subscribing/message.js';
 export type { PubAck } from './publishing/publisher.js';
 export type { ResilientStanEvents } from './events.js';
+export type { LossNotice, ReconnectNotice, SuspicionNotice } from './diagnostics.js';
+export type { PublishTrace } from './publishing/publish-trace.js';
+export type { ProcessTrace } from './subscribing/process-trace.js';
 export type { ConnectionState } from './connection/states.js';
 export type { Credentials, CredentialsProvider, NonceSigner } from './connection/credentials.js';
-export type { RetryOptions } from './connection/retry-options.js';
+export type { RetryOptions } from './retry-options.js';
 export type { PingOptions } from './connection/settings.js';
 export type { TlsProvider } from './connection/tls-options.js';
 export type { Logger } from './logger.js';
 export type { CloseOptions, FlushOptions } from './options.js';
 export type { PublishingOptions, PublishOptions } from './publishing/publisher-options.js';
 export type { DeadLetterHandler, StartAt, SubscribeOptions } from './subscribing/subscribe-options.js';
+export type { ErrorJson } from './error-json.js';
 export {
   AbortedError,
   AuthorizationError,

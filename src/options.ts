@@ -9,7 +9,7 @@ import {
   type Credentials,
   type CredentialsProvider,
 } from './connection/credentials.js';
-import { RETRY_NAMES, resolveInitialConnect, resolveReconnect, type RetryOptions } from './connection/retry-options.js';
+import { resolveInitialConnect, resolveReconnect } from './connection/retry-options.js';
 import { parseServers } from './connection/servers.js';
 import { PINGS_NAMES, resolvePings, type ConnectionSettings, type PingOptions } from './connection/settings.js';
 import { resolveTls, type TlsProvider } from './connection/tls-options.js';
@@ -22,6 +22,7 @@ import {
   type PublishingOptions,
   type ResolvedPublishingOptions,
 } from './publishing/publisher-options.js';
+import { RETRY_OPTION_NAMES, type RetryOptions } from './retry-options.js';
 import { checkClientId, checkClusterId } from './validation.js';
 
 /** The options of `connect` whose types do not name the client. */
@@ -52,8 +53,8 @@ export interface BaseConnectOptions extends Credentials {
    */
   reconnect?: RetryOptions | false | undefined;
   /**
-   * What to do when another live client has the same client ID: `'retry'` goes on trying, `'close'` closes this client.
-   * Default `'retry'`.
+   * What to do when another live client has the same client ID: `'retry'` goes on trying until that one has gone, as in a
+   * rolling deployment, within the limits of {@link RetryOptions}. `'close'` closes this client. Default `'retry'`.
    */
   clientIdConflict?: 'retry' | 'close' | undefined;
   /** Options of all publishes. */
@@ -77,7 +78,7 @@ export interface BaseConnectOptions extends Credentials {
   name?: string | undefined;
   /** When it is aborted, the connect is given up, or the connected client is closed at once. Default: none. */
   signal?: AbortSignal | undefined;
-  /** Where the client logs, for instance `console`. Default: nowhere. */
+  /** Where the client logs, for instance `console` or a logger of pino. Each line has the client ID. Default: nowhere. */
   logger?: Logger | undefined;
 }
 
@@ -141,9 +142,10 @@ const CONNECT_NAMES: OptionNames = {
     ...CREDENTIAL_HINTS,
     ...Object.fromEntries(PUBLISHING_NAMES.known.map((name) => [name, `did you mean 'publishing.${name}'?`])),
     ...Object.fromEntries(
-      RETRY_NAMES.known
-        .filter((name) => name !== 'randomize')
-        .map((name) => [name, `did you mean 'reconnect.${name}' or 'initialConnect.${name}'?`]),
+      RETRY_OPTION_NAMES.filter((name) => name !== 'randomize').map((name) => [
+        name,
+        `did you mean 'reconnect.${name}' or 'initialConnect.${name}'?`,
+      ]),
     ),
     // Names of the same options in node-nats-streaming and nats.
     stanPingInterval: "did you mean 'pings.interval'?",
@@ -215,7 +217,7 @@ export function resolveConnectOptions<Stan>(
     tls: resolveTls(reader, addresses),
     name: reader.string('name', clientId),
     ...(signal && { signal }),
-    logger: resolveLogger(reader),
+    logger: resolveLogger(reader, clientId),
   };
 }
 

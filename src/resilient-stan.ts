@@ -1,15 +1,19 @@
 /** The facade. It connects the layers with each other and emits the public events. */
 import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
-import { makeClock } from './clock/clock.js';
+import { makeClock, type Clock } from './clock/clock.js';
+import type { MakeGateway } from './connection/gateway.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
+import { lossChannel, reconnectChannel, suspicionChannel } from './diagnostics.js';
 import './dispose.js';
 import { SafeEmitter } from './emitter.js';
+import { DatedError } from './error-json.js';
 import {
   AbortedError,
   CallbackError,
+  ClientIdConflictError,
   ClosedError,
   ConnectError,
   describe,
@@ -18,7 +22,7 @@ import {
   toOurs,
   type ConnectionLostError,
 } from './errors.js';
-import type { ResilientStanEvents } from './events.js';
+import { CLIENT_EVENTS, type ResilientStanEvents } from './events.js';
 import {
   resolveCloseOptions,
   resolveConnectOptions,
@@ -33,10 +37,20 @@ import {
   type PublishOptions,
   type ResolvedPublishOptions,
 } from './publishing/publisher-options.js';
+import { publishTracing } from './publishing/publish-trace.js';
 import { Publisher, type PubAck } from './publishing/publisher.js';
+import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
-import type { MessageHandler, StanMessage } from './subscribing/message.js';
-import { messages } from './subscribing/messages.js';
+import type { MessageHandler } from './subscribing/message.js';
+import { callerUntil } from './subscribing/caller.js';
+import { messages, type MessagesIterator } from './subscribing/messages.js';
+import { ChannelReader, type ReaderOwner, type ReaderRequest } from './subscribing/reader.js';
+import {
+  resolveQuestionOptions,
+  resolveRange,
+  type QuestionOptions,
+  type ReadRange,
+} from './subscribing/read-options.js';
 import {
   resolveMessagesOptions,
   resolveSubscribeOptions,
@@ -45,6 +59,8 @@ import {
 } from './subscribing/subscribe-options.js';
 import type { ResilientSubscription } from './subscribing/subscription.js';
 import { Subscriptions } from './subscribing/subscriptions.js';
+import { troubleLine, type Trouble } from './subscribing/troubles.js';
+import type { Teller } from './tracing.js';
 import { askUser } from './user-code.js';
 import { checkChannel, checkPayload } from './validation.js';
 
@@ -116,6 +132,16 @@ export interface StanStats {
    * or a queue group, or did not send an unacknowledged one again.
    */
   fetched: number;
+  /** Counter: how often a handler or a `deadLetter` function has failed (`handler_error`). */
+  handlerErrors: number;
+  /** Counter: how often messages were gone before they were processed (`gap`). */
+  gaps: number;
+  /** Counter: how often a channel has begun again (`reset`). */
+  resets: number;
+  /** Counter: messages that were given up (`dead_letter`). */
+  deadLetters: number;
+  /** Counter: how often a handler ran for longer than `ackWait`. */
+  overdue: number;
   /** Counter: how often an answer of the leader was overdue, and the client asked whether it lives. Mostly it did. */
   suspicions: number;
   /** Counter: sessions that were lost. */
@@ -133,7 +159,7 @@ export interface StanStats {
  * ```ts
  * const { healthy, state, lastError } = stan.health();
  * response.statusCode = healthy ? 200 : 503;
- * response.end(JSON.stringify({ state, lastError: lastError?.error.message }));
+ * response.end(JSON.stringify({ state, lastError })); // an error shows its name, message, code and causes
  * ```
  * @category Monitoring
  */
@@ -157,7 +183,7 @@ export interface StanHealth {
   pending: number;
   /** Sessions lost so far. */
   losses: number;
-  /** The last loss, failed attempt or error. Undefined before the first. */
+  /** The last loss, failed attempt or error. Undefined before the first. In JSON it has what the error says, without its stack. */
   lastError:
     | {
         /** What it was. */
@@ -166,7 +192,35 @@ export interface StanHealth {
         at: Date;
       }
     | undefined;
+  /**
+   * What last went wrong with messages of a subscription. It does not make the client unhealthy. Undefined before the first
+   * time.
+   */
+  lastTrouble:
+    | {
+        /** Name of the event, or `'overdue'`: a handler ran for longer than `ackWait`. */
+        event: 'handler_error' | 'gap' | 'reset' | 'dead_letter' | 'overdue';
+        /** Name of the channel. */
+        channel: string;
+        /** What happened, as in the log. */
+        text: string;
+        /** When it was. */
+        at: Date;
+      }
+    | undefined;
 }
+
+/** @internal What a client stands on, if that is not the clock of the host and servers that are dialled. */
+export interface Footing {
+  clock: Clock;
+  makeGateway: MakeGateway;
+}
+
+/** @internal Makes the object of a client. */
+export type MakeStan<Stan extends ResilientStan> = (
+  options: ResolvedConnectOptions<ResilientStan>,
+  abort: AbortWatch | undefined,
+) => Stan;
 
 /** How long `close()` waits for the server's answer to the close request, in ms. */
 const CLOSE_REQUEST_TIMEOUT = 2000;
@@ -180,8 +234,9 @@ const MAX_KNOWN_CHANNELS = 1024;
  * is connected, by {@link ResilientStan.create}.
  *
  * Its events are `connecting`, `session`, `connect`, `connection_lost`, `reconnecting`, `reconnect`, `resubscribe`, `permission_error`,
- * `client_id_conflict`, `state`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
- * Nothing but {@link ResilientStan.create} throws synchronously: whatever is wrong comes as a rejected promise.
+ * `client_id_conflict`, `state`, `handler_error`, `gap`, `reset`, `dead_letter`, `error` and `close`: see {@link ResilientStanEvents} for what each of them carries.
+ * Nothing but {@link ResilientStan.create} throws synchronously, and the methods that take the name of an event, when there
+ * is no such event: whatever else is wrong comes as a rejected promise.
  *
  * @example
  * ```ts
@@ -195,10 +250,13 @@ const MAX_KNOWN_CHANNELS = 1024;
 export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   readonly #options: ResolvedConnectOptions<ResilientStan>;
   /** The one clock of all layers. */
-  readonly #clock = makeClock();
+  readonly #clock: Clock;
+  /** How this client is named on the channels of `node:diagnostics_channel`. */
+  readonly #teller: Teller;
   readonly #publisher: Publisher;
   readonly #subscriptions: Subscriptions;
   readonly #supervisor: Supervisor;
+  readonly #readerOwner: ReaderOwner;
   readonly #knownChannels = new Set<string>();
   #connected: Promise<void> = Promise.resolve();
   readonly #closed: Promise<Error | undefined>;
@@ -218,9 +276,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
-  #since = this.#date();
-  #lastError: { error: Error; at: Date } | undefined;
+  #since: Date;
+  #lastError: DatedError | undefined;
+  #lastTrouble: StanHealth['lastTrouble'];
   readonly #abort: AbortWatch | undefined;
+
+  static readonly #plain: MakeStan<ResilientStan> = (options, abort) => new ResilientStan(options, abort);
 
   /**
    * Connects to the cluster. The promise resolves when the first session is up.
@@ -231,14 +292,24 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * @throws InvalidArgumentError before anything is dialled
    * @throws ConnectError with every server and its reason, when all attempts of {@link ConnectOptions.initialConnect} failed
    * @throws AuthorizationError at once, when the credentials are refused
-   * @throws ClientIdConflictError when another live client has the client ID
+   * @throws ClientIdConflictError when another live client has the client ID, and still has it after 60 s; at once with
+   *   `clientIdConflict: 'close'`
    * @throws AbortedError when the signal is aborted
    * @example
    * ```ts
    * await using stan = await ResilientStan.connect('nats://localhost:4222', { clientId: 'orders-1' });
    * ```
    */
-  static async connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
+  static connect(servers?: string | readonly string[], options?: ConnectOptions): Promise<ResilientStan> {
+    return ResilientStan.connectAs(ResilientStan.#plain, servers, options);
+  }
+
+  /** @internal Does what {@link connect} does, with a client that is made elsewhere. */
+  static async connectAs<Stan extends ResilientStan>(
+    make: MakeStan<Stan>,
+    servers?: string | readonly string[],
+    options?: ConnectOptions,
+  ): Promise<Stan> {
     try {
       const resolved = resolveConnectOptions(servers, options);
       const { signal } = resolved;
@@ -247,9 +318,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         abort.stop();
         throw new AbortedError('connect() was aborted before it began', { cause: abort.reason });
       }
-      const stan = new ResilientStan(resolved, abort);
-      stan.#connected = stan.#connect();
-      await stan.#connected;
+      const stan = make(resolved, abort);
+      await stan.#connectAfter();
       return stan;
     } catch (error) {
       throw toOurs(error, 'connect()');
@@ -284,14 +354,24 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     servers?: string | readonly string[],
     options?: ConnectOptions,
   ): ResilientStan {
+    return ResilientStan.createAs(ResilientStan.#plain, start, servers, options);
+  }
+
+  /** @internal Does what {@link createAfter} does, with a client that is made elsewhere. */
+  static createAs<Stan extends ResilientStan>(
+    make: MakeStan<Stan>,
+    start?: Promise<unknown>,
+    servers?: string | readonly string[],
+    options?: ConnectOptions,
+  ): Stan {
     try {
       const resolved = resolveConnectOptions(servers, options, Infinity);
       const abort = resolved.signal === undefined ? undefined : new AbortWatch(resolved.signal);
-      const stan = new ResilientStan(resolved, abort);
+      const stan = make(resolved, abort);
       // It begins in a later turn, so that the caller can add listeners.
-      stan.#connected = Promise.resolve(start).then(() => stan.#connect());
+      const connected = stan.#connectAfter(Promise.resolve(start));
       // A caller who listens to the events need not ask, and a rejection must not be an unhandled one.
-      stan.#connected.catch(() => undefined);
+      connected.catch(() => undefined);
       return stan;
     } catch (error) {
       throw toOurs(error, 'create()');
@@ -303,8 +383,19 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return stan.#supervisor.session?.registration.connectionId;
   }
 
-  private constructor(options: ResolvedConnectOptions<ResilientStan>, abort: AbortWatch | undefined) {
-    super();
+  /** @internal The subscriptions of a client, to wait for their handlers. */
+  static subscriptionsOf(stan: ResilientStan): Subscriptions {
+    return stan.#subscriptions;
+  }
+
+  private constructor(
+    options: ResolvedConnectOptions<ResilientStan>,
+    abort: AbortWatch | undefined,
+    footing?: Footing,
+  ) {
+    super(CLIENT_EVENTS);
+    this.#clock = footing?.clock ?? makeClock();
+    this.#since = this.#date();
     SafeEmitter.reportTo(this, (error, event) => {
       // A listener of 'error' that throws would be told of its own failure without end.
       if (event === 'error' && !this.#over) options.logger.error(error.message, { error });
@@ -312,6 +403,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#options = options;
     this.#abort = abort;
+    this.#teller = { clientId: options.clientId, clusterId: options.clusterId };
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
@@ -327,12 +419,22 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
     this.#subscriptions = new Subscriptions({
       clock: this.#clock,
+      teller: this.#teller,
       onError,
       onResubscribe: (subscription) => this.#emit('resubscribe', { subscription }),
-      log: (message) => options.logger.debug(message),
+      onTrouble: (trouble, buried) => this.#troubled(trouble, buried),
+      ...(options.logger.debug !== undefined && { log: options.logger.debug }),
     });
+    this.#readerOwner = {
+      clock: this.#clock,
+      questions: this.#subscriptions.questions,
+      onGap: (channel, { from, to }) =>
+        options.logger.warn(`read(): messages ${from} to ${to} of channel '${channel}' are no longer stored`),
+      onListenerThrown: onError,
+    };
     const participants = new Participants(this.#subscriptions, this.#publisher);
-    this.#supervisor = new Supervisor(options, participants, this.#supervisorEvents(), this.#clock);
+    const events = this.#supervisorEvents();
+    this.#supervisor = new Supervisor(options, participants, events, this.#clock, footing?.makeGateway);
   }
 
   /** The cluster ID of the servers. */
@@ -390,25 +492,39 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   publish(channel: string, data: string | Uint8Array, options?: PublishOptions): Promise<PubAck> {
     try {
       this.#checkPublish(channel, data);
-      return this.#publisher.publish(channel, data, resolvePublishOptions(options));
+      const resolved = resolvePublishOptions(options);
+      if (publishTracing.wanted) return this.#publishTraced(channel, data, resolved);
+      return this.#publisher.publish(channel, data, resolved);
     } catch (error) {
       return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
     }
   }
 
-  /** @internal Publishes with options that were checked before. The check costs more than all else that the facade of src/stan does. */
-  static publishResolved(
+  /**
+   * @internal Publishes for a listener, with options that were checked before. The promise and the check would cost more than all
+   * else that the facade of src/stan does.
+   */
+  static publishFor(
     stan: ResilientStan,
+    listener: PublishListener,
     channel: string,
     data: string | Uint8Array,
-    options: ResolvedPublishOptions,
-  ): Promise<PubAck> {
+    options: ResolvedPublishOptions | undefined,
+  ): void {
     try {
       stan.#checkPublish(channel, data);
-      return stan.#publisher.publish(channel, data, options);
+      if (publishTracing.wanted) {
+        stan.#publishTraced(channel, data, options).then(
+          () => listener.stored(),
+          (error: ResilientStanError) => listener.failed(error),
+        );
+        return;
+      }
     } catch (error) {
-      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
+      queueMicrotask(() => listener.failed(toOurs(error, 'publish()', NOT_SENT)));
+      return;
     }
+    stan.#publisher.take(channel, data, options, listener);
   }
 
   /**
@@ -462,7 +578,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    * }
    * ```
    */
-  messages(channel: string, options?: SubscribeOptions): AsyncIterableIterator<StanMessage> {
+  messages(channel: string, options?: SubscribeOptions): MessagesIterator {
     return messages((handler, begun) => {
       const resolved = resolveMessagesOptions(channel, options, this.#subscribeContext());
       this.#assertOpen('messages');
@@ -470,10 +586,86 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     });
   }
 
+  /**
+   * Reads what is stored in a channel at the moment of the call, as an async iterator that ends. It acknowledges nothing, and
+   * leaves nothing behind at the server: the messages come in pages, each through a subscription of its own that is closed at
+   * once. So the loop may take any time, and at most about two pages are in memory (1000 messages or 4 MiB each, one message at
+   * least).
+   *
+   * During an outage the loop waits for the next session, and goes on behind the last message: none is left out, and none
+   * comes twice. Messages of the range that the server no longer has are told by the event `gap`, see {@link ReaderEvents}; a
+   * read without `from` begins with the oldest stored message, and misses nothing before it. If the channel is deleted
+   * meanwhile, the rest is a gap, and the read is over.
+   *
+   * The loop throws: InvalidArgumentError when an argument can never work; SubscribeError when the cluster refuses the
+   * subscriptions for good; PermissionError when this client must not subscribe there; AbortedError when the signal is aborted;
+   * ClosedError when the client closes before the end; TimeoutError when the server does not send what it has stored.
+   *
+   * The server makes a channel that it does not know yet.
+   *
+   * @param channel name of the channel, without wildcards
+   * @param range `{ from, to }` by numbers, the `{ last }` so many, or `{ since }` a time; default: all
+   * @param options default: nothing ends it early
+   * @example
+   * ```ts
+   * for await (const message of stan.read('orders', { last: 10 })) console.log(message.sequence, message.string());
+   * ```
+   */
+  read(channel: string, range?: ReadRange, options?: QuestionOptions): ChannelReader {
+    return ChannelReader.of(this.#readerOwner, this.#readRequest(channel, range, options));
+  }
+
+  #readRequest(channel: string, range: unknown, options: unknown): ReaderRequest | Error {
+    try {
+      const resolved = resolveRange(channel, range);
+      const { signal } = resolveQuestionOptions(options);
+      this.#assertOpen('read');
+      return { channel, range: resolved, ...callerUntil(signal, `the read of channel '${channel}'`) };
+    } catch (error) {
+      return toOurs(error, 'read()');
+    }
+  }
+
+  /**
+   * The number of the newest message that is stored in a channel; 0 if there is none. Publishes of this client that were
+   * acknowledged before the call are included. During an outage it waits for the next session.
+   *
+   * The server makes a channel that it does not know yet.
+   *
+   * @param channel name of the channel, without wildcards
+   * @param options default: nothing ends it early
+   * @throws InvalidArgumentError when an argument can never work
+   * @throws SubscribeError when the cluster refuses the subscription that this takes for a moment
+   * @throws PermissionError when this client must not subscribe there
+   * @throws AbortedError when its signal is aborted
+   * @throws ClosedError when the client is closed
+   * @example
+   * ```ts
+   * const last = await stan.lastSequence('orders');
+   * ```
+   */
+  async lastSequence(channel: string, options?: QuestionOptions): Promise<number> {
+    try {
+      checkChannel(channel);
+      const { signal } = resolveQuestionOptions(options);
+      this.#assertOpen('lastSequence');
+      const { caller, done } = callerUntil(signal, `lastSequence('${channel}')`);
+      try {
+        const newest = await this.#subscriptions.questions.newest(channel, caller);
+        return newest?.sequence ?? 0;
+      } finally {
+        done();
+      }
+    } catch (error) {
+      throw toOurs(error, 'lastSequence()');
+    }
+  }
+
   /** Counters and gauges of this client. */
   stats(): StanStats {
     const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
     const { delivered, duplicatesDropped, redelivered, fetched, subscriptions } = this.#subscriptions.stats;
+    const { handlerErrors, gaps, resets, deadLetters, overdue } = this.#subscriptions.stats;
     return {
       published,
       acknowledged,
@@ -486,6 +678,11 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       duplicatesDropped,
       redelivered,
       fetched,
+      handlerErrors,
+      gaps,
+      resets,
+      deadLetters,
+      overdue,
       suspicions: this.#suspicions,
       losses: this.#losses,
       reconnects: this.#reconnects,
@@ -507,6 +704,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       pending: this.#pending,
       losses: this.#losses,
       lastError: this.#lastError,
+      lastTrouble: this.#lastTrouble,
     };
   }
 
@@ -571,6 +769,12 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Closes the client with the default timeout, at the end of a scope with `await using stan = …`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Connects, at once or when `start` has resolved. */
+  #connectAfter(start?: Promise<unknown>): Promise<void> {
+    this.#connected = start === undefined ? this.#connect() : start.then(() => this.#connect());
+    return this.#connected;
   }
 
   async #connect(): Promise<void> {
@@ -684,16 +888,21 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       connecting: (attempt, delay, error) => {
         this.#note(error);
+        // The first failure is told, because a client that is not connected yet has nothing else to be noticed by.
+        if (attempt === 2 && !(error instanceof ClientIdConflictError)) {
+          logger.warn(`not connected yet, trying again: ${error.message}`);
+        }
         this.#emit('connecting', { attempt, delay, error });
       },
       connected: (server, attempt) => {
-        logger.info(`connected to ${server} as '${this.clientId}'`);
+        logger.info(`connected to ${server} as '${this.clientId}'`, { server });
         // connect() resolves first, so that the caller can add a listener.
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
       session: (server) => this.#emit('session', { server }),
-      suspected: () => {
+      suspected: (server, silence) => {
         this.#suspicions += 1;
+        if (suspicionChannel.hasSubscribers) suspicionChannel.publish({ ...this.#teller, server, silence });
       },
       lost: (error) => this.#lost(error),
       reconnecting: (attempt, delay, error) => {
@@ -703,7 +912,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       reconnected: (server, downtime, attempts) => {
         this.#reconnects += 1;
-        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`);
+        if (reconnectChannel.hasSubscribers) {
+          reconnectChannel.publish({ ...this.#teller, server, downtime, attempts });
+        }
+        logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`, { server, downtime, attempts });
         this.#emit('reconnect', { server, downtime, attempts });
       },
       conflict: (error) => {
@@ -729,8 +941,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   async #lost(error: ConnectionLostError): Promise<'reconnect' | 'close'> {
     this.#losses += 1;
     this.#note(error);
-    this.#options.logger.warn(`connection lost (${error.reason}): ${error.message}`);
-    this.#emit('connection_lost', { error, reason: error.reason });
+    const { reason, server } = error;
+    this.#options.logger.warn(`connection lost (${reason}): ${error.message}`, { reason, server });
+    if (lossChannel.hasSubscribers) lossChannel.publish({ ...this.#teller, error, reason });
+    this.#emit('connection_lost', { error, reason });
     const handler = this.#options.connectionLostHandler;
     if (!handler) return 'reconnect';
     const asked = this.#ask(handler, error);
@@ -764,7 +978,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #error(error: Error): void {
     if (this.#over) {
       // A listener has thrown at 'close', or its promise was rejected after that.
-      this.#options.logger.debug(`after the client was closed: ${error.message}`);
+      this.#options.logger.debug?.(`after the client was closed: ${error.message}`);
       return;
     }
     this.#note(error);
@@ -772,12 +986,22 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     this.#emit('error', { error });
   }
 
+  /** Nothing that goes wrong with messages is silent, also where nobody listens to the subscription. */
+  #troubled(trouble: Trouble, buried: boolean): void {
+    const { event, payload } = trouble;
+    const { level, text, details } = troubleLine(trouble, buried);
+    this.#options.logger[level](text, details);
+    if (!this.#over) this.#lastTrouble = { event, channel: payload.subscription.channel, text, at: this.#date() };
+    // An overdue handler has no event, because nothing has come of it yet.
+    if (event !== 'overdue') this.#emit(event, payload);
+  }
+
   #date(): Date {
     return new Date(this.#clock.wall());
   }
 
   #note(error: Error): void {
-    if (!this.#over) this.#lastError = { error, at: this.#date() };
+    if (!this.#over) this.#lastError = new DatedError(error, this.#date());
   }
 
   #emit<E extends keyof ResilientStanEvents>(event: E, payload: Parameters<ResilientStanEvents[E]>[0]): void {
@@ -816,6 +1040,21 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   get #pending(): number {
     const { pending, waiting } = this.#publisher.stats;
     return pending + waiting;
+  }
+
+  /** Publishes, and tells of it. A listener may have put another payload in the place of this one. */
+  #publishTraced(
+    channel: string,
+    data: string | Uint8Array,
+    options: ResolvedPublishOptions | undefined,
+  ): Promise<PubAck> {
+    // Written out, because an object that is spread and added to costs two microseconds.
+    const { clientId, clusterId } = this.#teller;
+    const context = { clientId, clusterId, channel, data };
+    return publishTracing.run(context, () => {
+      if (context.data !== data) checkPayload(context.data, NOT_SENT);
+      return this.#publisher.publish(channel, context.data, options);
+    });
   }
 
   #checkPublish(channel: string, data: string | Uint8Array): void {

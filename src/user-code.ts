@@ -47,7 +47,7 @@ export function mayBePromise(value: unknown): value is object {
  * Calls one of the two functions when the answer of a user's function is settled. It calls once, and never synchronously. The
  * answer may be no promise, and a `then` of its own may throw, even when it is only read, or call back twice.
  */
-export function whenSettled(result: object, done: () => void, failed: (thrown: unknown) => void): void {
+export function whenSettled(result: object, done: (value: unknown) => void, failed: (thrown: unknown) => void): void {
   // Nearly every asynchronous function returns a native promise, and this way makes no further promise.
   const plain = types.isPromise(result) && Object.getPrototypeOf(result) === Promise.prototype;
   if (plain && !Object.hasOwn(result, 'then') && !Object.hasOwn(result, 'constructor')) {

@@ -9,7 +9,6 @@ import { defineCommand, type Command, type Options, type Values } from './comman
 import { CommandError, connectFor } from './connect.js';
 import { CONNECTION_OPTIONS } from './connection-options.js';
 import { Interruption } from './interruption.js';
-import { lastSequence } from './last-sequence.js';
 import { formatMessage, type Format } from './message-format.js';
 import { Output, ReaderGone } from './output.js';
 import { say } from './say.js';
@@ -188,7 +187,7 @@ async function newestFor(
   follow: boolean,
 ): Promise<number | undefined> {
   if (follow && !(typeof start === 'object' && 'last' in start)) return undefined;
-  return await lastSequence(stan, channel);
+  return await stan.lastSequence(channel);
 }
 
 function startAtOf(start: Start, newest: number | undefined): StartAt {

@@ -301,10 +301,10 @@ export class FailureDetector {
   }
 
   #suspect(calm: Calm, now: number, silence: number): void {
-    this.#log(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
+    this.#options.settings.logger.debug?.(`no sign of life from the leader for ${Math.round(silence)} ms: asking`);
     const server = calm.server ?? this.#checkServer(now);
     this.#state = { is: 'suspect', server, hedge: undefined, cancelJudgement: undefined };
-    this.#options.recovery.begin();
+    this.#options.recovery.begin(silence);
     // The call may have ended the session.
     this.#tickAs(this.#state, now);
   }
@@ -342,7 +342,7 @@ export class FailureDetector {
   }
 
   #startHedge(suspicion: Suspicion): void {
-    this.#log(
+    this.#options.settings.logger.debug?.(
       suspicion.server.answered
         ? 'the attached server lives, but no leader answers'
         : 'the attached server is mute, too',
@@ -478,7 +478,9 @@ export class FailureDetector {
       state.hedge?.cancel();
       // Later questions of this suspicion are under way. Their answers say nothing about a new one.
       this.#asked.clear();
-      this.#log(`the leader answered${missed ? ', but not everything that was asked' : ''}`);
+      this.#options.settings.logger.debug?.(
+        `the leader answered${missed ? ', but not everything that was asked' : ''}`,
+      );
       this.#options.recovery.end(missed);
       this.#owed = false;
       this.owed();
@@ -489,9 +491,5 @@ export class FailureDetector {
       this.#due = Infinity;
       this.#tickAs(state, now);
     }
-  }
-
-  #log(message: string): void {
-    this.#options.settings.logger.debug(message);
   }
 }

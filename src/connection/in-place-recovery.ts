@@ -9,22 +9,25 @@ import type { Participants } from './participants.js';
 
 export class InPlaceRecovery {
   readonly #participants: Participants;
-  readonly #suspected: () => void;
+  readonly #suspected: (silence: number) => void;
   readonly #missed: () => void;
 
   /**
-   * @param suspected is called when the leader is silent, for the statistics of the client
+   * @param suspected is called when the leader is silent, with the length of the silence in ms, for the statistics of the client
    * @param missed is called when requests of the session may be lost
    */
-  constructor(participants: Participants, suspected: () => void, missed: () => void) {
+  constructor(participants: Participants, suspected: (silence: number) => void, missed: () => void) {
     this.#participants = participants;
     this.#suspected = suspected;
     this.#missed = missed;
   }
 
-  /** Starts when the leader is silent. */
-  begin(): void {
-    this.#suspected();
+  /**
+   * Starts when the leader is silent.
+   * @param silence how long it has been, in ms
+   */
+  begin(silence: number): void {
+    this.#suspected(silence);
     this.#participants.publishing.pause();
   }
 

@@ -9,9 +9,16 @@
 import { expectManyListeners } from '../abort-signal.js';
 import type { Clock } from '../clock/clock.js';
 import { patience } from '../clock/patience.js';
-import { AuthorizationError, ConnectError, PermissionError, toError, type ServerFailure } from '../errors.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
-import { retryDelay } from './backoff.js';
+import {
+  AuthorizationError,
+  ConnectError,
+  failureText,
+  PermissionError,
+  toError,
+  type ServerFailure,
+} from '../errors.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
+import { retryDelay } from '../backoff.js';
 import { noGreeting, type Answer, type Link } from './link.js';
 import type { ServerAddress } from './servers.js';
 import { Unreached } from './stream.js';
@@ -406,7 +413,7 @@ export class LeaderSearch {
       failures.push({ server: address.url, reason: error.message, error, reached: link !== undefined });
     }
     const others = failures.filter(({ server }) => !connected.includes(server));
-    const list = others.map(({ server, reason }) => `${server} (${reason})`).join('; ');
+    const list = others.map(failureText).join('; ');
     if (connected.length > 0) {
       const rest = list === '' ? '' : `; not reached: ${list}`;
       return new ConnectError(
@@ -434,7 +441,7 @@ export class LeaderSearch {
     // A server that was reached is running and has the right URL.
     const unreached = failures.filter(({ error }) => error instanceof Unreached).length;
     const verb = unreached === failures.length ? 'reached' : 'used';
-    const question = unreached > 0 ? '. Is one of them running, and is the URL right?' : '';
-    return new ConnectError(`no server could be ${verb}: ${list}${question}`, failures);
+    const question = unreached > 0 ? ' (is one of them running, and is the URL right?)' : '';
+    return new ConnectError(`no server could be ${verb}${question}: ${list}`, failures);
   }
 }

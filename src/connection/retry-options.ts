@@ -1,38 +1,6 @@
-/** Checks the options for repeated attempts and fills in the defaults. */
-import { MAX_INT32 } from '../int32.js';
+/** Checks the options for repeated connects and fills in the defaults. */
 import type { OptionNames, OptionReader } from '../option-reader.js';
-
-/**
- * How often and how soon to try again, with the names of p-retry. The delay after the n-th failed attempt is
- * `minTimeout · factor^(n − 1)`, and at most `maxTimeout`. Times are milliseconds. The defaults are those of
- * {@link ConnectOptions.initialConnect} and {@link ConnectOptions.reconnect}.
- *
- * Attempts and time are counted on through sessions that last less than 2 s.
- * @category Connecting
- */
-export interface RetryOptions {
-  /** How many attempts follow the first one. `Infinity` is no limit. */
-  retries?: number | undefined;
-  /** By which factor each delay is longer than the one before, 1 or more. */
-  factor?: number | undefined;
-  /** The delay after the first failed attempt, in ms, 1 or more. */
-  minTimeout?: number | undefined;
-  /** The longest delay, in ms. */
-  maxTimeout?: number | undefined;
-  /** Whether each delay is drawn at random between half of its value and all of it, so that clients do not dial in step. */
-  randomize?: boolean | undefined;
-  /** How long after the first attempt another one may begin, in ms. Default `Infinity`. */
-  maxRetryTime?: number | undefined;
-}
-
-export interface ResolvedRetryOptions {
-  readonly retries: number;
-  readonly factor: number;
-  readonly minTimeout: number;
-  readonly maxTimeout: number;
-  readonly randomize: boolean;
-  readonly maxRetryTime: number;
-}
+import { resolveRetry, RETRY_OPTION_NAMES, type ResolvedRetryOptions } from '../retry-options.js';
 
 export const INITIAL_CONNECT: ResolvedRetryOptions = {
   retries: 3,
@@ -51,8 +19,8 @@ const RECONNECT: ResolvedRetryOptions = {
   maxRetryTime: Infinity,
 };
 
-export const RETRY_NAMES: OptionNames = {
-  known: ['retries', 'factor', 'minTimeout', 'maxTimeout', 'randomize', 'maxRetryTime'],
+const RETRY_NAMES: OptionNames = {
+  known: RETRY_OPTION_NAMES,
   hints: {
     forever: "use 'retries: Infinity'",
     signal: "'signal' is an option of connect itself",
@@ -85,26 +53,4 @@ export function resolveReconnect(reader: OptionReader): ResolvedRetryOptions | f
   if (given === true)
     reader.refuse('reconnect', 'must be an object or false, not true: leave it out to reconnect for ever');
   return resolveRetry(reader.nested('reconnect', RETRY_NAMES), RECONNECT);
-}
-
-function resolveRetry(reader: OptionReader, defaults: ResolvedRetryOptions): ResolvedRetryOptions {
-  const minGiven = reader.milliseconds('minTimeout', undefined);
-  const maxGiven = reader.milliseconds('maxTimeout', undefined, { infinity: true });
-  if (minGiven !== undefined && maxGiven !== undefined && minGiven > maxGiven) {
-    reader.refuse(
-      'minTimeout',
-      `must not be more than '${reader.path('maxTimeout')}' (${maxGiven}), but is ${minGiven}`,
-    );
-  }
-  // If only one of the two is given, the default of the other is adjusted to it.
-  const minTimeout = minGiven ?? Math.min(defaults.minTimeout, maxGiven ?? Infinity);
-  const maxTimeout = Math.min(MAX_INT32, maxGiven ?? Math.max(defaults.maxTimeout, minTimeout));
-  return {
-    retries: reader.number('retries', defaults.retries, { min: 0, infinity: true }),
-    factor: reader.number('factor', defaults.factor, { min: 1, fraction: true }),
-    minTimeout,
-    maxTimeout,
-    randomize: reader.boolean('randomize', defaults.randomize),
-    maxRetryTime: reader.milliseconds('maxRetryTime', defaults.maxRetryTime, { infinity: true }),
-  };
 }

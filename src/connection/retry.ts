@@ -1,7 +1,7 @@
 import pRetry, { AbortError } from 'p-retry';
 import type { Clock } from '../clock/clock.js';
-import { toError } from '../errors.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import { ClientIdConflictError, toError } from '../errors.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /** An error that ends the retries at once. It carries the error to throw. */
@@ -52,8 +52,9 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
       maxTimeout: 0,
       signal,
       onFailedAttempt: async ({ attemptNumber, error }) => {
-        budget.failed();
         const now = hooks.clock.now();
+        if (error instanceof ClientIdConflictError) budget.held(now);
+        else budget.failed();
         if (budget.isSpent(options, now)) throw error;
         const delay = budget.delayAfter(attemptNumber, options, now);
         // Nobody wants to hear of it after a call-off.

@@ -12,15 +12,14 @@ import {
 import { printable } from '../printable.js';
 import { MessageFrame } from './codec.js';
 import { Denials } from './denials.js';
+import type { Loss, SupervisedSession } from './gateway.js';
 import { InPlaceRecovery } from './in-place-recovery.js';
 import { ServerComplaint, type Link } from './link.js';
 import {
   SessionEnded,
   SubscribeRefused,
-  type InHand,
   type RawMessage,
   type Receipt,
-  type Session,
   type SessionSubscription,
   type SubscribeRequest,
 } from './protocol.js';
@@ -35,21 +34,6 @@ import type { Line } from './throughput.js';
 import { FailureDetector, type FailureDetectorOptions } from './failure-detector.js';
 import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
 
-/** The end of a session that nobody asked for. */
-export interface Loss {
-  error: ConnectionLostError;
-  /** The data that a take-over needs. */
-  registration: Registration;
-  /** A search for the leader that is under way or has succeeded. */
-  successor: LeaderSearch | undefined;
-  /** The server's complaint when it ended the session, if there was one. */
-  complaint: ServerComplaint | undefined;
-  /** The subscribe requests without an answer, if the server complained. */
-  requests: InHand[];
-  /** Whether somebody was told that a request can never be granted, so that it does not end the next session as well. */
-  settled: boolean;
-}
-
 export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' | 'participants' | 'race' | 'clock'> {
   settings: ConnectionSettings;
   ordinal: number;
@@ -58,8 +42,8 @@ export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' 
   roundTrip: number;
   /** The measured throughput of the path to the servers. */
   line: Line;
-  /** Is called when an answer of the leader is overdue. */
-  suspected: () => void;
+  /** Is called when an answer of the leader is overdue, with the length of its silence in ms. */
+  suspected: (silence: number) => void;
   /** Is called when the server forbids something that the session can do without. */
   denied: (error: PermissionError) => void;
 }
@@ -84,7 +68,7 @@ type Life =
 const LIVE: Life = { phase: 'live' };
 const OVER: Life = { phase: 'over' };
 
-export class StanSession implements Session, HandleHost {
+export class StanSession implements SupervisedSession, HandleHost {
   readonly ordinal: number;
   readonly continued: boolean;
   readonly server: string;

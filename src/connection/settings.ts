@@ -4,7 +4,7 @@ import { MAX_INT32 } from '../int32.js';
 import type { ResolvedLogger } from '../logger.js';
 import type { OptionNames, OptionReader } from '../option-reader.js';
 import type { CredentialsProvider, ResolvedCredentials } from './credentials.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import type { ServerAddress } from './servers.js';
 import type { TlsProvider } from './tls-options.js';
 
@@ -40,7 +40,7 @@ export interface ConnectionSettings {
    */
   readonly tls: boolean | ConnectionOptions | TlsProvider;
   readonly name: string;
-  /** A logger with all functions, none of which throws. */
+  /** A logger whose functions do not throw. */
   readonly logger: ResolvedLogger;
 }
 

@@ -12,19 +12,17 @@ import {
   toError,
   type ConnectionLostError,
 } from '../errors.js';
-import { Claims } from './claims.js';
-import { Dialler } from './dialler.js';
+import type { Gateway, Loss, MakeGateway, Search, SupervisedSession } from './gateway.js';
 import type { Participants } from './participants.js';
-import { PROVE_EVERY, type Found, type LeaderSearch } from './leader-search.js';
-import { register, type Registration } from './registration.js';
+import { PROVE_EVERY } from './leader-search.js';
+import { NatsGateway } from './nats-gateway.js';
+import type { Registration } from './registration.js';
 import { RetryBudget, type SessionEnd } from './retry-budget.js';
-import type { ResolvedRetryOptions } from './retry-options.js';
+import type { ResolvedRetryOptions } from '../retry-options.js';
 import { Fatal, retry } from './retry.js';
-import { StanSession, type Loss } from './session.js';
 import type { ConnectionSettings } from './settings.js';
 import { StateMachine, type ConnectionState } from './states.js';
 import { Suspects } from './suspects.js';
-import { Line } from './throughput.js';
 
 /** Shortest life of a session that counts as lasted, in ms. Such a session had no part in earlier trouble. */
 const LASTING = 2000;
@@ -36,8 +34,8 @@ export interface SupervisorEvents {
   connected(server: string, attempt: number): void;
   /** Hears that a session is registered, before its subscriptions are made. */
   session(server: string): void;
-  /** Hears that an answer of the leader is overdue. */
-  suspected(): void;
+  /** Hears that an answer of the leader is overdue. The leader of the session at `server` has been silent for `silence` ms. */
+  suspected(server: string, silence: number): void;
   /** Hears of a loss, once for each. The returned answer is obeyed. */
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
   reconnecting(attempt: number, delay: number, error: Error): void;
@@ -57,17 +55,17 @@ interface SessionSearch {
   readonly first: boolean;
   /** The registration of the previous session. */
   previous: Registration | undefined;
-  /** The leader search that is under way or has succeeded. */
-  race: LeaderSearch | undefined;
+  /** The search for the leader that is under way or has succeeded. */
+  race: Search | undefined;
 }
 
 /** The session and its state. */
 type Life =
   | { readonly phase: 'none' }
   /** The session is being brought up, or is up. */
-  | { readonly phase: 'session'; readonly session: StanSession }
+  | { readonly phase: 'session'; readonly session: SupervisedSession }
   /** The session is being closed, and no other one follows. */
-  | { readonly phase: 'leaving'; readonly session: StanSession };
+  | { readonly phase: 'leaving'; readonly session: SupervisedSession };
 
 const NONE: Life = { phase: 'none' };
 
@@ -78,23 +76,34 @@ export class Supervisor {
   readonly #states: StateMachine;
   readonly #stop = new AbortController();
   readonly #clock: Clock;
-  readonly #dialler: Dialler;
-  readonly #claims = new Claims();
+  readonly #gateway: Gateway;
   readonly #suspects = new Suspects();
-  readonly #line = new Line();
   readonly #budget: RetryBudget;
   #life: Life = NONE;
   #sessions = 0;
   /** Whether an error that needs a person was reported in this outage. */
   #complained = false;
 
-  constructor(settings: ConnectionSettings, participants: Participants, events: SupervisorEvents, clock: Clock) {
+  constructor(
+    settings: ConnectionSettings,
+    participants: Participants,
+    events: SupervisorEvents,
+    clock: Clock,
+    makeGateway: MakeGateway = (parts) => new NatsGateway(parts),
+  ) {
     this.#settings = settings;
     this.#participants = participants;
     this.#events = events;
     this.#clock = clock;
     this.#states = new StateMachine((from, to) => events.state(from, to));
-    this.#dialler = new Dialler(settings, clock, (error) => this.#complain(error));
+    this.#gateway = makeGateway({
+      settings,
+      participants,
+      clock,
+      suspected: (server, silence) => events.suspected(server, silence),
+      denied: (error) => events.permission(error),
+      complain: (error) => this.#complain(error),
+    });
     this.#budget = new RetryBudget(clock.now());
   }
 
@@ -103,7 +112,7 @@ export class Supervisor {
   }
 
   /** The live session, which is up or being brought up. */
-  get session(): StanSession | undefined {
+  get session(): SupervisedSession | undefined {
     return this.#life.phase === 'session' && this.#life.session.alive ? this.#life.session : undefined;
   }
 
@@ -154,7 +163,7 @@ export class Supervisor {
   }
 
   /** Replaces each lost session until none follows. */
-  async #run(first: StanSession): Promise<void> {
+  async #run(first: SupervisedSession): Promise<void> {
     let session = first;
     for (;;) {
       const upAt = this.#clock.now();
@@ -180,7 +189,7 @@ export class Supervisor {
    * Replaces a lost session.
    * @throws the error that says why no session follows
    */
-  async #recover(loss: Loss, lasted: boolean): Promise<StanSession> {
+  async #recover(loss: Loss, lasted: boolean): Promise<SupervisedSession> {
     const lostAt = this.#clock.elapsed();
     this.#ended(loss, lasted ? 'lasted' : 'young');
     if (this.state === 'connected') this.#states.to('reconnecting');
@@ -225,7 +234,7 @@ export class Supervisor {
     search: SessionSearch,
     firstDelay: number,
     onWait: (attempt: number, delay: number, error: Error) => void,
-  ): Promise<StanSession> {
+  ): Promise<SupervisedSession> {
     const { signal } = this.#stop;
     const cancel = (): void => search.race?.cancel();
     signal.addEventListener('abort', cancel, { once: true });
@@ -238,7 +247,7 @@ export class Supervisor {
         clock: this.#clock,
         onWait: (attempt, delay, error) => {
           if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
-          this.#log(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
+          this.#settings.logger.debug?.(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
           onWait(attempt, delay, error);
         },
         onWake: (callback) => {
@@ -262,7 +271,7 @@ export class Supervisor {
    * Makes one attempt: reaches the leader, takes over, registers, and makes the subscriptions.
    * @throws Fatal if no other attempt makes sense
    */
-  async #attempt(search: SessionSearch): Promise<StanSession> {
+  async #attempt(search: SessionSearch): Promise<SupervisedSession> {
     try {
       const session = await this.#register(await this.#reach(search), search);
       search.previous = session.registration;
@@ -279,46 +288,34 @@ export class Supervisor {
     }
   }
 
-  /** Returns a connection whose other end knows the leader. */
-  async #reach(search: SessionSearch): Promise<Found> {
-    const race = (search.race ??= this.#dialler.race(search.previous?.connectionId, { first: search.first }));
+  /** Returns the way to a leader, for the gateway. */
+  async #reach(search: SessionSearch): Promise<object> {
+    const race = (search.race ??= this.#gateway.search(search.previous?.connectionId, search.first));
     const found = await race.round();
     race.cancel(true);
     search.race = undefined;
     return found;
   }
 
-  async #register(found: Found, { previous }: SessionSearch): Promise<StanSession> {
-    const { clusterId, clientId, pings, connectTimeout, clientIdConflict } = this.#settings;
+  async #register(found: object, { previous }: SessionSearch): Promise<SupervisedSession> {
     const { signal } = this.#stop;
-    const options = { clusterId, clientId, pings, connectTimeout, previous, claims: this.#claims, clock: this.#clock };
-    const { stan, continued } = await register(found, options, signal).catch((error: unknown) => {
-      this.#dialler.failed(found.link.address.url);
+    const ordinal = this.#sessions + 1;
+    const session = await this.#gateway.register(found, { ordinal, previous, signal }).catch((error: unknown) => {
       if (error instanceof ClientIdConflictError) {
-        if (clientIdConflict === 'close') throw new Fatal(error);
+        if (this.#settings.clientIdConflict === 'close') throw new Fatal(error);
         this.#events.conflict(error);
       }
       throw error;
     });
-    const session = new StanSession(found.link, stan, {
-      ordinal: ++this.#sessions,
-      continued,
-      settings: this.#settings,
-      roundTrip: found.roundTrip,
-      line: this.#line,
-      participants: this.#participants,
-      // The other servers are tried first, and then the attached one once more.
-      race: () => this.#dialler.race(stan.connId, { last: found.link.address.url }),
-      suspected: () => this.#events.suspected(),
-      denied: (error) => this.#events.permission(error),
-      clock: this.#clock,
-    });
+    if (signal.aborted) session.destroy();
+    signal.throwIfAborted();
+    this.#sessions = ordinal;
     this.#life = { phase: 'session', session };
     return session;
   }
 
   /** Brings a session up, after the user was told of it. Returns the loss if the session ended before all subscriptions were made. */
-  async #bringUp(session: StanSession): Promise<Loss | undefined> {
+  async #bringUp(session: SupervisedSession): Promise<Loss | undefined> {
     this.#events.session(session.server);
     try {
       // It does not matter which of the two ends first.
@@ -339,7 +336,7 @@ export class Supervisor {
   }
 
   /** Starts to publish after all subscriptions are made. */
-  #isUp(session: StanSession): void {
+  #isUp(session: SupervisedSession): void {
     this.#complained = false;
     if (this.state !== 'closing') this.#states.to('connected');
     if (session.alive) this.#participants.publishing.attach(session, this.#suspects.careful);
@@ -347,14 +344,14 @@ export class Supervisor {
 
   /** Notes that the session has lasted, so that earlier trouble is over. */
   #lasts(server: string): void {
-    this.#dialler.served(server);
+    this.#gateway.served(server);
     if (this.#suspects.acquit()) this.#participants.publishing.relax();
   }
 
   /** Handles the end of a session, up or not: finds what caused it, and counts it. */
   #ended(loss: Loss, end: SessionEnd): void {
     this.#life = NONE;
-    this.#dialler.failed(loss.error.server);
+    this.#gateway.failed(loss.error.server);
     const settled = this.#blame(loss) || loss.settled;
     this.#participants.detach();
     if (loss.error.cause instanceof PermissionError) this.#events.permission(loss.error.cause);
@@ -378,9 +375,5 @@ export class Supervisor {
     if (this.#complained) return;
     this.#complained = true;
     this.#events.error(error);
-  }
-
-  #log(message: string): void {
-    this.#settings.logger.debug(message);
   }
 }

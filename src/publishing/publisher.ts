@@ -1,7 +1,7 @@
 import type { Clock } from '../clock/clock.js';
 import type { InHand, Session } from '../connection/protocol.js';
 import type { LastWords } from '../connection/server-texts.js';
-import { describe, InternalError, PermissionError, toOurs } from '../errors.js';
+import { describe, InternalError, PermissionError } from '../errors.js';
 import { AckTimeout } from './ack-timeout.js';
 import { Timer } from './timer.js';
 import { Intake, type MakeError } from './intake.js';
@@ -9,13 +9,14 @@ import { Outbox } from './outbox.js';
 import { payloadSize, Payloads } from './payload.js';
 import type { PublisherOptions, PublisherStats } from './publisher-options.js';
 import { PubMsgSize } from './pubmsg-size.js';
-import { Entry, type AbortGroup, type PubAck } from './records.js';
+import { Entry, type AbortGroup } from './records.js';
 import { Refusals } from './refusals.js';
 import { closed, deliveryOf, endedSession, SharedErrors } from './rejections.js';
 import { Settlement } from './settlement.js';
+import type { PubAck, Resolve, Settler } from './settlers.js';
 import { Transmission } from './transmission.js';
 
-export type { PubAck } from './records.js';
+export type { PubAck } from './settlers.js';
 export type { Ordering } from './outbox.js';
 export type { PublisherOptions, PublisherStats } from './publisher-options.js';
 
@@ -87,7 +88,19 @@ export class Publisher {
     data: string | Uint8Array,
     options?: { timeout?: number | undefined; signal?: AbortSignal | undefined },
   ): Promise<PubAck> {
-    const { signals, flushes } = this.#settlement;
+    const promise = new Promise<PubAck>(takeResolve);
+    this.take(channel, data, options, takenResolve);
+    return promise;
+  }
+
+  /** Does what {@link publish} does for whoever waits for the message. */
+  take(
+    channel: string,
+    data: string | Uint8Array,
+    options: { timeout?: number | undefined; signal?: AbortSignal | undefined } | undefined,
+    settler: Settler,
+  ): void {
+    const { signals, flushes, settlers } = this.#settlement;
     // What runs code of the caller, or may throw because of what he passed, comes first. Only then is anything changed.
     let group: AbortGroup | undefined;
     let size: number;
@@ -105,21 +118,20 @@ export class Publisher {
       }
     } catch (error) {
       if (group !== undefined) signals.leave(group);
-      return Promise.reject(toOurs(error, 'publish()', NOT_SENT));
-    }
-    if (refused !== undefined) {
-      if (group !== undefined) signals.leave(group);
-      this.#published++;
-      this.#settlement.rejected++;
-      return Promise.reject(refused);
+      settlers.failed(settler, error, NOT_SENT);
+      return;
     }
     this.#published++;
-    const promise = new Promise<PubAck>(takeResolve);
-    const entry = new Entry(channel, body, offset, size, this.#outbox.taken + 1, flushes.join(), takenResolve);
+    if (refused !== undefined) {
+      if (group !== undefined) signals.leave(group);
+      this.#settlement.rejected++;
+      settlers.failed(settler, refused);
+      return;
+    }
+    const entry = new Entry(channel, body, offset, size, this.#outbox.taken + 1, flushes.join(), settler);
     if (options !== undefined) this.#settlement.limit(entry, options.timeout, group);
     this.#outbox.take(entry);
     this.#transmission?.feed();
-    return promise;
   }
 
   /**
@@ -346,7 +358,7 @@ export class Publisher {
 }
 
 // All promises share one function, instead of a closure for each.
-let takenResolve: (ack: PubAck | Promise<never>) => void;
-function takeResolve(resolve: (ack: PubAck | Promise<never>) => void): void {
+let takenResolve: Resolve;
+function takeResolve(resolve: Resolve): void {
   takenResolve = resolve;
 }

@@ -4,22 +4,9 @@
  */
 import type { AbortWatch } from '../abort-signal.js';
 import type { Receipt } from '../connection/protocol.js';
-import { toOurs } from '../errors.js';
 import type { Timed, TimedBucket } from './deadlines.js';
 import type { FlushBarrier } from './flush-barriers.js';
-
-/**
- * The acknowledgement of one message by the cluster.
- * @category Publishing
- */
-export interface PubAck {
-  /** The ID of the sending that was acknowledged. Each sending of a message has another one. */
-  guid: string;
-  /** Name of the channel. */
-  channel: string;
-  /** How often the message was sent until this acknowledgement came. 1 without faults. */
-  attempts: number;
-}
+import type { Settler } from './settlers.js';
 
 /** What went wrong with a message so far. Most messages have no such record. */
 export class Trouble {
@@ -106,13 +93,8 @@ export class Entry {
     /** Its place in the order of the publish() calls. */
     readonly order: number,
     readonly barrier: FlushBarrier,
-    readonly resolve: (ack: PubAck | Promise<never>) => void,
+    readonly settler: Settler,
   ) {}
-
-  /** Rejects through `resolve`, because keeping the promise's own function would cost each message 72 bytes. */
-  reject(error: Error): void {
-    this.resolve(Promise.reject(toOurs(error, 'publish()')));
-  }
 }
 
 /** A list of messages by their own links. Every operation takes constant time, except where it says so. */

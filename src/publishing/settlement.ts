@@ -7,6 +7,7 @@ import { FlushBarriers } from './flush-barriers.js';
 import type { Outbox } from './outbox.js';
 import { type AbortGroup, type Entry, Limits } from './records.js';
 import { aborted, deliveryOf, SharedErrors } from './rejections.js';
+import { Settlers } from './settlers.js';
 
 /** Settles each message once: by its acknowledgement, an error, its own timeout, or its own signal. */
 export class Settlement {
@@ -16,6 +17,7 @@ export class Settlement {
   readonly #timeouts = new Deadlines<Limits>();
   readonly signals: Aborts;
   readonly flushes = new FlushBarriers();
+  readonly settlers = new Settlers();
   acknowledged = 0;
   rejected = 0;
 
@@ -54,13 +56,13 @@ export class Settlement {
     if (entry.list === undefined) return;
     this.acknowledged++;
     this.#settle(entry);
-    entry.resolve({ guid, channel: entry.channel, attempts: entry.attempts });
+    this.settlers.stored(entry.settler, guid, entry.channel, entry.attempts);
   }
 
   reject(entry: Entry, error: Error): void {
     this.rejected++;
     this.#settle(entry);
-    entry.reject(error);
+    this.settlers.failed(entry.settler, error);
   }
 
   /** Rejects each message whose timeout is over. */

@@ -1,4 +1,4 @@
-import type { StanMessage } from '../subscribing/message.js';
+import { ReceivedMessage, type StanMessage } from '../subscribing/message.js';
 
 /**
  * The part of a client that its messages use.
@@ -76,12 +76,12 @@ export class Message {
 
   /** Whether the server says that it has sent this message before. */
   isRedelivered(): boolean {
-    return this.#message.redelivered;
+    return ReceivedMessage.sentBefore(this.#message).redelivered;
   }
 
   /** The number of times that the server has sent the message again. */
   getRedeliveryCount(): number {
-    return this.#message.redeliveryCount;
+    return ReceivedMessage.sentBefore(this.#message).redeliveryCount;
   }
 
   /** Always 0, because no server sends a checksum. */

@@ -2,9 +2,10 @@
 import type { EventEmitter } from 'node:events';
 import type { ConnectionOptions, TlsOptions } from 'node:tls';
 import type { Credentials, CredentialsProvider, NonceSigner } from '../connection/credentials.js';
-import { INITIAL_CONNECT, type RetryOptions } from '../connection/retry-options.js';
+import { INITIAL_CONNECT } from '../connection/retry-options.js';
 import { MAX_INT32 } from '../int32.js';
 import type { ConnectOptions } from '../resilient-stan.js';
+import type { RetryOptions } from '../retry-options.js';
 import { badAuthentication } from './errors.js';
 import { BINARY_ENCODING_REQUIRED } from './texts.js';
 

@@ -3,6 +3,7 @@ import { REAL_SOURCES } from '../clock/sources.js';
 import { ClosedError, InternalError, InvalidArgumentError, type ResilientStanError } from '../errors.js';
 import type { PingOptions } from '../connection/settings.js';
 import type { ResolvedPublishOptions } from '../publishing/publisher-options.js';
+import type { PublishListener } from '../publishing/settlers.js';
 import { ResilientStan } from '../resilient-stan.js';
 import { checkPayload } from '../validation.js';
 import { connectError, lostError, publishError, StanError } from './errors.js';
@@ -168,12 +169,10 @@ export class Stan extends EventEmitter {
     const guid = nextGuid();
     this.pubAckOutstanding++;
     if (typeof ackHandler === 'function') {
-      ResilientStan.publishResolved(this.#client, subject, payload, this.#limits).then(
-        () => this.#answered(ackHandler, undefined, guid),
-        (error: Error) => this.#failed(ackHandler, error, guid),
-      );
+      const answer = new Answer(this.#answers, ackHandler, guid);
+      ResilientStan.publishFor(this.#client, answer, subject, payload, this.#limits);
     } else {
-      this.#client.publish(subject, payload).then(this.#stored, this.#notStored);
+      ResilientStan.publishFor(this.#client, this.#unanswered, subject, payload, undefined);
     }
     return guid;
   }
@@ -323,30 +322,62 @@ export class Stan extends EventEmitter {
     this.#calling = false;
   }
 
-  /**
-   * A publish has failed. At the end of a client the answer comes in a later turn of the event loop: a callback that publishes
-   * again would otherwise keep the client from ending.
-   */
-  #failed(ackHandler: AckHandlerCallback, error: Error, guid: string): void {
-    const answer = (): void => this.#answered(ackHandler, publishError(error), guid);
-    if (error instanceof ClosedError) REAL_SOURCES.setImmediate(answer);
-    else answer();
-  }
-
-  #answered(ackHandler: AckHandlerCallback, error: StanError | undefined, guid: string): void {
-    this.pubAckOutstanding--;
-    this.#call(ackHandler, error, guid);
-  }
-
-  readonly #stored = (): void => {
-    this.pubAckOutstanding--;
+  /** What the callbacks of publishes are called through. */
+  readonly #answers: Answers = {
+    stored: (handler, guid) => {
+      this.pubAckOutstanding--;
+      this.#call(handler, undefined, guid);
+    },
+    failed: (handler, guid, error) => {
+      const answer = (): void => {
+        this.pubAckOutstanding--;
+        this.#call(handler, publishError(error), guid);
+      };
+      // At the end of a client the answer comes in a later turn of the event loop: a callback that publishes again would
+      // otherwise keep the client from ending.
+      if (error instanceof ClosedError) REAL_SOURCES.setImmediate(answer);
+      else answer();
+    },
   };
 
-  /** A message without a callback was refused for good, and only a listener of `error` hears of it. */
-  readonly #notStored = (error: ResilientStanError): void => {
-    this.pubAckOutstanding--;
-    // The end of the client is told once, and not for each message.
-    if (error instanceof ClosedError || this.listenerCount('error') === 0) return;
-    tell(this, 'error', publishError(error));
+  /** Waits for all messages without a callback. */
+  readonly #unanswered: PublishListener = {
+    stored: () => {
+      this.pubAckOutstanding--;
+    },
+    // The message was refused for good, and only a listener of `error` hears of it.
+    failed: (error) => {
+      this.pubAckOutstanding--;
+      // The end of the client is told once, and not for each message.
+      if (error instanceof ClosedError || this.listenerCount('error') === 0) return;
+      tell(this, 'error', publishError(error));
+    },
   };
+}
+
+/** Where the answers to publishes go. */
+interface Answers {
+  stored(handler: AckHandlerCallback, guid: string): void;
+  failed(handler: AckHandlerCallback, guid: string, error: ResilientStanError): void;
+}
+
+/** Waits for one message that has a callback. */
+class Answer implements PublishListener {
+  readonly #answers: Answers;
+  readonly #handler: AckHandlerCallback;
+  readonly #guid: string;
+
+  constructor(answers: Answers, handler: AckHandlerCallback, guid: string) {
+    this.#answers = answers;
+    this.#handler = handler;
+    this.#guid = guid;
+  }
+
+  stored(): void {
+    this.#answers.stored(this.#handler, this.#guid);
+  }
+
+  failed(error: ResilientStanError): void {
+    this.#answers.failed(this.#handler, this.#guid, error);
+  }
 }

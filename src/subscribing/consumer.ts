@@ -4,10 +4,11 @@
  */
 import type { AbortWatch } from '../abort-signal.js';
 import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
-import { AbortedError, type ResilientStanError } from '../errors.js';
+import { AbortedError, ClosedError, describe, ResilientStanError } from '../errors.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import type { Party } from './barrier.js';
 import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
+import { Caller, callerUntil } from './caller.js';
 import type { Clock } from '../clock/clock.js';
 import type { Cursor, Gap } from './cursor.js';
 import { Ending, type EndingHost, type EndingOwner } from './ending.js';
@@ -21,13 +22,17 @@ import type { MessageHandler, ReceivedMessage } from './message.js';
 import type { Urgency } from './pacing.js';
 import { ServerSubscription, type ServerSubscriptionHost, type Remaking } from './server-subscription.js';
 import { Processing, type ProcessingHost } from './processing.js';
+import { Progress, type ProgressHost } from './progress.js';
+import type { Questions } from './questions.js';
 import { LATE, Refetch, type RefetchHost } from './refetch.js';
 import { RemakePace } from './remake-pace.js';
 import { beginning, EARLY_TIME, notBefore, type Beginning } from './resume.js';
 import type { Follower, ResilientSubscription, SubscriptionLife } from './subscription.js';
 import { StartSearch, type StartSearchHost } from './start-search.js';
+import { isTrouble, type Trouble } from './troubles.js';
 import { UnreadAcks, type UnreadAcksHost } from './unread-acks.js';
 import type { Window } from './request-window.js';
+import type { Teller } from '../tracing.js';
 
 /** How much longer than the first request a request that starts by age may take, in ms. */
 const SLOWER = 50;
@@ -44,6 +49,11 @@ export interface Counters {
   duplicatesDropped: number;
   redelivered: number;
   fetched: number;
+  handlerErrors: number;
+  gaps: number;
+  resets: number;
+  deadLetters: number;
+  overdue: number;
 }
 
 export interface ConsumerOwner extends EndingOwner {
@@ -54,9 +64,15 @@ export interface ConsumerOwner extends EndingOwner {
   readonly window: Window;
   /** Asks the server about single messages and ranges. */
   readonly inquiries: Inquiries;
+  /** Asks the server for callers who wait. */
+  readonly questions: Questions;
   readonly counters: Counters;
+  /** How the client is named on the channels of `node:diagnostics_channel`. */
+  readonly teller: Teller;
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError(error: Error): void;
+  /** Is told of what goes wrong with messages. */
+  troubled(consumer: Consumer, event: Trouble['event'], payload: object): void;
   /** Is told that the server subscription was made again. */
   remade(consumer: Consumer): void;
   /** Is told that the subscription is over. */
@@ -72,6 +88,7 @@ type Hosts = SubscriptionLife &
   StartSearchHost &
   ChannelCheckHost &
   UnreadAcksHost &
+  ProgressHost &
   EndingHost;
 
 export class Consumer implements Hosts, Restarting {
@@ -86,7 +103,13 @@ export class Consumer implements Hosts, Restarting {
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
   readonly counters: Counters;
-  readonly events = new EventGate(() => this.subscription);
+  readonly teller: Teller;
+  readonly events = new EventGate(
+    () => this.subscription,
+    (event, payload) => {
+      if (isTrouble(event)) this.#owner.troubled(this, event, payload);
+    },
+  );
   readonly #state: DeliveryState<Consumer>;
   readonly #cursor: Cursor;
   readonly #processing: Processing;
@@ -115,6 +138,12 @@ export class Consumer implements Hosts, Restarting {
   /** Whether {@link ready} has resolved. */
   #isReady = false;
   readonly #abort: AbortWatch | undefined;
+  /** Is called when a message has come or was processed, while somebody waits for that. */
+  onProgress: (() => void) | undefined;
+  #progress: Progress | undefined;
+  #caughtUp: Promise<void> | undefined;
+  /** Those who ask how far this subscription has come. They wait until it ends. */
+  readonly #asking = new Caller();
 
   /** Whether the channel started over and the server still holds the old position of this subscription. */
   #resetting = false;
@@ -133,6 +162,7 @@ export class Consumer implements Hosts, Restarting {
     this.#owner = owner;
     this.clock = owner.clock;
     this.counters = owner.counters;
+    this.teller = owner.teller;
     this.channel = channel;
     this.options = options;
     this.#state = state;
@@ -323,6 +353,7 @@ export class Consumer implements Hosts, Restarting {
   #openUp(): void {
     this.events.open();
     this.#handling.open();
+    this.onProgress?.();
   }
 
   /** Resolves when the durable is free on this session. The server subscription calls it. */
@@ -373,6 +404,7 @@ export class Consumer implements Hosts, Restarting {
     this.#unreadAcks.came();
     if (this.#startSearch.catches(raw) || this.#holes?.withhold(raw) === true) return;
     this.receive(raw, false);
+    if (this.onProgress !== undefined) this.onProgress();
   }
 
   /**
@@ -438,11 +470,65 @@ export class Consumer implements Hosts, Restarting {
   /** Acknowledges a message at the server after it was processed. */
   ack(sequence: number): void {
     this.#server.ack(sequence);
+    if (this.onProgress !== undefined) this.onProgress();
+  }
+
+  /** Hears of a handler that runs for longer than `ackWait`. */
+  overdue(message: ReceivedMessage): void {
+    this.#owner.troubled(this, 'overdue', { message, ackWait: this.options.ackWait });
   }
 
   /** Leaves a message that was not processed or not acknowledged to the refetch. */
   leave(message: ReceivedMessage, handed: ReceivedMessage | undefined): void {
     this.#refetch.leave(message, handed);
+  }
+
+  // ── how far it has come ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Returns the number of messages that are not processed.
+   * @throws SubscribeError; PermissionError; ClosedError; AbortedError
+   */
+  async lag(signal: AbortSignal | undefined): Promise<number> {
+    const { caller, done } = callerUntil(signal, `lag() of channel '${this.channel}'`);
+    const cancel = this.#asking.onEnd((error) => caller.end(error));
+    try {
+      return await this.#knownProgress.lag(caller);
+    } finally {
+      cancel();
+      done();
+    }
+  }
+
+  /**
+   * Resolves when everything is processed that was there at the first call, right after the event that tells it.
+   * @throws SubscribeError; PermissionError; ClosedError; AbortedError
+   */
+  caughtUp(): Promise<void> {
+    if (this.#caughtUp === undefined) {
+      const caughtUp = this.#knownProgress
+        .caughtUp(this.#asking)
+        .then(() => this.events.emit('caught_up', { subscription: this.subscription }));
+      this.#caughtUp = caughtUp;
+      // A listener of the event has no promise, and after a refusal it may be asked again.
+      caughtUp.catch((error: unknown) => {
+        this.#caughtUp = undefined;
+        this.log(`channel '${this.channel}': it cannot be told when it is caught up: ${describe(error)}`);
+      });
+    }
+    return this.#caughtUp;
+  }
+
+  get #knownProgress(): Progress {
+    return (this.#progress ??= new Progress(this, this.#state));
+  }
+
+  get questions(): Questions {
+    return this.#owner.questions;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   // ── the repairs ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -591,13 +677,19 @@ export class Consumer implements Hosts, Restarting {
   }
 
   /**
-   * Stops the intake at the end of the subscription. Queued messages are not handled, and another member of the group may get
-   * them.
+   * Stops the intake at the end of the subscription. Messages that are queued or wait for their next try are not handled, and
+   * another member of the group may get them.
    */
   stopping(reason: Error | undefined): void {
     this.#holes?.end();
     this.#cancelTimers();
+    this.#asking.end(
+      reason instanceof ResilientStanError
+        ? reason
+        : new ClosedError(`the subscription to channel '${this.channel}' is closed`, { cause: reason }),
+    );
     this.follower?.stopping(reason);
+    this.#processing.stopRetries();
     for (const message of this.#handling.stop()) this.#processing.letGo(message);
   }
 

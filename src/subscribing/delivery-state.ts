@@ -71,8 +71,11 @@ export abstract class DeliveryState<Member = unknown> {
   readonly #held = new Set<number>();
   /** The number of times that the channel has started over. */
   epoch = 0;
-  /** How often the handler has failed on a message, and when it last did, in ms of the clock. */
-  readonly failures = new Map<number, { count: number; at: number }>();
+  /**
+   * The messages that were handed over and are not processed: how often the handler has failed on each, how often it was handed
+   * over, and when that was last noted, in ms of the clock.
+   */
+  readonly failures = new Map<number, { count: number; handed: number; at: number }>();
   /** The messages that are not processed and that no handler has. */
   readonly unfinished = new UnfinishedMessages();
   /** The number of sessions so far. */
@@ -117,13 +120,24 @@ export abstract class DeliveryState<Member = unknown> {
 
   /** Notes that the handler failed on a message. Returns how often it has failed on that message. */
   noteFailure(sequence: number, now: number): number {
+    this.noteHanded(sequence, now);
+    return ++this.failures.get(sequence)!.count;
+  }
+
+  /** Notes that a message was handed over and is not processed. */
+  noteHanded(sequence: number, now: number): void {
     const failure = this.failures.get(sequence);
     if (failure === undefined) {
-      this.failures.set(sequence, { count: 1, at: now });
-      return 1;
+      this.failures.set(sequence, { count: 0, handed: 1, at: now });
+      return;
     }
     failure.at = now;
-    return ++failure.count;
+    failure.handed++;
+  }
+
+  /** Returns how often a message that is not processed was handed over before. */
+  handedBefore(sequence: number): number {
+    return this.failures.size === 0 ? 0 : (this.failures.get(sequence)?.handed ?? 0);
   }
 
   /** Forgets a message that was processed. */
@@ -166,6 +180,11 @@ export abstract class DeliveryState<Member = unknown> {
   /** Returns what to do with an unfinished message when its time has come. */
   fate(_message: Unfinished): Fate {
     return 'fetch';
+  }
+
+  /** Whether the server may give a message of ours to another process after `ackWait`. */
+  get shares(): boolean {
+    return false;
   }
 
   /** @param continued whether no other process can have had our client ID since the last session */
@@ -643,13 +662,12 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
     }
   }
 
-  override noteFailure(sequence: number, now: number): number {
-    const count = super.noteFailure(sequence, now);
+  override noteHanded(sequence: number, now: number): void {
+    super.noteHanded(sequence, now);
     if (this.failures.size > FAILED_LIMIT) {
       const oldest = this.failures.keys().next();
       if (!oldest.done) this.failures.delete(oldest.value);
     }
-    return count;
   }
 
   /** The number of members of which the server knows two subscriptions. */
@@ -664,6 +682,10 @@ export class GroupDeliveryState<Member = unknown> extends DeliveryState<Member> 
 
   override get lacking(): boolean {
     return this.cursor.lacking;
+  }
+
+  override get shares(): boolean {
+    return !this.cursor.surelyAlone;
   }
 
   /**

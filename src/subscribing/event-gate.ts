@@ -4,15 +4,28 @@ import type { ResilientSubscription, SubscriptionEvents } from './subscription.j
 /** Emits the events of a subscription. It keeps early events until listeners can be there, and emits none after `closed`. */
 export class EventGate {
   readonly #target: () => ResilientSubscription;
+  readonly #also: (event: keyof SubscriptionEvents, payload: object) => void;
   #early: (() => void)[] | undefined = [];
   #over = false;
 
-  /** @param target returns the object that emits the events; it is first called with the first event */
-  constructor(target: () => ResilientSubscription) {
+  /**
+   * @param target returns the object that emits the events; it is first called with the first event
+   * @param also is told of each event at once, also of those that come early or after `closed`
+   */
+  constructor(
+    target: () => ResilientSubscription,
+    also: (event: keyof SubscriptionEvents, payload: object) => void = () => undefined,
+  ) {
     this.#target = target;
+    this.#also = also;
   }
 
   emit<E extends keyof SubscriptionEvents>(event: E, payload: Parameters<SubscriptionEvents[E]>[0]): void {
+    this.#emit(event, payload);
+    this.#also(event, payload);
+  }
+
+  #emit(event: keyof SubscriptionEvents, payload: object): void {
     // A handler may fail long after its subscription has ended.
     if (this.#over) return;
     if (event === 'closed') this.#over = true;

@@ -5,9 +5,9 @@
  */
 import {
   SessionEnded,
+  SubscribeRefused,
   type RawMessage,
   type Session,
-  type SessionSubscription,
   type StartPosition,
 } from '../connection/protocol.js';
 import type { Clock } from '../clock/clock.js';
@@ -17,6 +17,10 @@ import { moreUrgent, Pacing, type Urgency } from './pacing.js';
 
 /** Longest wait for the next message, in ms. */
 const PATIENCE = 1000;
+/** Longest wait for the one message of a question until the question is asked again to be sure, in ms. */
+const SOON_SILENT = 250;
+/** The same as a multiple of the time that the subscribe request took, because a busy server is late with its messages as well. */
+const SLOWER = 4;
 /** The most messages that are read at a time. They are all in flight, because none is acknowledged. */
 const LIMIT = 10_000;
 /** The number of peeks for a message until it counts as missing. The answer may be lost on its way. */
@@ -39,6 +43,9 @@ export type FetchEnd =
   /** The server refused the subscription, or the session ended. */
   | 'failed';
 
+/** How a page ended that a caller waits for. What has failed is thrown. */
+export type PageEnd = Exclude<FetchEnd, 'failed'>;
+
 /** A request that waits for its turn or for its answer. */
 interface Errand {
   /** Sends the request. It is called without a session if the request is no longer of use. */
@@ -59,6 +66,30 @@ interface IdentityMatter extends Matter {
   running: boolean;
 }
 
+/** A question about the newest message that several callers may wait for, as long as it is not sent. */
+interface SharedQuestion {
+  readonly matter: Matter;
+  readonly answer: Promise<Position | undefined>;
+}
+
+/** What is read by one subscription, and how long it is waited for. */
+interface Reading {
+  channel: string;
+  /** Is called right before the request is sent. */
+  start: () => StartPosition;
+  /** The most messages, which are all in flight. */
+  count: number;
+  matter: Matter;
+  /** Returns false when no more messages are wanted. */
+  take: (message: RawMessage) => boolean;
+  /** Returns the longest wait for the next message, in ms. */
+  patience: () => number;
+  /** Whether a caller hears that it is forbidden, so that the next session is not asked the same. */
+  told?: boolean;
+  /** Is called when no message came in time. The messages that come until it resolves count as well. */
+  confirm?: () => Promise<void>;
+}
+
 export class Inquiries {
   /** Whether the server has no room for another subscription, so that nothing is asked. */
   crowded = false;
@@ -70,6 +101,8 @@ export class Inquiries {
   readonly #listening = new Set<() => void>();
   /** The peeks at the oldest message that are under way, by channel. */
   readonly #oldest = new Map<string, Promise<Position | undefined>>();
+  /** The questions about the newest message that are not sent yet, by channel. */
+  readonly #newest = new Map<string, SharedQuestion>();
   #cancelWake: (() => void) | undefined;
 
   constructor(clock: Clock) {
@@ -88,6 +121,7 @@ export class Inquiries {
     this.#cancelWake = undefined;
     this.#identities.clear();
     this.#oldest.clear();
+    this.#newest.clear();
     for (const errand of this.#pacing.clear()) errand.go(undefined);
     for (const stop of [...this.#listening]) stop();
   }
@@ -116,6 +150,64 @@ export class Inquiries {
   }
 
   /**
+   * Looks at one message of a channel for a caller who has to know. That there is none is certain: a second question, which the
+   * server answers behind the message of the first, has found none either.
+   * @param start is called right before each request is sent
+   * @returns undefined when there is no message
+   * @throws SessionEnded; SubscribeRefused; PermissionError
+   */
+  async look(channel: string, start: () => StartPosition, matter: Matter): Promise<Position | undefined> {
+    let seen: Position | undefined;
+    const ask = async (confirm?: () => Promise<void>): Promise<void> => {
+      let sentAt = 0;
+      let took: number | undefined;
+      await this.#listen({
+        channel,
+        count: 1,
+        matter: confirm === undefined ? { urgency: matter.urgency } : matter,
+        told: true,
+        start: () => {
+          sentAt = this.#clock.elapsed();
+          return start();
+        },
+        take: (message) => {
+          const sequence = message.getSequence();
+          if (seen === undefined || sequence > seen.sequence) seen = { sequence, time: message.getTimestampRaw() };
+          return false;
+        },
+        patience: () => Math.max(SOON_SILENT, SLOWER * (took ??= this.#clock.elapsed() - sentAt)),
+        ...(confirm !== undefined && { confirm }),
+      });
+    };
+    await ask(() => ask());
+    return seen;
+  }
+
+  /**
+   * Looks at the newest message of a channel, as {@link look}. Calls share a question until it is sent, so the answer includes
+   * everything that was stored before the call.
+   * @returns undefined when there is none
+   * @throws as {@link look}
+   */
+  newest(channel: string, urgency: Urgency): Promise<Position | undefined> {
+    const shared = this.#newest.get(channel);
+    if (shared !== undefined) {
+      this.#hurry(shared.matter, urgency);
+      return shared.answer;
+    }
+    const matter: Matter = { urgency };
+    let sent = false;
+    const last = (): StartPosition => {
+      if (!sent && this.#newest.get(channel)?.matter === matter) this.#newest.delete(channel);
+      sent = true;
+      return { at: 'last' };
+    };
+    const answer = this.look(channel, last, matter);
+    if (!sent && this.#session !== undefined) this.#newest.set(channel, { matter, answer });
+    return answer;
+  }
+
+  /**
    * Hands over the stored messages from `from` up to but not including `to`: in order, and at most {@link LIMIT} of them.
    * @param take returns false when it wants no more messages
    */
@@ -126,22 +218,44 @@ export class Inquiries {
     take: (message: RawMessage) => boolean,
     urgency: Urgency = 'held',
   ): Promise<FetchEnd> {
+    try {
+      return await this.page(channel, from, to, take, { urgency });
+    } catch {
+      return 'failed';
+    }
+  }
+
+  /**
+   * Does what {@link fetch} does, and throws what has failed.
+   * @param patience longest wait for the next message, in ms
+   * @throws SessionEnded; SubscribeRefused; PermissionError
+   */
+  async page(
+    channel: string,
+    from: number,
+    to: number,
+    take: (message: RawMessage) => boolean,
+    matter: Matter,
+    patience = PATIENCE,
+  ): Promise<PageEnd> {
     const count = Math.min(to - from, LIMIT);
-    let end: FetchEnd = 'silent';
-    const read = await this.#read(
+    let end: PageEnd = 'silent';
+    await this.#listen({
       channel,
-      () => ({ sequence: from }),
+      start: () => ({ sequence: from }),
       count,
-      { urgency },
-      (message) => {
+      matter,
+      take: (message) => {
         const sequence = message.getSequence();
         if (sequence >= to) end = 'through';
         else if (!take(message)) end = 'enough';
         else if (sequence >= from + count - 1) end = 'through';
         return end === 'silent';
       },
-    );
-    return read ? end : 'failed';
+      patience: () => patience,
+      told: matter.urgency === 'asked',
+    });
+    return end;
   }
 
   /**
@@ -161,13 +275,17 @@ export class Inquiries {
         resolve(judgement);
         return;
       }
-      if (moreUrgent(urgency, matter.urgency)) {
-        matter.urgency = urgency;
-        if (matter.errand !== undefined) this.#pacing.hurry(matter.errand, urgency);
-        this.#pump();
-      }
+      this.#hurry(matter, urgency);
       if (!matter.running) void this.#identify(channel, matter);
     });
+  }
+
+  /** Raises the urgency of a matter. */
+  #hurry(matter: Matter, urgency: Urgency): void {
+    if (!moreUrgent(urgency, matter.urgency)) return;
+    matter.urgency = urgency;
+    if (matter.errand !== undefined) this.#pacing.hurry(matter.errand, urgency);
+    this.#pump();
   }
 
   async #identify(channel: string, matter: IdentityMatter): Promise<void> {
@@ -198,54 +316,55 @@ export class Inquiries {
 
   async #peek(channel: string, start: () => StartPosition, matter: Matter): Promise<Position | undefined> {
     let seen: Position | undefined;
-    await this.#read(channel, start, 1, matter, (message) => {
+    const take = (message: RawMessage): boolean => {
       seen = { sequence: message.getSequence(), time: message.getTimestampRaw() };
       return false;
-    });
+    };
+    // A peek that failed has seen nothing.
+    await this.#listen({ channel, start, count: 1, matter, take, patience: () => PATIENCE }).catch(() => undefined);
     return seen;
   }
 
   /**
    * Reads messages until no more are wanted or none comes in time.
-   * @param take returns false when it wants no more messages
-   * @returns false when the server refused the subscription or the session ended
+   * @throws SubscribeRefused; PermissionError; SessionEnded, unless all that was wanted had come before
    */
-  async #read(
-    channel: string,
-    start: () => StartPosition,
-    count: number,
-    matter: Matter,
-    take: (message: RawMessage) => boolean,
-  ): Promise<boolean> {
-    if (this.crowded) return false;
+  async #listen({ channel, start, count, matter, take, patience, told, confirm }: Reading): Promise<void> {
+    // The server would end the session over one more.
+    if (this.crowded) throw new SubscribeRefused('maximum subscriptions exceeded');
     const session = this.#session;
     let through = false;
+    let failure: Error | undefined;
     let stop: () => void = () => undefined;
     const stopped = new Promise<void>((resolve) => {
       stop = resolve;
     });
     let cancel: () => void = () => undefined;
+    const silent = (): void => {
+      if (confirm === undefined) stop();
+      else
+        confirm().then(stop, (error: Error) => {
+          failure = error;
+          stop();
+        });
+    };
     const wait = (): void => {
       cancel();
-      cancel = this.#clock.after(PATIENCE, stop, { unref: true });
+      cancel = this.#clock.after(patience(), silent, { unref: true });
     };
-    let subscription: SessionSubscription;
-    try {
-      subscription = await this.#ask(matter, (session) =>
-        session.subscribe(
-          { channel, maxInFlight: count, ackWait: ACK_WAIT, start: start(), optional: true },
-          (message) => {
-            if (through) return;
-            through = !take(message);
-            if (through) stop();
-            else wait();
-          },
-          () => undefined,
-        ),
-      );
-    } catch {
-      return false;
-    }
+    const subscription = await this.#ask(matter, (session) =>
+      session.subscribe(
+        { channel, maxInFlight: count, ackWait: ACK_WAIT, start: start(), optional: true },
+        (message) => {
+          if (through) return;
+          through = !take(message);
+          if (through) stop();
+          else wait();
+        },
+        () => undefined,
+        told === true ? () => undefined : undefined,
+      ),
+    );
     if (!through) {
       wait();
       this.#listening.add(stop);
@@ -256,7 +375,9 @@ export class Inquiries {
     subscription.mute();
     // Nobody waits for the close, because the subscription ends with the session at the latest.
     this.#ask({ urgency: 'closing' }, () => subscription.close()).catch(() => undefined);
-    return through || this.#session === session;
+    if (through) return;
+    if (this.#session !== session) throw new SessionEnded('the session has ended');
+    if (failure !== undefined) throw failure;
   }
 
   /**

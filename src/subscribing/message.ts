@@ -17,9 +17,13 @@ export interface StanMessage {
   readonly timestamp: Date;
   /** The same time exactly as the server says it, in nanoseconds since 1970-01-01. */
   readonly timestampNanos: bigint;
-  /** Whether the server says that it has sent this message before. */
+  /** Whether the server says that it has sent this message before, or this client has handed it over before. */
   readonly redelivered: boolean;
-  /** The number of times that the server has sent the message again. A new leader counts from 0. */
+  /**
+   * How often the message came before: as often as the server has sent it again, or this client has handed it over before,
+   * whichever is more, and once for each further try with {@link SubscribeOptions.retry}. A new leader counts from 0; what this
+   * client knows of messages that are not processed yet stays.
+   */
   readonly redeliveryCount: number;
   /** The payload as UTF-8 text. */
   string(): string;
@@ -41,10 +45,22 @@ export interface StanMessage {
  * Processes one message. The message is acknowledged when the returned promise resolves, or with `manualAck` at
  * {@link StanMessage.ack}. If the handler throws or its promise is rejected, the message is not acknowledged, and the
  * subscription emits `handler_error`. After `ackWait` the message is handed over again, or the subscription emits `gap` if the
- * server no longer has it.
+ * server no longer has it. With {@link SubscribeOptions.retry} this client hands it over again, and earlier.
+ *
+ * The handler runs in the async context of the call of `subscribe()`, so an `AsyncLocalStorage` has the value that it had there.
  * @category Subscribing
  */
 export type MessageHandler = (message: StanMessage) => void | Promise<void>;
+
+/** What this client knows of earlier times that a message was handed over. */
+export interface Earlier {
+  /** How often it had been handed over before it came this time. */
+  readonly before: number;
+  /** How often this client has handed it over again since it came this time. */
+  tries: number;
+  /** When it was handed over the first time since it came, in ms of waking time. It is set with the first failure. */
+  since: number;
+}
 
 /** Hears the calls of `ack()`. */
 export interface Acknowledger {
@@ -58,7 +74,6 @@ export interface Acknowledger {
  */
 export class ReceivedMessage implements StanMessage {
   readonly sequence: number;
-  readonly redelivered: boolean;
   /** The timestamp by the clock of the leader, in ns since the epoch. */
   readonly time: number;
   /** The number of times that the channel had started over. A channel that starts over numbers its messages from 1 again. */
@@ -71,12 +86,17 @@ export class ReceivedMessage implements StanMessage {
   fetched = false;
   /** Whether the message counts as processed. */
   settled = false;
-  /** When the message was handed to the handler, in ms of the clock. It is set only with `manualAck`. */
+  /** When the message was last handed to the handler, in ms of the clock. It is set only with `manualAck` or `retry`. */
   handedAt = 0;
+  /** Undefined unless the message was handed over before, or with `retry` its handler has failed. */
+  earlier: Earlier | undefined;
+  /** Where the {@link OverdueWatch} has the message; -1 if it has not. */
+  place = -1;
   /** The reason why the message is a dead letter, if it was handed over too often. */
   exhausted: Error | undefined;
   readonly #owner: Acknowledger;
   readonly #raw: RawMessage;
+  readonly #flagged: boolean;
   #data: Buffer | undefined;
 
   constructor(
@@ -95,7 +115,7 @@ export class ReceivedMessage implements StanMessage {
     this.#raw = raw;
     this.sequence = sequence;
     this.time = time;
-    this.redelivered = redelivered;
+    this.#flagged = redelivered;
     this.epoch = epoch;
   }
 
@@ -120,8 +140,20 @@ export class ReceivedMessage implements StanMessage {
     return this.#raw.getTimestampNanos();
   }
 
+  get redelivered(): boolean {
+    const { earlier } = this;
+    return this.#flagged || (earlier !== undefined && earlier.before + earlier.tries > 0);
+  }
+
   get redeliveryCount(): number {
-    return this.#raw.getRedeliveryCount();
+    const sent = this.#raw.getRedeliveryCount();
+    return this.earlier === undefined ? sent : Math.max(sent, this.earlier.before) + this.earlier.tries;
+  }
+
+  /** What the server itself says of earlier deliveries of a message. */
+  static sentBefore(message: StanMessage): { redelivered: boolean; redeliveryCount: number } {
+    if (!(message instanceof ReceivedMessage)) return message;
+    return { redelivered: message.#flagged, redeliveryCount: message.#raw.getRedeliveryCount() };
   }
 
   string(): string {
@@ -145,17 +177,6 @@ export class ReceivedMessage implements StanMessage {
     if (!this.settled) this.#owner.acknowledge(this);
   }
 
-  /**
-   * @internal The method that node-nats-streaming has here.
-   * @throws InvalidArgumentError that says what to use instead
-   */
-  getData(): never {
-    throw new InvalidArgumentError(
-      'message',
-      'there is no message.getData() here: message.string() is the text, message.json() the value, message.data the bytes',
-    );
-  }
-
   /** Limits the output of `console.log` to the fields of the message. */
   [Symbol.for('nodejs.util.inspect.custom')](): object {
     return this.toJSON();
@@ -171,4 +192,25 @@ export class ReceivedMessage implements StanMessage {
       bytes: this.data.length,
     };
   }
+}
+
+/** What is here instead of the methods of a message of node-nats-streaming. */
+const INSTEAD = {
+  getData: 'message.string() is the text, message.json() the value, message.data the bytes',
+  getRawData: 'message.data are the bytes',
+  getSequence: 'message.sequence is the number',
+  getSubject: 'message.channel is the name',
+  getTimestamp: 'message.timestamp is the date',
+  getTimestampRaw: 'message.timestampNanos is the time in ns since the epoch, a bigint',
+  isRedelivered: 'message.redelivered is the flag',
+  getRedeliveryCount: 'message.redeliveryCount is the number',
+  getCrc32: 'the client checks each message, and nothing is left to do',
+} as const;
+
+for (const [method, instead] of Object.entries(INSTEAD)) {
+  Object.defineProperty(ReceivedMessage.prototype, method, {
+    value(): never {
+      throw new InvalidArgumentError('message', `there is no message.${method}() here: ${instead}`);
+    },
+  });
 }

@@ -11,6 +11,27 @@ type Subscribe = (
   begun: (subscription: ResilientSubscription) => void,
 ) => Promise<ResilientSubscription>;
 
+/**
+ * The messages of a subscription as an async iterator. It is made by {@link ResilientStan.messages}.
+ *
+ * @example
+ * ```ts
+ * const messages = stan.messages('orders', { durableName: 'saver' });
+ * const subscription = await messages.subscription;
+ * subscription.on('gap', ({ from, to }) => console.warn(`messages ${from} to ${to} are gone`));
+ * for await (const message of messages) await save(message.json());
+ * ```
+ * @category Subscribing
+ */
+export interface MessagesIterator extends AsyncIterableIterator<StanMessage> {
+  /**
+   * The subscription behind the loop: its events, {@link ResilientSubscription.lag}, and `unsubscribe()`. It resolves when the
+   * server has the subscription, whether or not a message was asked for, and rejects with the errors of
+   * {@link ResilientStan.subscribe}, which the loop throws as well.
+   */
+  readonly subscription: Promise<ResilientSubscription>;
+}
+
 /** A message and the functions that end the wait of its handler. */
 interface Handed {
   message: StanMessage;
@@ -28,11 +49,12 @@ interface Handed {
  * If the client or its user closes the subscription, the iterator is done. If the subscription ends for another reason, one
  * call of `next()` rejects with that reason.
  */
-export function messages(subscribe: Subscribe): AsyncIterableIterator<StanMessage> {
+export function messages(subscribe: Subscribe): MessagesIterator {
   return new Messages(subscribe);
 }
 
-class Messages implements AsyncIterableIterator<StanMessage>, Follower {
+class Messages implements MessagesIterator, Follower {
+  readonly subscription: Promise<ResilientSubscription>;
   /** The messages that nobody has requested yet. */
   readonly #waiting = new Ring<Handed>();
   /** The requests that no message has come for yet. */
@@ -44,17 +66,22 @@ class Messages implements AsyncIterableIterator<StanMessage>, Follower {
   #error: Error | undefined;
 
   constructor(subscribe: Subscribe) {
-    const subscribing = (async () => {
-      await subscribe(
+    const subscribing = (async () =>
+      subscribe(
         (message) => this.#handle(message),
         (begun) => {
           this.#begun = begun;
           ResilientSubscription.follow(begun, this);
         },
-      );
-    })();
-    // If the subscription had begun, the iterator has heard of its end before.
-    subscribing.catch((error: unknown) => this.stopping(toOurs(error, 'messages()')));
+      ))();
+    this.subscription = subscribing.catch((thrown: unknown) => {
+      const error = toOurs(thrown, 'messages()');
+      // If the subscription had begun, the iterator has heard of its end before.
+      this.stopping(error);
+      throw error;
+    });
+    // Nobody has to ask for the subscription.
+    this.subscription.catch(() => undefined);
   }
 
   [Symbol.asyncIterator](): this {

@@ -100,6 +100,7 @@ export class Refetch {
     for (const message of [...unfinished]) {
       if (message.handed?.isOf(this.#processing) !== true) continue;
       this.#cursor.fail(message.sequence);
+      this.#state.noteHanded(message.sequence, this.#host.clock.elapsed());
       unfinished.add({ ...message, handed: undefined });
     }
   }

@@ -3,6 +3,7 @@ import { types } from 'node:util';
 import { InvalidArgumentError } from '../errors.js';
 import { MAX_INT32 } from '../int32.js';
 import { OptionReader, readForeign, type OptionNames } from '../option-reader.js';
+import { resolveRetry, RETRY_OPTION_NAMES, type ResolvedRetryOptions, type RetryOptions } from '../retry-options.js';
 import { checkChannel, checkSubscriptionName, show } from '../validation.js';
 import type { StanMessage } from './message.js';
 
@@ -46,7 +47,8 @@ export type StartAt =
     };
 
 /**
- * Takes a message for which the handler failed `maxDeliveries` times. The message is acknowledged when the promise resolves.
+ * Takes a message for which the handler failed `maxDeliveries` times, or with `retry` for the last time. The message is
+ * acknowledged when the promise resolves. If it rejects, the message stays unacknowledged and comes again.
  * @param error the last error of the handler
  * @category Subscribing
  */
@@ -81,11 +83,31 @@ export interface SubscribeOptions {
   /** How many handlers may run at a time, at most `maxInFlight`. With 1 messages are handled in order. Default 1. */
   concurrency?: number | undefined;
   /**
+   * Hands a message whose handler failed to its handler again, by this client and after a delay, without the server. The message
+   * keeps its place among the handlers that run: with a `concurrency` of 1 all messages behind it wait, so the order survives a
+   * failure (`1 2 2 2 3`). After the last try it is given to `deadLetter`; without one, the server sends it again after
+   * `ackWait`, and the tries begin anew.
+   *
+   * An empty object has the defaults `{ retries: 5, factor: 2, minTimeout: 200, maxTimeout: 5000, randomize: true,
+   * maxRetryTime: Infinity }`, which take at most 6.2 s. What the server sends again meanwhile is left alone, so tries may go on
+   * for longer than `ackWait`, and through a loss. In a queue group they end where `ackWait` is over, because another member may
+   * have the message then; only if all messages of the group come to this client, they go on. They end with the subscription.
+   *
+   * To give up a message at once, call `message.ack()` before the handler throws. With `manualAck`, a message is tried again if
+   * its handler throws or rejects, and not because it is only left unacknowledged. Default: no tries of its own.
+   *
+   * @example
+   * ```ts
+   * await stan.subscribe('orders', handler, { retry: { retries: 3 }, deadLetter: (message, error) => park(message, error) });
+   * ```
+   */
+  retry?: RetryOptions | undefined;
+  /**
    * After how many failed deliveries a message is a dead letter. It is then given to `deadLetter`, acknowledged, and told as
-   * `dead_letter`. Default: never.
+   * `dead_letter`. Each try of `retry` is a delivery. Default: never, or with `retry` and `deadLetter` after the last try.
    */
   maxDeliveries?: number | undefined;
-  /** Takes dead letters. It needs `maxDeliveries`. Default: they are only told. */
+  /** Takes dead letters. It needs `maxDeliveries` or `retry`. Default: they are only told. */
   deadLetter?: DeadLetterHandler | undefined;
   /** When it is aborted, the subscription is closed and a durable is kept. Default: none. */
   signal?: AbortSignal | undefined;
@@ -100,6 +122,7 @@ export interface ResolvedSubscribeOptions {
   readonly ackWait: number;
   readonly manualAck: boolean;
   readonly concurrency: number;
+  readonly retry?: ResolvedRetryOptions;
   readonly maxDeliveries?: number;
   readonly deadLetter?: DeadLetterHandler;
   readonly signal?: AbortSignal;
@@ -114,6 +137,7 @@ const SUBSCRIBE_NAMES: OptionNames = {
     'ackWait',
     'manualAck',
     'concurrency',
+    'retry',
     'maxDeliveries',
     'deadLetter',
     'signal',
@@ -132,6 +156,29 @@ const SUBSCRIBE_NAMES: OptionNames = {
     startTimeDelta: "use 'startAt: { ago }'",
     deliverAllAvailable: `use "startAt: 'first'"`,
     deliverAll: `use "startAt: 'first'"`,
+    ...Object.fromEntries(RETRY_OPTION_NAMES.map((name) => [name, `did you mean 'retry.${name}'?`])),
+  },
+};
+
+/** The tries of a handler take at most 6.2 s by default, well within the default of `ackWait`. */
+export const RETRY: ResolvedRetryOptions = {
+  retries: 5,
+  factor: 2,
+  minTimeout: 200,
+  maxTimeout: 5000,
+  randomize: true,
+  maxRetryTime: Infinity,
+};
+
+const RETRY_NAMES: OptionNames = {
+  known: RETRY_OPTION_NAMES,
+  hints: {
+    forever: "use 'retries: Infinity'",
+    signal: "'signal' is an option of the subscription itself",
+    onFailedAttempt: "listen to the event 'handler_error' instead",
+    shouldRetry: 'call message.ack() in the handler before it throws, and the message is not tried again',
+    unref: 'no delay keeps the process alive',
+    jitter: "did you mean 'randomize'?",
   },
 };
 
@@ -189,6 +236,7 @@ export function resolveMessagesOptions(
     throw new InvalidArgumentError(name, `option '${name}' has no meaning for messages(): ${reason}`);
   };
   if (resolved.manualAck) refuse('manualAck', 'a message is acknowledged when the next one is asked for');
+  if (resolved.retry !== undefined) refuse('retry', 'an error in the body ends the loop; use subscribe()');
   if (resolved.concurrency > 1) refuse('concurrency', 'the loop takes one message at a time; use subscribe()');
   return resolved;
 }
@@ -220,8 +268,16 @@ function readSubscribeOptions(
   const ackWait = reader.milliseconds('ackWait', 30_000, { min: 1000, because: 'the protocol has whole seconds' });
   const maxDeliveries = reader.number('maxDeliveries', undefined, { min: 1, unit: 'deliveries' });
   const deadLetter = reader.callback<DeadLetterHandler>('deadLetter', '(message, error) => Promise<void>');
+  const retry = resolveHandlerRetry(reader);
   if (deadLetter !== undefined && maxDeliveries === undefined) {
-    reader.refuse('deadLetter', "would never be called without 'maxDeliveries': set it beside");
+    if (retry === undefined) {
+      reader.refuse('deadLetter', "would never be called without 'maxDeliveries' or 'retry': set one of them beside");
+    } else if (retry.retries === Infinity && retry.maxRetryTime === Infinity) {
+      reader.refuse(
+        'deadLetter',
+        "would never be called, because the tries never end: set 'retry.retries', 'retry.maxRetryTime' or 'maxDeliveries'",
+      );
+    }
   }
   const signal = reader.signal();
   const startAt = resolveStartAt(reader);
@@ -234,10 +290,22 @@ function readSubscribeOptions(
     ackWait: Math.ceil(ackWait / 1000) * 1000,
     manualAck: reader.boolean('manualAck', false),
     concurrency,
+    ...(retry && { retry }),
     ...(maxDeliveries !== undefined && { maxDeliveries }),
     ...(deadLetter && { deadLetter }),
     ...(signal && { signal }),
   };
+}
+
+function resolveHandlerRetry(reader: OptionReader): ResolvedRetryOptions | undefined {
+  const given = reader.values.retry;
+  if (given === undefined) return undefined;
+  if (typeof given === 'boolean') {
+    const instead = given ? 'use {} for the defaults' : 'leave it out for no tries';
+    reader.refuse('retry', `must be an object, not ${given}: ${instead}`);
+  }
+  if (typeof given === 'number') reader.refuse('retry', `must be an object: use { retries: ${given} }`);
+  return resolveRetry(reader.nested('retry', RETRY_NAMES), RETRY);
 }
 
 /** Greatest difference between the clocks of two hosts, in ms. */

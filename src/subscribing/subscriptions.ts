@@ -8,26 +8,54 @@ import { abortedSubscription, Consumer, type ConsumerOwner, type Counters } from
 import { Departures } from './departures.js';
 import { PendingUnsubscribes } from './pending-unsubscribes.js';
 import { Inquiries } from './inquiries.js';
+import { Questions } from './questions.js';
 import { GroupDeliveryState, OwnDeliveryState, type DeliveryState } from './delivery-state.js';
 import type { MessageHandler } from './message.js';
 import { ResilientSubscription } from './subscription.js';
 import { Window } from './request-window.js';
+import type { Teller } from '../tracing.js';
+import type { Trouble } from './troubles.js';
+
+/** Which counter counts which trouble. */
+const COUNTERS = {
+  handler_error: 'handlerErrors',
+  gap: 'gaps',
+  reset: 'resets',
+  dead_letter: 'deadLetters',
+  overdue: 'overdue',
+} as const satisfies Record<Trouble['event'], keyof Counters>;
 
 export interface SubscriptionsOptions {
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError: (error: Error) => void;
   /** Is told that the server has made a subscription again. */
   onResubscribe?: (subscription: ResilientSubscription) => void;
+  /** Is told of what goes wrong with messages, and for a dead letter whether a function of the user has taken it. */
+  onTrouble?: (trouble: Trouble, buried: boolean) => void;
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
+  /** How the client is named on the channels of `node:diagnostics_channel`. */
+  teller?: Teller;
   /** The clock of the client. */
   clock: Clock;
 }
 
 export class Subscriptions {
+  /** Asks the server for callers who wait. */
+  readonly questions: Questions;
   readonly #consumers = new Set<Consumer>();
   readonly #groups = new Map<string, GroupDeliveryState<Consumer>>();
-  readonly #counters: Counters = { delivered: 0, duplicatesDropped: 0, redelivered: 0, fetched: 0 };
+  readonly #counters: Counters = {
+    delivered: 0,
+    duplicatesDropped: 0,
+    redelivered: 0,
+    fetched: 0,
+    handlerErrors: 0,
+    gaps: 0,
+    resets: 0,
+    deadLetters: 0,
+    overdue: 0,
+  };
   readonly #owner: ConsumerOwner;
   readonly #pendingUnsubscribes: PendingUnsubscribes;
   /** The calls of unsubscribe() that are not done. */
@@ -40,17 +68,26 @@ export class Subscriptions {
    * decreases.
    */
   #stood: number;
-  #closed: Error | undefined;
+  #closed: ClosedError | undefined;
   #draining = false;
 
-  constructor({ onError, onResubscribe, log, clock }: SubscriptionsOptions) {
+  constructor({ onError, onResubscribe, onTrouble, log, teller, clock }: SubscriptionsOptions) {
+    const inquiries = new Inquiries(clock);
+    this.questions = new Questions(clock, inquiries);
     this.#owner = {
       crowded: false,
       clock,
       window: new Window(clock),
-      inquiries: new Inquiries(clock),
+      inquiries,
+      questions: this.questions,
       counters: this.#counters,
+      teller: teller ?? { clientId: '', clusterId: '' },
       onError,
+      troubled: ({ subscription, options }, event, payload) => {
+        this.#counters[COUNTERS[event]]++;
+        // The types cannot follow a generic event name.
+        onTrouble?.({ event, payload: { subscription, ...payload } } as Trouble, options.deadLetter !== undefined);
+      },
       remade: (consumer) => onResubscribe?.(consumer.subscription),
       ended: (consumer) => this.#ended(consumer),
       departures: new Departures(),
@@ -122,11 +159,13 @@ export class Subscriptions {
     if (careful) for (const consumer of [...this.#consumers]) await consumer.attach(session);
     await Promise.all([...this.#consumers].map((consumer) => consumer.attach(session)));
     if (!session.alive) throw new SessionEnded('the session has ended');
+    if (!this.#draining) this.questions.attach(session);
   }
 
   /** Notes that the session has ended. */
   detach(): void {
     this.#session = undefined;
+    this.questions.detach();
     this.#owner.inquiries.detach();
     for (const consumer of this.#consumers) consumer.detach(this.#confirmedAt);
     this.#confirmedAt = -Infinity;
@@ -182,6 +221,7 @@ export class Subscriptions {
    */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.questions.end(new ClosedError('the client is closing'));
     this.#owner.inquiries.detach();
     await Promise.all([...this.#consumers].map((consumer) => consumer.drain()));
   }
@@ -202,11 +242,24 @@ export class Subscriptions {
     await Promise.all([...this.#consumers].map((consumer) => consumer.idle()));
   }
 
+  /** Whether a handler runs. The bodies of loops do not count, because who asks may be in one. */
+  get handling(): boolean {
+    for (const consumer of this.#consumers) if (consumer.follower === undefined && consumer.busy) return true;
+    return false;
+  }
+
+  /** Resolves when no handler runs, bodies of loops left aside. */
+  async handled(): Promise<void> {
+    const handlers = [...this.#consumers].filter(({ follower }) => follower === undefined);
+    await Promise.all(handlers.map((consumer) => consumer.idle()));
+  }
+
   /** Ends all subscriptions in this client. The server is not told. */
   close(error?: Error): void {
     if (this.#closed !== undefined) return;
     this.#closed = new ClosedError('the client is closed', error === undefined ? {} : { cause: error });
     this.#session = undefined;
+    this.questions.end(this.#closed);
     this.#owner.inquiries.detach();
     this.#pendingUnsubscribes.close(
       new ClosedError('the client was closed before the durable could be dropped: the server still keeps it', {

@@ -43,6 +43,9 @@ export type {
   Verdict,
 } from './continuity/verdict.js';
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
+export { MemoryMessage } from './memory/channel.js';
+export { MemoryServer, type MemoryServerOptions, type MemorySubscription } from './memory/memory-server.js';
+export { MemoryStan } from './memory/memory-stan.js';
 export { Monitor } from './monitor.js';
 export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
 export {

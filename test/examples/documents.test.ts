@@ -14,6 +14,8 @@ const README = 'README.md';
 const DOCUMENTS = [
   README,
   'CONTRIBUTING.md',
+  'RELEASING.md',
+  'CODE_OF_CONDUCT.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true })
     .map((name) => join('docs', String(name)))
     .filter((name) => name.endsWith('.md') && !name.startsWith(join('docs', 'api'))),

@@ -72,19 +72,31 @@ describe('a client ID', function () {
       });
     });
 
-    it("is refused to another one: when its retries are used up with 'retry'", async () => {
+    it("is refused to another one: when its time is over with 'retry', and at once when it asks for a single attempt", async () => {
       const first = await one();
       await unharmed(first, new Recorder(first), async () => {
         const warned: string[] = [];
-        await rejection(
-          other({
-            initialConnect: { retries: 2, minTimeout: 1, maxTimeout: 2 },
-            logger: { warn: (text) => warned.push(text) },
-          }),
-          ClientIdConflictError,
-        );
-        assert.equal(warned.length, 3);
+        const logger = { warn: (text: string) => warned.push(text) };
+        const initialConnect = { retries: 1, minTimeout: 1, maxTimeout: 2, maxRetryTime: 200 };
+        await rejection(other({ initialConnect, logger }), ClientIdConflictError);
+        assert.ok(warned.length > 2, `a conflict counts as a retry: ${warned.length} attempts`);
+        warned.length = 0;
+        await rejection(other({ initialConnect: { retries: 0 }, logger }), ClientIdConflictError);
+        assert.equal(warned.length, 1);
       });
+    });
+
+    it('is waited for by default, as in a rolling deployment whose old process takes its time', async () => {
+      const first = await one();
+      const recorder = new Recorder(first);
+      let warned = 0;
+      const second = other({ logger: { warn: () => warned++ } });
+      second.catch(() => undefined);
+      // The default patience has four attempts for a cluster that is not there.
+      await unharmed(first, recorder, () => until(() => warned >= 6, 'it does not go on trying'));
+      await first.close();
+      const next = await second;
+      assert.equal((await next.publish('work', 'mine now')).attempts, 1);
     });
 
     it("goes to who waits for it with 'retry' as soon as it is free", async () => {

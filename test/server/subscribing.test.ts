@@ -859,7 +859,10 @@ describe('subscribing', function () {
     assert.equal(json.data, json.data);
     assert.ok(Math.abs(json.timestamp.getTime() - before) < 10_000);
     // What people write who come from node-nats-streaming.
-    assert.throws(() => (broken as never as { getData(): string }).getData(), /message\.string\(\)/);
+    const original = broken as unknown as Record<string, () => unknown>;
+    assert.throws(() => original.getData?.(), /message\.string\(\)/);
+    assert.throws(() => original.getSequence?.(), /message\.sequence/);
+    assert.throws(() => original.isRedelivered?.(), /message\.redelivered/);
     assert.throws(
       () => broken.json(),
       (error: Error) =>

@@ -510,9 +510,23 @@ describe('resolveSubscribeOptions', () => {
       concurrency: 10,
       maxDeliveries: 1,
       deadLetter: () => Promise.resolve(),
+      retry: { retries: 1, factor: 1, minTimeout: 2, maxTimeout: 3, randomize: false, maxRetryTime: 4 },
       signal: new AbortController().signal,
     };
     assert.deepEqual(subscribe(options), options);
+  });
+
+  it('has defaults for retry, and deadLetter beside it needs no maxDeliveries', () => {
+    const deadLetter = () => undefined;
+    const retry = { retries: 5, factor: 2, minTimeout: 200, maxTimeout: 5000, randomize: true, maxRetryTime: Infinity };
+    assert.deepEqual(subscribe({ retry: {} }).retry, retry);
+    assert.deepEqual(subscribe({ retry: { retries: 1 }, deadLetter }).retry, { ...retry, retries: 1 });
+    for (const ends of [
+      { retry: { retries: Infinity, maxRetryTime: 5 } },
+      { retry: { retries: Infinity }, maxDeliveries: 5 },
+    ]) {
+      assert.equal(subscribe({ ...ends, deadLetter }).deadLetter, deadLetter);
+    }
   });
 
   it('rounds ackWait up to whole seconds', () => {
@@ -616,7 +630,15 @@ describe('resolveSubscribeOptions', () => {
     [{ manualAck: 'yes' }, 'manualAck', 'true or false'],
     [{ maxDeliveries: 0 }, 'maxDeliveries', 'deliveries'],
     [{ maxDeliveries: Infinity }, 'maxDeliveries', 'Infinity'],
-    [{ deadLetter: () => 1 }, 'deadLetter', "'maxDeliveries'"],
+    [{ deadLetter: () => 1 }, 'deadLetter', "'maxDeliveries' or 'retry'"],
+    [{ deadLetter: () => 1, retry: { retries: Infinity } }, 'deadLetter', 'never end', "'retry.retries'"],
+    [{ retry: true }, 'retry', 'use {}'],
+    [{ retry: false }, 'retry', 'leave it out'],
+    [{ retry: 3 }, 'retry', '{ retries: 3 }'],
+    [{ retry: { retires: 3 } }, 'retry.retires', "'retry.retries'"],
+    [{ retry: { shouldRetry: () => true } }, 'retry.shouldRetry', 'message.ack()'],
+    [{ retry: { minTimeout: 5, maxTimeout: 4 } }, 'retry.minTimeout', "'retry.maxTimeout' (4)"],
+    [{ retries: 3 }, 'retries', "'retry.retries'"],
     [{ deadLetter: 'dlq', maxDeliveries: 3 }, 'deadLetter', 'must be a function', "'dlq'"],
     [{ signal: 1 }, 'signal', 'AbortSignal'],
     [{ startAt: 'begin' }, 'startAt', "'new', 'last' or 'first'"],
@@ -670,6 +692,7 @@ describe('resolveMessagesOptions', () => {
   it('refuses what has no meaning in a loop', () => {
     refused(() => messages({ manualAck: true }), 'manualAck', 'no meaning');
     refused(() => messages({ concurrency: 2 }), 'concurrency', 'no meaning', 'subscribe()');
+    refused(() => messages({ retry: {} }), 'retry', 'no meaning', 'ends the loop', 'subscribe()');
     refused(() => messages(() => 1), 'options', 'no handler', 'subscribe()');
     refused(
       () => resolveMessagesOptions('a b', {}, { clientIdGenerated: false, now: Date.now() }),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { RetryBudget } from '../../../src/connection/retry-budget.js';
-import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
+import { HELD_PATIENCE, RetryBudget } from '../../../src/connection/retry-budget.js';
+import type { ResolvedRetryOptions } from '../../../src/retry-options.js';
 
 const OPTIONS: ResolvedRetryOptions = {
   retries: 3,
@@ -74,5 +74,46 @@ describe('the retry budget', () => {
     assert.equal(budget.firstDelay(OPTIONS), 100);
     budget.ended('never up', true, 0);
     assert.equal(budget.firstDelay(OPTIONS), 100);
+  });
+
+  describe('while another client holds the client ID', () => {
+    const endless = { ...OPTIONS, maxRetryTime: Infinity };
+
+    it('counts no retries, and waits for a time of its own', () => {
+      const budget = new RetryBudget(0);
+      for (let now = 0; now < HELD_PATIENCE; now += 1000) {
+        budget.held(now);
+        assert.ok(!budget.isSpent(endless, now));
+      }
+      assert.equal(budget.failures, 0);
+      assert.ok(budget.isSpent(endless, HELD_PATIENCE));
+      assert.equal(budget.delayAfter(50, endless, HELD_PATIENCE - 300), 300);
+    });
+
+    it('waits until the time of the user is over, if there is one, and without limits for ever', () => {
+      const budget = new RetryBudget(0);
+      budget.held(0);
+      assert.ok(!budget.isSpent(OPTIONS, 4999));
+      assert.ok(budget.isSpent(OPTIONS, 5000));
+      assert.ok(!budget.isSpent({ ...OPTIONS, maxRetryTime: 2 * HELD_PATIENCE }, HELD_PATIENCE));
+      assert.ok(!budget.isSpent({ ...endless, retries: Infinity }, 1000 * HELD_PATIENCE));
+    });
+
+    it('is over at once for who wants a single attempt', () => {
+      const budget = new RetryBudget(0);
+      budget.held(0);
+      assert.ok(budget.isSpent({ ...endless, retries: 0 }, 0));
+    });
+
+    it('begins anew after anything else', () => {
+      for (const other of ['failed', 'ended'] as const) {
+        const budget = new RetryBudget(0);
+        budget.held(0);
+        if (other === 'failed') budget.failed();
+        else budget.ended('lasted', true, 10);
+        budget.held(HELD_PATIENCE);
+        assert.ok(!budget.isSpent(endless, HELD_PATIENCE));
+      }
+    });
   });
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { ClientIdConflictError } from '../../../src/errors.js';
 import { Fatal, retry } from '../../../src/connection/retry.js';
 import { RetryBudget } from '../../../src/connection/retry-budget.js';
-import type { ResolvedRetryOptions } from '../../../src/connection/retry-options.js';
+import type { ResolvedRetryOptions } from '../../../src/retry-options.js';
 import { VirtualTime } from '../../support/virtual-time.js';
 
 const OPTIONS: ResolvedRetryOptions = {
@@ -150,6 +151,14 @@ describe('retry', () => {
     await time.pass(500);
     assert.equal(attempts, 1);
     assert.equal(result.error?.message, 'no');
+  });
+
+  it('a client ID that another client holds is waited for, and counts as no retry', async () => {
+    const held = (): Promise<string> => Promise.reject(new ClientIdConflictError('mine'));
+    const result = run((n) => (n <= 10 ? held() : Promise.resolve('yes')));
+    await time.pass(3000);
+    assert.equal(result.value, 'yes');
+    assert.equal(attempts, 11);
   });
 
   it('tells of no further attempt when it was called off meanwhile', async () => {

@@ -1,7 +1,7 @@
 /** The promise itself, against a model of the server: whatever happens, every message is handled, and once. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
+import { RETRY, type ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
 import { subscribeOptions } from '../../support/scripted-subscriptions.js';
@@ -165,6 +165,28 @@ describe('continuity of subscriptions (properties)', () => {
         s.assertOnce();
         assert.equal(s.resets, 0);
       });
+
+      for (const minTimeout of [20, 1300]) {
+        const retry = { ...RETRY, retries: Infinity, factor: 1, minTimeout, randomize: false };
+        const kinds: Step['do'][] = ['kill', 'lose-acks', 'suspicion'];
+        property(`keeps the order with tries after ${minTimeout} ms`, { ...options, retry }, kinds, failing, (s) => {
+          s.assertComplete();
+          s.assertOnce();
+          s.assertThroughInOrder();
+          s.assertOneAtATime();
+        });
+        property(
+          `reads a channel that started over, with tries after ${minTimeout} ms`,
+          { ...options, retry },
+          [...kinds, 'failover', 'reset'],
+          failing,
+          (s) => {
+            s.assertComplete();
+            s.assertOnce();
+            s.assertOneAtATime();
+          },
+        );
+      }
 
       property(
         'goes on above what retention took, and says so',
@@ -400,6 +422,33 @@ describe('continuity of what fails (properties)', () => {
         acked(s, sub);
         s.assertBuried(3);
       });
+
+      // Delays within `ackWait`, and beyond it.
+      for (const minTimeout of [40, 700]) {
+        const retry = { ...RETRY, retries: 2, minTimeout, randomize: false };
+        const again = { ...options, retry };
+        const tried = (s: Scenario, sub: ResilientSubscription): void => {
+          complete(s, sub);
+          s.assertOneAtATime();
+        };
+        const title = `is tried again after ${minTimeout} ms`;
+        property(title, again, [], failing, tried);
+        property(`${title}, whatever is lost and forgotten`, again, [...network, 'forget'], failing, tried);
+        property(`${title}, and is given up`, { ...again, maxDeliveries: 5 }, network, failingForEver, (s, sub) => {
+          tried(s, sub);
+          s.assertBuried(5);
+        });
+        const letters = { ...again, deadLetter: () => undefined };
+        property(`${title}, and is given up after the last try`, letters, network, failingForEver, (s, sub) => {
+          tried(s, sub);
+          s.assertBuried(3);
+        });
+        property(`${title}, acknowledged by hand`, { ...again, manualAck: true }, network, acknowledged, (s, sub) => {
+          if (!grouped) s.assertHandledOrTold();
+          if (!grouped) s.assertNotAgain();
+          assert.equal(sub.lastSequence, s.server.channel().last);
+        });
+      }
 
       if (options.durableName !== undefined && !grouped) {
         property('is through when others have had the durable', options, ['take-over'], failing, complete);

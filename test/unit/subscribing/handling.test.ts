@@ -1,20 +1,23 @@
 import assert from 'node:assert/strict';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { Handling, type HandlingHost } from '../../../src/subscribing/handling.js';
 import type { ReceivedMessage } from '../../../src/subscribing/message.js';
 
 class Host implements HandlingHost {
   readonly log: string[] = [];
-  rest: Promise<void> | undefined;
+  rest: Promise<boolean> | undefined;
 
   starting(message: ReceivedMessage): void {
     this.log.push(`start ${message.sequence}`);
   }
 
+  pending(): void {}
+
   processed(message: ReceivedMessage): void {
     this.log.push(`done ${message.sequence}`);
   }
 
-  failed(message: ReceivedMessage): Promise<void> | undefined {
+  failed(message: ReceivedMessage): Promise<boolean> | undefined {
     this.log.push(`failed ${message.sequence}`);
     return this.rest;
   }
@@ -61,7 +64,7 @@ describe('handling', () => {
 
   it('keeps its place until a failed message is seen to', async () => {
     const host = new Host();
-    let release!: () => void;
+    let release!: (again: boolean) => void;
     host.rest = new Promise((resolve) => (release = resolve));
     const handling = new Handling(
       host,
@@ -74,9 +77,72 @@ describe('handling', () => {
     handling.push(message(1));
     handling.push(message(2));
     assert.deepEqual(host.log, ['start 1', 'failed 1']);
-    release();
+    release(false);
     await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(host.log, ['start 1', 'failed 1', 'start 2', 'done 2']);
+  });
+
+  it('calls the handler again where that is wanted, and what is behind waits', async () => {
+    const host = new Host();
+    const again: ((again: boolean) => void)[] = [];
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    for (const asynchronous of [false, true]) {
+      host.log.length = again.length = 0;
+      let calls = 0;
+      const handling: Handling = new Handling(
+        host,
+        ({ sequence }) => {
+          host.rest = new Promise((resolve) => again.push(resolve));
+          const fails = sequence === 1 && ++calls < 3;
+          assert.equal(handling.calling?.sequence, sequence);
+          if (asynchronous) return fails ? Promise.reject(new Error('no')) : Promise.resolve();
+          if (fails) throw new Error('no');
+        },
+        1,
+      );
+      handling.open();
+      for (const sequence of [1, 2]) handling.push(message(sequence));
+      await turn();
+      assert.deepEqual(host.log, ['start 1', 'failed 1']);
+      again[0]!(true);
+      await turn();
+      assert.deepEqual(host.log.slice(2), ['start 1', 'failed 1']);
+      assert.equal(handling.running, 1);
+      let idle = false;
+      void handling.idle().then(() => (idle = true));
+      again[1]!(true);
+      await turn();
+      assert.deepEqual(host.log.slice(4), ['start 1', 'done 1', 'start 2', 'done 2']);
+      assert.deepEqual([handling.running, idle], [0, true]);
+    }
+  });
+
+  it('calls the handler in the async context in which it was made, however it comes to that', async () => {
+    const context = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const ends: (() => void)[] = [];
+    const handling = context.run('subscribe', () => {
+      return new Handling(
+        new Host(),
+        async ({ sequence }) => {
+          seen.push(`${sequence} ${context.getStore()}`);
+          await new Promise<void>((resolve) => ends.push(resolve));
+          seen.push(`${sequence} ${context.getStore()}`);
+        },
+        1,
+      );
+    });
+    await context.run('session', async () => {
+      handling.push(message(1));
+      handling.open();
+      handling.push(message(2));
+      for (let i = 0; i < 2; i++) {
+        ends[i]!();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      handling.push(message(3));
+    });
+    assert.deepEqual(seen, ['1 subscribe', '1 subscribe', '2 subscribe', '2 subscribe', '3 subscribe']);
   });
 
   it('runs so many at a time', async () => {

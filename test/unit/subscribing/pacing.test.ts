@@ -43,6 +43,20 @@ describe('what is asked beside the subscriptions', () => {
     assert.equal(one.next(1, FREE), 'more', 'there is no rest for what is urgent');
   });
 
+  it('does not wait for a rest or for other requests if a caller waits, but for room', () => {
+    const one = pacing('routine', 'asked', 'asked');
+    one.add('urgent', 'held');
+    assert.equal(one.next(0, BUSY), 'urgent');
+    assert.equal(one.next(0, FULL), undefined, 'too many wait for messages');
+    assert.equal(one.next(0, BUSY), 'asked1');
+    assert.equal(one.next(0, FREE), undefined, 'two at a time');
+    one.answered('urgent', 100);
+    assert.equal(one.next(100, BUSY), 'asked2');
+    one.answered('asked1', 100);
+    one.answered('asked2', 100);
+    assert.equal(one.next(100, FREE), undefined, 'what nobody waits for rests');
+  });
+
   it('rests twice as long as an answer took', () => {
     const one = pacing('routine', 'routine');
     one.next(0, FREE);

@@ -136,6 +136,11 @@ function failuresOf({ fails, acks = [] }: Fate, ackWait: number): number {
   return fails + acks.filter((ms) => ms >= ackWait / 2).length;
 }
 
+/** How often a message that always fails is handed over. */
+function mostDeliveries({ maxDeliveries, retry, deadLetter }: Partial<ResolvedSubscribeOptions>): number {
+  return maxDeliveries ?? (deadLetter === undefined ? Infinity : (retry?.retries ?? Infinity) + 1);
+}
+
 export class Scenario {
   readonly time = modelTime();
   readonly server = new ModelServer(this.time);
@@ -162,6 +167,10 @@ export class Scenario {
   readonly trespasses: Handled[] = [];
   /** How often each value was handed over. */
   readonly handings = new Map<string, number>();
+  /** Whose handler runs. */
+  readonly #running = new Set<string>();
+  /** Handed over while their handler still ran. */
+  readonly #overlapping: string[] = [];
   resets = 0;
   #published = 0;
   /** Of other processes that had the durable: what they leave unacknowledged comes again by that, ms. */
@@ -243,6 +252,7 @@ export class Scenario {
     this.started.push(handled);
     const handings = (this.handings.get(value) ?? 0) + 1;
     this.handings.set(value, handings);
+    if (this.#running.has(value)) this.#overlapping.push(value);
     let takes: number;
     let fails: boolean;
     let ack = 0;
@@ -268,7 +278,11 @@ export class Scenario {
       end();
       return;
     }
-    return new Promise<void>((resolve) => this.time.clock.after(takes, resolve)).then(end);
+    this.#running.add(value);
+    return new Promise<void>((resolve) => this.time.clock.after(takes, resolve)).then(() => {
+      this.#running.delete(value);
+      end();
+    });
   }
 
   #fate(value: string): Fate {
@@ -299,7 +313,7 @@ export class Scenario {
    * by one timer for all messages of a subscription, and as long again for us; one after the other, if the window is of one.
    */
   get #patience(): number {
-    const most = Math.min(...this.#options.map(({ maxDeliveries }) => maxDeliveries ?? Infinity));
+    const most = Math.min(...this.#options.map(mostDeliveries));
     const ackWait = Math.max(this.#othersAckWait, ...this.#options.map((options) => options.ackWait ?? ACK_WAIT));
     let failures = 0;
     for (const value of this.expected) failures += Math.min(most, failuresOf(this.#fate(value), ackWait));
@@ -470,6 +484,19 @@ export class Scenario {
       assert.ok(number > last, `${value} came after v${last}`);
       last = number;
     }
+  }
+
+  /** What is behind a message that failed has waited for it. */
+  assertThroughInOrder(): void {
+    const numbers = this.completed.map(({ value }) => Number(value.slice(1)));
+    assert.deepEqual(
+      numbers,
+      [...numbers].sort((a, b) => a - b),
+    );
+  }
+
+  assertOneAtATime(): void {
+    assert.deepEqual(this.#overlapping, [], 'handed over while the handler ran');
   }
 
   /** What was told to be gone is gone, and not handled, and is told once. */

@@ -464,6 +464,11 @@ describe('subscriptions', () => {
         duplicatesDropped: 0,
         redelivered: 2,
         fetched: 0,
+        handlerErrors: 2,
+        gaps: 0,
+        resets: 0,
+        deadLetters: 0,
+        overdue: 0,
         subscriptions: 1,
       });
     });

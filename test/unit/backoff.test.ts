@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { retryDelay } from '../../../src/connection/backoff.js';
+import { retryDelay } from '../../src/backoff.js';
 
 const options = fc
   .record({
