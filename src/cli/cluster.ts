@@ -6,7 +6,6 @@ import { defineCommand, type Options, type Values } from './command.js';
 import { Interruption } from './interruption.js';
 import { parentGone } from './parent-watch.js';
 import { say } from './say.js';
-import { columnsOf, definitions } from './text.js';
 import { wholeNumber } from './values.js';
 
 const OPTIONS = {
@@ -78,17 +77,16 @@ async function runCluster(values: Values<typeof OPTIONS>): Promise<number> {
 }
 
 function introduction({ nodes, clusterId }: StanCluster): string {
-  const width = columnsOf(process.stderr);
   const url = nodes[0]!.url;
   const flags = [
     ...(url.endsWith(':4222') ? [] : [`-s ${url}`]),
     ...(clusterId === 'test-cluster' ? [] : [`-c ${clusterId}`]),
   ].join(' ');
   return [
-    ...definitions(
-      nodes.map(({ name, url, pid, monitor }) => [`${name}: ${url}`, `monitoring ${monitor.url}, kill -9 ${pid}`]),
-      width,
-    ),
+    ...nodes.flatMap(({ name, url, pid, monitor }) => [
+      `  ${name}: ${url}, kill -9 ${pid}`,
+      `     monitoring ${monitor.url}`,
+    ]),
     '',
     'A program, say demo.mjs, beside which you have run npm install resilient-stan:',
     '',
@@ -115,10 +113,18 @@ export function snippet(urls: readonly string[], clusterId: string): string[] {
     'const servers = [',
     ...urls.map((url) => `  '${url}',`),
     '];',
-    `const stan = await ResilientStan.connect(servers, { clusterId: '${clusterId}' });`,
-    "stan.on('connection_lost', ({ error }) => console.log(error.message));",
-    "stan.on('reconnect', ({ server }) => console.log(`back, at ${server}`));",
-    "await stan.subscribe('demo', (message) => console.log(message.string()));",
+    'const stan = await ResilientStan.connect(servers, {',
+    `  clusterId: '${clusterId}',`,
+    '});',
+    "stan.on('connection_lost', ({ error }) => {",
+    '  console.log(error.message);',
+    '});',
+    "stan.on('reconnect', ({ server }) => {",
+    '  console.log(`back, at ${server}`);',
+    '});',
+    "await stan.subscribe('demo', (message) => {",
+    '  console.log(message.string());',
+    '});',
     'for (let n = 1; ; n++) {',
     "  await stan.publish('demo', `message ${n}`);",
     '  await new Promise((resolve) => setTimeout(resolve, 1000));',

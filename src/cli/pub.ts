@@ -58,7 +58,7 @@ async function runPub(values: Values<typeof OPTIONS>, [channel, data]: readonly 
   const timeout = lengthOfTime('timeout', values.timeout ?? '30s');
   using interruption = new Interruption();
   const { signal } = interruption;
-  const stan = await connectFor(values, interruption, { publishing: { ordering: 'strict' } });
+  const stan = await connectFor(values, interruption, {});
   try {
     if (fromStdin && process.stdin.isTTY) {
       say(`type ${values.lines === true ? 'messages, one on each line' : 'the message'}; Ctrl-D ends it`);
@@ -73,15 +73,15 @@ async function runPub(values: Values<typeof OPTIONS>, [channel, data]: readonly 
   }
 }
 
-/** How many messages may wait for their acknowledgement, so that a long input does not fill the memory. */
-const WINDOW = 1000;
-
 interface Sent {
   messages: number;
   bytes: number;
 }
 
-/** Publishes in order. @throws CommandError at the first that is not acknowledged */
+/**
+ * Publishes one after the other, so that their order holds through any failover, and nothing follows one that failed.
+ * @throws CommandError at the first that is not acknowledged
+ */
 async function publishAll(
   stan: ResilientStan,
   channel: string,
@@ -90,36 +90,23 @@ async function publishAll(
   signal: AbortSignal,
 ): Promise<Sent> {
   const sent: Sent = { messages: 0, bytes: 0 };
-  const pending = new Set<Promise<void>>();
-  let failed: CommandError | undefined;
-  let number = 0;
   try {
     for await (const data of messages) {
-      const which = ++number;
-      const publish = stan.publish(channel, data, { timeout }).then(
-        () => {
-          sent.messages += 1;
-          sent.bytes += Buffer.byteLength(data);
-        },
-        (error: unknown) => {
-          const of = which === 1 ? '' : `message ${which}: `;
-          failed ??= new CommandError(
-            `${of}${describe(error)}${sent.messages === 0 ? '' : `\n${plural(sent.messages, 'message')} before it: acknowledged.`}`,
-            { cause: error },
-          );
-        },
-      );
-      pending.add(publish);
-      void publish.then(() => pending.delete(publish));
-      while (pending.size >= WINDOW) await Promise.race(pending);
-      if (failed !== undefined) break;
+      try {
+        await stan.publish(channel, data, { timeout });
+      } catch (error) {
+        const before = sent.messages;
+        const which = before === 0 ? '' : `message ${before + 1}: `;
+        const rest = before === 0 ? '' : `\n${plural(before, 'message')} before it: acknowledged.`;
+        throw new CommandError(`${which}${describe(error)}${rest}`, { cause: error });
+      }
+      sent.messages += 1;
+      sent.bytes += Buffer.byteLength(data);
     }
   } catch (error) {
-    // What had been read up to the interruption is still waited for.
-    if (!signal.aborted) throw error;
+    // What had been read up to the interruption is acknowledged.
+    if (!signal.aborted || error instanceof CommandError) throw error;
   }
-  while (pending.size > 0 && failed === undefined) await Promise.race(pending);
-  if (failed !== undefined) throw failed;
   return sent;
 }
 

@@ -4,12 +4,11 @@ import type { ResilientStan } from '../resilient-stan.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { StartAt } from '../subscribing/subscribe-options.js';
 import { plural } from '../testing/report/format.js';
-import { checkChannel } from '../validation.js';
+import { checkChannel, checkSubscriptionName } from '../validation.js';
 import { defineCommand, type Command, type Options, type Values } from './command.js';
 import { CommandError, connectFor } from './connect.js';
 import { CONNECTION_OPTIONS } from './connection-options.js';
 import { Interruption } from './interruption.js';
-import { lastSequence } from './last-sequence.js';
 import { formatMessage, type Format } from './message-format.js';
 import { Output, ReaderGone } from './output.js';
 import { say } from './say.js';
@@ -137,6 +136,8 @@ async function runSub(values: Values<typeof OPTIONS>, channel: string, fallback:
   const count = wholeNumber('count', values.count, { min: 1 });
   const follow = values['no-follow'] !== true;
   const { group, durable, 'client-id': clientId } = values;
+  if (durable !== undefined) checkSubscriptionName(durable, 'durableName');
+  if (group !== undefined) checkSubscriptionName(group, 'queueGroup');
   if (durable !== undefined && clientId === undefined && group === undefined) {
     throw new UsageError(
       `--durable needs --client-id: the server keeps a durable for each client ID, and a generated one is another the next time`,
@@ -186,7 +187,7 @@ async function newestFor(
   follow: boolean,
 ): Promise<number | undefined> {
   if (follow && !(typeof start === 'object' && 'last' in start)) return undefined;
-  return await lastSequence(stan, channel);
+  return await stan.lastSequence(channel);
 }
 
 function startAtOf(start: Start, newest: number | undefined): StartAt {

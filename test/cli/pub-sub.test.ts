@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { ResilientStan } from '../../src/index.js';
 import { StanCluster } from '../../src/testing/index.js';
 import { until } from '../support/clients.js';
@@ -350,35 +351,6 @@ describe('commands at a server', function () {
       await rm(cwd, { recursive: true });
     }
   });
-
-  for (const [args, ...words] of [
-    [['pub'], "'pub' needs a <channel>"],
-    [['pub', 'a b', 'x'], 'a space at character 2'],
-    [['pub', 'a', 'b', 'c'], 'nothing more', 'quotes'],
-    [['pub', 'a', 'x', '--lines'], '--lines'],
-    [['pub', 'a', 'x', '--timeout', 'soon'], "not 'soon'", '10m'],
-    [['pub', 'a', 'x', '--server', 'b'], "did you mean '--servers'?"],
-    [['pub', 'a', 'x', '--servers', ''], '--servers is empty'],
-    [['sub', 'a', '--last', '0'], "--last must be a whole number, 1 or more, not '0'"],
-    [['sub', 'a', '--first', '--since', '1m'], '--first and --since'],
-    [['sub', 'a', '--since', 'yesterday'], "not 'yesterday'", '2026-01-31'],
-    [['sub', 'a', '--json', '--raw'], '--json and --raw'],
-    [['sub', 'a', '--durable', 'd'], '--durable needs --client-id'],
-    [['sub', 'a', '--durable', 'd:e', '--client-id', 'c'], "--durable 'd:e' has a ':'"],
-    [['sub', 'a', '--group', 'g', '--no-follow'], '--no-follow'],
-    [['tial', 'a'], "did you mean 'tail'?"],
-    [['channel'], "'channel' needs a <name>"],
-    [['channels', '--monitor', 'ftp://x'], "not 'ftp://x'", 'http://host:8222'],
-    [['doctor', '--servers', 'http://x'], 'only nats: and tls:'],
-    [['cluster', '--port', '0'], "--port must be a whole number, 1 or more, not '0'"],
-    [['cluster', '--mode', 'singel'], "did you mean 'single'?"],
-  ] as [string[], ...string[]][]) {
-    it(`refuses '${args.join(' ')}' with exit code 2, and nothing on stdout`, async () => {
-      const { code, stdout, stderr } = await run(args);
-      assert.deepEqual([code, stdout], [2, ''], stderr);
-      for (const word of words) assert.ok(stderr.includes(word), `'${word}' is not in: ${stderr}`);
-    });
-  }
 });
 
 describe('resilient-stan cluster', function () {
@@ -402,30 +374,31 @@ describe('resilient-stan cluster', function () {
     assert.match(stderr, /a has died \(SIGKILL\): 0 servers of 1 left\nall servers have died/);
   });
 
-  it('ends when the process that started it is killed', async () => {
-    // As npx does: the command is a child of it.
-    const script = `
-      const { startCommand } = await import(${JSON.stringify(new URL('../support/command.ts', import.meta.url).href)});
-      const { child } = startCommand(['cluster', '--nodes', '1', '--mode', 'single']);
-      child.stderr.on('data', (text) => process.stderr.write(text));
-      console.log(child.pid);`;
-    const tsx = import.meta.resolve('tsx');
-    const parent = spawn(process.execPath, ['--import', tsx, '--input-type=module', '-e', script], { stdio: 'pipe' });
-    let [out, err] = ['', ''];
-    parent.stdout.on('data', (data: Buffer) => (out += data.toString()));
-    parent.stderr.on('data', (data: Buffer) => (err += data.toString()));
-    await until(
-      () => err.includes('Ctrl-C stops it.'),
-      () => out + err,
-    );
-    const pids = [Number(out.trim()), Number(/kill -9 (\d+)/.exec(err)![1])];
-    parent.kill('SIGKILL');
-    await once(parent, 'exit');
-    await until(
-      () => pids.every((pid) => !exists(pid)),
-      () => `still there: ${pids.filter(exists).join(', ')}`,
-    );
-  });
+  for (const [what, shell] of [
+    ['the process that started it is killed', false],
+    ['the package runner is killed, and its shell is not', true],
+  ] as const) {
+    it(`ends when ${what}`, async () => {
+      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+      const args = ['--import', import.meta.resolve('tsx'), main, 'cluster', '--nodes', '1', '--mode', 'single'];
+      const words = [process.execPath, ...args].map((word) => `'${word}'`).join(' ');
+      // A second command keeps the shell.
+      const child = shell ? ['/bin/sh', ['-c', `${words}; true`]] : [process.execPath, args];
+      const script = `require('node:child_process').spawn(...${JSON.stringify(child)}, { stdio: 'inherit' });`;
+      const env = { ...process.env, ...(shell && { npm_config_user_agent: 'npm' }) };
+      const parent = spawn(process.execPath, ['-e', script], { stdio: 'pipe', env });
+      let err = '';
+      parent.stderr.on('data', (data: Buffer) => (err += data.toString()));
+      await until(
+        () => err.includes('Ctrl-C stops it.'),
+        () => err,
+      );
+      const server = Number(/kill -9 (\d+)/.exec(err)![1]);
+      parent.kill('SIGKILL');
+      // The command has the output of its parent, which ends when both have.
+      await Promise.all([once(parent, 'close'), until(() => !exists(server), `server ${server} is still there`)]);
+    });
+  }
 });
 
 function exists(pid: number): boolean {
