@@ -53,9 +53,12 @@ export class AckTimeout {
 
   /** The oldest of the window and of each mute channel, without the channels that have cost a session. */
   *#oldestSendings(): Generator<Sending> {
-    const heads = [this.#outbox.inFlight.head];
-    for (const { mute } of this.#outbox.mute) heads.push(mute?.entries.head);
-    for (const head of heads) {
+    let oldest = this.#outbox.inFlight.head;
+    // A message behind those of a channel that has cost a session must not wait for them.
+    while (oldest !== undefined && this.#silent.has(oldest.channel)) oldest = oldest.next;
+    if (oldest?.sending !== undefined) yield oldest.sending;
+    for (const { mute } of this.#outbox.mute) {
+      const head = mute?.entries.head;
       if (head?.sending !== undefined && !this.#silent.has(head.channel)) yield head.sending;
     }
   }

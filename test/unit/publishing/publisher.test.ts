@@ -1576,6 +1576,20 @@ describe('Publisher: ackTimeout', () => {
     assert.equal(session.losses.length, 1);
   });
 
+  it('is not held up by messages in front whose channel has cost a session', () => {
+    const { publisher, attach, time } = setup({ ackTimeout: 1000 });
+    attach();
+    void publisher.publish('a', '1');
+    publisher.leaderAnswered(time.now() + 1);
+    time.advance(1001);
+    const session = attach();
+    void publisher.publish('b', '2');
+    publisher.leaderAnswered(time.now() + 1);
+    time.advance(1001);
+    assert.equal(session.losses.length, 1);
+    assert.match(session.losses[0]!.message, /channel 'b'/);
+  });
+
   it('does not fire for what is acknowledged in time', () => {
     const { publisher, attach, time } = setup({ ackTimeout: 1000 });
     const session = attach();
