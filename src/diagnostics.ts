@@ -61,6 +61,12 @@ export interface SuspicionNotice {
   silence: number;
 }
 
-export const lossChannel = channel('resilient-stan:loss');
-export const reconnectChannel = channel('resilient-stan:reconnect');
-export const suspicionChannel = channel('resilient-stan:suspicion');
+/** What this library does with a channel. Node's own type has a parameter in newer versions of `@types/node` only. */
+export interface NoticeChannel<Notice> {
+  readonly hasSubscribers: boolean;
+  publish(notice: Notice): void;
+}
+
+export const lossChannel: NoticeChannel<LossNotice> = channel('resilient-stan:loss');
+export const reconnectChannel: NoticeChannel<ReconnectNotice> = channel('resilient-stan:reconnect');
+export const suspicionChannel: NoticeChannel<SuspicionNotice> = channel('resilient-stan:suspicion');

@@ -54,7 +54,9 @@ export class Interruption {
     return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   }
 
+  /** Stops listening, unless there was one: what npx sends on of the same Ctrl-C may still come, and must not kill the process. */
   [Symbol.dispose](): void {
+    if (this.#name !== undefined) return;
     for (const { name, listener } of this.#listeners) process.off(name, listener);
   }
 }
