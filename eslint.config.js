@@ -73,6 +73,7 @@ export default defineConfig(
       'no-restricted-globals': [
         'error',
         ...['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ name, message: ONE_CLOCK })),
+        { name: 'queueMicrotask', message: 'Fake timers hold it up: use src/microtask.ts.' },
       ],
       'no-restricted-properties': [
         'error',

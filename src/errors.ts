@@ -76,7 +76,7 @@ export class ResilientStanError extends Error {
   declare readonly serverText?: string;
 
   constructor(code: ErrorCode, message: string, options: ResilientStanErrorOptions = {}) {
-    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = nameOf(code);
     this.code = code;
     if (options.delivery !== undefined) this.delivery = options.delivery;

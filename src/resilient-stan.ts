@@ -23,6 +23,7 @@ import {
   type ConnectionLostError,
 } from './errors.js';
 import { CLIENT_EVENTS, type ResilientStanEvents } from './events.js';
+import { inMicrotask } from './microtask.js';
 import {
   resolveCloseOptions,
   resolveConnectOptions,
@@ -140,7 +141,7 @@ export interface StanStats {
   resets: number;
   /** Counter: messages that were given up (`dead_letter`). */
   deadLetters: number;
-  /** Counter: how often the promise of a handler was pending for longer than `ackWait`. */
+  /** Counter: how often the promise of a handler was pending, and its message not acknowledged, for longer than `ackWait`. */
   overdue: number;
   /** Counter: how often an answer of the leader was overdue, and the client asked whether it lives. Mostly it did. */
   suspicions: number;
@@ -521,7 +522,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         return;
       }
     } catch (error) {
-      queueMicrotask(() => listener.failed(toOurs(error, 'publish()', NOT_SENT)));
+      inMicrotask(() => listener.failed(toOurs(error, 'publish()', NOT_SENT)));
       return;
     }
     stan.#publisher.take(channel, data, options, listener);

@@ -1,17 +1,18 @@
 /** The client as an interface. */
 import type { EventEmitter } from 'eventemitter3';
 import type { ConnectionState } from './connection/states.js';
+import type { SafeEmitter } from './emitter.js';
 import type { ResilientStanEvents } from './events.js';
 import type { ResilientStan } from './resilient-stan.js';
 
 type Listener<Event extends keyof ResilientStanEvents> = EventEmitter.EventListener<ResilientStanEvents, Event>;
 /** What has its docstring below, because a type that is derived loses those of getters. */
 type Getters = 'clusterId' | 'clientId' | 'state' | 'server';
-type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof EventEmitter | Getters>>;
+type Own = Pick<ResilientStan, Exclude<keyof ResilientStan, keyof SafeEmitter<ResilientStanEvents> | Getters>>;
 
 /**
  * What a client can do, as an interface: {@link ResilientStan} has it, and so has `MemoryStan` of `resilient-stan/testing`. Code that
- * takes it can also be handed an object of its own making, which a class does not allow.
+ * takes it can also be handed an object of another making, as one that wraps a client, which a class does not allow.
  *
  * @example
  * ```ts

@@ -1,3 +1,5 @@
+import { inMicrotask } from '../microtask.js';
+
 /** What a flush() waits for: the publishes since the flush() before it, and all earlier ones. */
 export class FlushBarrier {
   /** The number of publishes that are not settled. */
@@ -30,7 +32,7 @@ export class FlushBarriers {
     // If nothing was published since the last flush, this one waits for the same messages.
     const last = this.#previous;
     if (last === undefined || last.flushed) {
-      soon(callback);
+      inMicrotask(callback);
       return () => {};
     }
     const waiting = (last.waiting ??= new Set());
@@ -51,14 +53,9 @@ export class FlushBarriers {
     barrier.open--;
     while (this.#oldest.open === 0 && this.#oldest.next !== undefined) {
       this.#oldest.flushed = true;
-      for (const call of this.#oldest.waiting ?? []) soon(call);
+      for (const call of this.#oldest.waiting ?? []) inMicrotask(call);
       this.#oldest.waiting = undefined;
       this.#oldest = this.#oldest.next;
     }
   }
-}
-
-/** Calls back when the running code is done. By a promise, because the fake timers of a test may hold up `queueMicrotask`. */
-function soon(callback: () => void): void {
-  void Promise.resolve().then(callback);
 }

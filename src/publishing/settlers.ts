@@ -1,4 +1,5 @@
 import { type ResilientStanError, type ResilientStanErrorOptions, toOurs } from '../errors.js';
+import { inMicrotask } from '../microtask.js';
 
 /**
  * The acknowledgement of one message by the cluster.
@@ -45,7 +46,7 @@ export class Settlers {
 
   /** Tells later, because a listener may publish, and what is being settled is half done. */
   #tell(listener: PublishListener, error: ResilientStanError | undefined): void {
-    if (this.#told.push(listener, error) === 2) queueMicrotask(this.#run);
+    if (this.#told.push(listener, error) === 2) inMicrotask(this.#run);
   }
 
   readonly #run = (): void => {

@@ -32,7 +32,7 @@ export interface ProcessingHost extends ProcessTraceHost {
   readonly counters: { delivered: number };
   /** Acknowledges a message at the server. */
   ack(sequence: number): void;
-  /** Hears of a handler that runs for longer than `ackWait`, once for each call of it. */
+  /** Hears of a handler that runs for longer than `ackWait` on a message that is not acknowledged, once for each call of it. */
   overdue(message: ReceivedMessage): void;
   /**
    * Leaves a message that was not processed. It is handed over again when the server sends it again or when it was fetched.
@@ -58,7 +58,10 @@ export class Processing implements HandlingHost, Acknowledger {
     this.#cursor = state.cursor;
     const { manualAck, concurrency, retry, ackWait } = host.options;
     const handler = traced(userHandler, host, unprocessed);
-    this.#overdue = new OverdueWatch(host.clock, ackWait, (message) => host.overdue(message));
+    this.#overdue = new OverdueWatch(host.clock, ackWait, (message) => {
+      // What is acknowledged is not sent again, however long its handler goes on.
+      if (!message.settled) host.overdue(message);
+    });
     if (retry !== undefined) this.#retries = new Retries(host.clock);
     const checked = manualAck || retry !== undefined;
     this.handling = new Handling(this, checked ? (m) => this.#handle(m, handler) : handler, concurrency);

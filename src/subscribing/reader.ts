@@ -2,6 +2,7 @@ import '../dispose.js';
 import type { RawMessage } from '../connection/protocol.js';
 import { SafeEmitter } from '../emitter.js';
 import { ClosedError, TimeoutError, toOurs, type CallbackError } from '../errors.js';
+import type { EventNames } from '../event-names.js';
 import type { Clock } from '../clock/clock.js';
 import type { Caller } from './caller.js';
 import type { Gap, Position } from './cursor.js';
@@ -19,9 +20,22 @@ export interface ReaderEvents {
   /**
    * The server no longer has the messages `from` to `to`, both included, although they are in the range: the limits of the
    * channel have taken them, or it was deleted. It is told right before the message that follows them is handed over.
+   *
+   * It is logged as a warning. It is no event of the client and does not count in `stats().gaps`, which tell of messages that
+   * are lost to a subscription.
    */
   gap: (event: { from: number; to: number }) => void;
 }
+
+const READER_EVENTS: EventNames<ReaderEvents> = {
+  of: 'a read',
+  known: { gap: true },
+  hints: {
+    message: 'messages come from the loop over it',
+    end: 'it is over when the loop is',
+    close: 'it is over when the loop is',
+  },
+};
 
 /**
  * How much further back than asked the beginning of a time is looked for, in ms, because our clock may differ from that of the
@@ -79,7 +93,7 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
   #over = false;
 
   private constructor(owner: ReaderOwner, request: ReaderRequest | Error) {
-    super();
+    super(READER_EVENTS);
     this.#owner = owner;
     const refused = request instanceof Error;
     this.#request = refused ? undefined : request;
@@ -144,7 +158,7 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
         this.#end();
         throw error;
       }
-      if (!this.#over && this.#work === undefined && this.#reading?.over !== false) this.#end();
+      if (this.#isThrough) this.#end();
       if (this.#over) return { done: true, value: undefined };
       this.#readAhead();
       await this.#work;
@@ -197,8 +211,15 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
       });
   }
 
-  /** Hands nothing more over if the client is closed or the signal aborted. */
+  /** Whether everything is read and handed over, so that only the end has to be told. */
+  get #isThrough(): boolean {
+    const { length } = this.#ready;
+    return this.#error === undefined && this.#work === undefined && length === 0 && this.#reading?.over !== false;
+  }
+
+  /** Hands nothing more over if the client is closed or the signal aborted before the end. */
   #stopIfTold(): void {
+    if (this.#isThrough) return;
     const told = this.#request?.caller.error ?? this.#owner.questions.over;
     if (this.#over || told === undefined) return;
     this.#error = told;

@@ -82,6 +82,12 @@ describe('an error in JSON', () => {
     });
   });
 
+  it('has no cause where there is none, so that Node prints none', () => {
+    const over = new ClosedError('over', { cause: undefined });
+    assert.ok(!Object.hasOwn(over, 'cause'));
+    assert.doesNotMatch(inspect(over), /cause/);
+  });
+
   it('ends, and never throws, whatever its cause is', () => {
     const circle = new ClosedError('round');
     Object.assign(circle, { cause: new Error('and', { cause: circle }) });

@@ -58,6 +58,8 @@ describe('the name of an event', () => {
     refused(() => subscription.on('handlererror', hear), /a subscription has no event .*'handler_error'/);
     // @ts-expect-error there is no such event
     refused(() => subscription.once('gaap', hear), /'gap'/);
+    // @ts-expect-error there is no such event
+    refused(() => stan.read('c').on('gaap', hear), /a read has no event .*'gap'/);
     assert.deepEqual(stan.eventNames(), []);
     assert.deepEqual(subscription.eventNames(), []);
   });
@@ -69,6 +71,8 @@ describe('the name of an event', () => {
     refused(() => stan.on('message', () => undefined), /handler of subscribe\(\)/);
     // @ts-expect-error there is no such event
     refused(() => subscription.on('message', () => undefined), /handler of subscribe\(\)/);
+    // @ts-expect-error there is no such event
+    refused(() => stan.read('c').on('end', () => undefined), /over when the loop is/);
     // @ts-expect-error there is no such event
     refused(() => stan.on('closed', () => undefined), /event of a subscription/);
     // @ts-expect-error there is no such event

@@ -42,6 +42,10 @@ describe('MemoryServer', () => {
       const takesInterface = (client: StanClient): string => client.clientId;
       assert.equal(takesClass(stan), 'me');
       assert.equal(takesInterface(stan), 'me');
+      // Whoever makes an object of that kind has to have what clients do, and not what is there for tools of Node.
+      const ofNode: Extract<keyof StanClient, 'setMaxListeners' | 'getMaxListeners' | 'listeners'>[] = [];
+      const none: never[] = ofNode;
+      assert.deepEqual(none, []);
       assert.ok(stan instanceof MemoryStan && stan instanceof ResilientStan);
       assert.equal(stan.memory, server);
     });

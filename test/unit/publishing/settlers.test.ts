@@ -27,6 +27,19 @@ describe('Settlers', () => {
     assert.equal(told.length, 3);
   });
 
+  it('tells them while the timers of a test are fake, which replace queueMicrotask', async () => {
+    const { queueMicrotask } = globalThis;
+    globalThis.queueMicrotask = () => undefined;
+    try {
+      const told: string[] = [];
+      new Settlers().stored(listener('a', told), 'guid', 'c', 1);
+      await Promise.resolve();
+      assert.deepEqual(told, ['a stored']);
+    } finally {
+      globalThis.queueMicrotask = queueMicrotask;
+    }
+  });
+
   it('tells what a listener causes in a later microtask', async () => {
     const settlers = new Settlers();
     const told: string[] = [];

@@ -234,6 +234,23 @@ describe('a reader', () => {
     await assert.rejects(client.read().throw(new Error('mine')), /mine/);
   });
 
+  it('is simply over when all was handed over before the client closes or its signal is aborted', async () => {
+    const client = await new Client().connect();
+    client.publish(3);
+    for (const end of ['abort', 'close'] as const) {
+      const controller = new AbortController();
+      const reader = client.read({}, controller.signal);
+      const third = reader
+        .next()
+        .then(() => reader.next())
+        .then(() => reader.next());
+      assert.equal(((await client.after(third, 100)).value as { sequence: number }).sequence, 3);
+      if (end === 'abort') controller.abort();
+      else client.subscriptions.close();
+      assert.deepEqual(await reader.next(), { done: true, value: undefined });
+    }
+  });
+
   it('hands over what it has, and then says that the server does not send the rest', async () => {
     const client = await new Client().connect();
     client.publish(100);

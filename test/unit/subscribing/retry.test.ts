@@ -474,4 +474,16 @@ describe('what goes wrong with messages', () => {
     );
     assert.equal(client.subscriptions.stats.overdue, 2);
   });
+
+  it('has no handler that goes on after it has acknowledged its message, which does not come again', async () => {
+    const client = await connected();
+    await client.subscribe({}, { ackWait: 1000 }, (message) => {
+      message.ack();
+      return new Promise(() => undefined);
+    });
+    await client.publish('a');
+    await client.time.pass(20_000);
+    assert.deepEqual(client.troubles, []);
+    assert.equal(client.subscriptions.stats.overdue, 0);
+  });
 });
