@@ -55,6 +55,8 @@ export class Interruption {
   }
 
   [Symbol.dispose](): void {
+    // While the process ends, the same Ctrl-C may come once more, and would kill it.
+    if (this.#name !== undefined) return;
     for (const { name, listener } of this.#listeners) process.off(name, listener);
   }
 }
