@@ -671,6 +671,16 @@ export class Consumer implements Hosts, Restarting {
     return this.#handling.idle();
   }
 
+  /** Whether a handler runs. A message that waits for its next try does not count. */
+  get handling(): boolean {
+    return this.#processing.busy;
+  }
+
+  /** Resolves when no handler runs, or only messages are left that wait for their next try. */
+  handled(): Promise<void> {
+    return this.#processing.quiet();
+  }
+
   /** Ends the subscription at once without telling the server. */
   abandon(error: Error | undefined): void {
     this.#ending.abandon(error);

@@ -222,6 +222,18 @@ export class Processing implements HandlingHost, Acknowledger {
     return true;
   }
 
+  /** Whether a handler runs. A message that waits for its next try does not count. */
+  get busy(): boolean {
+    return this.handling.running > (this.#retries?.waiting ?? 0);
+  }
+
+  /** Resolves when no handler runs, or only messages are left that wait for their next try. */
+  async quiet(): Promise<void> {
+    const retries = this.#retries;
+    if (retries === undefined) return this.handling.idle();
+    while (this.busy) await Promise.race([this.handling.idle(), retries.begun()]);
+  }
+
   /** Makes no further tries, because the subscription ends. */
   stopRetries(): void {
     this.#retries?.stop();

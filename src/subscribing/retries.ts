@@ -55,6 +55,8 @@ export class Retries {
   readonly #clock: Clock;
   /** What ends the wait of each message early. */
   readonly #waits = new Map<ReceivedMessage, () => void>();
+  /** Who is told when the next wait begins. */
+  readonly #curious: (() => void)[] = [];
   #stopped = false;
 
   constructor(clock: Clock) {
@@ -64,6 +66,16 @@ export class Retries {
   /** Whether no message is handed over again any more. */
   get stopped(): boolean {
     return this.#stopped;
+  }
+
+  /** How many messages wait. */
+  get waiting(): number {
+    return this.#waits.size;
+  }
+
+  /** Resolves when the next message begins to wait. */
+  begun(): Promise<void> {
+    return new Promise((resolve) => this.#curious.push(resolve));
   }
 
   /** Resolves after the delay, or when the wait is ended. */
@@ -77,6 +89,7 @@ export class Retries {
       };
       const cancel = this.#clock.after(delay, end, { unref: true });
       this.#waits.set(message, end);
+      for (const tell of this.#curious.splice(0)) tell();
     });
   }
 

@@ -242,16 +242,19 @@ export class Subscriptions {
     await Promise.all([...this.#consumers].map((consumer) => consumer.idle()));
   }
 
-  /** Whether a handler runs. The bodies of loops do not count, because who asks may be in one. */
+  /**
+   * Whether a handler runs. A message that waits for its next try does not count, and the bodies of loops do not, because who asks
+   * may be in one.
+   */
   get handling(): boolean {
-    for (const consumer of this.#consumers) if (consumer.follower === undefined && consumer.busy) return true;
+    for (const consumer of this.#consumers) if (consumer.follower === undefined && consumer.handling) return true;
     return false;
   }
 
-  /** Resolves when no handler runs, bodies of loops left aside. */
+  /** Resolves when {@link handling} is false. */
   async handled(): Promise<void> {
     const handlers = [...this.#consumers].filter(({ follower }) => follower === undefined);
-    await Promise.all(handlers.map((consumer) => consumer.idle()));
+    await Promise.all(handlers.map((consumer) => consumer.handled()));
   }
 
   /** Ends all subscriptions in this client. The server is not told. */

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,6 +9,7 @@ import { UsageError } from '../../src/cli/usage.js';
 import { verifyCommand } from '../../src/cli/verify/verify.js';
 import { FAULT_KINDS, StanCluster, waitFor, type ReportData } from '../../src/testing/index.js';
 import { until } from '../support/clients.js';
+import { startCommand } from '../support/command.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
@@ -27,17 +26,9 @@ describe('resilient-stan verify', function () {
   after(() => rm(dir, { recursive: true, force: true }));
 
   const start = (args: string[], env: NodeJS.ProcessEnv = {}, options: { detached?: boolean } = {}) => {
-    const child = spawn(process.execPath, ['--import', 'tsx', MAIN, 'verify', ...args], {
-      env: { ...process.env, TMPDIR: temporary, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...options,
-    });
-    const said = { stdout: '', stderr: '' };
-    for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', (text: string) => (said[name] += text));
-    }
-    const closed = once(child, 'close').then(([code]) => ({ code: code as number | null, ...said }));
-    return { child, closed };
+    const started = startCommand(['verify', ...args], { env: { TMPDIR: temporary, ...env }, ...options });
+    started.child.stdin.end();
+    return started;
   };
   const run = (args: string[], env?: NodeJS.ProcessEnv) => start(args, env).closed;
   const reportIn = async (out: string) => JSON.parse(await readFile(join(out, 'report.json'), 'utf8')) as ReportData;

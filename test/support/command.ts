@@ -1,7 +1,10 @@
 /** Runs the command `resilient-stan` as a user does: as a process, from the source. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cacheDirectory } from '../../src/testing/server-binary/cache.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const TSX = fileURLToPath(import.meta.resolve('tsx'));
@@ -19,19 +22,21 @@ export interface Running {
   closed: Promise<Ended>;
 }
 
-/** Settings of the machine that runs the tests must not count. */
-function environment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !/^(STAN|NATS)_/.test(name));
-  return { ...Object.fromEntries(own), ...env };
-}
+/** Without the settings in the home directory of whoever runs the tests. The server binary is where it always is. */
+const HOMELESS = {
+  RESILIENT_STAN_CACHE: cacheDirectory(process.env),
+  HOME: join(tmpdir(), 'resilient-stan-test-no-home'),
+  USERPROFILE: join(tmpdir(), 'resilient-stan-test-no-home'),
+};
 
 export function startCommand(
   args: readonly string[],
-  { env = {}, cwd }: { env?: NodeJS.ProcessEnv; cwd?: string } = {},
+  { env = {}, cwd, detached = false }: { env?: NodeJS.ProcessEnv; cwd?: string; detached?: boolean } = {},
 ): Running {
   const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
-    env: environment(env),
+    env: { ...process.env, ...HOMELESS, ...env },
     stdio: 'pipe',
+    detached,
     ...(cwd !== undefined && { cwd }),
   });
   const said = { stdout: '', stderr: '' };

@@ -14,7 +14,7 @@ export interface MemoryServerOptions {
   clusterId?: string | undefined;
   /** How many messages each channel keeps. The oldest ones are dropped, and who has not had them hears of a `gap`. Default: all. */
   maxMessages?: number | undefined;
-  /** The largest payload of a message, in bytes. Default 1048576. */
+  /** The largest message, in bytes with the overhead of the protocol, as `max_payload` of a server. Default 1048576. */
   maxPayload?: number | undefined;
 }
 
@@ -185,8 +185,8 @@ export class MemoryServer {
    * Resolves when nothing is left to do: every client is connected, what is published is stored, what is stored has been delivered
    * to whom it is due, and every handler is through.
    *
-   * It does not wait for what only time brings, as a redelivery after `ackWait` (see {@link advance}), nor for what an
-   * {@link outage} holds up. The body of a `for await` loop over `messages()` is waited for as long as something happens in this
+   * It does not wait for what only time brings, as a redelivery after `ackWait` or the next try of `retry` (see {@link advance}),
+   * nor for what an {@link outage} holds up. The body of a `for await` loop over `messages()` is waited for as long as something happens in this
    * server: the test itself may be in it. A handler that waits for the test is waited for without end.
    *
    * @example

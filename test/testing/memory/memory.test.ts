@@ -182,6 +182,33 @@ describe('MemoryServer', () => {
       await server.idle();
       assert.deepEqual(server.subscriptions('a')[0]!.pending, [1]);
     });
+
+    it('does not wait for the next try of a message either, and waits for the try', async () => {
+      const clock = FakeTimers.install();
+      try {
+        const got: string[] = [];
+        await stan.subscribe(
+          'a',
+          async (message) => {
+            await Promise.resolve();
+            got.push(message.string());
+            if (got.length < 3) throw new Error('not yet');
+          },
+          { retry: { minTimeout: 1000, factor: 1, randomize: false } },
+        );
+        for (const data of ['x', 'y']) await stan.publish('a', data);
+        await server.idle();
+        assert.deepEqual(got, ['x']);
+        clock.tick(1000);
+        await server.idle();
+        assert.deepEqual(got, ['x', 'x']);
+        await server.advance(1000);
+        await server.idle();
+        assert.deepEqual(got, ['x', 'x', 'x', 'y']);
+      } finally {
+        clock.uninstall();
+      }
+    });
   });
 
   describe('faults', () => {
