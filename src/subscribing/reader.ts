@@ -1,6 +1,7 @@
 import '../dispose.js';
 import type { RawMessage } from '../connection/protocol.js';
 import { SafeEmitter } from '../emitter.js';
+import type { EventNames } from '../event-names.js';
 import { ClosedError, TimeoutError, toOurs, type CallbackError } from '../errors.js';
 import type { Clock } from '../clock/clock.js';
 import type { Caller } from './caller.js';
@@ -22,6 +23,16 @@ export interface ReaderEvents {
    */
   gap: (event: { from: number; to: number }) => void;
 }
+
+const READER_EVENTS: EventNames<ReaderEvents> = {
+  of: 'a read',
+  known: { gap: true },
+  hints: {
+    message: 'messages come by iteration, as in: for await (const message of stan.read(channel))',
+    end: 'the iteration ends when all is read',
+    close: 'the iteration ends when all is read',
+  },
+};
 
 /**
  * How much further back than asked the beginning of a time is looked for, in ms, because our clock may differ from that of the
@@ -79,7 +90,7 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
   #over = false;
 
   private constructor(owner: ReaderOwner, request: ReaderRequest | Error) {
-    super();
+    super(READER_EVENTS);
     this.#owner = owner;
     const refused = request instanceof Error;
     this.#request = refused ? undefined : request;
