@@ -168,7 +168,7 @@ export class Inquiries {
       await this.#listen({
         channel,
         count: 1,
-        matter: confirm === undefined ? { urgency: matter.urgency } : matter,
+        matter: confirm === undefined ? { urgency: 'confirming' } : matter,
         told: true,
         start: () => {
           sentAt = this.#clock.elapsed();

@@ -3,8 +3,8 @@
  *
  * Each question costs the server work that other requests wait behind. To make a subscription and to end it takes one entry
  * each in the log of the leader, and one disk sync each if the store syncs. So there is one such request at a time, none while
- * requests of the user wait for their answer, and a rest after each. Only three kinds do not wait for that: questions that a
- * subscription stands still for or that a caller has asked, and requests that end a subscription.
+ * requests of the user wait for their answer, and a rest after each. Only four kinds do not wait for that: questions that a
+ * subscription stands still for or that a caller has asked, what confirms an answer, and requests that end a subscription.
  */
 
 /** The kinds of questions, the most urgent first. */
@@ -13,6 +13,8 @@ export const URGENCIES = [
   'closing',
   /** A subscription stands still until the answer. */
   'held',
+  /** The question confirms the answer to another one, which counts as waiting for messages until then. */
+  'confirming',
   /** A caller waits for the answer. */
   'asked',
   /** Messages may be missing. */
@@ -47,6 +49,7 @@ const HELD_UP = 5000;
 export class Pacing<Request> {
   readonly #queues: Readonly<Record<Urgency, Set<Request>>> = {
     held: new Set(),
+    confirming: new Set(),
     asked: new Set(),
     closing: new Set(),
     missing: new Set(),
@@ -77,9 +80,11 @@ export class Pacing<Request> {
 
   /** Returns a request that may be sent now, if there is one. It counts as sent from then on. */
   next(now: number, hindrances: Hindrances): Request | undefined {
-    const { closing, held, asked } = this.#queues;
+    const { closing, held, confirming, asked } = this.#queues;
     const urgent =
-      this.#asked.size < AT_A_TIME ? (first(held) ?? (hindrances.full ? undefined : first(asked))) : undefined;
+      this.#asked.size < AT_A_TIME
+        ? (first(held) ?? first(confirming) ?? (hindrances.full ? undefined : first(asked)))
+        : undefined;
     const request = first(closing) ?? urgent ?? this.#paced(now, hindrances);
     if (request === undefined) return undefined;
     for (const urgency of URGENCIES) this.#queues[urgency].delete(request);

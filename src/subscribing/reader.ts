@@ -1,8 +1,8 @@
 import '../dispose.js';
 import type { RawMessage } from '../connection/protocol.js';
 import { SafeEmitter } from '../emitter.js';
-import { ClosedError, TimeoutError, toOurs, type CallbackError } from '../errors.js';
 import type { EventNames } from '../event-names.js';
+import { ClosedError, TimeoutError, toOurs, type CallbackError } from '../errors.js';
 import type { Clock } from '../clock/clock.js';
 import type { Caller } from './caller.js';
 import type { Gap, Position } from './cursor.js';
@@ -31,9 +31,9 @@ const READER_EVENTS: EventNames<ReaderEvents> = {
   of: 'a read',
   known: { gap: true },
   hints: {
-    message: 'messages come from the loop over it',
-    end: 'it is over when the loop is',
-    close: 'it is over when the loop is',
+    message: 'messages come by iteration, as in: for await (const message of stan.read(channel))',
+    end: 'the iteration ends when all is read',
+    close: 'the iteration ends when all is read',
   },
 };
 

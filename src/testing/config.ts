@@ -101,6 +101,8 @@ export function nodeConfig(node: NodeConfig): { readonly [key: string]: ConfigVa
           ? {
               node_id: node.name,
               peers: node.peers,
+              // One node alone waits for others that it could join, unless it is told to begin.
+              bootstrap: node.peers.length === 1 || undefined,
               log_path: node.raftDir,
               ...(raft && {
                 raft_heartbeat_timeout: `${raft.heartbeat}ms`,

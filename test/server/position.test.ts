@@ -73,6 +73,13 @@ describe('where somebody is in a channel', function () {
       assert.equal(stan.stats().subscriptions, 0);
     });
 
+    it('is told of any number of empty channels at a time, and what is asked after them is answered', async () => {
+      const asked = range(1, 150).map((i) => stan.lastSequence(`${channel}.${i}`));
+      const after = stan.lastSequence(channel);
+      assert.deepEqual([...new Set(await Promise.all(asked))], [0]);
+      assert.equal(await after, 0);
+    });
+
     it('waits for the end of an outage', async () => {
       await publish(1, 3);
       const recorder = await cut();

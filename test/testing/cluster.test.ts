@@ -115,3 +115,14 @@ describe('testing: StanCluster, three nodes', () => {
     await cluster.settled();
   });
 });
+
+describe('testing: StanCluster, one node', () => {
+  it('leads itself, and again after a kill', async () => {
+    await using cluster = await StanCluster.start({ nodes: 1 });
+    const [node] = cluster.nodes;
+    assert.equal(await cluster.leader(), node);
+    await node!.kill();
+    await node!.start();
+    assert.equal(await cluster.leader(), node);
+  });
+});

@@ -46,6 +46,10 @@ streaming: {
     );
   });
 
+  it('tells a node that is alone in its cluster to begin one', () => {
+    assert.match(renderConfig(nodeConfig({ ...base, routes: [], peers: ['a'] })), /bootstrap: true/);
+  });
+
   it("leaves Raft at the server's defaults when asked to", () => {
     assert.doesNotMatch(renderConfig(nodeConfig({ ...base, raft: undefined })), /raft_/);
   });

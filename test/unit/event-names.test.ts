@@ -79,6 +79,17 @@ describe('the name of an event', () => {
     refused(() => subscription.on('close', () => undefined), /'closed'/);
   });
 
+  it('of a read is refused as well', () => {
+    const reader = stan.read('orders');
+    // @ts-expect-error there is no such event
+    refused(() => reader.on('gaps', () => undefined), /a read has no event .gaps.: did you mean 'gap'\?/);
+    // @ts-expect-error there is no such event
+    refused(() => reader.once('message', () => undefined), /by iteration/);
+    // @ts-expect-error there is no such event
+    refused(() => reader.on('whatever', () => undefined), /it has gap/);
+    reader.on('gap', () => undefined);
+  });
+
   it('that nothing is like is refused with all that there are, and so is what is no name', () => {
     // @ts-expect-error there is no such event
     refused(() => stan.on('whatever', () => undefined), /it has connecting, session, connect, connection_lost, /);

@@ -45,6 +45,9 @@ describe('what is asked beside the subscriptions', () => {
 
   it('does not wait for a rest or for other requests if a caller waits, but for room', () => {
     const one = pacing('routine', 'asked', 'asked');
+    one.add('sure', 'confirming');
+    assert.equal(one.next(0, FULL), 'sure', 'what confirms an answer makes room');
+    one.answered('sure', 0);
     one.add('urgent', 'held');
     assert.equal(one.next(0, BUSY), 'urgent');
     assert.equal(one.next(0, FULL), undefined, 'too many wait for messages');
@@ -146,7 +149,7 @@ describe('what is asked beside the subscriptions', () => {
           const asked = new Map<(typeof requests)[number], number>();
           let done = 0;
           let pacedTime = 0;
-          const urgent = requests.filter(({ urgency }) => urgency === 'held' || urgency === 'closing').length;
+          const urgent = requests.filter(({ urgency }) => urgency !== 'missing' && urgency !== 'routine').length;
           let now = 0;
           for (; done < requests.length; now++) {
             for (const [request, until] of asked) {
