@@ -3,10 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { makeClock, type Clock } from '../clock/clock.js';
 import { dialCredentials, dialTls, natsAuth } from '../connection/auth.js';
 import { Link } from '../connection/link.js';
+import { standsAlone } from '../connection/plain-server.js';
 import { parseServers, type ServerAddress } from '../connection/servers.js';
 import type { ConnectionSettings } from '../connection/settings.js';
 import { openStream, Unreached, type Stream } from '../connection/stream.js';
-import { AuthorizationError, ClientIdConflictError, describe, PermissionError } from '../errors.js';
+import { AuthorizationError, ClientIdConflictError, describe, PermissionError, type PlainServer } from '../errors.js';
 import { resolveConnectOptions } from '../options.js';
 import { ResilientStan } from '../resilient-stan.js';
 import type { Serverz } from '../testing/index.js';
@@ -122,10 +123,16 @@ async function examine(
   stream.socket.destroy();
   findings.push(good('reachable'), tlsFinding(stream));
 
+  const dialIdentity = { ...identity, name: 'resilient-stan doctor' };
+  const isPlain = async ({ plain }: Link): Promise<boolean> =>
+    plain !== undefined &&
+    (await standsAlone(address, dialIdentity, settings.clusterId, timeout, new AbortController().signal, clock).catch(
+      () => false,
+    ));
   let link: Link;
   try {
     const { signal } = new AbortController();
-    link = await Link.dial(address, { ...identity, name: 'resilient-stan doctor' }, timeout, signal, clock);
+    link = await Link.dial(address, dialIdentity, timeout, signal, clock);
   } catch (error) {
     return stop(refused(error));
   }
@@ -162,7 +169,9 @@ async function examine(
     }
     return stop(
       denied === undefined
-        ? await leaderless(address, settings.clusterId, timeout)
+        ? (await isPlain(link))
+          ? streamless(link.plain!)
+          : await leaderless(address, settings.clusterId, timeout)
         : bad(
             describe(denied),
             "Allow the user to publish to '_STAN.discover.>' and to subscribe to '_INBOX.>', with the other subjects of the protocol.",
@@ -229,6 +238,16 @@ function refused(error: unknown): Finding {
   return bad(`the server did not accept the connection: ${describe(error)}`);
 }
 
+/** A NATS server, and no streaming server of this cluster is behind it. */
+function streamless({ version, jetStream }: PlainServer): Finding {
+  return bad(
+    `it is a plain NATS server, version ${version}${jetStream ? ', with JetStream' : ''}: no NATS Streaming server with this cluster ID is behind it`,
+    'Give the URL of a server of the cluster. If a NATS Streaming server is meant to be connected to this one, start it, and ' +
+      "compare its 'id' (or 'cluster_id') with --cluster-id." +
+      (jetStream ? ' JetStream is another protocol, and needs the client of NATS.' : ''),
+  );
+}
+
 /** No leader answers. Where the monitoring of the server can be asked, it says why. */
 async function leaderless({ host }: ServerAddress, clusterId: string, timeout: number): Promise<Finding> {
   const text = `no leader of cluster '${clusterId}' answers within ${timeout} ms`;
@@ -244,8 +263,7 @@ async function leaderless({ host }: ServerAddress, clusterId: string, timeout: n
   return bad(
     text,
     "Servers do not answer to a wrong cluster ID: it is the 'id' (or 'cluster_id') in their configuration, see --cluster-id. If it " +
-      'is right, there is no leader: do more than half of the servers of the cluster run, and do they reach each other? A ' +
-      'server without NATS Streaming (plain NATS, JetStream) never answers.',
+      'is right, there is no leader: do more than half of the servers of the cluster run, and do they reach each other?',
   );
 }
 

@@ -7,6 +7,7 @@ import { COMMANDS } from './commands.js';
 import type { Command } from './command.js';
 import { renderHelp, renderOverview } from './help.js';
 import { Interrupted } from './interruption.js';
+import { isReaderGone } from './output.js';
 import { say } from './say.js';
 import { columnsOf } from './text.js';
 import { UsageError } from './usage.js';
@@ -62,10 +63,21 @@ function commandOf(name: string): Command {
   );
 }
 
+/** Whether results could not be written. */
+let unwritten = false;
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // That nobody reads any more, as after `| head`, is no failure.
+  if (unwritten || isReaderGone(error)) return;
+  unwritten = true;
+  say(`resilient-stan: the results could not be written to stdout: ${error.message}`);
+  if (process.exitCode === undefined || process.exitCode === 0) process.exitCode = 1;
+});
+process.stderr.on('error', () => undefined);
+
 const argv = process.argv.slice(2);
 main(argv).then(
   (code) => {
-    process.exitCode = code;
+    process.exitCode = code === 0 && unwritten ? 1 : code;
   },
   (error: unknown) => {
     if (error instanceof Interrupted) {

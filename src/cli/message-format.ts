@@ -49,7 +49,7 @@ function lineOf({ sequence, timestamp, redelivered, data }: Written): string {
   const text = textOf(data);
   const shown =
     text === undefined
-      ? `(${data.length} bytes, no text: ${[...data.subarray(0, SHOWN)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ')}${data.length > SHOWN ? ' …' : ''})`
+      ? `(${data.length} ${data.length === 1 ? 'byte' : 'bytes'}, no text: ${[...data.subarray(0, SHOWN)].map((byte) => byte.toString(16).padStart(2, '0')).join(' ')}${data.length > SHOWN ? ' …' : ''})`
       : text === ''
         ? '(empty)'
         : escapeInvisible(text);

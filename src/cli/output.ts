@@ -3,22 +3,24 @@
 /** Whoever read the results has gone, as `head` does after its lines. That is no failure. */
 export class ReaderGone extends Error {}
 
+/** Whether a write failed because nobody reads any more. Windows has another word for it. */
+export const isReaderGone = ({ code }: NodeJS.ErrnoException): boolean => code === 'EPIPE' || code === 'EOF';
+
 export class Output {
   readonly #gone: Promise<void>;
   #over = false;
 
   constructor() {
     this.#gone = new Promise((resolve) => {
-      process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      // Other failures than that nobody reads are told by `main.ts`.
+      process.stdout.on('error', () => {
         this.#over = true;
-        // Windows has another word for it.
-        if (error.code !== 'EPIPE' && error.code !== 'EOF') console.error(`stdout: ${error.message}`);
         resolve();
       });
     });
   }
 
-  /** Resolves when nobody reads any more. That shows only at a write. */
+  /** Resolves when nothing can be written any more. That shows only at a write. */
   get gone(): Promise<void> {
     return this.#gone;
   }

@@ -165,6 +165,12 @@ async function runSub(values: Values<typeof OPTIONS>, channel: string, fallback:
       if (!quiet || reading.messages > 0) say(`messages ${from} to ${to} of '${channel}' are not stored any more`);
       reading.passed(to);
     });
+    // Where it starts, there may be nothing: behind the end, or all that a durable has to do is done.
+    if (!follow)
+      void subscription.caughtUp().then(
+        () => reading.end(),
+        () => undefined,
+      );
     subscription.on('reset', () => say(`channel '${channel}' was deleted and began again`));
     if (process.stderr.isTTY) say(`'${channel}' at ${stan.server}; Ctrl-C ends it`);
     const ended = stan.closed().then((error) => {
@@ -228,7 +234,7 @@ class Reading {
     if (this.#over) throw new ReaderGone();
     await this.#output.write(formatMessage(message, this.#format));
     this.#messages += 1;
-    if (this.#messages >= this.#most) this.#finish();
+    if (this.#messages >= this.#most) this.end();
     this.passed(message.sequence);
     // It is acknowledged before the client closes.
     if (this.#over) message.ack();
@@ -236,10 +242,11 @@ class Reading {
 
   /** Notes that there is nothing more up to this number. */
   passed(sequence: number): void {
-    if (this.upTo !== undefined && sequence >= this.upTo) this.#finish();
+    if (this.upTo !== undefined && sequence >= this.upTo) this.end();
   }
 
-  #finish(): void {
+  /** Takes no more. */
+  end(): void {
     this.#over = true;
     this.#end();
   }

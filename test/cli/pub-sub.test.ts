@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -131,6 +131,33 @@ describe('commands at a server', function () {
       assert.deepEqual(await sequences('-n', '100', '--count', '1'), [1]);
       assert.equal((await sequences('--since', '1h', '--no-follow')).length, 20);
       assert.deepEqual(await sequences('--since', '2001-01-01', '--count', '1'), [1]);
+    });
+
+    it('--no-follow ends where nothing is left to read', async () => {
+      assert.deepEqual(await sequences('--sequence', '999', '--no-follow'), []);
+      assert.deepEqual(await sequences('--since', '2999-01-01', '--no-follow'), []);
+      assert.deepEqual(await sequences('--no-follow'), []);
+      const durable = ['--durable', 'all', '--client-id', 'reader', '--first', '--no-follow'];
+      assert.equal((await sequences(...durable)).length, 20);
+      assert.deepEqual(await sequences(...durable), []);
+    });
+
+    it('a disk that is full is a failure', async function () {
+      if (process.platform !== 'linux') this.skip();
+      const full = await open('/dev/full', 'w');
+      try {
+        for (const args of [['sub', 'twenty', '--first', '--no-follow'], ['--version']]) {
+          const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+          const words = ['--import', import.meta.resolve('tsx'), main, ...args];
+          const child = spawn(process.execPath, words, {
+            env: { ...process.env, ...env },
+            stdio: ['ignore', full.fd, 'ignore'],
+          });
+          assert.deepEqual(await once(child, 'exit'), [1, null], args.join(' '));
+        }
+      } finally {
+        await full.close();
+      }
     });
 
     it('tail shows the last ten, and what comes', async () => {
@@ -324,6 +351,13 @@ describe('commands at a server', function () {
         for (const word of words) assert.match(stdout, word);
       });
     }
+
+    it('a reader that has gone is no failure, and no stack trace', async () => {
+      const { child, closed } = startCommand(['doctor'], { env });
+      child.stdout.destroy();
+      const { code, stderr } = await closed;
+      assert.deepEqual([code, stderr], [0, '']);
+    });
 
     it('something else than a NATS server', async () => {
       const monitor = cluster.nodes[0]!.monitor.url.replace('http:', 'nats:');
