@@ -72,7 +72,7 @@ describe('the name of an event', () => {
     // @ts-expect-error there is no such event
     refused(() => subscription.on('message', () => undefined), /handler of subscribe\(\)/);
     // @ts-expect-error there is no such event
-    refused(() => stan.read('c').on('end', () => undefined), /over when the loop is/);
+    refused(() => stan.read('c').on('end', () => undefined), /iteration ends when all is read/);
     // @ts-expect-error there is no such event
     refused(() => stan.on('closed', () => undefined), /event of a subscription/);
     // @ts-expect-error there is no such event
