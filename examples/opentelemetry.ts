@@ -6,7 +6,8 @@
  *     npx tsx examples/opentelemetry.ts
  *
  * From the environment: STAN_SERVERS (nats://localhost:4222), STAN_CLUSTER_ID (test-cluster).
- * It needs `npm install @opentelemetry/api @opentelemetry/sdk-trace-node @opentelemetry/context-async-hooks`.
+ * It needs `npm install @opentelemetry/api @opentelemetry/sdk-trace-node @opentelemetry/context-async-hooks`. Copied
+ * alone, it needs `"type": "module"` in package.json, or the name of an `.mts` file.
  */
 import type { AsyncLocalStorage } from 'node:async_hooks';
 import { tracingChannel } from 'node:diagnostics_channel';

@@ -6,7 +6,8 @@
  *     curl http://localhost:9464/metrics
  *
  * From the environment: STAN_SERVERS (nats://localhost:4222), STAN_CLUSTER_ID (test-cluster), PORT (9464).
- * It needs `npm install prom-client`.
+ * It needs `npm install prom-client`. Copied alone, it needs `"type": "module"` in
+ * package.json, or the name of an `.mts` file.
  */
 import { subscribe, tracingChannel } from 'node:diagnostics_channel';
 import { createServer } from 'node:http';

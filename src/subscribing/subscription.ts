@@ -124,7 +124,10 @@ export class ResilientSubscription extends SafeEmitter<SubscriptionEvents> {
     return this.#life.channel;
   }
 
-  /** The highest sequence up to which every message is processed. 0 before the first message. */
+  /**
+   * The highest sequence up to which every message is processed. 0 before the first message. In a queue group a message that failed does
+   * not count, because another member may get it.
+   */
   get lastSequence(): number {
     return this.#life.lastSequence;
   }
