@@ -274,6 +274,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #ended = false;
   /** `close` was emitted, and no other event may follow it. */
   #over = false;
+  /** Whether the log has it that another client holds the client ID, since the last session. */
+  #conflictTold = false;
   #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
@@ -902,7 +904,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         // connect() resolves first, so that the caller can add a listener.
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
-      session: (server) => this.#emit('session', { server }),
+      session: (server) => {
+        this.#conflictTold = false;
+        this.#emit('session', { server });
+      },
       suspected: (server, silence) => {
         this.#suspicions += 1;
         if (suspicionChannel.hasSubscribers) suspicionChannel.publish({ ...this.#teller, server, silence });
@@ -923,7 +928,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       conflict: (error) => {
         this.#note(error);
-        logger.warn(error.message);
+        // Each attempt finds it held, until it is free or patience is over.
+        if (this.#conflictTold) logger.debug?.(error.message);
+        else logger.warn(`${error.message}; it is tried again until the ID is free`);
+        this.#conflictTold = true;
         this.#emit('client_id_conflict', { error });
       },
       permission: (error) => {

@@ -180,8 +180,9 @@ async function runSub(values: Values<typeof OPTIONS>, channel: string, fallback:
     if (process.stderr.isTTY) say(plural(reading.messages, 'message'));
     return 0;
   } finally {
-    // What is not written yet is not acknowledged, so nothing has to be waited for.
-    await stan.close({ timeout: 0 });
+    // What is being written is acknowledged, so that it is not written again the next time. What is not is left.
+    reading.end();
+    await stan.close({ timeout: 1000 });
   }
 }
 

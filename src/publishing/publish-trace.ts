@@ -3,8 +3,8 @@ import type { PubAck } from './settlers.js';
 
 /**
  * What a listener of `tracingChannel('resilient-stan:publish')` gets: one object for each publish, the same from `start` to
- * `asyncEnd`. It tells every publish with valid arguments, so as many as `stats().published` counts, also one that is refused at
- * once.
+ * `asyncEnd`. It tells every publish with valid arguments, also one that is refused at once: as many as `stats().published` counts,
+ * and those whose payload a listener has replaced by what can be none.
  *
  * `start` and `end` come within the call of `publish()`; `error` if it is rejected; then `asyncStart` and `asyncEnd`, when it is
  * settled and before the caller hears of it. `asyncEnd` is always the last.

@@ -4,7 +4,7 @@
  */
 import type { AbortWatch } from '../abort-signal.js';
 import { SessionEnded, type RawMessage, type Session, type SubscribeRequest } from '../connection/protocol.js';
-import { AbortedError, ClosedError, describe, ResilientStanError } from '../errors.js';
+import { AbortedError, ClosedError, ResilientStanError, toOurs } from '../errors.js';
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import type { Party } from './barrier.js';
 import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
@@ -513,7 +513,8 @@ export class Consumer implements Hosts, Restarting {
       // A listener of the event has no promise, and after a refusal it may be asked again.
       caughtUp.catch((error: unknown) => {
         this.#caughtUp = undefined;
-        this.log(`channel '${this.channel}': it cannot be told when it is caught up: ${describe(error)}`);
+        const ended = error instanceof ClosedError || error instanceof AbortedError;
+        if (!ended && this.subscription.listenerCount('caught_up') > 0) this.#owner.onError(toOurs(error, 'caught_up'));
       });
     }
     return this.#caughtUp;

@@ -84,6 +84,8 @@ export class Subscriptions {
       teller: teller ?? { clientId: '', clusterId: '' },
       onError,
       troubled: ({ subscription, options }, event, payload) => {
+        // Nothing comes again to a client that is closed.
+        if (event === 'overdue' && this.#closed !== undefined) return;
         this.#counters[COUNTERS[event]]++;
         // The types cannot follow a generic event name.
         onTrouble?.({ event, payload: { subscription, ...payload } } as Trouble, options.deadLetter !== undefined);
