@@ -274,8 +274,6 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   #ended = false;
   /** `close` was emitted, and no other event may follow it. */
   #over = false;
-  /** Whether the log has it that another client holds the client ID, since the last session. */
-  #conflictTold = false;
   #suspicions = 0;
   #losses = 0;
   #reconnects = 0;
@@ -904,10 +902,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         // connect() resolves first, so that the caller can add a listener.
         this.#clock.soon(() => this.#emit('connect', { server, attempt }));
       },
-      session: (server) => {
-        this.#conflictTold = false;
-        this.#emit('session', { server });
-      },
+      session: (server) => this.#emit('session', { server }),
       suspected: (server, silence) => {
         this.#suspicions += 1;
         if (suspicionChannel.hasSubscribers) suspicionChannel.publish({ ...this.#teller, server, silence });
@@ -928,10 +923,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       },
       conflict: (error) => {
         this.#note(error);
-        // Each attempt finds it held, until it is free or patience is over.
-        if (this.#conflictTold) logger.debug?.(error.message);
-        else logger.warn(`${error.message}; it is tried again until the ID is free`);
-        this.#conflictTold = true;
+        logger.warn(error.message);
         this.#emit('client_id_conflict', { error });
       },
       permission: (error) => {

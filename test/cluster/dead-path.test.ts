@@ -29,7 +29,7 @@ describe('a path that dies', function () {
       Promise.all(Array.from({ length: count }, () => publisher.publish(channel, 'x')));
     for (let n = 0; n < 20; n++) await publish(1000);
     await until(
-      () => got.size === 20_000,
+      () => got.size >= 20_000, // a message that a slow leader did not acknowledge in time is stored twice
       () => `${got.size} of 20000`,
     );
     // Publisher and consumer may be attached to the same node.
