@@ -1,6 +1,6 @@
 /** Checks the options for repeated attempts. Each layer that repeats something has defaults of its own. */
 import { MAX_INT32 } from './int32.js';
-import type { OptionReader } from './option-reader.js';
+import type { OptionNames, OptionReader } from './option-reader.js';
 
 /**
  * How often and how soon to try again, with the names of p-retry. The delay after the n-th failed attempt is
@@ -46,6 +46,12 @@ export const RETRY_OPTION_NAMES = [
   'randomize',
   'maxRetryTime',
 ] as const;
+
+/** The names of the options, for a reader. @param hints help for names that mean something else where the attempts are made */
+export const retryOptionNames = (hints: OptionNames['hints']): OptionNames => ({
+  known: RETRY_OPTION_NAMES,
+  hints: { forever: "use 'retries: Infinity'", jitter: "did you mean 'randomize'?", ...hints },
+});
 
 /**
  * Reads an object of retry options.

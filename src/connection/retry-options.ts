@@ -1,6 +1,6 @@
 /** Checks the options for repeated connects and fills in the defaults. */
-import type { OptionNames, OptionReader } from '../option-reader.js';
-import { resolveRetry, RETRY_OPTION_NAMES, type ResolvedRetryOptions } from '../retry-options.js';
+import type { OptionReader } from '../option-reader.js';
+import { resolveRetry, retryOptionNames, type ResolvedRetryOptions } from '../retry-options.js';
 
 export const INITIAL_CONNECT: ResolvedRetryOptions = {
   retries: 3,
@@ -19,17 +19,12 @@ const RECONNECT: ResolvedRetryOptions = {
   maxRetryTime: Infinity,
 };
 
-const RETRY_NAMES: OptionNames = {
-  known: RETRY_OPTION_NAMES,
-  hints: {
-    forever: "use 'retries: Infinity'",
-    signal: "'signal' is an option of connect itself",
-    onFailedAttempt: "listen to the event 'reconnecting' instead",
-    shouldRetry: "use 'connectionLostHandler', an option of connect itself",
-    unref: 'a client keeps the process alive until it is closed',
-    jitter: "did you mean 'randomize'?",
-  },
-};
+const RETRY_NAMES = retryOptionNames({
+  signal: "'signal' is an option of connect itself",
+  onFailedAttempt: "listen to the event 'reconnecting' instead",
+  shouldRetry: "use 'connectionLostHandler', an option of connect itself",
+  unref: 'a client keeps the process alive until it is closed',
+});
 
 /**
  * Reads `initialConnect`.

@@ -3,7 +3,13 @@ import { types } from 'node:util';
 import { InvalidArgumentError } from '../errors.js';
 import { MAX_INT32 } from '../int32.js';
 import { OptionReader, readForeign, type OptionNames } from '../option-reader.js';
-import { resolveRetry, RETRY_OPTION_NAMES, type ResolvedRetryOptions, type RetryOptions } from '../retry-options.js';
+import {
+  resolveRetry,
+  RETRY_OPTION_NAMES,
+  retryOptionNames,
+  type ResolvedRetryOptions,
+  type RetryOptions,
+} from '../retry-options.js';
 import { checkChannel, checkSubscriptionName, show } from '../validation.js';
 import type { StanMessage } from './message.js';
 
@@ -170,17 +176,12 @@ export const RETRY: ResolvedRetryOptions = {
   maxRetryTime: Infinity,
 };
 
-const RETRY_NAMES: OptionNames = {
-  known: RETRY_OPTION_NAMES,
-  hints: {
-    forever: "use 'retries: Infinity'",
-    signal: "'signal' is an option of the subscription itself",
-    onFailedAttempt: "listen to the event 'handler_error' instead",
-    shouldRetry: 'call message.ack() in the handler before it throws, and the message is not tried again',
-    unref: 'no delay keeps the process alive',
-    jitter: "did you mean 'randomize'?",
-  },
-};
+const RETRY_NAMES = retryOptionNames({
+  signal: "'signal' is an option of the subscription itself",
+  onFailedAttempt: "listen to the event 'handler_error' instead",
+  shouldRetry: 'call message.ack() in the handler before it throws, and the message is not tried again',
+  unref: 'no delay keeps the process alive',
+});
 
 /** What the check of the options needs of the client. */
 export interface SubscribeContext {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { ClientIdConflictError, type ConnectOptions, type ResilientStan } from '../../src/index.js';
 import { StanCluster, type AppliedToxic, type StanNode } from '../../src/testing/index.js';
 import { Clients, readBack, Recorder, rejection, uniqueName, until } from '../support/clients.js';
+import { restore } from '../support/one-server.js';
 
 describe('a client ID', function () {
   this.timeout(30_000);
@@ -19,11 +20,7 @@ describe('a client ID', function () {
   beforeEach(() => {
     clientId = uniqueName('mine');
   });
-  afterEach(async () => {
-    server.proxy.clear();
-    await server.proxy.up();
-    await clients.closeAll();
-  });
+  afterEach(() => restore(server, clients));
 
   /** Through the proxy. */
   const one = (options: ConnectOptions = {}): Promise<ResilientStan> =>

@@ -9,7 +9,8 @@ import {
   type ResilientStan,
 } from '../../src/index.js';
 import { StanCluster, type StanNode } from '../../src/testing/index.js';
-import { Clients, Recorder, uniqueName, until } from '../support/clients.js';
+import { Clients, type Recorder, uniqueName, until } from '../support/clients.js';
+import { cutOff, letBack, restore } from '../support/one-server.js';
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
@@ -38,26 +39,14 @@ describe('where somebody is in a channel', function () {
     publisher = await clients.connect(`127.0.0.1:${server.ports.client}`);
     stan = await clients.connect(cluster.urls, { clientId: uniqueName('me') });
   });
-  afterEach(async () => {
-    server.proxy.clear();
-    await server.proxy.up();
-    await clients.closeAll();
-  });
+  afterEach(() => restore(server, clients));
 
   /** Publishes 'from', …, 'to', which get these numbers. */
   const publish = async (from: number, to = from): Promise<void> => {
     await Promise.all(range(from, to).map((i) => publisher.publish(channel, String(i))));
   };
-  const cut = async (): Promise<Recorder> => {
-    const recorder = new Recorder(stan);
-    await server.proxy.down();
-    await recorder.until('connection_lost');
-    return recorder;
-  };
-  const mend = async (recorder: Recorder): Promise<void> => {
-    await server.proxy.up();
-    await recorder.until('reconnect', recorder.count('connection_lost'));
-  };
+  const cut = (): Promise<Recorder> => cutOff(server, stan);
+  const mend = (recorder: Recorder): Promise<void> => letBack(server, recorder);
   /** The subscriptions that the server has in the channel. */
   const atServer = async (): Promise<number> => (await server.monitor.channelz(channel))?.subscriptions?.length ?? 0;
   const nothingLeft = (): Promise<void> => until(async () => (await atServer()) === 0, 'something is left behind');

@@ -4,6 +4,7 @@ import { runInNewContext } from 'node:vm';
 import type { ConnectOptions, ResilientStan, ResilientSubscription, SubscribeOptions } from '../../src/index.js';
 import { StanCluster, type StanNode } from '../../src/testing/index.js';
 import { Clients, Recorder, uniqueName, until } from '../support/clients.js';
+import { cutOff, letBack, restore } from '../support/one-server.js';
 
 describe('the start of a subscription', function () {
   this.timeout(60_000);
@@ -27,11 +28,7 @@ describe('the start of a subscription', function () {
     channel = uniqueName('starts');
     publisher = await clients.connect(`127.0.0.1:${server.ports.client}`);
   });
-  afterEach(async () => {
-    server.proxy.clear();
-    await server.proxy.up();
-    await clients.closeAll();
-  });
+  afterEach(() => restore(server, clients));
 
   const connect = (options: ConnectOptions = {}): Promise<ResilientStan> =>
     clients.connect(cluster.urls, { clientId: uniqueName('me'), ...options });
@@ -39,16 +36,8 @@ describe('the start of a subscription', function () {
   const publish = async (from: number, to = from): Promise<void> => {
     for (let i = from; i <= to; i++) await publisher.publish(channel, String(i));
   };
-  const cut = async (stan: ResilientStan): Promise<Recorder> => {
-    const recorder = new Recorder(stan);
-    await server.proxy.down();
-    await recorder.until('connection_lost');
-    return recorder;
-  };
-  const mend = async (recorder: Recorder): Promise<void> => {
-    await server.proxy.up();
-    await recorder.until('reconnect', recorder.count('connection_lost'));
-  };
+  const cut = (stan: ResilientStan): Promise<Recorder> => cutOff(server, stan);
+  const mend = (recorder: Recorder): Promise<void> => letBack(server, recorder);
   const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
   interface Collected {

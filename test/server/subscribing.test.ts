@@ -13,6 +13,7 @@ import {
 } from '../../src/index.js';
 import { StanCluster, type StanNode, type SubscriptionMonitor } from '../../src/testing/index.js';
 import { Clients, deferred, isSettled, Recorder, rejection, uniqueName, until } from '../support/clients.js';
+import { cutOff, letBack, restore } from '../support/one-server.js';
 
 describe('subscribing', function () {
   this.timeout(30_000);
@@ -37,11 +38,7 @@ describe('subscribing', function () {
     channel = uniqueName('subscribing');
     publisher = await clients.connect(`127.0.0.1:${server.ports.client}`);
   });
-  afterEach(async () => {
-    server.proxy.clear();
-    await server.proxy.up();
-    await clients.closeAll();
-  });
+  afterEach(() => restore(server, clients));
 
   const connect = (options: ConnectOptions = {}): Promise<ResilientStan> =>
     clients.connect(cluster.urls, { clientId: uniqueName('me'), ...options });
@@ -49,16 +46,8 @@ describe('subscribing', function () {
   const publish = async (from: number, to = from, name = channel): Promise<void> => {
     for (let i = from; i <= to; i++) await publisher.publish(name, String(i));
   };
-  const cut = async (stan: ResilientStan): Promise<Recorder> => {
-    const recorder = new Recorder(stan);
-    await server.proxy.down();
-    await recorder.until('connection_lost');
-    return recorder;
-  };
-  const mend = async (recorder: Recorder): Promise<void> => {
-    await server.proxy.up();
-    await recorder.until('reconnect', recorder.count('connection_lost'));
-  };
+  const cut = (stan: ResilientStan): Promise<Recorder> => cutOff(server, stan);
+  const mend = (recorder: Recorder): Promise<void> => letBack(server, recorder);
   const subscriptions = async (name = channel): Promise<SubscriptionMonitor[]> =>
     (await server.monitor.channelz(name))?.subscriptions ?? [];
 
