@@ -1,6 +1,7 @@
 /**
  * The API of node-nats-streaming 0.3.2, call by call, on a client that outlives its servers: existing programs change one import.
  *
+ * @category API
  * @packageDocumentation
  */
 import { Message } from './message.js';
