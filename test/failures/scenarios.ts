@@ -484,7 +484,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     id: 'handler-fails',
-    title: 'A handler throws, with `maxDeliveries: 2` and no `deadLetter`',
+    title: 'A handler throws twice, and there is no place for dead letters',
     async run(lab) {
       const cluster = await lab.cluster();
       const settings: Settings = {
@@ -503,7 +503,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     id: 'handler-slow',
-    title: 'A handler takes 3 s, and `ackWait` is 1 s',
+    title: 'A handler takes 3 s, and its message has to be acknowledged within 1 s',
     async run(lab) {
       const cluster = await lab.cluster();
       const settings: Settings = { pace: 0, subscribe: { ackWait: 1000 }, handler: () => sleep(3000) };
@@ -541,7 +541,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     id: 'nobody-there',
-    title: 'There is no server when the client starts: `create()`, and 5 s later there is one',
+    title: 'There is no server when the client starts, and 5 s later there is one',
     async run(lab) {
       const cluster = await lab.own({ mode: 'single' });
       const node = cluster.nodes[0]!;
