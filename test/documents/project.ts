@@ -160,5 +160,7 @@ case "$1" in
     done
     ;;
   init) test -e package.json || echo '{ "name": "project", "private": true, "type": "module" }' > package.json ;;
+  # The project of a test is one already.
+  pkg) test "$*" = 'pkg set type=module' || { echo "a test does not run 'npm $*'" >&2; exit 1; } ;;
   *) echo "a test does not run 'npm $*': use not-run=repository" >&2; exit 1 ;;
 esac`;
