@@ -43,7 +43,7 @@ import { Publisher, type PubAck } from './publishing/publisher.js';
 import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler } from './subscribing/message.js';
-import { callerUntil } from './subscribing/caller.js';
+import { Caller } from './subscribing/caller.js';
 import { messages, type MessagesIterator } from './subscribing/messages.js';
 import { ChannelReader, type ReaderOwner, type ReaderRequest } from './subscribing/reader.js';
 import {
@@ -621,7 +621,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       const resolved = resolveRange(channel, range);
       const { signal } = resolveQuestionOptions(options);
       this.#assertOpen('read');
-      return { channel, range: resolved, ...callerUntil(signal, `the read of channel '${channel}'`) };
+      return { channel, range: resolved, caller: new Caller(signal, `the read of channel '${channel}'`) };
     } catch (error) {
       return toOurs(error, 'read()');
     }
@@ -650,13 +650,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       checkChannel(channel);
       const { signal } = resolveQuestionOptions(options);
       this.#assertOpen('lastSequence');
-      const { caller, done } = callerUntil(signal, `lastSequence('${channel}')`);
-      try {
-        const newest = await this.#subscriptions.questions.newest(channel, caller);
-        return newest?.sequence ?? 0;
-      } finally {
-        done();
-      }
+      const caller = new Caller(signal, `lastSequence('${channel}')`);
+      const newest = await this.#subscriptions.questions.newest(channel, caller);
+      return newest?.sequence ?? 0;
     } catch (error) {
       throw toOurs(error, 'lastSequence()');
     }

@@ -8,7 +8,7 @@ import { AbortedError, ClosedError, ResilientStanError, toOurs } from '../errors
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import type { Party } from './barrier.js';
 import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
-import { Caller, callerUntil } from './caller.js';
+import { Caller } from './caller.js';
 import type { Clock } from '../clock/clock.js';
 import type { Cursor, Gap } from './cursor.js';
 import { Ending, type EndingHost, type EndingOwner } from './ending.js';
@@ -490,13 +490,12 @@ export class Consumer implements Hosts, Restarting {
    * @throws SubscribeError; PermissionError; ClosedError; AbortedError
    */
   async lag(signal: AbortSignal | undefined): Promise<number> {
-    const { caller, done } = callerUntil(signal, `lag() of channel '${this.channel}'`);
+    const caller = new Caller(signal, `lag() of channel '${this.channel}'`);
     const cancel = this.#asking.onEnd((error) => caller.end(error));
     try {
       return await this.#knownProgress.lag(caller);
     } finally {
       cancel();
-      done();
     }
   }
 

@@ -3,9 +3,10 @@
  * way, sessions die and the limits of a channel take messages.
  */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { AbortedError, ClosedError, SubscribeError, TimeoutError } from '../../../src/errors.js';
-import { Caller, callerUntil } from '../../../src/subscribing/caller.js';
+import { Caller } from '../../../src/subscribing/caller.js';
 import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { MessageHandler } from '../../../src/subscribing/message.js';
 import { ChannelReader } from '../../../src/subscribing/reader.js';
@@ -82,7 +83,7 @@ class Client {
       onGap: (_: string, { from, to }: { from: number; to: number }) => this.gaps.push(`${from}-${to}`),
       onListenerThrown: (error: Error) => assert.fail(error),
     };
-    const request = { channel: 'foo', range: resolveRange('foo', asked), ...callerUntil(signal, 'the read') };
+    const request = { channel: 'foo', range: resolveRange('foo', asked), caller: new Caller(signal, 'the read') };
     return ChannelReader.of(owner, request);
   }
 
@@ -181,7 +182,7 @@ describe('the newest message', () => {
   it('is given up when the caller or the client does not wait any more', async () => {
     const client = new Client();
     const controller = new AbortController();
-    const { caller } = callerUntil(controller.signal, 'it');
+    const caller = new Caller(controller.signal, 'it');
     const aborted = client.subscriptions.questions.newest('foo', caller);
     const closed = client.newest;
     controller.abort();
@@ -232,6 +233,33 @@ describe('a reader', () => {
     assert.deepEqual(await reader.return(), { done: true, value: undefined });
     assert.deepEqual(await next, { done: true, value: undefined });
     await assert.rejects(client.read().throw(new Error('mine')), /mine/);
+  });
+
+  it('listens to its signal only while it waits, also if nobody asks for a message', async () => {
+    const client = await new Client().connect();
+    client.publish(2000);
+    const { signal } = new AbortController();
+    const listeners = (): number => getEventListeners(signal, 'abort').length;
+    const reader = client.read({}, signal);
+    await client.time.pass(0.5);
+    assert.equal(listeners(), 1, 'it does not listen while it asks');
+    await client.time.pass(1000);
+    assert.equal(listeners(), 0, 'it keeps a listener although nobody iterates');
+    assert.equal((await client.after(reader.next(), 1000)).value!.sequence, 1);
+    assert.equal(listeners(), 0, 'it keeps a listener between two pages');
+    assert.equal((await client.after(sequences(reader), 5000)).length, 1999);
+    assert.equal(listeners(), 0);
+  });
+
+  it('hands nothing more over once its signal is aborted, also if it waited for nothing then', async () => {
+    const client = await new Client().connect();
+    client.publish(2);
+    const controller = new AbortController();
+    const reader = client.read({}, controller.signal);
+    assert.equal((await client.after(reader.next(), 1000)).value!.sequence, 1);
+    controller.abort();
+    await assert.rejects(reader.next(), AbortedError);
+    assert.equal((await reader.next()).done, true);
   });
 
   it('is simply over when all was handed over before the client closes or its signal is aborted', async () => {
