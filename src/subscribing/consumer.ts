@@ -19,6 +19,7 @@ import type { Inquiries } from './inquiries.js';
 import { GroupDeliveryState, OwnDeliveryState, type DatedPlan, type DeliveryState } from './delivery-state.js';
 import { LeapRepair } from './leaps.js';
 import type { MessageHandler, ReceivedMessage } from './message.js';
+import type { OverdueWatch } from './overdue.js';
 import type { Urgency } from './pacing.js';
 import { ServerSubscription, type ServerSubscriptionHost, type Remaking } from './server-subscription.js';
 import { Processing, type ProcessingHost } from './processing.js';
@@ -67,6 +68,8 @@ export interface ConsumerOwner extends EndingOwner {
   /** Asks the server for callers who wait. */
   readonly questions: Questions;
   readonly counters: Counters;
+  /** The watches over handlers that count steps. The client stops them at its end. */
+  readonly watches: Set<OverdueWatch>;
   /** How the client is named on the channels of `node:diagnostics_channel`. */
   readonly teller: Teller;
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
@@ -103,6 +106,7 @@ export class Consumer implements Hosts, Restarting {
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
   readonly counters: Counters;
+  readonly watches: Set<OverdueWatch>;
   readonly teller: Teller;
   readonly events = new EventGate(
     () => this.subscription,
@@ -162,6 +166,7 @@ export class Consumer implements Hosts, Restarting {
     this.#owner = owner;
     this.clock = owner.clock;
     this.counters = owner.counters;
+    this.watches = owner.watches;
     this.teller = owner.teller;
     this.channel = channel;
     this.options = options;

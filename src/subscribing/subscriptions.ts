@@ -35,7 +35,7 @@ export interface SubscriptionsOptions {
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
   /** How the client is named on the channels of `node:diagnostics_channel`. */
-  teller?: Teller;
+  teller: Teller;
   /** The clock of the client. */
   clock: Clock;
 }
@@ -81,11 +81,10 @@ export class Subscriptions {
       inquiries,
       questions: this.questions,
       counters: this.#counters,
-      teller: teller ?? { clientId: '', clusterId: '' },
+      watches: new Set(),
+      teller,
       onError,
       troubled: ({ subscription, options }, event, payload) => {
-        // Nothing comes again to a client that is closed.
-        if (event === 'overdue' && this.#closed !== undefined) return;
         this.#counters[COUNTERS[event]]++;
         // The types cannot follow a generic event name.
         onTrouble?.({ event, payload: { subscription, ...payload } } as Trouble, options.deadLetter !== undefined);
@@ -272,6 +271,8 @@ export class Subscriptions {
       }),
     );
     for (const consumer of [...this.#consumers]) consumer.abandon(error);
+    // Handlers may still run, also those of subscriptions that have ended before.
+    for (const watch of [...this.#owner.watches]) watch.stop();
   }
 
   #ended(consumer: Consumer): void {

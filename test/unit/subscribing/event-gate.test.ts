@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { SubscriptionEvents } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
-import { ModelServer, modelTime, subscribeOptions } from '../../support/scripted-subscriptions.js';
+import { ModelServer, modelTime, subscribeOptions, TELLER } from '../../support/scripted-subscriptions.js';
 
 const EVENTS = ['ready', 'caught_up', 'handler_error', 'gap', 'reset', 'dead_letter', 'closed'] as const;
 
@@ -12,7 +12,11 @@ describe('the listeners of a subscription', () => {
     const context = new AsyncLocalStorage<string>();
     const time = modelTime();
     const server = new ModelServer(time);
-    const subscriptions = new Subscriptions({ clock: time.clock, onError: (error) => assert.fail(error) });
+    const subscriptions = new Subscriptions({
+      teller: TELLER,
+      clock: time.clock,
+      onError: (error) => assert.fail(error),
+    });
     for (let i = 0; i < 5; i++) server.publish('x');
     const seen = new Map<keyof SubscriptionEvents, Set<unknown>>();
     await context.run('subscribe', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { RawMessage } from '../../../src/connection/protocol.js';
 import { Inquiries } from '../../../src/subscribing/inquiries.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
-import { ModelServer, modelTime, subscribeOptions } from '../../support/scripted-subscriptions.js';
+import { ModelServer, modelTime, subscribeOptions, TELLER } from '../../support/scripted-subscriptions.js';
 
 const nobody = (): void => undefined;
 
@@ -212,7 +212,7 @@ describe('inquiries', () => {
   it('of a hundred durables and a hundred groups of a channel are two at the most on a new session', async () => {
     const time = modelTime();
     const server = new ModelServer(time);
-    const subscriptions = new Subscriptions({ clock: time.clock, onError: assert.fail });
+    const subscriptions = new Subscriptions({ teller: TELLER, clock: time.clock, onError: assert.fail });
     const attach = async (): Promise<void> => {
       const attaching = subscriptions.attach(session);
       await time.pass(500);

@@ -18,6 +18,7 @@ import {
   modelTime,
   subscribeOptions,
   type ScriptedSession,
+  TELLER,
 } from '../../support/scripted-subscriptions.js';
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
@@ -28,6 +29,7 @@ class Client {
   readonly log: string[] = [];
   readonly gaps: string[] = [];
   readonly subscriptions = new Subscriptions({
+    teller: TELLER,
     clock: this.time.clock,
     onError: (error) => assert.fail(error),
     log: (message) => this.log.push(message),
