@@ -58,8 +58,8 @@ export interface Counters {
 }
 
 export interface ConsumerOwner extends EndingOwner {
-  /** Whether the server has no room for another subscription of this client. */
-  crowded: boolean;
+  /** Whether the server has no room for another subscription of this client at this moment. */
+  readonly crowded: boolean;
   readonly clock: Clock;
   /** Limits the subscribe requests that wait for an answer. */
   readonly window: Window;

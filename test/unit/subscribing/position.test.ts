@@ -187,6 +187,26 @@ describe('the newest message', () => {
     assert.equal(client.asked, before + 1, 'the server would end the session over one more');
   });
 
+  it('is asked for again when so many subscriptions have ended that the server has room', async () => {
+    const client = await new Client().connect();
+    client.publish(3);
+    const made: ResilientSubscription[] = [];
+    for (const name of ['a', 'b', 'c', 'd']) made.push(await client.subscribe({}, () => undefined, name));
+    client.subscriptions.crowd();
+    const end = (): Promise<void> => client.after(made.pop()!.close(), 20);
+    await assert.rejects(client.after(client.newest, 100), SubscribeError);
+    await end();
+    // A question takes two subscriptions at a time.
+    await assert.rejects(client.after(client.newest, 100), SubscribeError);
+    await end();
+    assert.equal(await client.after(client.newest, 1000), 3);
+    await client.subscribe();
+    await assert.rejects(client.after(client.newest, 100), SubscribeError);
+    await end();
+    client.subscriptions.crowd();
+    await assert.rejects(client.after(client.newest, 100), SubscribeError, 'there was less room than it seemed');
+  });
+
   it('is given up when the caller or the client does not wait any more', async () => {
     const client = new Client();
     const controller = new AbortController();
