@@ -14,8 +14,6 @@ import {
 } from '../errors.js';
 import type { Gateway, Loss, MakeGateway, Search, SupervisedSession } from './gateway.js';
 import type { Participants } from './participants.js';
-import { PROVE_EVERY } from './leader-search.js';
-import { NatsGateway } from './nats-gateway.js';
 import type { Registration } from './registration.js';
 import { RetryBudget, type SessionEnd } from './retry-budget.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
@@ -40,7 +38,8 @@ export interface SupervisorEvents {
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
   reconnecting(attempt: number, delay: number, error: Error): void;
   reconnected(server: string, downtime: number, attempts: number): void;
-  conflict(error: ClientIdConflictError): void;
+  /** Hears that another client has the client ID. `first` is set at the first attempt that found it so since the last session. */
+  conflict(error: ClientIdConflictError, first: boolean): void;
   permission(error: PermissionError): void;
   /** Hears of an error that needs a person. */
   error(error: Error): void;
@@ -83,13 +82,15 @@ export class Supervisor {
   #sessions = 0;
   /** Whether an error that needs a person was reported in this outage. */
   #complained = false;
+  /** Whether an attempt since the last session has found the client ID held by another client. */
+  #conflict = false;
 
   constructor(
     settings: ConnectionSettings,
     participants: Participants,
     events: SupervisorEvents,
     clock: Clock,
-    makeGateway: MakeGateway = (parts) => new NatsGateway(parts),
+    makeGateway: MakeGateway,
   ) {
     this.#settings = settings;
     this.#participants = participants;
@@ -218,11 +219,7 @@ export class Supervisor {
     const took = this.#clock.now() - askedAt;
     // The time of the user's handler does not count, because nothing was tried in it.
     this.#budget.excuse(took);
-    if (took > PROVE_EVERY) {
-      // Connections that were silent for so long may be deaf.
-      loss.successor?.cancel();
-      loss.successor = undefined;
-    }
+    loss.successor?.wasIdle(took);
     const { reconnect } = this.#settings;
     if (answer === 'close' || reconnect === false || this.#budget.isSpent(reconnect, this.#clock.now()))
       throw loss.error;
@@ -289,7 +286,7 @@ export class Supervisor {
   }
 
   /** Returns the way to a leader, for the gateway. */
-  async #reach(search: SessionSearch): Promise<object> {
+  async #reach(search: SessionSearch): Promise<unknown> {
     const race = (search.race ??= this.#gateway.search(search.previous?.connectionId, search.first));
     const found = await race.round();
     race.cancel(true);
@@ -297,19 +294,21 @@ export class Supervisor {
     return found;
   }
 
-  async #register(found: object, { previous }: SessionSearch): Promise<SupervisedSession> {
+  async #register(found: unknown, { previous }: SessionSearch): Promise<SupervisedSession> {
     const { signal } = this.#stop;
     const ordinal = this.#sessions + 1;
     const session = await this.#gateway.register(found, { ordinal, previous, signal }).catch((error: unknown) => {
       if (error instanceof ClientIdConflictError) {
         if (this.#settings.clientIdConflict === 'close') throw new Fatal(error);
-        this.#events.conflict(error);
+        this.#events.conflict(error, !this.#conflict);
+        this.#conflict = true;
       }
       throw error;
     });
     if (signal.aborted) session.destroy();
     signal.throwIfAborted();
     this.#sessions = ordinal;
+    this.#conflict = false;
     this.#life = { phase: 'session', session };
     return session;
   }
