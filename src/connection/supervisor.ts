@@ -8,6 +8,7 @@ import {
   AuthorizationError,
   ClientIdConflictError,
   ClosedError,
+  ConnectError,
   PermissionError,
   toError,
   type ConnectionLostError,
@@ -15,7 +16,8 @@ import {
 import type { Gateway, Loss, MakeGateway, Search, SupervisedSession } from './gateway.js';
 import type { Participants } from './participants.js';
 import type { Registration } from './registration.js';
-import { RetryBudget, type SessionEnd } from './retry-budget.js';
+import { INITIAL_CONNECT } from './retry-options.js';
+import { HELD_PATIENCE, RetryBudget, type SessionEnd } from './retry-budget.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
 import { Fatal, retry } from './retry.js';
 import type { ConnectionSettings } from './settings.js';
@@ -242,6 +244,7 @@ export class Supervisor {
         budget: this.#budget,
         firstDelay,
         clock: this.#clock,
+        patience: (error) => this.#patience(search, error),
         onWait: (attempt, delay, error) => {
           if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
           this.#settings.logger.debug?.(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
@@ -262,6 +265,18 @@ export class Supervisor {
     } finally {
       signal.removeEventListener('abort', cancel);
     }
+  }
+
+  /** Returns how long to wait for what an attempt has found, in ms. Undefined if there is nothing to wait for. */
+  #patience({ first }: SessionSearch, error: Error): number | undefined {
+    if (error instanceof ClientIdConflictError) return HELD_PATIENCE;
+    const plain = error instanceof ConnectError && error.failures.some((failure) => failure.plain !== undefined);
+    if (!first || !plain) return undefined;
+    // A streaming server may be about to connect to a plain NATS server. Attempts there end early, so for a user who wants to wait they
+    // are made for as long as his attempts would take where nobody answers. Without that wish it is more likely that there is none.
+    const { retries, maxRetryTime } = this.#settings.initialConnect;
+    const wantsToWait = retries > INITIAL_CONNECT.retries || maxRetryTime !== INITIAL_CONNECT.maxRetryTime;
+    return wantsToWait ? (retries + 1) * this.#settings.connectTimeout : undefined;
   }
 
   /**
