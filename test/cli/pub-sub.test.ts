@@ -5,10 +5,10 @@ import { once } from 'node:events';
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ResilientStan } from '../../src/index.js';
 import { StanCluster } from '../../src/testing/index.js';
 import { until } from '../support/clients.js';
+import { COMMAND } from '../support/built-command.js';
 import { runCommand, startCommand } from '../support/command.js';
 
 interface Line {
@@ -147,9 +147,7 @@ describe('commands at a server', function () {
       const full = await open('/dev/full', 'w');
       try {
         for (const args of [['sub', 'twenty', '--first', '--no-follow'], ['--version']]) {
-          const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-          const words = ['--import', import.meta.resolve('tsx'), main, ...args];
-          const child = spawn(process.execPath, words, {
+          const child = spawn(process.execPath, [COMMAND, ...args], {
             env: { ...process.env, ...env },
             stdio: ['ignore', full.fd, 'ignore'],
           });
@@ -415,8 +413,7 @@ describe('resilient-stan cluster', function () {
     ['the package runner is killed, and its shell is not', true],
   ] as const) {
     it(`ends when ${what}`, async () => {
-      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-      const args = ['--import', import.meta.resolve('tsx'), main, 'cluster', '--nodes', '1', '--mode', 'single'];
+      const args = [COMMAND, 'cluster', '--nodes', '1', '--mode', 'single'];
       const words = [process.execPath, ...args].map((word) => `'${word}'`).join(' ');
       // A second command keeps the shell.
       const child = shell ? ['/bin/sh', ['-c', `${words}; true`]] : [process.execPath, args];
