@@ -5,7 +5,7 @@ import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../error
 import { checkClusterOptions, type CheckedClusterOptions, type ClusterOptions } from './cluster-options.js';
 import type { ClusterMode, StoreKind } from './config.js';
 import { ServerStartError } from './errors.js';
-import type { Channelz } from './monitor.js';
+import type { Channelz } from '../monitoring/pages.js';
 import type { Cut, Network } from './network.js';
 import { NOT_PROXIED, StanNode } from './node.js';
 import type { Proxy } from './proxy.js';

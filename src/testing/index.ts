@@ -46,8 +46,8 @@ export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './er
 export { MemoryMessage } from './memory/channel.js';
 export { MemoryServer, type MemoryServerOptions, type MemorySubscription } from './memory/memory-server.js';
 export { MemoryStan } from './memory/memory-stan.js';
-export { Monitor } from './monitor.js';
-export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
+export type { Channelz, Clientsz, Routez, Serverz, SubscriptionMonitor } from '../monitoring/pages.js';
+export { Monitor, type MonitorOptions } from './monitor.js';
 export {
   Nemesis,
   type HandlerFailures,
