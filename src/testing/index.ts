@@ -77,9 +77,11 @@ export type { AuthOption, ClusterConnectOptions, SubjectPermissions, TlsOption }
 export {
   cacheDirectory,
   diagnoseServer,
+  NATS_SERVER_VERSION,
   resolveServer,
   SERVER_VERSION,
   type ResolveServerOptions,
+  type ServerProgram,
   type ServerSearchResult,
 } from './server-binary/index.js';
 export {
