@@ -87,7 +87,7 @@ rmSync(DIST, { recursive: true, force: true });
 
 const inputs = { ...PROGRAMS };
 for (const [entry, { source }] of Object.entries(ENTRIES)) inputs[fileOf(entry)] = source;
-const dependencies = Object.keys(manifest.dependencies);
+const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
 const bundle = await rolldown({
   cwd: ROOT,
   input: inputs,

@@ -6,7 +6,7 @@ import { nodeConfig, renderConfig, serverName, type ClusterMode, type NodeConfig
 import { JetStreamCluster } from './jetstream/jetstream-cluster.js';
 import type { NatsServerChoice } from './jetstream/jetstream-options.js';
 import { hasStored, isJetStreamSettled, whatLeadersHave, type Peer } from './jetstream/jetstream-state.js';
-import type { Channelz } from './monitor.js';
+import type { Channelz } from '../monitoring/pages.js';
 import { StanNode } from './node.js';
 import type { ClusterConnectOptions } from './security.js';
 import { resolveServer } from './server-binary/index.js';

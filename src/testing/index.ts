@@ -49,18 +49,17 @@ export type { JetStreamClusterOptions, NatsServerChoice } from './jetstream/jets
 export { MemoryMessage } from './memory/channel.js';
 export { MemoryServer, type MemoryServerOptions, type MemorySubscription } from './memory/memory-server.js';
 export { MemoryStan } from './memory/memory-stan.js';
-export { Monitor } from './monitor.js';
 export type {
   Channelz,
   Clientsz,
   Jsz,
   JszReplica,
   JszStream,
-  MonitorOptions,
   Routez,
   Serverz,
   SubscriptionMonitor,
-} from './monitor.js';
+} from '../monitoring/pages.js';
+export { Monitor, type MonitorOptions } from './monitor.js';
 export {
   Nemesis,
   type HandlerFailures,

@@ -2,7 +2,7 @@
  * What several servers say of their JetStream, put together: who leads, whether all are in, who has stored what. It asks
  * streaming servers with JetStream and plain ones alike, also where both are in one cluster.
  */
-import type { Jsz, JszStream } from '../monitor.js';
+import type { Jsz, JszStream } from '../../monitoring/pages.js';
 import type { ServerNode } from '../server-node.js';
 
 /** How long a page with all streams may take, in ms. */
