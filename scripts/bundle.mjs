@@ -13,9 +13,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 export async function bundleInto(dir) {
   const inputs = { ...PROGRAMS };
   for (const [entry, { source }] of Object.entries(ENTRIES)) inputs[fileOf(entry)] = source;
-  const dependencies = Object.keys(
-    JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).dependencies,
-  );
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
   const bundle = await rolldown({
     cwd: ROOT,
     input: inputs,

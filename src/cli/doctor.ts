@@ -15,7 +15,7 @@ import { realTime } from '../testing/wait.js';
 import { within } from '../within.js';
 import { defineCommand, type Options, type Values } from './command.js';
 import { CONNECTION_OPTIONS, readConnection, type Connection } from './connection-options.js';
-import { getJson } from './monitoring.js';
+import { getJson } from '../monitoring/http.js';
 import { paintFor, type Paint } from './style.js';
 import { columnsOf, indented, wrap } from './text.js';
 import { lengthOfTime } from './values.js';

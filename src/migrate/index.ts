@@ -1,0 +1,20 @@
+/**
+ * The way out: from NATS Streaming to JetStream, with every message and every position, while everything is live. The command
+ * `resilient-stan migrate` does the same.
+ *
+ * It speaks to JetStream through the official client, which has to be installed beside this package:
+ * `npm install @nats-io/transport-node @nats-io/jetstream`.
+ *
+ * @module resilient-stan/migrate
+ */
+export {
+  durables,
+  type DurablesOptions,
+  type DurablesProgress,
+  type DurablesReport,
+  type MigratedDurable,
+} from './durables.js';
+export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
+export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
+export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
+export type { Problem, Report } from './report.js';
