@@ -7,6 +7,7 @@
  *
  * @module resilient-stan/migrate
  */
+export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
 export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
