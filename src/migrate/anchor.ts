@@ -2,7 +2,7 @@
 import type { StoredMsg } from '@nats-io/jetstream';
 import type { ResilientStan } from '../resilient-stan.js';
 import { CopiedMessage } from './pipeline.js';
-import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stamps.js';
+import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
 import type { Target } from './target.js';
 
 /** Whether a stored message is the copy of message `sequence`, by its own word. */

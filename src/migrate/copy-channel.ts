@@ -9,12 +9,12 @@ import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
 import { firstForeign, isCopy, isCopyOf, stanMessage } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
+import { doorOf, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
 import type { Problem } from './report.js';
-import { takes, type Route } from './route.js';
 import type { Source, SourceChannel } from './source.js';
-import { makeStream, routeOf, streamConfig, type StreamSettings } from './stream.js';
+import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
 import type { Target } from './target.js';
 
 /** Below the limit at which servers from 2.11 on refuse what waits in their memory, which is 10 000 messages. */
@@ -52,13 +52,14 @@ export class ChannelCopier {
   readonly channel: string;
   readonly stream: string;
   readonly #context: CopyContext;
-  readonly #route: Route;
   /** Up to here it is copied, when it does not follow. */
   #to: number | undefined;
   /** Messages of the stream up to this one are ours. */
   stored = 0;
   /** The first message of the stream. */
   first = 0;
+  /** Whether native publishers are kept out of the stream. */
+  fenced = false;
   /** Messages that this copy has stored. */
   copied = 0;
   copiedBytes = 0;
@@ -78,7 +79,6 @@ export class ChannelCopier {
     this.#context = context;
     this.channel = channel;
     this.stream = streamName(channel);
-    this.#route = routeOf(context.target, channel);
   }
 
   /**
@@ -138,13 +138,15 @@ export class ChannelCopier {
     this.#to ??= figures.last;
     if (info === undefined) {
       const { clusterId, settings } = this.#context;
-      const config = streamConfig(target, this.#route, clusterId, this.channel, figures.limits, settings, first);
+      const config = streamConfig(target, clusterId, this.channel, figures.limits, settings, first);
       const made = await makeStream(target, config);
       if (typeof made === 'string') return this.#problem('stream', made);
       info = made;
     }
-    const closed = this.#routeFault(info);
+    const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
+    this.fenced = (await doorOf(target, this.channel)) === 'shut';
+    this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
     const { messages } = info.state;
     let last = info.state.last_seq;
     if (messages === 0 && last < first - 1) {
@@ -373,7 +375,7 @@ export class ChannelCopier {
     const chain = this.#chain!;
     const info = await target.stream(this.stream);
     if (info === undefined) return this.#lost();
-    const closed = this.#routeFault(info);
+    const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
     const last = info.state.last_seq;
     // It has lost its end, as after a power cut; or another copy is ahead of us.
@@ -440,9 +442,10 @@ export class ChannelCopier {
     return { code, channel: this.channel, message, ...more };
   }
 
-  #routeFault({ config }: StreamInfo): Problem | undefined {
-    if (takes(this.#route, config)) return undefined;
-    const what = `stream '${this.stream}' listens on ${config.subjects?.join(', ') || 'nothing'}, and not on ${this.#route.publishTo}`;
+  #entranceFault({ config }: StreamInfo): Problem | undefined {
+    const wanted = importEntrance(this.#context.target, this.channel);
+    if (hasEntrance(config, wanted)) return undefined;
+    const what = `stream '${this.stream}' listens on ${config.subjects?.join(', ') || 'nothing'}, and not on ${wanted.subjects.join(', ')}`;
     return this.#problem(
       'not-importing',
       config.subjects?.includes(this.channel)

@@ -73,6 +73,8 @@ export interface CopiedChannel {
   readonly lag: number;
   /** Whether all is copied that was there at the call. */
   readonly complete: boolean;
+  /** Whether native publishers were kept out of the stream meanwhile. */
+  readonly fenced: boolean;
 }
 
 /**
@@ -253,6 +255,7 @@ class Copying {
         copiedBytes: copier.copiedBytes,
         lag: Math.max(0, newest - copier.stored),
         complete,
+        fenced: copier.fenced,
       })),
       copied: this.#copied,
       copiedBytes: this.#copiedBytes,

@@ -8,6 +8,13 @@
  * @module resilient-stan/migrate
  */
 export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
+export {
+  durables,
+  type DurablesOptions,
+  type DurablesProgress,
+  type DurablesReport,
+  type MigratedDurable,
+} from './durables.js';
 export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';

@@ -2,7 +2,7 @@
 import type { MsgHdrs, Subscription } from '@nats-io/transport-node';
 import type { StanMessage } from '../subscribing/message.js';
 import type { Answer, Link } from './chain.js';
-import { formatTimestamp, messageId, STAN_SEQUENCE, STAN_TIMESTAMP } from './stamps.js';
+import { formatTimestamp, messageId, STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
 import type { Target } from './target.js';
 
 /** What a message takes besides its payload, in bytes: headers, subject, objects. */
@@ -26,16 +26,16 @@ export class CopiedMessage implements Link {
 
 export class Pipeline {
   readonly #target: Target;
-  readonly #subject: string;
+  /** The subject on which messages get into the stream. */
+  subject = '';
   readonly #inbox: string;
   readonly #subscription: Subscription;
   /** The run that is answered. The answers of earlier ones come too late. */
   #run = 0;
 
   /** @param onAnswer hears what the target says of a message of this run */
-  constructor(target: Target, subject: string, onAnswer: (sequence: number, answer: Answer) => void) {
+  constructor(target: Target, onAnswer: (sequence: number, answer: Answer) => void) {
     this.#target = target;
-    this.#subject = subject;
     this.#inbox = target.client.core.createInbox();
     const start = this.#inbox.length + 1;
     this.#subscription = target.connection.subscribe(`${this.#inbox}.*.*`, {
@@ -61,7 +61,7 @@ export class Pipeline {
     if (chained) headers.append('Nats-Expected-Last-Msg-Id', messageId(sequence - 1));
     headers.append(STAN_SEQUENCE, String(sequence));
     headers.append(STAN_TIMESTAMP, timestamp);
-    this.#target.connection.publish(this.#subject, data, {
+    this.#target.connection.publish(this.subject, data, {
       headers,
       reply: `${this.#inbox}.${this.#run}.${sequence}`,
     });

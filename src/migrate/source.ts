@@ -1,6 +1,7 @@
 /** The STAN side of a migration: what its monitoring says, and a client that reads its channels. */
 import '../dispose.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
+import type { Channelz } from '../monitoring/pages.js';
 import { allChannels, findStreamingServer, oneChannel, type Monitoring } from '../monitoring/streaming-server.js';
 import { ResilientStan, type ConnectOptions } from '../resilient-stan.js';
 import { suggest } from '../suggest.js';
@@ -118,6 +119,17 @@ export class Source {
     const page = await this.#ask((monitoring) => oneChannel(monitoring, name));
     if (page === undefined) return undefined;
     return { ...figuresOf(page), limits: limitsOf(await this.#serverLimits(), name) };
+  }
+
+  /** What the monitoring says of one channel and its subscriptions. Undefined when there is none of this name. */
+  async page(name: string): Promise<Channelz | undefined> {
+    return await this.#ask((monitoring) => oneChannel(monitoring, name));
+  }
+
+  /** The heartbeat inbox of a client. Undefined when no client of this name is registered. */
+  async heartbeatInbox(clientId: string): Promise<string | undefined> {
+    const path = `/streaming/clientsz?client=${encodeURIComponent(clientId)}`;
+    return (await this.#ask((monitoring) => monitoring.get<{ hb_inbox?: string }>(path)))?.hb_inbox;
   }
 
   /** Closes the client, if there is one. */

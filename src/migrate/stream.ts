@@ -1,8 +1,8 @@
 /** The stream that a channel becomes: its configuration, and how it is made. */
 import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
+import { fencedEntrance, fenceKind, openEntrance, type Entrance } from './fence.js';
 import { streamName } from './names.js';
-import { fencedRoute, openRoute, type Route } from './route.js';
 import type { ChannelLimits } from './source.js';
 import { apiCode, type Target } from './target.js';
 
@@ -22,9 +22,19 @@ export interface StreamSettings {
   readonly replicas: number | undefined;
 }
 
-/** The way of copied messages of a channel into its stream, on this target. */
-export function routeOf(target: Target, channel: string): Route {
-  return target.isAtLeast(2, 10) ? fencedRoute(channel) : openRoute(channel);
+/** The entrance that a stream has while it is copied into. */
+export function importEntrance(target: Target, channel: string): Entrance {
+  return fenceKind(target) === 'stream' ? fencedEntrance(channel) : openEntrance(channel);
+}
+
+/** Whether a stream has this entrance. */
+export function hasEntrance({ subjects = [], subject_transform }: Partial<StreamConfig>, wanted: Entrance): boolean {
+  return (
+    subjects.length === wanted.subjects.length &&
+    subjects.every((subject, i) => subject === wanted.subjects[i]) &&
+    (subject_transform?.src || '') === (wanted.subject_transform?.src ?? '') &&
+    (subject_transform?.dest || '') === (wanted.subject_transform?.dest ?? '')
+  );
 }
 
 /** The number of servers that will keep a stream. */
@@ -43,7 +53,6 @@ export function descriptionOf(clusterId: string, channel: string): string {
  */
 export function streamConfig(
   target: Target,
-  route: Route,
   clusterId: string,
   channel: string,
   limits: ChannelLimits,
@@ -53,7 +62,7 @@ export function streamConfig(
   return {
     name: streamName(channel),
     description: descriptionOf(clusterId, channel),
-    ...route.config,
+    ...importEntrance(target, channel),
     storage: 'file',
     retention: 'limits',
     discard: 'old',

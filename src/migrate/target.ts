@@ -179,7 +179,8 @@ export function apiCode(error: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined;
 }
 
-async function dial({ core }: OfficialClient, { addresses, options }: Side): Promise<NatsConnection> {
+/** Connects to the servers of one side. @throws MigrationTargetError */
+export async function dial({ core }: OfficialClient, { addresses, options }: Side): Promise<NatsConnection> {
   const { tls } = options;
   const secure = tls === true || typeof tls === 'object' || addresses.some((address) => address.tls);
   try {

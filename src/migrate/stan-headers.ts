@@ -1,11 +1,11 @@
 /** The headers that a copied message carries, so that each of them can be traced to its original. Pure. */
 
-/** The number of the message in its STAN channel. */
+/** The sequence that the message had in STAN. */
 export const STAN_SEQUENCE = 'Stan-Sequence';
-/** When STAN has stored the message, in UTC, as `2026-01-31T08:00:00.123456789Z`. */
+/** When STAN has stored it, in UTC, as `2026-01-31T08:00:00.123456789Z`. */
 export const STAN_TIMESTAMP = 'Stan-Timestamp';
 
-/** The longest that the headers of a copied message are on the wire, in bytes: see `HEADERS` in the pipeline. */
+/** The longest that the headers of a copied message are on the wire, in bytes: a bound, for a check before the copy. */
 export const HEADER_BYTES = 256;
 
 /** The ID by which the target knows a copied message: no other one has it on this channel. */
