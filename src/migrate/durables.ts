@@ -370,7 +370,9 @@ interface Reach {
 }
 
 async function reachOf(target: Target, info: StreamInfo, lastSent: number): Promise<Reach> {
-  const { first_seq: first, last_seq: last } = info.state;
+  const { last_seq: last } = info.state;
+  // An empty stream says 0.
+  const first = Math.max(1, info.state.first_seq);
   const seam = await findSeam(target, info);
   let lastStraggler = seam;
   // What the limits of the channel have dropped before the copy began is not missed.
