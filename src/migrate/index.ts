@@ -7,6 +7,7 @@
  *
  * @module resilient-stan/migrate
  */
+export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
 export {
   durables,
   type DurablesOptions,

@@ -118,3 +118,82 @@ export interface Routez {
     out_bytes: number;
   }[];
 }
+
+/**
+ * What a server says of one of its streams: a part of its page `/jsz`. The names are the server's.
+ * @category Cluster
+ */
+export interface JszStream {
+  /** Name of the stream. */
+  name: string;
+  /** What is stored. */
+  state: {
+    /** How many messages are stored. */
+    messages: number;
+    /** Size of these messages, in bytes. */
+    bytes: number;
+    /** The lowest sequence that is stored. */
+    first_seq: number;
+    /** The highest sequence that was stored. */
+    last_seq: number;
+    /** How many consumers there are. */
+    consumer_count: number;
+  };
+  /** The servers that have the stream, when clustered only. */
+  cluster?: {
+    /** Name of the server that leads the stream. */
+    leader?: string;
+    /** The other servers. */
+    replicas?: JszReplica[];
+  };
+}
+
+/**
+ * What a leader of JetStream says of another server. The names are the server's.
+ * @category Cluster
+ */
+export interface JszReplica {
+  /** Name of the server. */
+  name: string;
+  /** Whether it has everything. */
+  current: boolean;
+  /** Whether it cannot be reached. */
+  offline?: boolean;
+  /** How many operations it has still to get. */
+  lag?: number;
+}
+
+/**
+ * What a server says of its JetStream: its page `/jsz`. The names are the server's.
+ * @category Cluster
+ */
+export interface Jsz {
+  /** The ID of the server. It makes a new one at each start. */
+  server_id: string;
+  /** Whether it has no JetStream. */
+  disabled?: boolean;
+  /** How many streams there are. */
+  streams: number;
+  /** How many consumers there are. */
+  consumers: number;
+  /** How many messages are stored, in all streams. */
+  messages: number;
+  /** Size of these messages, in bytes. */
+  bytes: number;
+  /** The servers that decide together on streams, when clustered only. */
+  meta_cluster?: {
+    /** Name of the server that leads. */
+    leader?: string;
+    /** How many servers there are, also those that are down. */
+    cluster_size: number;
+    /** The other servers, as the leader sees them. */
+    replicas?: JszReplica[];
+  };
+  /** The streams of each account, when they were asked for. */
+  account_details?: {
+    /** Name of the account. */
+    name: string;
+    /** The streams that this server has. */
+    stream_detail?: JszStream[];
+  }[];
+}

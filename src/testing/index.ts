@@ -7,7 +7,7 @@
  *
  * @module resilient-stan/testing
  */
-export { StanCluster, type WaitingOptions } from './cluster.js';
+export { StanCluster } from './cluster.js';
 export type { ClusterOptions } from './cluster-options.js';
 export type { ClusterMode, ConfigValue, RaftTimings, StoreKind } from './config.js';
 export {
@@ -43,10 +43,22 @@ export type {
   Verdict,
 } from './continuity/verdict.js';
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
+export { JetStreamCluster, type JetStreamLeaderOptions } from './jetstream/jetstream-cluster.js';
+export { JetStreamNode } from './jetstream/jetstream-node.js';
+export type { JetStreamClusterOptions, NatsServerChoice } from './jetstream/jetstream-options.js';
 export { MemoryMessage } from './memory/channel.js';
 export { MemoryServer, type MemoryServerOptions, type MemorySubscription } from './memory/memory-server.js';
 export { MemoryStan } from './memory/memory-stan.js';
-export type { Channelz, Clientsz, Routez, Serverz, SubscriptionMonitor } from '../monitoring/pages.js';
+export type {
+  Channelz,
+  Clientsz,
+  Jsz,
+  JszReplica,
+  JszStream,
+  Routez,
+  Serverz,
+  SubscriptionMonitor,
+} from '../monitoring/pages.js';
 export { Monitor, type MonitorOptions } from './monitor.js';
 export {
   Nemesis,
@@ -72,8 +84,16 @@ export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
 export type { Random } from './random.js';
 export type { Direction } from './line.js';
 export type { Toxic, ToxicKind } from './toxics.js';
-export { StanNode, type NodeExit } from './node.js';
-export type { AuthOption, ClusterConnectOptions, SubjectPermissions, TlsOption } from './security.js';
+export { StanNode } from './node.js';
+export type {
+  AuthOption,
+  ClusterConnectOptions,
+  ServerConnectOptions,
+  SubjectPermissions,
+  TlsOption,
+} from './security.js';
+export { ServerCluster, type WaitingOptions } from './server-cluster.js';
+export { ServerNode, type NodeExit } from './server-node.js';
 export {
   cacheDirectory,
   diagnoseServer,

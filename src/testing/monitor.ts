@@ -1,6 +1,6 @@
 /** The servers' own monitoring over HTTP. */
 import { request } from 'node:http';
-import type { Channelz, Clientsz, Routez, Serverz } from '../monitoring/pages.js';
+import type { Channelz, Clientsz, Jsz, Routez, Serverz } from '../monitoring/pages.js';
 
 /**
  * How {@link Monitor} asks.
@@ -49,6 +49,19 @@ export class Monitor {
   /** What the server says of its connections to other servers. */
   routez(options?: MonitorOptions): Promise<Routez | undefined> {
     return this.get<Routez>('/routez', options);
+  }
+
+  /**
+   * What the server says of its JetStream.
+   * @param detail `streams`: also of each stream that it has; default false
+   */
+  jsz({ streams = false }: { streams?: boolean } = {}, options?: MonitorOptions): Promise<Jsz | undefined> {
+    return this.get<Jsz>(streams ? '/jsz?accounts=true&streams=true' : '/jsz', options);
+  }
+
+  /** Whether the server is well, by its own page `/healthz`: with JetStream, whether it has caught up with its streams. */
+  async healthz(options?: MonitorOptions): Promise<boolean> {
+    return (await this.get<{ status: string }>('/healthz', options))?.status === 'ok';
   }
 
   /**

@@ -1,7 +1,7 @@
 /** Carries out a plan of faults on a cluster, and mends what it broke. */
 import { describe, InvalidArgumentError, TimeoutError } from '../../errors.js';
-import type { StanCluster } from '../cluster.js';
-import type { StanNode } from '../node.js';
+import type { ServerCluster } from '../server-cluster.js';
+import type { ServerNode } from '../server-node.js';
 import { sleep } from '../wait.js';
 import {
   CLIENT_FAULTS,
@@ -88,6 +88,11 @@ export interface NemesisOptions {
   onEvent?: (entry: TimelineEntry) => void;
   /** The clients that faults may happen to. Default: none. */
   clients?: readonly KillableClient[];
+  /**
+   * Who is meant by the leader. Default: whom the cluster's `findLeader()` finds. In a {@link JetStreamCluster} that is the leader of
+   * JetStream as a whole; the leader of a stream is `() => jetstream.findLeader('orders')`.
+   */
+  findLeader?: () => Promise<ServerNode | undefined>;
   /** When it is aborted, everything is mended and {@link Nemesis.run} resolves. Default: none. */
   signal?: AbortSignal;
 }
@@ -116,7 +121,7 @@ const RECOVERY = 60_000;
 export class Nemesis {
   /** What has happened so far. */
   readonly timeline: TimelineEntry[] = [];
-  readonly #cluster: StanCluster;
+  readonly #cluster: ServerCluster;
   readonly #options: NemesisOptions;
   readonly #now: () => number;
   readonly #ongoing = new Set<Ongoing>();
@@ -124,10 +129,10 @@ export class Nemesis {
   #failure: unknown;
 
   /**
-   * @param cluster the cluster to break
+   * @param cluster the cluster to break: of NATS Streaming or of JetStream
    * @param options all optional
    */
-  constructor(cluster: StanCluster, options: NemesisOptions = {}) {
+  constructor(cluster: ServerCluster, options: NemesisOptions = {}) {
     this.#cluster = cluster;
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
@@ -233,21 +238,21 @@ export class Nemesis {
   }
 
   /** A node that has no other fault now. */
-  async #nodeFor(fault: PlannedFault): Promise<StanNode | undefined> {
+  async #nodeFor(fault: PlannedFault): Promise<ServerNode | undefined> {
     const taken = new Set([...this.#ongoing].flatMap(({ whom, fault: { target } }) => (target === 'all' ? [] : whom)));
     const free = this.#cluster.nodes.filter((node) => node.running && !node.paused && !taken.has(node.name));
-    const chosen = (nodes: readonly StanNode[]): StanNode | undefined =>
+    const chosen = (nodes: readonly ServerNode[]): ServerNode | undefined =>
       nodes[Math.min(Math.floor(fault.choice * nodes.length), nodes.length - 1)];
     if (fault.target === 'attached') {
       return chosen(free.filter((node) => node.proxy.stats.connections > 0)) ?? chosen(free);
     }
-    const leader = await this.#cluster.findLeader();
-    const isLeader = (node: StanNode): boolean => node === leader;
+    const leader = await (this.#options.findLeader?.() ?? this.#cluster.findLeader());
+    const isLeader = (node: ServerNode): boolean => node === leader;
     const wanted = free.filter((node) => isLeader(node) === (fault.target === 'leader'));
     return chosen(wanted) ?? chosen(free);
   }
 
-  #nodeAct(fault: PlannedFault, node: StanNode): Act {
+  #nodeAct(fault: PlannedFault, node: ServerNode): Act {
     const whom = [node.name];
     const start = async (): Promise<void> => {
       await node.start({ timeout: RECOVERY });
@@ -428,7 +433,7 @@ export class Nemesis {
     }
   }
 
-  #groupAct(fault: PlannedFault & { kind: 'group-kill' }, node: StanNode): Act | { skipped: string } {
+  #groupAct(fault: PlannedFault & { kind: 'group-kill' }, node: ServerNode): Act | { skipped: string } {
     const members = this.#clientsFor(fault).slice(0, fault.members);
     if (members.length === 0) return { skipped: 'there is no member of a group left to kill' };
     const dead = new Set<KillableClient>();
@@ -522,7 +527,7 @@ function namesOf({ kind }: PlannedFault, whom: readonly string[]): string {
 }
 
 /** Stops a node. A server may hang in its own shutdown, and is then killed, as an operator would do. */
-async function stop(node: StanNode): Promise<void> {
+async function stop(node: ServerNode): Promise<void> {
   try {
     await node.stop({ timeout: 5000 });
   } catch (error) {
