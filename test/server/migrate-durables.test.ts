@@ -235,10 +235,7 @@ describe('durables in JetStream', function () {
         message.ack();
       }
     }
-    assert.deepEqual(
-      got,
-      range(1, 10_500, (sequence) => sequence % 21 === 0),
-    );
+    assert.deepEqual(got, [...range(1, 10_499, (sequence) => sequence % 21 === 0), 10_500]);
   });
 
   it('offline for so long that the channel has dropped what is pending: goes on with what is left', async () => {
