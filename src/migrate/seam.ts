@@ -12,7 +12,7 @@ import type { Target } from './target.js';
  * @returns its sequence; one below the first of the stream when there is none
  */
 export async function findSeam(target: Target, { config, state }: StreamInfo): Promise<number> {
-  let low = state.first_seq - 1;
+  let low = Math.max(0, state.first_seq - 1);
   let high = state.last_seq;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
