@@ -15,7 +15,7 @@ import {
 } from '../errors.js';
 import type { Gateway, Loss, MakeGateway, Search, SupervisedSession } from './gateway.js';
 import type { Participants } from './participants.js';
-import type { Registration } from './registration.js';
+import type { Registration } from './take-over.js';
 import { INITIAL_CONNECT } from './retry-options.js';
 import { HELD_PATIENCE, RetryBudget, type SessionEnd } from './retry-budget.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
