@@ -665,8 +665,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Counters and gauges of this client. */
   stats(): StanStats {
     const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
-    const { delivered, duplicatesDropped, redelivered, fetched, subscriptions } = this.#subscriptions.stats;
-    const { handlerErrors, gaps, resets, deadLetters, overdue } = this.#subscriptions.stats;
+    const { subscriptions, ...counters } = this.#subscriptions.stats;
     return {
       published,
       acknowledged,
@@ -675,15 +674,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       pending: this.#pending,
       pendingBytes,
       inFlight,
-      delivered,
-      duplicatesDropped,
-      redelivered,
-      fetched,
-      handlerErrors,
-      gaps,
-      resets,
-      deadLetters,
-      overdue,
+      ...counters,
       suspicions: this.#suspicions,
       losses: this.#losses,
       reconnects: this.#reconnects,

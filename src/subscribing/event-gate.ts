@@ -18,10 +18,7 @@ export class EventGate {
    * @param target returns the object that emits the events; it is first called with the first event
    * @param also is told of each event at once, also of those that come early or after `closed`
    */
-  constructor(
-    target: () => ResilientSubscription,
-    also: (event: keyof SubscriptionEvents, payload: object) => void = () => undefined,
-  ) {
+  constructor(target: () => ResilientSubscription, also: (event: keyof SubscriptionEvents, payload: object) => void) {
     this.#target = target;
     this.#also = also;
   }

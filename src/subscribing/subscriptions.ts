@@ -113,8 +113,9 @@ export class Subscriptions {
   }
 
   get stats(): Counters & { subscriptions: number } {
+    let subscriptions = 0;
     // A subscription that has ended may still wait for its handlers or for the server's answer.
-    const subscriptions = [...this.#consumers].filter(({ ended }) => !ended).length;
+    for (const { ended } of this.#consumers) if (!ended) subscriptions++;
     return { ...this.#counters, subscriptions };
   }
 
