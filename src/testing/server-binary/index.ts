@@ -61,6 +61,9 @@ interface Step {
   run: () => Promise<Outcome>;
 }
 
+/** Why a step that would take its time is left out by who only looks. */
+const LOOK_ONLY = 'not tried now, because this only looks: the next start tries it, or do it yourself';
+
 const underway = new Map<string, Promise<string>>();
 
 /**
@@ -98,7 +101,7 @@ export function resolveServer(options: ResolveServerOptions = {}): Promise<strin
  */
 export async function diagnoseServer(options: ResolveServerOptions = {}): Promise<ServerSearchResult[]> {
   const results: ServerSearchResult[] = [];
-  for (const { name, run } of steps({ ...options, download: false, goInstall: false })) {
+  for (const { name, run } of steps(options, { look: true })) {
     const outcome = await run();
     results.push(
       'path' in outcome ? { step: name, reason: 'found', ...outcome } : { step: name, ...publicPart(outcome) },
@@ -136,7 +139,7 @@ function relevant(env: NodeJS.ProcessEnv): (string | undefined)[] {
   );
 }
 
-function steps(options: ResolveServerOptions): Step[] {
+function steps(options: ResolveServerOptions, { look = false } = {}): Step[] {
   const env = options.env ?? process.env;
   const cacheDir = absolute(options.cacheDir ?? cacheDirectory(env));
   const platform = releasePlatform();
@@ -198,7 +201,8 @@ function steps(options: ResolveServerOptions): Step[] {
         const mend =
           `curl -fL ${url} | tar -xz --strip-components=1 && ` +
           'export RESILIENT_STAN_SERVER="$PWD/nats-streaming-server"';
-        if (options.download === false) return { reason: 'not tried: switched off', mend };
+        if (options.download === false) return { reason: "not tried: option 'download' is false", mend };
+        if (look) return { reason: LOOK_ONLY, mend };
         if (sha256 === undefined)
           return { reason: `no checksum is known for ${platform}, so what came could not be trusted` };
         return fetchInto(
@@ -219,7 +223,8 @@ function steps(options: ResolveServerOptions): Step[] {
       name: 'go install',
       run: async () => {
         const mend = `go install ${GO_MODULE} && export RESILIENT_STAN_SERVER="$(go env GOPATH)/bin/nats-streaming-server"`;
-        if (options.goInstall === false) return { reason: 'not tried: switched off', mend };
+        if (options.goInstall === false) return { reason: "not tried: option 'goInstall' is false", mend };
+        if (look) return { reason: LOOK_ONLY, mend };
         const go = await onPath('go', env);
         if (!go)
           return {
