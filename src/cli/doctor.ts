@@ -219,7 +219,7 @@ function unusable({ url, host, port }: ServerAddress, error: unknown, timeout: n
     case 'other-name':
       return bad(
         text,
-        `The certificate is for other names than '${host}': use one of them in the URL, or give --tls-servername.`,
+        'The certificate is for other names than the one that was asked for: use one of them in the URL, or give --tls-servername.',
       );
   }
 }

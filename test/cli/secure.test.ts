@@ -60,7 +60,7 @@ describe('commands at a server with TLS and NKeys', function () {
   }
 
   for (const [args, expected] of [
-    [['--tls-servername', 'elsewhere.example'], /✗ not usable: .*elsewhere\.example[^]*use one of them in the URL/],
+    [['--tls-servername', 'elsewhere.example'], /✗ not usable: [^]*elsewhere\.example[^]*use one of them in the URL/],
     [['--servers', 'tls://no.such.host.invalid:4222'], /✗ not usable: the host name cannot be resolved[^]*the name/],
   ] as [string[], RegExp][]) {
     it(`doctor ${args.join(' ')}: what is wrong, and what to do`, async () => {
@@ -68,7 +68,7 @@ describe('commands at a server with TLS and NKeys', function () {
         cwd: dir,
       });
       assert.equal(code, 1);
-      assert.match(stdout, expected);
+      assert.match(stdout.replace(/\s+/g, ' '), expected); // lines are broken anywhere
     });
   }
 
