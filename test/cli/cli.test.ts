@@ -85,5 +85,6 @@ describe('the resilient-stan command', () => {
     child.kill('SIGINT');
     assert.deepEqual(await exited, [0, null]);
     assert.equal(alive(pid), false);
+    assert.doesNotMatch(log.join('\n'), /has died|have died|nobody leads/, 'that it stops them is no news');
   });
 });

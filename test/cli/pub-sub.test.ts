@@ -95,6 +95,17 @@ describe('commands at a server', function () {
     );
   });
 
+  it('pub: an empty stdin is refused, and an empty argument is an empty message', async () => {
+    for (const data of [[], ['-']]) {
+      const { code, stderr } = await run(['pub', 'empty', ...data], '');
+      assert.equal(code, 1);
+      assert.match(stderr, /stdin was empty, and nothing is published/);
+    }
+    assert.match((await run(['pub', 'empty', '--lines'], '')).stderr, /^0 messages acknowledged/);
+    assert.equal((await run(['pub', 'empty', ''])).code, 0);
+    assert.deepEqual((await stored('empty')).map(({ data }) => data), ['']); // prettier-ignore
+  });
+
   it('pub: interrupted while it reads, it keeps what it has read, and takes no half of a line for a whole one', async () => {
     const { child, closed } = startCommand(['pub', 'halves', '--lines'], { env });
     child.stdin.write('whole\nha');
@@ -399,6 +410,8 @@ describe('resilient-stan cluster', function () {
     );
     assert.equal(said.stdout, `nats://127.0.0.1:${port}\n`);
     assert.match(said.stderr, new RegExp(`monitoring http://127.0.0.1:${port + 4000}`));
+    const channels = await runCommand(['channels'], { env: { STAN_SERVERS: `nats://127.0.0.1:${port}` } });
+    assert.deepEqual([channels.code, channels.stdout], [0, ''], channels.stderr);
     const taken = await runCommand(['cluster', '--nodes', '1', '--mode', 'single', '--port', String(port)]);
     assert.equal(taken.code, 1);
     assert.match(taken.stderr, new RegExp(`port ${port} on 127.0.0.1 is taken`));

@@ -318,13 +318,18 @@ describe('resilient-stan verify', function () {
         '--out',
         out,
       ];
-      const { child, closed } = start(args, {}, { detached: true });
+      const { child, said, closed } = start(args, {}, { detached: true });
       for await (const line of createInterface(child.stderr)) if (line.includes(word)) break;
       // What was just started then is in its first moments, with no handler of its own.
       await new Promise((resolve) => setTimeout(resolve, delay));
       process.kill(-child.pid!, 'SIGINT');
-      // npx sends on what the terminal has sent already. It is the same Ctrl-C.
-      setTimeout(() => child.exitCode ?? child.kill('SIGINT'), 20);
+      // npx sends on what the terminal has sent already. It is the same Ctrl-C. Not by the clock: on a busy machine a timer here
+      // may be so late that the process is just ending, and Node has no handler any more while it takes itself down.
+      await until(
+        () => said.stderr.includes('Ctrl-C again'),
+        () => said.stderr,
+      );
+      if (child.exitCode === null) child.kill('SIGINT');
       const { code, stderr } = await closed;
       return { code, stderr, data: existsSync(join(out, 'report.json')) ? await reportIn(out) : undefined };
     }
