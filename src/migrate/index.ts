@@ -7,6 +7,7 @@
  *
  * @module resilient-stan/migrate
  */
+export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
 export {
   durables,
   type DurablesOptions,
@@ -18,3 +19,11 @@ export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
 export type { Problem, Report } from './report.js';
+export {
+  verify,
+  type Difference,
+  type VerifiedChannel,
+  type VerifyCopyOptions,
+  type VerifyCopyProgress,
+  type VerifyCopyReport,
+} from './verify.js';

@@ -9,6 +9,12 @@ export interface Problem {
   readonly code: string;
   /** The channel that it is about. Undefined when it is about all of them. */
   readonly channel?: string;
+  /** The number of the message that it is about, if it is about one. */
+  readonly sequence?: number;
+  /** The first of the messages that it is about, if it is about several. */
+  readonly from?: number;
+  /** The last of them. */
+  readonly to?: number;
   /** What is wrong, where, and what to do now. */
   readonly message: string;
 }

@@ -2,7 +2,7 @@
 import '../dispose.js';
 import { readFile } from 'node:fs/promises';
 import type * as jetstream from '@nats-io/jetstream';
-import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream';
+import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
 import { describe } from '../errors.js';
@@ -78,6 +78,11 @@ export class Target {
     return this.connection.info?.max_payload ?? 0;
   }
 
+  /** Whether the server is one of a cluster. */
+  get isClustered(): boolean {
+    return this.connection.info?.cluster !== undefined;
+  }
+
   /** Whether the server is of a version or a later one. */
   isAtLeast(major: number, minor: number): boolean {
     const [ours, own] = this.version;
@@ -94,11 +99,44 @@ export class Target {
     }
   }
 
+  /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */
+  async message(stream: string, seq: number): Promise<StoredMsg | undefined> {
+    try {
+      return (await this.manager.streams.getMessage(stream, { seq })) ?? undefined;
+    } catch (error) {
+      if (apiCode(error) === NO_MESSAGE) return undefined;
+      throw error;
+    }
+  }
+
   /** The names of the streams that listen on a subject, or on a part of it. */
   async streamsOn(subject: string): Promise<string[]> {
     const names: string[] = [];
     for await (const name of this.manager.streams.names(subject)) names.push(name);
     return names;
+  }
+
+  /** Calls back each time that the connection is lost. Returns what ends that. */
+  onDisconnect(callback: () => void): () => void {
+    const status = this.connection.status()[Symbol.asyncIterator]();
+    let over = false;
+    const listen = async (): Promise<void> => {
+      for (let next = await status.next(); next.done !== true && !over; next = await status.next()) {
+        if (next.value.type === 'disconnect') callback();
+      }
+    };
+    void listen();
+    return () => void (over = true);
+  }
+
+  /** Whether the official client has given up, as when its credentials are refused. */
+  get isClosed(): boolean {
+    return this.connection.isClosed();
+  }
+
+  /** What a step ends with when the official client has given up. */
+  closedError(cause: unknown): MigrationTargetError {
+    return new MigrationTargetError(`the connection to JetStream is closed for good: ${describe(cause)}`, { cause });
   }
 
   async close(): Promise<void> {
@@ -133,6 +171,7 @@ export class Target {
 /** The codes of JetStream's errors. */
 export const STREAM_NOT_FOUND = 10059;
 export const CONSUMER_NOT_FOUND = 10014;
+export const NO_MESSAGE = 10037;
 
 /** The code of an error of JetStream's API. Undefined for another error. */
 export function apiCode(error: unknown): number | undefined {
