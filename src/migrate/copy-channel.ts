@@ -89,9 +89,7 @@ export class ChannelCopier {
   async run(onCaughtUp: () => void = () => undefined): Promise<Problem | undefined> {
     this.#onCaughtUp = onCaughtUp;
     const { target } = this.#context;
-    this.#pipeline = new Pipeline(target, this.#route.publishTo, (sequence, answer) =>
-      this.#answered(sequence, answer),
-    );
+    this.#pipeline = new Pipeline(target, (sequence, answer) => this.#answered(sequence, answer));
     try {
       for (let attempt = 0; ; attempt++) {
         // Another copy is at work, or the stream has lost its end: let it get ahead.
