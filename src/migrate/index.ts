@@ -21,3 +21,11 @@ export { channelOf, consumerName, durableOf, streamName, type DurableId } from '
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
 export type { Problem, Report } from './report.js';
 export type { Straggler } from './seam.js';
+export {
+  verify,
+  type Difference,
+  type VerifiedChannel,
+  type VerifyCopyOptions,
+  type VerifyCopyProgress,
+  type VerifyCopyReport,
+} from './verify.js';
