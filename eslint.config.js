@@ -107,7 +107,7 @@ export default defineConfig(
   noImports(['src/stan/**'], TIMERS, upwards('testing|cli')),
   noImports(['src/monitoring/**'], upwards('resilient-stan|stan|testing|migrate|cli|index')),
   noImports(['src/migrate/**'], TIMERS, upwards('stan|testing|cli')),
-  noImports(['src/testing/**'], upwards('stan|migrate|cli')),
+  noImports(['src/testing/**'], upwards('stan|cli')),
   noImports(['src/cli/**'], upwards('stan')),
   {
     files: ['test/**'],

@@ -8,6 +8,7 @@
  * @module resilient-stan/migrate
  */
 export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
+export { cut, type CutChannel, type CutOptions, type CutProgress, type CutReport } from './cut.js';
 export {
   durables,
   type DurablesOptions,
@@ -19,3 +20,12 @@ export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
 export type { Problem, Report } from './report.js';
+export type { Straggler } from './seam.js';
+export {
+  verify,
+  type Difference,
+  type VerifiedChannel,
+  type VerifyCopyOptions,
+  type VerifyCopyProgress,
+  type VerifyCopyReport,
+} from './verify.js';

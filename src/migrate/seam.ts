@@ -39,7 +39,10 @@ export function stanSequenceOf(message: {
   return Number(headers?.get(STAN_SEQUENCE) || NaN);
 }
 
-/** A message behind the seam that has come from STAN. */
+/**
+ * A message that has reached STAN after the cut.
+ * @category Migration
+ */
 export interface Straggler {
   /** Its sequence in STAN. */
   readonly inStan: number;
