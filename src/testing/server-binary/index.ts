@@ -158,13 +158,9 @@ function relevant(env: NodeJS.ProcessEnv): (string | undefined)[] {
   ].map((name) => env[name]);
 }
 
-<<<<<<< HEAD
-function steps(options: ResolveServerOptions): Step[] {
+function steps(options: ResolveServerOptions, { look = false } = {}): Step[] {
   const release = releaseOf(options.program, options.version);
   const { program, version, goModule, variable } = release;
-=======
-function steps(options: ResolveServerOptions, { look = false } = {}): Step[] {
->>>>>>> 330717cd50f5cd6187e9d3ca893cbae9320c1e83
   const env = options.env ?? process.env;
   const cacheDir = absolute(options.cacheDir ?? cacheDirectory(env));
   const platform = releasePlatform();
@@ -226,12 +222,12 @@ function steps(options: ResolveServerOptions, { look = false } = {}): Step[] {
     {
       name: 'download',
       run: async () => {
-<<<<<<< HEAD
         const base = (options.downloadUrl ?? (env[release.mirrorVariable] || release.downloadUrl)).replace(/\/+$/, '');
         const url = `${base}/${archiveName(release, platform)}`;
         const sha256 = options.sha256 ?? pinnedChecksum(release, platform);
         const mend = `curl -fL ${url} | tar -xz --strip-components=1 && ` + `export ${variable}="$PWD/${program}"`;
-        if (options.download === false) return { reason: 'not tried: switched off', mend };
+        if (options.download === false) return { reason: "not tried: option 'download' is false", mend };
+        if (look) return { reason: LOOK_ONLY, mend };
         if (sha256 === undefined) {
           const of = program === 'nats-server' ? `${program} ${version}` : platform;
           return { reason: `no checksum is known for ${of}, so what came could not be trusted` };
@@ -243,43 +239,15 @@ function steps(options: ResolveServerOptions, { look = false } = {}): Step[] {
             sha256,
             ...(options.downloadTimeout !== undefined && { firstByteTimeout: options.downloadTimeout }),
           }),
-=======
-        const base = (options.downloadUrl ?? (env['RESILIENT_STAN_DOWNLOAD_URL'] || DOWNLOAD_URL)).replace(/\/+$/, '');
-        const url = `${base}/${archiveName(platform)}`;
-        const sha256 = options.sha256 ?? pinnedChecksum(platform);
-        const mend =
-          `curl -fL ${url} | tar -xz --strip-components=1 && ` +
-          'export RESILIENT_STAN_SERVER="$PWD/nats-streaming-server"';
-        if (options.download === false) return { reason: "not tried: option 'download' is false", mend };
-        if (look) return { reason: LOOK_ONLY, mend };
-        if (sha256 === undefined)
-          return { reason: `no checksum is known for ${platform}, so what came could not be trusted` };
-        return fetchInto(
-          cacheDir,
-          mend,
-          progress,
-          `downloading nats-streaming-server ${SERVER_VERSION} (${platform})`,
-          (dir) =>
-            download(dir, {
-              url,
-              sha256,
-              ...(options.downloadTimeout !== undefined && { firstByteTimeout: options.downloadTimeout }),
-            }),
->>>>>>> 330717cd50f5cd6187e9d3ca893cbae9320c1e83
         );
       },
     },
     {
       name: 'go install',
       run: async () => {
-<<<<<<< HEAD
         const mend = `go install ${goModule} && export ${variable}="$(go env GOPATH)/bin/${program}"`;
-        if (options.goInstall === false) return { reason: 'not tried: switched off', mend };
-=======
-        const mend = `go install ${GO_MODULE} && export RESILIENT_STAN_SERVER="$(go env GOPATH)/bin/nats-streaming-server"`;
         if (options.goInstall === false) return { reason: "not tried: option 'goInstall' is false", mend };
         if (look) return { reason: LOOK_ONLY, mend };
->>>>>>> 330717cd50f5cd6187e9d3ca893cbae9320c1e83
         const go = await onPath('go', env);
         if (!go)
           return {
