@@ -69,7 +69,7 @@ describe('the blocks of a page', () => {
 
   it('say which packages they need, and which they install', () => {
     const code =
-      "import a from '@a/b/c';\nimport 'd';\nimport fs from 'node:fs';\nconst e = require('e/f'); import './g.js';";
+      "import a from '@a/b/c';\nimport 'd';\nimport fs from 'node:fs';\nconst e = require('e/f'); import './g.js'; // from 'h'";
     assert.deepEqual(packagesOf(code), ['@a/b', 'd', 'e']);
     const { blocks } = blocksOf('p.md', page('```sh', 'npm install -D @a/b@1 d   # both', 'npm i e && x', '```'));
     assert.deepEqual(installedBy(blocks), ['@a/b', 'd', 'e']);

@@ -161,9 +161,9 @@ function extensionOf(language: 'ts' | 'js', code: string): string {
 
 /** The packages that a program loads, but for those of Node and this one. */
 export function packagesOf(code: string): string[] {
-  const names = [...code.matchAll(/(?:\bfrom |\bimport |\bimport\(|\brequire\()'([^'.][^']*)'/g)].map(
-    ([, name]) => /^(@[^/]+\/)?[^/]+/.exec(name!)![0],
-  );
+  const names = [
+    ...code.replace(/(^|\s)\/\/.*$/gm, '').matchAll(/(?:\bfrom |\bimport |\bimport\(|\brequire\()'([^'.][^']*)'/g),
+  ].map(([, name]) => /^(@[^/]+\/)?[^/]+/.exec(name!)![0]);
   return [...new Set(names)].filter((name) => !name.startsWith('node:') && name !== 'resilient-stan');
 }
 
