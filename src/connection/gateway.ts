@@ -7,7 +7,7 @@ import type { ConnectionLostError, PermissionError } from '../errors.js';
 import type { ServerComplaint } from './link.js';
 import type { Participants } from './participants.js';
 import type { InHand, Session } from './protocol.js';
-import type { Registration } from './registration.js';
+import type { Registration } from './take-over.js';
 import type { ConnectionSettings } from './settings.js';
 
 /** The end of a session that nobody asked for. */

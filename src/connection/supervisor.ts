@@ -16,7 +16,7 @@ import type { Gateway, Loss, MakeGateway, Search, SupervisedSession } from './ga
 import type { Participants } from './participants.js';
 import { PROVE_EVERY } from './leader-search.js';
 import { NatsGateway } from './nats-gateway.js';
-import type { Registration } from './registration.js';
+import type { Registration } from './take-over.js';
 import { RetryBudget, type SessionEnd } from './retry-budget.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
 import { Fatal, retry } from './retry.js';
