@@ -17,6 +17,7 @@ export {
   type MigratedDurable,
 } from './durables.js';
 export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
+export { planInPlace, type ConfigLines, type InPlaceReport, type InPlaceServer } from './in-place.js';
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
 export { plan, type PlannedChannel, type PlannedDurable, type PlanOptions, type PlanReport } from './plan.js';
