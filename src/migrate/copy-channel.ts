@@ -7,13 +7,13 @@ import type { Clock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
-import { firstForeign, isCopy, isCopyOf, stanMessage } from './anchor.js';
+import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
 import { doorOf, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
 import type { Problem } from './report.js';
-import type { Source, SourceChannel } from './source.js';
+import type { Source } from './source.js';
 import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
 import type { Target } from './target.js';
 
@@ -153,45 +153,11 @@ export class ChannelCopier {
       last = first - 1;
       this.first = first;
     } else this.first = Math.max(info.state.first_seq, last === 0 ? first : 0);
-    if (last > 0 && messages > 0) {
-      const fault = await this.#checkAnchor(info, figures, last, first);
-      if (fault !== undefined) return fault;
-    } else if (last > figures.last) return this.#wiped(figures, last);
+    const fault = await anchorFault(source, target, this.stream, figures, info);
+    if (fault !== undefined) return fault;
     this.stored = last;
     this.#context.onStored(this.channel, last, 0, 0);
     return last;
-  }
-
-  /** Compares the last message of the stream with STAN's. */
-  async #checkAnchor(
-    info: StreamInfo,
-    figures: SourceChannel,
-    last: number,
-    first: number,
-  ): Promise<Problem | undefined> {
-    const { source, target } = this.#context;
-    const stored = await target.message(this.stream, last);
-    if (stored === undefined) {
-      return this.#problem(
-        'foreign-content',
-        `message ${last}, the last one of stream '${this.stream}', was deleted from it, so nobody can see whether it is ` +
-          `STAN's: delete the stream, and copy again`,
-      );
-    }
-    if (!isCopy(stored)) {
-      return this.#foreign(await firstForeign(target, this.stream, info.state.first_seq, last));
-    }
-    if (last > figures.last) return this.#wiped(figures, last);
-    if (first > last + 1) return this.#overtaken(last + 1, first - 1);
-    if (first === last + 1) return undefined;
-    const original = await stanMessage(await source.stan(), this.channel, last);
-    // The limits of the channel have taken it since the figures were asked for.
-    if (original === undefined || isCopyOf(stored, original)) return undefined;
-    return this.#problem(
-      'source-wiped',
-      `message ${last} of channel '${this.channel}' is not the one that stream '${this.stream}' has under this number, so ` +
-        `STAN began anew after an earlier copy. Nothing was written. If the stream is of no more use, delete it, and copy again`,
-    );
   }
 
   // ── one run: read STAN, publish ───────────────────────────────────────────────────────────────────────────────────
@@ -252,7 +218,7 @@ export class ChannelCopier {
     if (sequence > chain.taken + 1) {
       const { taken } = chain;
       // What is on its way is stored first, so that the stream ends where the gap begins.
-      return this.#settled().then(() => this.#finish(this.#overtaken(taken + 1, sequence - 1)));
+      return this.#settled().then(() => this.#finish(overtaken(this.channel, this.stream, taken + 1, sequence - 1)));
     }
     if (!this.#context.follow && sequence > this.#to!) return;
     chain.take(new CopiedMessage(message));
@@ -409,7 +375,7 @@ export class ChannelCopier {
     const stored = await target.message(this.stream, last);
     const ours = this.#chain!.link(last);
     if (stored !== undefined && (ours === undefined ? isCopy(stored) : isCopyOf(stored, ours))) return undefined;
-    return this.#foreign(await firstForeign(target, this.stream, from, last));
+    return foreignMessage(this.channel, this.stream, await firstForeign(target, this.stream, from, last));
   }
 
   /** Tries again until the target and the monitoring of STAN answer. Undefined when it is to stop. */
@@ -452,34 +418,6 @@ export class ChannelCopier {
     );
   }
 
-  #foreign(sequence: number): Problem {
-    return this.#problem(
-      'foreign-message',
-      `message ${sequence} of stream '${this.stream}' is none of STAN's: somebody has published it to JetStream. Nothing of STAN ` +
-        `is stored behind it. Stop that publisher, delete the stream or purge it, and copy again`,
-      { sequence },
-    );
-  }
-
-  #overtaken(from: number, to: number): Problem {
-    const stream = this.stream;
-    return this.#problem(
-      'retention',
-      `messages ${from} to ${to} of channel '${this.channel}' are gone from STAN, because its limits were quicker than the copy. ` +
-        `Stream '${stream}' ends at ${from - 1}. Raise the limits of the channel, delete the stream, and copy again: it then ` +
-        `begins with what STAN has`,
-      { from, to },
-    );
-  }
-
-  #wiped({ last }: SourceChannel, copied: number): Problem {
-    return this.#problem(
-      'source-wiped',
-      `channel '${this.channel}' ends at ${last} in STAN, and stream '${this.stream}' has its message ${copied}: STAN has lost ` +
-        `messages, or began anew after an earlier copy. Nothing was written. If the stream is of no more use, delete it, and copy again`,
-    );
-  }
-
   #lost(): Problem {
     return this.#problem(
       'target-lost',
@@ -500,15 +438,6 @@ export class ChannelCopier {
       ),
     );
   }
-}
-
-/** Why the monitoring cannot be believed. Undefined if it can. */
-export function inconsistency({ channel, messages, first, last }: SourceChannel): string | undefined {
-  if (messages === 0 || first <= last) return undefined;
-  return (
-    `the monitoring of STAN says of channel '${channel}' that its first message is ${first} and its last ${last}, which cannot be: ` +
-    'restart that server, so that it reads its store again, and look at the channel'
-  );
 }
 
 /** Whether an error may pass by itself: the servers are restarted, or elect. */

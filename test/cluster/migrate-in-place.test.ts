@@ -84,7 +84,8 @@ describe('leaving in place', function () {
         sent++;
         if (message.sequence % 2 === 0) message.ack();
       },
-      { durableName: 'reader', startAt: 'first', manualAck: true, maxInFlight: 10 },
+      // A server that is started anew sends pending messages when this time is over, in STAN and in JetStream alike.
+      { durableName: 'reader', startAt: 'first', manualAck: true, maxInFlight: 10, ackWait: 2000 },
     );
     await until(() => sent >= 19, 'the durable gets nothing');
     await subscription.close();
