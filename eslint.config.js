@@ -103,8 +103,10 @@ export default defineConfig(
   ),
   noImports(['src/publishing/**'], TIMERS, upwards('subscribing|options|events|resilient-stan|stan|testing|cli|index')),
   noImports(['src/subscribing/**'], TIMERS, upwards('publishing|options|events|resilient-stan|stan|testing|cli|index')),
-  noImports(['src/*.ts'], TIMERS, upwards('stan|testing|cli')),
+  noImports(['src/*.ts'], TIMERS, upwards('stan|testing|migrate|monitoring|cli')),
   noImports(['src/stan/**'], TIMERS, upwards('testing|cli')),
+  noImports(['src/monitoring/**'], upwards('resilient-stan|stan|testing|migrate|cli|index')),
+  noImports(['src/migrate/**'], TIMERS, upwards('stan|testing|cli')),
   noImports(['src/testing/**'], upwards('stan|cli')),
   noImports(['src/cli/**'], upwards('stan')),
   {

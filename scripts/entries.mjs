@@ -6,6 +6,7 @@ export const ENTRIES = {
   '.': { source: 'src/index.ts' },
   './stan': { source: 'src/stan/index.ts', default: true },
   './testing': { source: 'src/testing/index.ts' },
+  './migrate': { source: 'src/migrate/index.ts' },
 };
 
 /** What is run, by the name of its file in `dist`. */

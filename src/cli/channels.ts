@@ -1,12 +1,12 @@
 /** `resilient-stan channels` and `channel`: what the servers' monitoring says of channels, and who is behind. */
-import type { Channelz } from '../testing/index.js';
+import { figuresOf, largestLag, type ChannelFigures, type SubscriptionFigures } from '../monitoring/channel-figures.js';
+import { allChannels, leads, oneChannel, type Monitoring } from '../monitoring/streaming-server.js';
 import { formatBytes, plural } from '../testing/report/format.js';
 import { suggest } from '../suggest.js';
 import { checkChannel } from '../validation.js';
-import { figuresOf, largestLag, type ChannelFigures, type SubscriptionFigures } from './channel-figures.js';
 import { defineCommand, type Options } from './command.js';
 import { CommandError } from './connect.js';
-import { allChannels, findMonitoring, leads, MONITOR_OPTIONS, type Monitoring } from './monitoring.js';
+import { findMonitoring, MONITOR_OPTIONS } from './monitoring.js';
 import { Output } from './output.js';
 import { say } from './say.js';
 import { paintFor, type Paint } from './style.js';
@@ -61,7 +61,7 @@ export const channelCommand = defineCommand({
   async run(values, [name]) {
     checkChannel(name);
     const monitoring = await monitoringOf(values);
-    const found = await monitoring.get<Channelz>(`/streaming/channelsz?channel=${encodeURIComponent(name)}&subs=1`);
+    const found = await oneChannel(monitoring, name);
     if (found === undefined) throw await noChannel(monitoring, name);
     const figures = figuresOf(found);
     if (values.json) return await print([JSON.stringify(jsonOf(figures))]);

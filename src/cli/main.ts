@@ -4,7 +4,7 @@ import { describe } from '../errors.js';
 import { suggest } from '../suggest.js';
 import { version } from '../version.js';
 import { COMMANDS } from './commands.js';
-import type { Command } from './command.js';
+import { inOptions, type Command } from './command.js';
 import { renderHelp, renderOverview } from './help.js';
 import { Interrupted } from './interruption.js';
 import { isReaderGone } from './output.js';
@@ -84,9 +84,9 @@ main(argv).then(
       process.exitCode = error.exitCode;
       return;
     }
-    say(`resilient-stan: ${describe(error)}`);
+    const command = COMMANDS.find(({ name, aliases = [] }) => [name, ...aliases].includes(argv[0] ?? ''));
+    say(`resilient-stan: ${inOptions(describe(error), command?.options ?? {})}`);
     if (error instanceof UsageError) {
-      const command = COMMANDS.find(({ name, aliases = [] }) => [name, ...aliases].includes(argv[0] ?? ''));
       say(`Try 'resilient-stan ${command === undefined ? '' : `${argv[0]} `}--help'.`);
     }
     process.exitCode = error instanceof UsageError ? 2 : 1;

@@ -47,6 +47,11 @@ export interface ClusterOptions {
    */
   config?: { readonly [key: string]: ConfigValue | undefined };
   /**
+   * Whether the servers have JetStream, too: NATS Streaming 0.25.6 contains nats-server 2.9.24. Streams and durables then live in
+   * the directory of each node, and {@link StanCluster.natsServers} are for the time after NATS Streaming. Default false.
+   */
+  jetstream?: boolean;
+  /**
    * Whether there is a proxy in front of each node, and between the nodes. {@link StanCluster.isolate},
    * {@link StanCluster.partition} and {@link StanNode.proxy} need them. Default false.
    */
@@ -69,7 +74,13 @@ export interface ClusterOptions {
   startTimeout?: number;
 }
 
-export interface CheckedClusterOptions {
+/** How the servers of a cluster know their clients. */
+export interface ReadSecurity {
+  tls: TlsOption;
+  auth: AuthOption | undefined;
+}
+
+export interface CheckedClusterOptions extends ReadSecurity {
   nodes: number;
   mode: ClusterMode;
   clusterId: string;
@@ -78,9 +89,8 @@ export interface CheckedClusterOptions {
   dir: string | undefined;
   server: string | undefined;
   config: { readonly [key: string]: ConfigValue | undefined } | undefined;
+  jetstream: boolean;
   proxied: boolean;
-  tls: TlsOption;
-  auth: AuthOption | undefined;
   port: number | undefined;
   seed: number;
   startTimeout: number;
@@ -91,6 +101,7 @@ const STORES = ['file', 'memory'] as const;
 const OPTIONS: OptionNames = {
   known: [
     ...['nodes', 'mode', 'clusterId', 'store', 'raft', 'dir', 'server', 'config', 'proxied', 'tls', 'auth', 'seed'],
+    'jetstream',
     'port',
     'startTimeout',
   ],
@@ -115,9 +126,6 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
   const clusterId = options.clusterId ?? 'test-cluster';
   checkClusterId(clusterId);
   const dir = read.string('dir', undefined);
-  if (options.config !== undefined && (typeof options.config !== 'object' || options.config === null)) {
-    read.refuse('config', `must be an object of server configuration, not ${show(options.config)}`);
-  }
   const port = read.number('port', undefined, { min: 1, max: 65_536 - MONITORS_ABOVE - nodes });
   const proxied = read.boolean('proxied', false);
   if (port !== undefined && proxied) {
@@ -131,10 +139,10 @@ export function checkClusterOptions(options: ClusterOptions): CheckedClusterOpti
     raft: checkRaft(read),
     dir: dir === undefined ? undefined : absolute(dir),
     server: read.string('server', undefined),
-    config: options.config,
+    config: readConfig(read),
+    jetstream: read.boolean('jetstream', false),
     proxied,
-    tls: checkTls(read),
-    auth: checkAuth(read),
+    ...readSecurity(read),
     port,
     seed: read.number('seed', randomInt(2 ** 31), { min: 0 }),
     startTimeout: read.milliseconds('startTimeout', 30_000),
@@ -159,6 +167,20 @@ function checkRaft(read: OptionReader): RaftTimings | undefined {
     read.refuse('raft', `must have lease ≤ heartbeat ≤ election, and these are ${lease}, ${heartbeat}, ${election} ms`);
   }
   return timings;
+}
+
+/** The option `config`. @throws InvalidArgumentError */
+export function readConfig(read: OptionReader): { readonly [key: string]: ConfigValue | undefined } | undefined {
+  const given = read.values['config'];
+  if (given !== undefined && (typeof given !== 'object' || given === null)) {
+    read.refuse('config', `must be an object of server configuration, not ${show(given)}`);
+  }
+  return given as { readonly [key: string]: ConfigValue | undefined } | undefined;
+}
+
+/** The options `tls` and `auth`. @throws InvalidArgumentError */
+export function readSecurity(read: OptionReader): ReadSecurity {
+  return { tls: checkTls(read), auth: checkAuth(read) };
 }
 
 function checkTls(read: OptionReader): TlsOption {

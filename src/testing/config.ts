@@ -48,14 +48,28 @@ export interface NodePorts {
   route: number;
 }
 
-export interface NodeConfig {
+/** What a NATS server has to know. */
+export interface NatsConfig {
   name: string;
-  mode: ClusterMode;
+  /** Name of the cluster. */
   clusterId: string;
-  store: StoreKind;
+  /** Whether it is a part of a cluster. */
+  joined: boolean;
   ports: NodePorts;
   /** The nodes that it dials, as `host:port`. */
   routes: readonly string[];
+  /** Absolute path of the directory in which JetStream stores. Undefined: without JetStream. */
+  jetstreamDir?: string | undefined;
+  /** The addresses that this node announces to clients and to other nodes. Undefined when it is where it listens. */
+  advertise?: { client: string; route: string } | undefined;
+  /** More configuration, merged in this order. A later value wins. */
+  extra?: readonly { readonly [key: string]: ConfigValue | undefined }[] | undefined;
+}
+
+/** What a streaming server has to know, which is a NATS server with more. */
+export interface NodeConfig extends Omit<NatsConfig, 'joined'> {
+  mode: ClusterMode;
+  store: StoreKind;
   /** Names of all nodes of the cluster, also of this one. */
   peers: readonly string[];
   /** Absolute path. In fault-tolerant mode all nodes share it, else each has its own. */
@@ -64,33 +78,15 @@ export interface NodeConfig {
   raftDir: string;
   /** Undefined for the server's own timings. */
   raft: RaftTimings | undefined;
-  /** The addresses that this node announces to clients and to other nodes. Undefined when it is where it listens. */
-  advertise?: { client: string; route: string } | undefined;
-  /** More configuration, merged in this order. A later value wins. */
-  extra?: readonly { readonly [key: string]: ConfigValue | undefined }[] | undefined;
 }
 
 const HOST = '127.0.0.1';
 
-/** The configuration as a tree. */
-export function nodeConfig(node: NodeConfig): { readonly [key: string]: ConfigValue | undefined } {
-  const { mode, ports, raft } = node;
-  const joined = mode !== 'single';
+/** The configuration of a streaming server as a tree. */
+export function nodeConfig(node: NodeConfig): Tree {
+  const { mode, raft } = node;
   const own: Tree = {
-    server_name: `${node.clusterId}-${node.name}`,
-    listen: `${HOST}:${ports.client}`,
-    http: `${HOST}:${ports.monitor}`,
-    client_advertise: node.advertise?.client,
-    cluster: joined
-      ? {
-          // Without a name the servers agree on one at each restart, and drop their routes for that.
-          name: node.clusterId,
-          listen: `${HOST}:${ports.route}`,
-          routes: node.routes.map((route) => `nats://${route}`),
-          // Nodes behind proxies must not learn of a way around the proxies.
-          ...(node.advertise && { advertise: node.advertise.route }),
-        }
-      : undefined,
+    ...natsTree({ ...node, joined: mode !== 'single' }),
     streaming: {
       id: node.clusterId,
       store: node.store,
@@ -115,6 +111,37 @@ export function nodeConfig(node: NodeConfig): { readonly [key: string]: ConfigVa
     },
   };
   return (node.extra ?? []).reduce(merge, own);
+}
+
+/** The configuration of a plain NATS server as a tree. What was meant for a streaming server is left out. */
+export function natsConfig(node: NatsConfig): Tree {
+  return { ...(node.extra ?? []).reduce(merge, natsTree(node)), streaming: undefined };
+}
+
+function natsTree(node: NatsConfig): Tree {
+  const { ports } = node;
+  return {
+    server_name: serverName(node),
+    listen: `${HOST}:${ports.client}`,
+    http: `${HOST}:${ports.monitor}`,
+    client_advertise: node.advertise?.client,
+    cluster: node.joined
+      ? {
+          // Without a name the servers agree on one at each restart, and drop their routes for that.
+          name: node.clusterId,
+          listen: `${HOST}:${ports.route}`,
+          routes: node.routes.map((route) => `nats://${route}`),
+          // Nodes behind proxies must not learn of a way around the proxies.
+          ...(node.advertise && { advertise: node.advertise.route }),
+        }
+      : undefined,
+    jetstream: node.jetstreamDir === undefined ? undefined : { store_dir: node.jetstreamDir },
+  };
+}
+
+/** The name by which a server is known to the others. JetStream finds a replica by it, so it stays the same. */
+export function serverName({ clusterId, name }: { clusterId: string; name: string }): string {
+  return `${clusterId}-${name}`;
 }
 
 type Tree = { readonly [key: string]: ConfigValue | undefined };

@@ -5,7 +5,7 @@ import { ResilientStanError, type ResilientStanErrorOptions } from '../errors.js
  * @category Server binary
  */
 export interface ServerSearchStep {
-  /** Name of the step: `option`, `RESILIENT_STAN_SERVER`, `PATH`, `cache`, `download` or `go install`. */
+  /** Name of the step: `option`, `RESILIENT_STAN_SERVER` (or `RESILIENT_STAN_NATS_SERVER`), `PATH`, `cache`, `download` or `go install`. */
   step: string;
   /** Why there is no server. */
   reason: string;
@@ -14,7 +14,7 @@ export interface ServerSearchStep {
 }
 
 /**
- * No `nats-streaming-server` was found, and none could be downloaded or built.
+ * No server (`nats-streaming-server`, or `nats-server` where that is wanted) was found, and none could be downloaded or built.
  * @category Errors
  */
 export class ServerBinaryError extends ResilientStanError {

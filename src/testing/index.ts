@@ -6,14 +6,14 @@
  * ```
  *
  * @module resilient-stan/testing
+ * @category API
  */
-export { StanCluster, type WaitingOptions } from './cluster.js';
+export { StanCluster } from './cluster.js';
 export type { ClusterOptions } from './cluster-options.js';
 export type { ClusterMode, ConfigValue, RaftTimings, StoreKind } from './config.js';
+export type { CheckedClient, CheckedMessage } from './continuity/checked-client.js';
 export {
   ContinuityChecker,
-  type CheckedClient,
-  type CheckedMessage,
   type CheckedSubscribeOptions,
   type CheckerOptions,
   type FinishOptions,
@@ -29,6 +29,7 @@ export {
   type SubscriptionHistory,
   type SubscriptionSettings,
 } from './continuity/history.js';
+export { Seam } from './continuity/seam.js';
 export type { Gap } from './continuity/told.js';
 export type {
   ExampleKind,
@@ -43,11 +44,24 @@ export type {
   Verdict,
 } from './continuity/verdict.js';
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
+export { JetStreamCluster, type JetStreamLeaderOptions } from './jetstream/jetstream-cluster.js';
+export { JetStreamNode } from './jetstream/jetstream-node.js';
+export type { JetStreamClusterOptions, NatsServerChoice } from './jetstream/jetstream-options.js';
+export { JetStreamSide, type JetStreamSideOptions } from './jetstream/jetstream-side.js';
 export { MemoryMessage } from './memory/channel.js';
 export { MemoryServer, type MemoryServerOptions, type MemorySubscription } from './memory/memory-server.js';
 export { MemoryStan } from './memory/memory-stan.js';
-export { Monitor } from './monitor.js';
-export type { Channelz, Clientsz, MonitorOptions, Routez, Serverz, SubscriptionMonitor } from './monitor.js';
+export type {
+  Channelz,
+  Clientsz,
+  Jsz,
+  JszReplica,
+  JszStream,
+  Routez,
+  Serverz,
+  SubscriptionMonitor,
+} from '../monitoring/pages.js';
+export { Monitor, type MonitorOptions } from './monitor.js';
 export {
   Nemesis,
   type HandlerFailures,
@@ -72,14 +86,24 @@ export { Proxy, type AppliedToxic, type ProxyOptions } from './proxy.js';
 export type { Random } from './random.js';
 export type { Direction } from './line.js';
 export type { Toxic, ToxicKind } from './toxics.js';
-export { StanNode, type NodeExit } from './node.js';
-export type { AuthOption, ClusterConnectOptions, SubjectPermissions, TlsOption } from './security.js';
+export { StanNode } from './node.js';
+export type {
+  AuthOption,
+  ClusterConnectOptions,
+  ServerConnectOptions,
+  SubjectPermissions,
+  TlsOption,
+} from './security.js';
+export { ServerCluster, type WaitingOptions } from './server-cluster.js';
+export { ServerNode, type NodeExit } from './server-node.js';
 export {
   cacheDirectory,
   diagnoseServer,
+  NATS_SERVER_VERSION,
   resolveServer,
   SERVER_VERSION,
   type ResolveServerOptions,
+  type ServerProgram,
   type ServerSearchResult,
 } from './server-binary/index.js';
 export {

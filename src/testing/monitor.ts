@@ -1,124 +1,6 @@
 /** The servers' own monitoring over HTTP. */
 import { request } from 'node:http';
-
-/**
- * What a server says of itself: its page `/streaming/serverz`. The names are the server's.
- * @category Cluster
- */
-export interface Serverz {
-  /** The cluster ID. */
-  cluster_id: string;
-  /** The ID of the server. It makes a new one at each start. */
-  server_id: string;
-  /** Version of the streaming server. */
-  version: string;
-  /** `CLUSTERED`, `FT_ACTIVE`, `FT_STANDBY`, `STANDALONE`, `FAILED` or `SHUTDOWN`. */
-  state: string;
-  /** Its role in Raft, when clustered only. It says `Leader` before the server is ready to serve. */
-  role?: 'Leader' | 'Follower' | 'Candidate' | 'Shutdown';
-  /** Its name in Raft, when clustered only. */
-  node_id?: string;
-  /** How many clients are registered. */
-  clients: number;
-  /** How many subscriptions there are. */
-  subscriptions: number;
-  /** How many channels there are. */
-  channels: number;
-  /** How many messages are stored, in all channels. */
-  total_msgs: number;
-}
-
-/**
- * What a server says of a subscription. The names are the server's.
- * @category Cluster
- */
-export interface SubscriptionMonitor {
-  /** The client ID. */
-  client_id: string;
-  /** The subject to which messages are sent. */
-  inbox: string;
-  /** Name of the durable, if it is one. */
-  durable_name?: string;
-  /** Name of the queue group, if it is in one. */
-  queue_name?: string;
-  /** Whether it is durable. */
-  is_durable: boolean;
-  /** Whether it is a durable that nobody is subscribed to now. */
-  is_offline: boolean;
-  /** How many messages may be sent before the first is acknowledged. */
-  max_inflight: number;
-  /** Time after which an unacknowledged message is sent again, in seconds. */
-  ack_wait: number;
-  /** The highest sequence that was sent to it. */
-  last_sent: number;
-  /** How many messages are sent and not acknowledged. */
-  pending_count: number;
-  /** Whether nothing more is sent, because `max_inflight` is reached. */
-  is_stalled: boolean;
-}
-
-/**
- * What a server says of a channel: its page `/streaming/channelsz`. The names are the server's.
- * @category Cluster
- */
-export interface Channelz {
-  /** Name of the channel. */
-  name: string;
-  /** How many messages are stored. */
-  msgs: number;
-  /** Size of these messages, in bytes. */
-  bytes: number;
-  /** The lowest sequence that is stored. */
-  first_seq: number;
-  /** The highest sequence that is stored. */
-  last_seq: number;
-  /** How many subscriptions there are. */
-  subs_count?: number;
-  /** The subscriptions. */
-  subscriptions?: SubscriptionMonitor[];
-}
-
-/**
- * What a server says of its clients: its page `/streaming/clientsz`. The names are the server's.
- * @category Cluster
- */
-export interface Clientsz {
-  /** How many clients are registered. */
-  total: number;
-  /** The clients. */
-  clients: {
-    /** The client ID. */
-    id: string;
-    /** The subject to which heartbeats are sent. */
-    hb_inbox: string;
-    /** How many subscriptions the client has. */
-    subs_count?: number;
-  }[];
-}
-
-/**
- * What a server says of its connections to other servers: its page `/routez`. The names are the server's.
- * @category Cluster
- */
-export interface Routez {
-  /** How many routes there are. */
-  num_routes: number;
-  /** The routes. */
-  routes: {
-    /** The ID of the other server. */
-    remote_id: string;
-    /** The name of the other server. */
-    remote_name?: string;
-    /** How many messages have come from it. */
-    in_msgs: number;
-    /** How many messages went to it. */
-    out_msgs: number;
-    /** Size of the messages that have come from it, in bytes. */
-    in_bytes: number;
-    /** Size of the messages that went to it, in bytes. */
-    out_bytes: number;
-  }[];
-}
+import type { Channelz, Clientsz, Jsz, Routez, Serverz } from '../monitoring/pages.js';
 
 /**
  * How {@link Monitor} asks.
@@ -167,6 +49,19 @@ export class Monitor {
   /** What the server says of its connections to other servers. */
   routez(options?: MonitorOptions): Promise<Routez | undefined> {
     return this.get<Routez>('/routez', options);
+  }
+
+  /**
+   * What the server says of its JetStream.
+   * @param detail `streams`: also of each stream that it has; default false
+   */
+  jsz({ streams = false }: { streams?: boolean } = {}, options?: MonitorOptions): Promise<Jsz | undefined> {
+    return this.get<Jsz>(streams ? '/jsz?accounts=true&streams=true' : '/jsz', options);
+  }
+
+  /** Whether the server is well, by its own page `/healthz`: with JetStream, whether it has caught up with its streams. */
+  async healthz(options?: MonitorOptions): Promise<boolean> {
+    return (await this.get<{ status: string }>('/healthz', options))?.status === 'ok';
   }
 
   /**

@@ -1,52 +1,11 @@
-import type { ChildProcess } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { AbortedError, InvalidArgumentError, TimeoutError } from '../errors.js';
-import { within } from '../within.js';
-import { nodeConfig, renderConfig, type NodeConfig } from './config.js';
-import { ServerStartError } from './errors.js';
-import { Monitor } from './monitor.js';
-import { processState } from './process-state.js';
-import type { Proxy } from './proxy.js';
-import { reaper } from './reaper.js';
-import { addressInUse, FRESH, LineRing, readLine, type ServerLogState } from './server-log.js';
-import { keepAlive, realTime, sleep, waitFor } from './wait.js';
-
-/** How many lines of its log a node keeps. */
-const LOG_LINES = 5000;
-
-export const NOT_PROXIED = 'there is no proxy to break: start the cluster with { proxied: true }';
-
-/**
- * How a server process has ended.
- * @category Cluster
- */
-export interface NodeExit {
-  /** The exit code. Null after a signal, and when the process could not be run. */
-  code: number | null;
-  /** The signal that ended it. Null when it ended by itself. */
-  signal: NodeJS.Signals | null;
-  /** Whether `stop()` or `kill()` was called. */
-  asked: boolean;
-  /** When it ended. */
-  at: Date;
-}
+import { InvalidArgumentError } from '../errors.js';
+import type { ClusterMode } from './config.js';
+import type { ServerLogState } from './server-log.js';
+import { ServerNode, type ServerNodeSettings } from './server-node.js';
 
 /** What a node has to know, from its cluster. */
-export interface NodeSettings {
-  /** Path of the server. */
-  server: string;
-  /** Absolute path of the directory with its configuration, and with its store and Raft log if they are its own. */
-  dir: string;
-  /** The URL for clients, with its own port or that of its proxy. */
-  url: string;
-  config: NodeConfig;
-  /** The proxy in front of it. Undefined when the cluster is not proxied. */
-  proxy?: Proxy | undefined;
-  /** Called when the server listens. `start()` waits for the promise. */
-  onListening?: (() => Promise<void>) | undefined;
-  /** Called when the process has ended. */
-  onEnd?: (() => void) | undefined;
+export interface NodeSettings extends ServerNodeSettings {
+  mode: ClusterMode;
 }
 
 /**
@@ -63,84 +22,24 @@ export interface NodeSettings {
  * ```
  * @category Cluster
  */
-export class StanNode {
-  /** Name of the node: `a`, `b`, `c` … */
-  readonly name: string;
-  /** The URL for clients, without credentials. In a proxied cluster it leads through the proxy. */
-  readonly url: string;
-  /** The directory of the node, with configuration, store and Raft log. */
-  readonly dir: string;
-  /** The monitoring of the server. It is never behind a proxy. */
-  readonly monitor: Monitor;
-
-  readonly #settings: NodeSettings;
-  readonly #log = new LineRing(LOG_LINES);
-  #child: ChildProcess | undefined;
-  #exited: Promise<void> = Promise.resolve();
-  /** Settles when the server can be reached, after it has begun to listen. */
-  #reachable: Promise<void> = Promise.resolve();
-  #starting: Promise<void> | undefined;
-  #state: ServerLogState = FRESH;
+export class StanNode extends ServerNode {
+  readonly #mode: ClusterMode;
   #servingSince = 0;
-  #lifeStart = 0;
-  #lives = 0;
-  #paused = false;
-  #asked = false;
-  #lastExit: NodeExit | undefined;
 
   /** @internal Made by {@link StanCluster}. */
   constructor(settings: NodeSettings) {
-    this.#settings = settings;
-    this.name = settings.config.name;
-    this.url = settings.url;
-    this.dir = settings.dir;
-    this.monitor = new Monitor(settings.config.ports.monitor);
-  }
-
-  /** The ports of the server itself, on 127.0.0.1. */
-  get ports(): {
-    /** The port for clients. */
-    client: number;
-    /** The port for monitoring. */
-    monitor: number;
-    /** The port for other servers. */
-    route: number;
-  } {
-    return { ...this.#settings.config.ports };
-  }
-
-  /**
-   * The proxy between the node and its clients, in a proxied cluster.
-   * @throws InvalidArgumentError (at once) when the cluster is not proxied
-   */
-  get proxy(): Proxy {
-    if (this.#settings.proxy) return this.#settings.proxy;
-    throw new InvalidArgumentError('proxied', NOT_PROXIED);
-  }
-
-  /** Process ID of the server. Undefined while it is down. */
-  get pid(): number | undefined {
-    return this.#child?.pid;
-  }
-
-  /** Whether the process exists. A paused node is running as well. */
-  get running(): boolean {
-    return this.#child !== undefined;
-  }
-
-  /** Whether the node is frozen by {@link pause}. */
-  get paused(): boolean {
-    return this.#paused;
+    super(settings);
+    this.#mode = settings.mode;
   }
 
   /** Whether the node serves streaming clients, by its log: as the leader, as the active node, or as the only one. */
   get serving(): boolean {
-    return this.#child !== undefined && this.#state.serving;
+    return this.state?.serving ?? false;
   }
 
   /** Whether the node stands by for the active one, by its log. So in fault-tolerant mode only. */
   get standby(): boolean {
-    return this.#child !== undefined && this.#state.standby;
+    return this.state?.standby ?? false;
   }
 
   /** When the node last became {@link serving}, as `performance.now()` tells it. 0 before the first time. */
@@ -148,260 +47,38 @@ export class StanNode {
     return this.#servingSince;
   }
 
-  /** How often the node was started. */
-  get lives(): number {
-    return this.#lives;
-  }
-
-  /** How the process ended last. Undefined before the first end. */
-  get lastExit(): NodeExit | undefined {
-    return this.#lastExit;
-  }
-
-  /** The last 5000 lines of the log, over all starts, and what was done to the node between them. */
-  log(): string[] {
-    return this.#log.lines();
-  }
-
   /**
-   * Starts the server on its ports, with the store it has. The promise resolves when the server is up; a cluster may still be
-   * without a leader then: see {@link StanCluster.ready}. Does nothing when it runs. A port that another process holds for the
-   * moment is waited for.
-   *
-   * @param options `timeout`: how long the start may take, in ms, default 20 000
-   * @throws ServerStartError with the server's own words, when it refuses to run
-   * @throws TimeoutError when the time is over
-   * @throws AbortedError when it is stopped or killed meanwhile
-   */
-  start(options: { timeout?: number } = {}): Promise<void> {
-    if (this.#starting) return this.#starting;
-    if (this.#child && !this.#asked) return Promise.resolve();
-    const starting = this.#start(options.timeout ?? 20_000).finally(() => {
-      this.#starting = undefined;
-    });
-    this.#starting = starting;
-    return starting;
-  }
-
-  /**
-   * Sends SIGTERM, so that the server shuts down in order. The promise resolves when the process is gone. A paused node is
-   * resumed for it. Does nothing when the node is down.
-   *
-   * @param options `timeout`: after this time the process is killed, in ms, default 10 000
-   * @throws TimeoutError when the process had to be killed
-   */
-  async stop(options: { timeout?: number } = {}): Promise<void> {
-    const { timeout = 10_000 } = options;
-    const child = this.#child;
-    if (!child) return;
-    this.#signal('SIGTERM');
-    if (this.#paused) await this.resume();
-    const exited = this.#exited.then(() => true);
-    if (await within(exited, timeout, () => false, realTime)) return;
-    await this.kill();
-    throw new TimeoutError(`node '${this.name}' did not exit within ${timeout} ms of SIGTERM, and was killed`);
-  }
-
-  /** Sends SIGKILL, as if the process crashed. The promise resolves when it is gone. Does nothing when the node is down. */
-  async kill(): Promise<void> {
-    if (!this.#child) return;
-    this.#signal('SIGKILL');
-    await keepAlive(this.#exited);
-  }
-
-  /**
-   * Sends SIGSTOP, so that the process freezes and its connections stay open and are silent. The promise resolves when it is
-   * frozen.
-   * @throws InvalidArgumentError when the node is down
-   */
-  async pause(): Promise<void> {
-    const child = this.#running('pause');
-    this.#signal('SIGSTOP');
-    this.#paused = true;
-    await waitFor(async () => (['T', undefined].includes(await processState(child.pid as number)) ? true : undefined), {
-      timeout: 5000,
-      interval: 2,
-      what: () => `node '${this.name}' was not stopped by SIGSTOP`,
-    });
-  }
-
-  /** Sends SIGCONT, so that a frozen process goes on. Does nothing when the node is not paused. */
-  async resume(): Promise<void> {
-    const child = this.#child;
-    if (!child || !this.#paused) return;
-    this.#signal('SIGCONT');
-    this.#paused = false;
-    await waitFor(async () => ((await processState(child.pid as number)) === 'T' ? undefined : true), {
-      timeout: 5000,
-      interval: 2,
-      what: () => `node '${this.name}' was not continued by SIGCONT`,
-    });
-  }
-
-  /**
-   * Removes the store and the Raft log of a node that is down. It comes back empty, and the other nodes send it what it needs.
+   * Removes the store and the Raft log of a node that is down, and what JetStream has stored. It comes back empty, and the other
+   * nodes send it what it needs.
    *
    * Raft may lose messages over this, because a member that has forgotten what it acknowledged votes for any other one. No
    * acknowledged message is lost if the other nodes have a leader and are {@link StanCluster.replicated} without the node,
    * and if no other fault happens until they are so again with it.
    * @throws InvalidArgumentError while the node runs, and in fault-tolerant mode, where all nodes share one store
    */
-  async wipe(): Promise<void> {
-    if (this.#child) throw new InvalidArgumentError('node', `node '${this.name}' runs: stop or kill it before wipe()`);
-    const { config } = this.#settings;
-    if (config.mode === 'fault-tolerant') {
+  override async wipe(): Promise<void> {
+    if (!this.running && this.#mode === 'fault-tolerant') {
       throw new InvalidArgumentError(
         'node',
         `node '${this.name}' has no store of its own: in fault-tolerant mode all nodes share one`,
       );
     }
-    await Promise.all([config.storeDir, config.raftDir].map((dir) => rm(dir, { recursive: true, force: true })));
-    this.#note('wiped');
+    await super.wipe();
   }
 
-  async #start(timeout: number): Promise<void> {
-    const deadline = performance.now() + timeout;
-    for (;;) {
-      await keepAlive(this.#exited); // of an earlier life that is just being ended
-      try {
-        return await this.#launch(deadline, timeout);
-      } catch (error) {
-        // An outgoing connection, or a socket of the last process, may hold the port for a moment.
-        const passing = error instanceof ServerStartError && error.addressInUse !== undefined && this.#lives > 1;
-        if (!passing || performance.now() + 1000 > deadline) throw error;
-        await sleep(200);
-      }
-    }
-  }
-
-  async #launch(deadline: number, timeout: number): Promise<void> {
-    const { config, server, dir } = this.#settings;
-    await mkdir(dir, { recursive: true });
-    const file = join(dir, 'server.conf');
-    await writeFile(file, renderConfig(nodeConfig(config)), { mode: 0o600 });
-
-    this.#lives++;
-    this.#state = FRESH;
-    this.#asked = false;
-    this.#paused = false;
-    this.#note(`started (life ${this.#lives})`);
-    this.#lifeStart = this.#log.count;
-    const child = reaper.launch(server, ['-c', file], dir);
-    this.#child = child;
-    this.#exited = this.#watch(child);
-
-    try {
-      await waitFor(() => this.#isUp(child), {
-        timeout: Math.max(deadline - performance.now(), 0),
-        interval: 10,
-        what: () => `(of ${timeout} ms in all) node '${this.name}' is not up. ${this.#lastWords()}`,
-      });
-      await this.#reachable;
-    } catch (error) {
-      const killed = this.#asked;
-      await this.kill();
-      if (killed) throw new AbortedError(`node '${this.name}' was stopped while it started`, { cause: error });
-      throw error;
-    }
-  }
-
-  /** Answers true when the server is up. @throws ServerStartError when it never will be */
-  async #isUp(child: ChildProcess): Promise<true | undefined> {
-    if (this.#child !== child || this.#state.fatal !== undefined) throw this.#startError();
-    switch (this.#settings.config.mode) {
+  protected override async isUp(state: ServerLogState): Promise<boolean> {
+    switch (this.#mode) {
       case 'single':
-        return this.#state.serving || undefined;
+        return state.serving;
       case 'fault-tolerant':
-        return this.#state.serving || this.#state.standby || undefined;
+        return state.serving || state.standby;
       case 'clustered':
         // Raft starts after NATS, and may fail on its own.
-        return this.#state.accepting && (await this.monitor.serverz())?.role ? true : undefined;
+        return state.accepting && (await this.monitor.serverz())?.role !== undefined;
     }
   }
 
-  #startError(): ServerStartError {
-    const log = this.#log.lines(this.#lifeStart);
-    const address = addressInUse(this.#state.fatal ?? log.slice(-3).join('\n'));
-    const why = address
-      ? `somebody else listens on ${address}`
-      : this.#asked
-        ? 'it was stopped while it started'
-        : 'the server refused to run';
-    return new ServerStartError(
-      this.name,
-      `node '${this.name}' did not start: ${why}. ${this.#lastWords()}`,
-      log,
-      address,
-    );
-  }
-
-  /** What the server wrote last, for an error message. */
-  #lastWords(): string {
-    const log = this.#log.lines(this.#lifeStart);
-    if (this.#state.fatal !== undefined) return `The server says: ${this.#state.fatal}`;
-    if (log.length === 0) return 'The server wrote nothing.';
-    return `The last the server wrote:\n${log
-      .slice(-8)
-      .map((line) => `  ${line}`)
-      .join('\n')}`;
-  }
-
-  /** Resolves when the process is gone and everything that it wrote has been read. */
-  #watch(child: ChildProcess): Promise<void> {
-    for (const stream of [child.stdout, child.stderr]) {
-      let rest = '';
-      stream?.setEncoding('utf8');
-      stream?.on('data', (text: string) => {
-        const lines = (rest + text).split('\n');
-        rest = lines.pop() ?? '';
-        for (const line of lines) this.#read(line);
-      });
-      stream?.on('end', () => {
-        if (rest !== '') this.#read(rest);
-      });
-    }
-    return new Promise((resolve) => {
-      const over = (code: number | null, signal: NodeJS.Signals | null) => {
-        if (this.#child !== child) return;
-        this.#child = undefined;
-        this.#paused = false;
-        this.#lastExit = { code, signal, asked: this.#asked, at: new Date() };
-        this.#settings.onEnd?.();
-        this.#note(`ended: ${signal ?? `exit code ${code}`}${this.#asked ? '' : ' (nobody asked for it)'}`);
-        resolve();
-      };
-      child.once('error', (error) => {
-        this.#read(`cannot run ${this.#settings.server}: ${error.message}`);
-        over(null, null);
-      });
-      child.once('close', over);
-    });
-  }
-
-  #read(line: string): void {
-    this.#log.push(line);
-    const before = this.#state;
-    this.#state = readLine(before, line);
-    if (this.#state.serving && !before.serving) this.#servingSince = performance.now();
-    if (this.#state.accepting && !before.accepting) {
-      this.#reachable = this.#settings.onListening?.() ?? Promise.resolve();
-      this.#reachable.catch(() => {}); // start() awaits it and tells the error
-    }
-  }
-
-  /** Writes what the harness did into the log, between the server's own lines. */
-  #note(what: string): void {
-    this.#log.push(`[harness] ${new Date().toISOString()} node '${this.name}' ${what}`);
-  }
-
-  #signal(signal: NodeJS.Signals): void {
-    if (signal === 'SIGTERM' || signal === 'SIGKILL') this.#asked = true;
-    this.#note(`gets ${signal}`);
-    this.#child?.kill(signal); // the ID cannot belong to another process before we have seen this one end
-  }
-
-  #running(what: string): ChildProcess {
-    if (!this.#child) throw new InvalidArgumentError('node', `node '${this.name}' is down: start it before ${what}()`);
-    return this.#child;
+  protected override stateChanged(before: ServerLogState, now: ServerLogState): void {
+    if (now.serving && !before.serving) this.#servingSince = performance.now();
   }
 }

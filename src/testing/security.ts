@@ -56,12 +56,10 @@ export type AuthOption =
     };
 
 /**
- * The options that a client needs to connect to a cluster, besides its URLs. They are options of `ResilientStan.connect`.
+ * The credentials and certificates that a client needs to connect to a server.
  * @category Cluster
  */
-export interface ClusterConnectOptions {
-  /** The cluster ID. */
-  clusterId: string;
+export interface ServerConnectOptions {
   /** User name, if the cluster wants one. */
   user?: string;
   /** Password, if the cluster wants one. */
@@ -81,8 +79,17 @@ export interface ClusterConnectOptions {
   };
 }
 
+/**
+ * The options that a client needs to connect to a cluster, besides its URLs. They are options of `ResilientStan.connect`.
+ * @category Cluster
+ */
+export interface ClusterConnectOptions extends ServerConnectOptions {
+  /** The cluster ID. */
+  clusterId: string;
+}
+
 export interface Security {
-  connectOptions: Omit<ClusterConnectOptions, 'clusterId'>;
+  connectOptions: ServerConnectOptions;
   /** A part of each server's configuration. */
   config: { readonly [key: string]: ConfigValue | undefined };
 }

@@ -4,37 +4,50 @@ import { realpathSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { CheckedClusterOptions } from './cluster-options.js';
-import { nodeName, type NodeConfig, type NodePorts } from './config.js';
+import { nodeName, type NatsConfig, type NodePorts } from './config.js';
 import { Network } from './network.js';
 import { releasePorts, takePorts, takePortsFrom } from './ports.js';
 import { randomFrom } from './random.js';
 import { reaper, TEMPORARY_PREFIX } from './reaper.js';
-import { prepareSecurity, type Security } from './security.js';
+import type { ServerNodeSettings } from './server-node.js';
+import { prepareSecurity, type AuthOption, type Security, type TlsOption } from './security.js';
 
 /** An address where nothing listens. Servers behind proxies announce it, so that no other server goes around the proxies. */
 const NOWHERE = '127.0.0.1:1';
 
+/** What a cluster wants to stand on. */
+export interface SiteOptions {
+  nodes: number;
+  /** Whether the nodes dial each other. */
+  routed: boolean;
+  proxied: boolean;
+  port: number | undefined;
+  seed: number;
+  dir: string | undefined;
+  tls: TlsOption;
+  auth: AuthOption | undefined;
+}
+
 /** A node's name and ports. */
-interface Place {
+export interface Place {
   name: string;
   ports: NodePorts;
 }
 
 export class Site {
-  readonly #options: CheckedClusterOptions;
+  readonly #options: SiteOptions;
   readonly #cleanups: (() => void | Promise<void>)[] = [];
   dir = '';
   places: readonly Place[] = [];
   network: Network | undefined;
   security: Security = { connectOptions: {}, config: {} };
 
-  private constructor(options: CheckedClusterOptions) {
+  private constructor(options: SiteOptions) {
     this.#options = options;
   }
 
   /** Takes everything. When something cannot be taken it rejects, and keeps nothing. */
-  static async take(options: CheckedClusterOptions): Promise<Site> {
+  static async take(options: SiteOptions): Promise<Site> {
     const site = new Site(options);
     try {
       await site.#takeAll();
@@ -55,26 +68,35 @@ export class Site {
     for (let cleanup = this.#cleanups.pop(); cleanup; cleanup = this.#cleanups.pop()) await cleanup();
   }
 
-  /** The configuration of the server at a place. */
-  configOf({ name, ports }: Place): NodeConfig {
-    const { mode, clusterId, store, raft, config } = this.#options;
-    const home = this.home(name);
+  /** How the server at a place is reached, by clients and by the other servers. */
+  addressesOf({ name, ports }: Place): Pick<NatsConfig, 'name' | 'ports' | 'joined' | 'routes' | 'advertise'> {
     const proxy = this.network?.clients(name);
     return {
       name,
-      mode,
-      clusterId,
-      store,
       ports,
+      joined: this.#options.routed,
       routes:
         this.network?.routesOf(name) ??
         this.places.filter((other) => other.name !== name).map((other) => `127.0.0.1:${other.ports.route}`),
-      peers: this.places.map((place) => place.name),
-      storeDir: mode === 'fault-tolerant' ? join(this.dir, 'store') : join(home, 'store'),
-      raftDir: join(home, 'raft'),
-      raft,
       advertise: proxy && { client: `127.0.0.1:${proxy.port}`, route: NOWHERE },
-      extra: [this.security.config, config ?? {}],
+    };
+  }
+
+  /** What a node at a place has from the site. */
+  footingOf({
+    name,
+    ports,
+  }: Place): Pick<ServerNodeSettings, 'name' | 'ports' | 'dir' | 'url' | 'proxy' | 'onListening' | 'onEnd'> {
+    const { network } = this;
+    const proxy = network?.clients(name);
+    return {
+      name,
+      ports,
+      dir: this.home(name),
+      url: `nats://127.0.0.1:${proxy?.port ?? ports.client}`,
+      proxy,
+      onListening: network && (() => network.up(name)),
+      onEnd: network && (() => void network.down(name)),
     };
   }
 
@@ -83,9 +105,13 @@ export class Site {
     return join(this.dir, name);
   }
 
+  /** The directory in which JetStream of one node stores. */
+  jetstreamDir(name: string): string {
+    return join(this.home(name), 'jetstream');
+  }
+
   async #takeAll(): Promise<void> {
-    const { nodes, mode, proxied, port, seed, tls, auth } = this.#options;
-    const routed = mode !== 'single';
+    const { nodes, routed, proxied, port, seed, tls, auth } = this.#options;
     const ports =
       port === undefined
         ? await takePorts(3 * nodes + (proxied ? Network.portsNeeded(nodes, routed) : 0))

@@ -247,7 +247,10 @@ describe('the package', function () {
        for (const entry of Object.keys(manifest.exports).filter((entry) => !entry.endsWith('.json')))
          console.log(entry, require(join(root, entry)) === require(join('resilient-stan', entry)));`,
     );
-    assert.equal((await succeed(project, process.execPath, file)).trim(), '. true\n./stan true\n./testing true');
+    assert.equal(
+      (await succeed(project, process.execPath, file)).trim(),
+      '. true\n./stan true\n./testing true\n./migrate true',
+    );
   });
 
   it('has a command that runs', async () => {
@@ -268,6 +271,7 @@ describe('the package', function () {
       `import 'resilient-stan';
        import 'resilient-stan/stan';
        import 'resilient-stan/testing';
+       import 'resilient-stan/migrate';
        console.log(JSON.stringify(process.getActiveResourcesInfo().filter((kind) => !/^(PipeWrap|TTYWrap|FSReqPromise|CloseReq)$/.test(kind))));`,
     );
     assert.equal((await succeed(project, process.execPath, file)).trim(), '[]');

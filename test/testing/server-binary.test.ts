@@ -9,14 +9,30 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { resolveServer, ServerBinaryError, type ResolveServerOptions } from '../../src/testing/index.js';
+import {
+  NATS_SERVER_VERSION,
+  resolveServer,
+  ServerBinaryError,
+  type ResolveServerOptions,
+} from '../../src/testing/index.js';
 import { cacheDirectory, cachedServer } from '../../src/testing/server-binary/cache.js';
-import { archiveName, parseVersion, pinnedChecksum, releasePlatform } from '../../src/testing/server-binary/release.js';
+import {
+  archiveName,
+  parseVersion,
+  pinnedChecksum,
+  releaseOf,
+  releasePlatform,
+} from '../../src/testing/server-binary/release.js';
 import { extractFile } from '../../src/testing/server-binary/tar.js';
 
 /** Something that answers `--version` as the server does. */
 const program = (version: string): string =>
   `#!/bin/sh\n[ "$1" = --version ] && echo "nats-streaming-server version ${version}, nats-server: v2.9.24"\n`;
+
+/** Something that answers `--version` as `nats-server` does. */
+const natsServer = (version: string): string => `#!/bin/sh\n[ "$1" = --version ] && echo "nats-server: v${version}"\n`;
+
+const STREAMING = releaseOf('nats-streaming-server');
 
 /** A real archive, as the release has it: one folder, the licence before the server. */
 async function archive(dir: string, content: string): Promise<Buffer> {
@@ -107,7 +123,7 @@ describe('testing: resolveServer', () => {
     it('then RESILIENT_STAN_SERVER, then PATH, then the cache', async () => {
       const variable = await put('variable', program('0.25.6'));
       const onPath = await put('bin/nats-streaming-server', program('0.25.6'));
-      const cached = cachedServer(nothing.cacheDir);
+      const cached = cachedServer(nothing.cacheDir, STREAMING);
       await mkdir(nothing.cacheDir);
       await writeFile(cached, program('0.25.6'), { mode: 0o755 });
       assert.equal(
@@ -184,11 +200,11 @@ describe('testing: resolveServer', () => {
       });
       const options = { ...nothing, download: true, downloadUrl, sha256: sha256(data).toUpperCase() };
       const found = await resolveServer(options);
-      assert.equal(found, cachedServer(nothing.cacheDir));
+      assert.equal(found, cachedServer(nothing.cacheDir, STREAMING));
       assert.equal(await readFile(found, 'utf8'), content);
       assert.deepEqual(await readdir(nothing.cacheDir), [found.split('/').pop()], 'nothing else is left');
       assert.match(progress[0] ?? '', /^downloading nats-streaming-server 0\.25\.6 \(.+-.+\) …$/);
-      assert.match(asked[0] ?? '', new RegExp(`^/mirror/${archiveName(releasePlatform())}$`));
+      assert.match(asked[0] ?? '', new RegExp(`^/mirror/${archiveName(STREAMING, releasePlatform())}$`));
       // And the next time it is in the cache.
       assert.equal(await resolveServer({ ...nothing }), found);
       assert.equal(asked.length, 2);
@@ -277,8 +293,8 @@ describe('testing: resolveServer', () => {
     });
 
     it('has a checksum for Linux only', () => {
-      assert.equal(pinnedChecksum('darwin-arm64'), undefined);
-      assert.equal(pinnedChecksum('linux-amd64')?.length, 64);
+      assert.equal(pinnedChecksum(STREAMING, 'darwin-arm64'), undefined);
+      assert.equal(pinnedChecksum(STREAMING, 'linux-amd64')?.length, 64);
     });
   });
 
@@ -293,7 +309,7 @@ describe('testing: resolveServer', () => {
       );
       const env = { ...nothing.env, GOOS: 'plan9' };
       const found = await resolveServer({ ...nothing, goInstall: true, env });
-      assert.equal(found, cachedServer(nothing.cacheDir));
+      assert.equal(found, cachedServer(nothing.cacheDir, STREAMING));
       assert.match(progress[0] ?? '', /^building with 'go install/);
       assert.equal((await readdir(nothing.cacheDir)).length, 1);
     });
@@ -312,9 +328,115 @@ describe('testing: resolveServer', () => {
     });
   });
 
+  describe('nats-server', () => {
+    const wanted = { program: 'nats-server' } as const;
+
+    it('is looked for by variables of its own, then in PATH, then in the cache, and is the newest tested version', async () => {
+      const variable = await put('variable', natsServer('2.15.2'));
+      const onPath = await put('bin/nats-server', natsServer('2.15.2'));
+      const cached = await put(`cache/nats-server-2.15.2-${releasePlatform()}`, natsServer('2.15.2'));
+      const env = { ...nothing.env, RESILIENT_STAN_NATS_SERVER: variable, RESILIENT_STAN_SERVER: '/no' };
+      assert.equal(await resolveServer({ ...nothing, ...wanted, env }), variable);
+      assert.equal(await resolveServer({ ...nothing, ...wanted }), onPath);
+      await rm(onPath);
+      assert.equal(await resolveServer({ ...nothing, ...wanted }), cached);
+      assert.equal(NATS_SERVER_VERSION, '2.15.2');
+      assert.deepEqual(progress, []);
+    });
+
+    it('is taken in the version that is asked for, whatever the variable and PATH say', async () => {
+      const variable = await put('variable', natsServer('2.15.2'));
+      await put('bin/nats-server', natsServer('2.10.27'));
+      const cached = await put(`cache/nats-server-2.12.15-${releasePlatform()}`, natsServer('2.12.15'));
+      const env = { ...nothing.env, RESILIENT_STAN_NATS_SERVER: variable };
+      assert.equal(await resolveServer({ ...nothing, ...wanted, version: '2.12.15', env }), cached);
+      await rm(cached);
+      const error = await refused({ ...nothing, ...wanted, version: '2.12.15', env });
+      assert.match(error.message, /^no nats-server 2\.12\.15 was found/);
+      assert.match(reason(error, 'RESILIENT_STAN_NATS_SERVER'), /is version 2\.15\.2, and 2\.12\.15 is asked for/);
+      assert.match(reason(error, 'PATH'), /is version 2\.10\.27, not 2\.12\.15/);
+      assert.match(error.message, /→ export RESILIENT_STAN_NATS_SERVER=.*bin\/nats-server to use it all the same/);
+      assert.match(error.message, /→ go install github\.com\/nats-io\/nats-server\/v2@v2\.12\.15 && /);
+    });
+
+    it('is not mixed up with the streaming server', async () => {
+      const streaming = await put('streaming', program('0.25.6'));
+      const plain = await put('plain', natsServer('2.15.2'));
+      assert.match(
+        (await refused({ ...nothing, ...wanted, server: streaming })).message,
+        /is not nats-server: it says 'nats-streaming-server version 0\.25\.6/,
+      );
+      assert.match((await refused({ ...nothing, server: plain })).message, /is not nats-streaming-server/);
+    });
+
+    it('is taken by path in a version that is not tested, with a warning', async () => {
+      const server = await put('other', natsServer('2.11.3'));
+      assert.equal(await resolveServer({ ...nothing, ...wanted, server }), server);
+      assert.match(
+        progress.join(),
+        /is nats-server 2\.11\.3; what is promised is tested with 2\.10\.27, 2\.12\.15, 2\.15\.2/,
+      );
+    });
+
+    it('is downloaded only with a checksum that the caller knows', async () => {
+      const error = await refused({ ...nothing, ...wanted, download: true });
+      assert.match(reason(error, 'download'), /no checksum is known for nats-server 2\.15\.2/);
+      const folder = await mkdtemp(join(dir, 'archive-'));
+      await writeFile(join(folder, 'nats-server'), natsServer('2.15.2'), { mode: 0o755 });
+      await promisify(execFile)('tar', ['-czf', 'out.tgz', 'nats-server'], { cwd: folder });
+      const data = await readFile(join(folder, 'out.tgz'));
+      const asked: string[] = [];
+      const mirror = await serve((request, response) => {
+        asked.push(request.url ?? '');
+        response.end(data);
+      });
+      const env = { ...nothing.env, RESILIENT_STAN_NATS_DOWNLOAD_URL: mirror };
+      const found = await resolveServer({ ...nothing, ...wanted, download: true, sha256: sha256(data), env });
+      assert.equal(found, cachedServer(nothing.cacheDir, releaseOf('nats-server')));
+      assert.deepEqual(asked, [`/mirror/nats-server-v2.15.2-${releasePlatform()}.tar.gz`]);
+    });
+
+    it('is built by go install, and kept by its version', async () => {
+      await put(
+        'bin/go',
+        `#!/bin/sh\n[ "$2" = github.com/nats-io/nats-server/v2@v2.10.27 ] || exit 9\n` +
+          `/bin/cat > "$GOBIN/nats-server" <<'END'\n${natsServer('2.10.27')}END\n`,
+      );
+      const found = await resolveServer({ ...nothing, ...wanted, version: '2.10.27', goInstall: true });
+      assert.equal(found, join(nothing.cacheDir, `nats-server-2.10.27-${releasePlatform()}`));
+    });
+
+    it('names the Go that it needs, where there is none', async () => {
+      const needs = async (version?: string): Promise<string> =>
+        (await refused({ ...nothing, ...wanted, goInstall: true, ...(version && { version }) })).message;
+      assert.match(await needs(), /→ install Go 1\.26 or later/);
+      assert.match(await needs('2.12.15'), /→ install Go 1\.25 or later/);
+      assert.match(await needs('2.11.3'), /→ install Go \(https/);
+    });
+
+    it('refuses what is no version and no program', async () => {
+      const wrong = (options: unknown): Promise<string> => resolveServer(options as ResolveServerOptions);
+      await assert.rejects(
+        wrong({ ...nothing, ...wanted, version: 'latest' }),
+        /three numbers, as '2\.12\.15', not 'latest'/,
+      );
+      await assert.rejects(wrong({ ...nothing, version: '0.24.0' }), /only nats-streaming-server 0\.25\.6 can be got/);
+      await assert.rejects(wrong({ ...nothing, program: 'redis' }), /there is no program 'redis'/);
+    });
+  });
+
   it('reads versions, platforms and places', () => {
-    assert.equal(parseVersion('nats-streaming-server version 0.25.6, nats-server: v2.9.24\n'), '0.25.6');
-    assert.equal(parseVersion('nats-server: v2.9.24'), undefined);
+    assert.equal(
+      parseVersion('nats-streaming-server', 'nats-streaming-server version 0.25.6, nats-server: v2.9.24\n'),
+      '0.25.6',
+    );
+    assert.equal(parseVersion('nats-streaming-server', 'nats-server: v2.9.24'), undefined);
+    assert.equal(parseVersion('nats-server', 'nats-server: v2.15.2\n'), '2.15.2');
+    assert.equal(parseVersion('nats-server', 'nats-server: v2.11.0-RC.1\n'), '2.11.0-RC.1');
+    assert.equal(
+      parseVersion('nats-server', 'nats-streaming-server version 0.25.6, nats-server: v2.9.24\n'),
+      undefined,
+    );
     assert.equal(releasePlatform('linux', 'x64'), 'linux-amd64');
     assert.equal(releasePlatform('linux', 'ia32'), 'linux-386');
     assert.equal(releasePlatform('linux', 'arm', '6'), 'linux-arm6');

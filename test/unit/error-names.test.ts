@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { ClosedError, InvalidArgumentError, ResilientStanError, type ErrorCode } from '../../src/index.js';
 import * as root from '../../src/index.js';
+import * as migrate from '../../src/migrate/index.js';
 import * as testing from '../../src/testing/index.js';
 
 /** All codes. The compiler says so when one is missing. */
@@ -22,6 +23,9 @@ const CODES: Record<ErrorCode, true> = {
   ERR_STAN_CALLBACK: true,
   ERR_STAN_SERVER_BINARY: true,
   ERR_STAN_SERVER_START: true,
+  ERR_STAN_PEER_MISSING: true,
+  ERR_STAN_MIGRATION_SOURCE: true,
+  ERR_STAN_MIGRATION_TARGET: true,
   ERR_STAN_INTERNAL: true,
 };
 
@@ -29,7 +33,7 @@ describe('the name of an error', () => {
   for (const code of Object.keys(CODES) as ErrorCode[]) {
     it(`is that of the class, for ${code}`, () => {
       const { name } = new ResilientStanError(code, 'text');
-      const found = ({ ...root, ...testing } as Record<string, unknown>)[name];
+      const found = ({ ...root, ...testing, ...migrate } as Record<string, unknown>)[name];
       assert.ok(typeof found === 'function' && found.prototype instanceof ResilientStanError, name);
     });
   }

@@ -1,7 +1,7 @@
 /** Carries out a plan of faults on a cluster, and mends what it broke. */
 import { describe, InvalidArgumentError, TimeoutError } from '../../errors.js';
-import type { StanCluster } from '../cluster.js';
-import type { StanNode } from '../node.js';
+import type { ServerCluster } from '../server-cluster.js';
+import type { ServerNode } from '../server-node.js';
 import { sleep } from '../wait.js';
 import {
   CLIENT_FAULTS,
@@ -60,8 +60,8 @@ export interface TimelineEntry {
   at: number;
   /** Number of the fault in its plan. */
   id: number;
-  /** The fault began, its mending began, it was over, or it could not be carried out. */
-  event: 'begin' | 'mend' | 'mended' | 'skipped';
+  /** The fault began, its last blow had fallen, its mending began, it was over, or it could not be carried out. */
+  event: 'begin' | 'struck' | 'mend' | 'mended' | 'skipped';
   /** Kind of the fault. */
   kind: PlannedFault['kind'];
   /** What the fault was planned for. */
@@ -79,8 +79,13 @@ export interface TimelineEntry {
 export interface NemesisOptions {
   /** The clock of the timeline, in ms. Default `performance.now`. */
   now?: () => number;
-  /** Called when a fault begins. The answer's `mended` is called when it is over. {@link ContinuityChecker.fault} fits. */
+  /**
+   * Called when a fault begins. The answer's `struck`, if it has one, is called when the last blow of the fault has fallen, and
+   * `mended` when it is over. {@link ContinuityChecker.fault} fits.
+   */
   onFault?: (name: string) => {
+    /** Called when the last blow of the fault has fallen: what it breaks is broken. */
+    struck?(): void;
     /** Called when the fault is over. */
     mended(): void;
   };
@@ -88,6 +93,11 @@ export interface NemesisOptions {
   onEvent?: (entry: TimelineEntry) => void;
   /** The clients that faults may happen to. Default: none. */
   clients?: readonly KillableClient[];
+  /**
+   * Who is meant by the leader. Default: whom the cluster's `findLeader()` finds. In a {@link JetStreamCluster} that is the leader of
+   * JetStream as a whole; the leader of a stream is `() => jetstream.findLeader('orders')`.
+   */
+  findLeader?: () => Promise<ServerNode | undefined>;
   /** When it is aborted, everything is mended and {@link Nemesis.run} resolves. Default: none. */
   signal?: AbortSignal;
 }
@@ -116,7 +126,7 @@ const RECOVERY = 60_000;
 export class Nemesis {
   /** What has happened so far. */
   readonly timeline: TimelineEntry[] = [];
-  readonly #cluster: StanCluster;
+  readonly #cluster: ServerCluster;
   readonly #options: NemesisOptions;
   readonly #now: () => number;
   readonly #ongoing = new Set<Ongoing>();
@@ -124,10 +134,10 @@ export class Nemesis {
   #failure: unknown;
 
   /**
-   * @param cluster the cluster to break
+   * @param cluster the cluster to break: of NATS Streaming or of JetStream
    * @param options all optional
    */
-  constructor(cluster: StanCluster, options: NemesisOptions = {}) {
+  constructor(cluster: ServerCluster, options: NemesisOptions = {}) {
     this.#cluster = cluster;
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
@@ -192,7 +202,7 @@ export class Nemesis {
     const ongoing: Ongoing = {
       fault,
       whom,
-      over: this.#carryOut(fault, act)
+      over: this.#carryOut(fault, act, () => told?.struck?.())
         .catch((error: unknown) => {
           this.#failure ??= new Error(`fault ${describeFault(fault)} (${whom.join(', ')}): ${describe(error)}`, {
             cause: error,
@@ -207,9 +217,11 @@ export class Nemesis {
     this.#ongoing.add(ongoing);
   }
 
-  async #carryOut(fault: PlannedFault, act: Act): Promise<void> {
+  async #carryOut(fault: PlannedFault, act: Act, struck: () => void): Promise<void> {
     try {
       await act.break();
+      struck();
+      this.#tell(fault, 'struck', act.whom, `#${fault.id} ${fault.kind} has struck: ${namesOf(fault, act.whom)}`);
       await this.#pause(fault.duration);
     } finally {
       this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${namesOf(fault, act.whom)}`);
@@ -233,21 +245,21 @@ export class Nemesis {
   }
 
   /** A node that has no other fault now. */
-  async #nodeFor(fault: PlannedFault): Promise<StanNode | undefined> {
+  async #nodeFor(fault: PlannedFault): Promise<ServerNode | undefined> {
     const taken = new Set([...this.#ongoing].flatMap(({ whom, fault: { target } }) => (target === 'all' ? [] : whom)));
     const free = this.#cluster.nodes.filter((node) => node.running && !node.paused && !taken.has(node.name));
-    const chosen = (nodes: readonly StanNode[]): StanNode | undefined =>
+    const chosen = (nodes: readonly ServerNode[]): ServerNode | undefined =>
       nodes[Math.min(Math.floor(fault.choice * nodes.length), nodes.length - 1)];
     if (fault.target === 'attached') {
       return chosen(free.filter((node) => node.proxy.stats.connections > 0)) ?? chosen(free);
     }
-    const leader = await this.#cluster.findLeader();
-    const isLeader = (node: StanNode): boolean => node === leader;
+    const leader = await (this.#options.findLeader?.() ?? this.#cluster.findLeader());
+    const isLeader = (node: ServerNode): boolean => node === leader;
     const wanted = free.filter((node) => isLeader(node) === (fault.target === 'leader'));
     return chosen(wanted) ?? chosen(free);
   }
 
-  #nodeAct(fault: PlannedFault, node: StanNode): Act {
+  #nodeAct(fault: PlannedFault, node: ServerNode): Act {
     const whom = [node.name];
     const start = async (): Promise<void> => {
       await node.start({ timeout: RECOVERY });
@@ -270,14 +282,12 @@ export class Nemesis {
       case 'wipe':
         return {
           whom,
-          break: async () => {
+          break: () => node.kill(),
+          mend: async () => {
             // A wiped node has forgotten what it acknowledged, and votes for any other one. So before it comes back, each
             // acknowledged message has to be stored by a leader and a follower among the others.
-            await node.kill();
             await this.#cluster.replicated({ timeout: RECOVERY });
             await node.wipe();
-          },
-          mend: async () => {
             await start();
             await this.#cluster.replicated({ timeout: RECOVERY });
           },
@@ -367,11 +377,12 @@ export class Nemesis {
         return {
           whom,
           break: async () => {
-            for (const node of nodes) {
+            for (const [i, node] of nodes.entries()) {
+              if (i > 0) await this.#pause(fault.pauseBetween);
               await stop(node);
+              if (i === nodes.length - 1) return;
               await node.start({ timeout: RECOVERY });
               await this.#whole();
-              await this.#pause(fault.pauseBetween);
             }
           },
           mend: () => this.#startAll(),
@@ -428,7 +439,7 @@ export class Nemesis {
     }
   }
 
-  #groupAct(fault: PlannedFault & { kind: 'group-kill' }, node: StanNode): Act | { skipped: string } {
+  #groupAct(fault: PlannedFault & { kind: 'group-kill' }, node: ServerNode): Act | { skipped: string } {
     const members = this.#clientsFor(fault).slice(0, fault.members);
     if (members.length === 0) return { skipped: 'there is no member of a group left to kill' };
     const dead = new Set<KillableClient>();
@@ -522,7 +533,7 @@ function namesOf({ kind }: PlannedFault, whom: readonly string[]): string {
 }
 
 /** Stops a node. A server may hang in its own shutdown, and is then killed, as an operator would do. */
-async function stop(node: StanNode): Promise<void> {
+async function stop(node: ServerNode): Promise<void> {
   try {
     await node.stop({ timeout: 5000 });
   } catch (error) {
@@ -532,6 +543,7 @@ async function stop(node: StanNode): Promise<void> {
 
 interface Act {
   whom: readonly string[];
+  /** Resolves when the last blow has fallen. What else the fault needs, as a wait or a start, is for `mend`. */
   break: () => Promise<void>;
   /** It is called also when `break` failed. */
   mend: () => Promise<void>;

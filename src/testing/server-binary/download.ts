@@ -7,9 +7,12 @@ import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { describe } from '../../errors.js';
+import type { ServerProgram } from './release.js';
 import { extractFile } from './tar.js';
 
 export interface DownloadOptions {
+  /** The program in the archive. */
+  program: ServerProgram;
   url: string;
   /** SHA-256 of the archive, as hex. */
   sha256: string;
@@ -27,7 +30,7 @@ const MAX_BYTES = 100 * 1024 * 1024;
  * Nothing of the archive is read before its checksum was found right.
  */
 export async function download(workDir: string, options: DownloadOptions): Promise<string> {
-  const { url, sha256, firstByteTimeout = 10_000, idleTimeout = 30_000 } = options;
+  const { program, url, sha256, firstByteTimeout = 10_000, idleTimeout = 30_000 } = options;
   const archive = join(workDir, 'archive.tar.gz');
   const watchdog = new Watchdog();
   const hash = createHash('sha256');
@@ -68,9 +71,9 @@ export async function download(workDir: string, options: DownloadOptions): Promi
       `${url} is not the official archive (${received} bytes): its SHA-256 is ${actual}, expected ${sha256}. It was thrown away`,
     );
   }
-  const server = extractFile(await promisify(gunzip)(await readFile(archive)), 'nats-streaming-server');
-  if (!server) throw new Error(`there is no nats-streaming-server in ${url}`);
-  const file = join(workDir, 'nats-streaming-server');
+  const server = extractFile(await promisify(gunzip)(await readFile(archive)), program);
+  if (!server) throw new Error(`there is no ${program} in ${url}`);
+  const file = join(workDir, program);
   await writeFile(file, server, { mode: 0o755 });
   return file;
 }

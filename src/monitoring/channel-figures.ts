@@ -1,5 +1,5 @@
 /** What the pages of the server's monitoring say of channels and subscriptions, in terms that help a person. Pure. */
-import type { Channelz, SubscriptionMonitor } from '../testing/index.js';
+import type { Channelz, SubscriptionMonitor } from './pages.js';
 
 export interface SubscriptionFigures {
   /** `client`, `durable of client`, or the name of a group. */

@@ -1,0 +1,449 @@
+/**
+ * Copies one channel into its stream. What the stream has is the only checkpoint: a copy that is killed anywhere goes on behind
+ * the last message of the stream, and of two copies at once each stores what the other one has not stored yet.
+ */
+import type { StreamInfo } from '@nats-io/jetstream';
+import type { Clock } from '../clock/clock.js';
+import { describe } from '../errors.js';
+import type { StanMessage } from '../subscribing/message.js';
+import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
+import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
+import { doorOf, importSubject } from './fence.js';
+import { streamName } from './names.js';
+import { CopiedMessage, Pipeline } from './pipeline.js';
+import type { Problem } from './report.js';
+import type { Source } from './source.js';
+import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
+import type { Target } from './target.js';
+
+/** Below the limit at which servers from 2.11 on refuse what waits in their memory, which is 10 000 messages. */
+const WINDOW: Window = { messages: 2048, bytes: 8 * 1024 * 1024 };
+/** Bytes that STAN may send before the first message is acknowledged. */
+const READ_AHEAD = 4 * 1024 * 1024;
+const MIN_IN_FLIGHT = 16;
+const MAX_IN_FLIGHT = 1024;
+/** How long an answer of the target may take, in ms. */
+const PATIENCE = 5000;
+/** The longest wait before the target is asked again, in ms. */
+const MAX_WAIT = 2000;
+/** How often in a row the target may refuse without anything stored between. */
+const MAX_REFUSALS = 10;
+
+/** What copies of several channels have in common. */
+export interface CopyContext {
+  readonly source: Source;
+  readonly target: Target;
+  readonly clock: Clock;
+  readonly clusterId: string;
+  readonly settings: StreamSettings;
+  readonly follow: boolean;
+  /** Whether the copy was told to stop. */
+  readonly stopping: () => boolean;
+  /** Hears why nothing can be copied at the moment, and undefined when it goes on. */
+  readonly onWaiting: (channel: string, reason: string | undefined) => void;
+  /** Hears of each message that is stored. */
+  readonly onStored: (channel: string, stored: number, messages: number, bytes: number) => void;
+}
+
+type Ending = 'done' | 'again' | Problem;
+
+export class ChannelCopier {
+  readonly channel: string;
+  readonly stream: string;
+  readonly #context: CopyContext;
+  /** Up to here it is copied, when it does not follow. */
+  #to: number | undefined;
+  /** Messages of the stream up to this one are ours. */
+  stored = 0;
+  /** The first message of the stream. */
+  first = 0;
+  /** Whether native publishers are kept out of the stream. */
+  fenced = false;
+  /** Messages that this copy has stored. */
+  copied = 0;
+  copiedBytes = 0;
+  #pipeline: Pipeline | undefined;
+  #chain: Chain<CopiedMessage> | undefined;
+  #subscription: ResilientSubscription | undefined;
+  #end: ((ending: Ending) => void) | undefined;
+  #room: (() => void) | undefined;
+  /** When the target has last answered, or the oldest message without an answer was sent, in ms of the clock. */
+  #heard = 0;
+  #rereading = false;
+  #refusals = 0;
+  #onCaughtUp: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(context: CopyContext, channel: string) {
+    this.#context = context;
+    this.channel = channel;
+    this.stream = streamName(channel);
+  }
+
+  /**
+   * Copies until all that was there at the call is stored, or with `follow` until it is stopped.
+   * @param onCaughtUp is called once, when all that was there at the call is stored
+   * @returns what has kept it from that
+   */
+  async run(onCaughtUp: () => void = () => undefined): Promise<Problem | undefined> {
+    this.#onCaughtUp = onCaughtUp;
+    const { target } = this.#context;
+    this.#pipeline = new Pipeline(target, (sequence, answer) => this.#answered(sequence, answer));
+    try {
+      for (let attempt = 0; ; attempt++) {
+        // Another copy is at work, or the stream has lost its end: let it get ahead.
+        if (attempt > 0) await this.#sleep(Math.min(MAX_WAIT, 50 * 2 ** Math.min(attempt, 5)) * (0.5 + Math.random()));
+        if (this.#isStopping) return undefined;
+        const placed = await this.#patiently(() => this.#place());
+        if (placed === undefined) return undefined;
+        if (typeof placed === 'object') return placed;
+        const before = this.copied;
+        const ending = await this.#copyFrom(placed);
+        if (ending === 'done') return undefined;
+        if (ending !== 'again') return ending;
+        if (this.copied > before) attempt = 0;
+      }
+    } finally {
+      this.#pipeline.close();
+      await this.#subscription?.close().catch(() => undefined);
+    }
+  }
+
+  /** Ends a copy that follows. What is on its way is waited for. */
+  stop(): void {
+    this.#stopped = true;
+    if (this.#chain === undefined) return;
+    if (this.#chain.stored === this.#chain.taken) this.#end?.('done');
+  }
+
+  get #isStopping(): boolean {
+    return this.#stopped || this.#context.stopping();
+  }
+
+  // ── where to begin ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or what is wrong. */
+  async #place(): Promise<number | Problem> {
+    const { source, target } = this.#context;
+    let info = await target.stream(this.stream);
+    if (info === undefined && this.stored > 0) return this.#lost();
+    const figures = await source.channel(this.channel);
+    if (figures === undefined) return this.#problem('no-channel', `channel '${this.channel}' is gone from STAN`);
+    const unusable = inconsistency(figures);
+    if (unusable !== undefined) return this.#problem('inconsistent-monitoring', unusable);
+    const first = figures.messages === 0 ? figures.last + 1 : figures.first;
+    this.#to ??= figures.last;
+    if (info === undefined) {
+      const { clusterId, settings } = this.#context;
+      const config = streamConfig(target, clusterId, this.channel, figures.limits, settings, first);
+      const made = await makeStream(target, config);
+      if (typeof made === 'string') return this.#problem('stream', made);
+      info = made;
+    }
+    const closed = this.#entranceFault(info);
+    if (closed !== undefined) return closed;
+    this.fenced = (await doorOf(target, this.channel)) === 'shut';
+    this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
+    const { messages } = info.state;
+    let last = info.state.last_seq;
+    if (messages === 0 && last < first - 1) {
+      // A stream without messages has nothing to lose, and begins where the channel begins.
+      await target.manager.streams.purge(this.stream, { seq: first });
+      last = first - 1;
+      this.first = first;
+    } else this.first = Math.max(info.state.first_seq, last === 0 ? first : 0);
+    const fault = await anchorFault(source, target, this.stream, figures, info);
+    if (fault !== undefined) return fault;
+    this.stored = last;
+    this.#context.onStored(this.channel, last, 0, 0);
+    return last;
+  }
+
+  // ── one run: read STAN, publish ───────────────────────────────────────────────────────────────────────────────────
+
+  async #copyFrom(last: number): Promise<Ending> {
+    const { source, follow } = this.#context;
+    const chain = new Chain<CopiedMessage>(last, WINDOW);
+    this.#chain = chain;
+    this.#pipeline!.newRun();
+    this.#refusals = 0;
+    if (last >= this.#to!) {
+      this.#caughtUp();
+      if (!follow) return 'done';
+    }
+    const figures = await this.#patiently(() => source.channel(this.channel));
+    if (figures === undefined) return 'done';
+    const average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
+    const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
+    const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
+    this.#heard = this.#context.clock.now();
+    const watch = this.#watch();
+    const stan = await source.stan();
+    try {
+      const subscription = await stan.subscribe(this.channel, (message) => this.#take(message), {
+        startAt: { sequence: last + 1 },
+        maxInFlight,
+      });
+      this.#subscription = subscription;
+      subscription.on('closed', () =>
+        this.#finish(
+          this.#isStopping ? 'done' : this.#problem('source-lost', 'the connection to STAN is closed: run this again'),
+        ),
+      );
+      if (this.#isStopping && chain.stored === chain.taken) this.#finish('done');
+      return await ended;
+    } finally {
+      watch();
+      this.#end = undefined;
+      this.#room?.();
+      this.#room = undefined;
+      const subscription = this.#subscription;
+      this.#subscription = undefined;
+      await subscription?.close().catch(() => undefined);
+    }
+  }
+
+  #finish(ending: Ending): void {
+    this.#chain?.stop();
+    this.#pipeline?.newRun();
+    this.#end?.(ending);
+  }
+
+  /** Takes a message of STAN. Returns a promise when the next one has to wait. */
+  #take(message: StanMessage): void | Promise<void> {
+    const chain = this.#chain!;
+    const { sequence } = message;
+    if (this.#end === undefined || sequence <= chain.taken || this.#isStopping) return;
+    if (sequence > chain.taken + 1) {
+      const { taken } = chain;
+      // What is on its way is stored first, so that the stream ends where the gap begins.
+      return this.#settled().then(() => this.#finish(overtaken(this.channel, this.stream, taken + 1, sequence - 1)));
+    }
+    if (!this.#context.follow && sequence > this.#to!) return;
+    chain.take(new CopiedMessage(message));
+    this.#pump();
+    if (!chain.hasRoom) return new Promise((resolve) => (this.#room = resolve));
+  }
+
+  #pump(): void {
+    const chain = this.#chain!;
+    if (this.#rereading) return;
+    for (let send = chain.next(); send !== undefined; send = chain.next()) {
+      if (chain.unanswered === 1) this.#heard = this.#context.clock.now();
+      try {
+        this.#pipeline!.send(send.link, send.chained);
+      } catch (error) {
+        this.#tooLarge(send.link, describe(error));
+        return;
+      }
+    }
+  }
+
+  #answered(sequence: number, answer: Answer): void {
+    const chain = this.#chain!;
+    if (this.#end === undefined) return;
+    this.#heard = this.#context.clock.now();
+    switch (verdictOf(sequence, answer)) {
+      case 'stored': {
+        const link = chain.link(sequence);
+        const more = chain.storedAt(sequence);
+        if (link !== undefined) {
+          this.copied++;
+          this.copiedBytes += link.data.length;
+        }
+        this.#refusals = 0;
+        this.#stored(chain, more, link?.data.length ?? 0);
+        this.#pump();
+        return;
+      }
+      case 'hopeless':
+        this.#tooLarge(chain.link(sequence), 'text' in answer ? answer.text : '');
+        return;
+      case 'reread':
+        this.#reread(answer);
+    }
+  }
+
+  #stored(chain: Chain<CopiedMessage>, messages: number, bytes: number): void {
+    this.stored = chain.stored;
+    this.#context.onStored(this.channel, chain.stored, messages, bytes);
+    if (this.#room !== undefined && chain.hasRoom) {
+      this.#room();
+      this.#room = undefined;
+    }
+    if (chain.stored >= this.#to!) {
+      this.#caughtUp();
+      if (!this.#context.follow) this.#finish('done');
+    }
+    if (this.#isStopping && chain.stored === chain.taken) this.#finish('done');
+  }
+
+  #caughtUp(): void {
+    const told = this.#onCaughtUp;
+    this.#onCaughtUp = undefined;
+    told?.();
+  }
+
+  /** Resolves when all that was taken is stored, or nothing more will be. */
+  async #settled(): Promise<void> {
+    const chain = this.#chain!;
+    while (this.#end !== undefined && chain.stored < chain.taken) await this.#sleep(20);
+  }
+
+  // ── when the target does not answer, or answers otherwise ─────────────────────────────────────────────────────────
+
+  /** Notices that answers do not come, and that the connection is gone. Returns what ends it. */
+  #watch(): () => void {
+    const { clock } = this.#context;
+    let cancel = (): void => undefined;
+    const look = (): void => {
+      if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
+      if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
+      cancel = clock.after(250, look);
+    };
+    cancel = clock.after(250, look);
+    return () => cancel();
+  }
+
+  /** The connection to the target was lost, so answers that are on their way do not come any more. */
+  disconnected(): void {
+    if (this.#end !== undefined && this.#chain!.unanswered > 0) this.#reread({ silent: 'timeout' });
+  }
+
+  /** Sees what the stream has, and goes on behind it. */
+  #reread(answer: Answer): void {
+    if (this.#rereading || this.#end === undefined) return;
+    this.#chain!.stop();
+    this.#pipeline!.newRun();
+    this.#rereading = true;
+    if ('refused' in answer) this.#refusals++;
+    const delay = isOutOfPlace(answer) && this.#refusals <= 1 ? 0 : 50 * 2 ** Math.min(5, this.#refusals);
+    void this.#sleep(delay)
+      .then(() => this.#patiently(() => this.#afterRereading(answer)))
+      .then(
+        (ending) => {
+          this.#rereading = false;
+          if (ending === 'on') this.#pump();
+          else this.#finish(ending ?? 'done');
+        },
+        (error: unknown) => {
+          this.#rereading = false;
+          this.#finish(this.#problem('target', describe(error)));
+        },
+      );
+  }
+
+  async #afterRereading(answer: Answer): Promise<Ending | 'on'> {
+    const { target } = this.#context;
+    const chain = this.#chain!;
+    const info = await target.stream(this.stream);
+    if (info === undefined) return this.#lost();
+    const closed = this.#entranceFault(info);
+    if (closed !== undefined) return closed;
+    const last = info.state.last_seq;
+    // It has lost its end, as after a power cut; or another copy is ahead of us.
+    if (last < chain.stored || last > chain.taken) {
+      const foreign = last > chain.taken ? await this.#foreignUpTo(last, chain.stored + 1) : undefined;
+      return foreign ?? 'again';
+    }
+    if (last > chain.stored) {
+      const foreign = await this.#foreignUpTo(last, chain.stored + 1);
+      if (foreign !== undefined) return foreign;
+    }
+    if ('refused' in answer && this.#refusals >= MAX_REFUSALS) {
+      return this.#problem(
+        'refused',
+        `JetStream refuses message ${chain.stored + 1} of channel '${this.channel}' for stream '${this.stream}' again and ` +
+          `again: ${answer.text} (${answer.refused})`,
+      );
+    }
+    const before = chain.stored;
+    chain.resume(last);
+    if (last > before) {
+      this.copied += last - before;
+      this.#refusals = 0;
+      this.#stored(chain, last - before, 0);
+    }
+    this.#heard = this.#context.clock.now();
+    return this.#end === undefined ? 'done' : 'on';
+  }
+
+  /** What is wrong when the last message of the stream is none of ours. */
+  async #foreignUpTo(last: number, from: number): Promise<Problem | undefined> {
+    const { target } = this.#context;
+    const stored = await target.message(this.stream, last);
+    const ours = this.#chain!.link(last);
+    if (stored !== undefined && (ours === undefined ? isCopy(stored) : isCopyOf(stored, ours))) return undefined;
+    return foreignMessage(this.channel, this.stream, await firstForeign(target, this.stream, from, last));
+  }
+
+  /** Tries again until the target and the monitoring of STAN answer. Undefined when it is to stop. */
+  async #patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
+    const { target, onWaiting } = this.#context;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const result = await work();
+        if (attempt > 0) onWaiting(this.channel, undefined);
+        return result;
+      } catch (error) {
+        if (this.#isStopping) return undefined;
+        if (target.isClosed) throw target.closedError(error);
+        if (!isPassing(error)) throw error;
+        onWaiting(this.channel, describe(error));
+        await this.#sleep(Math.min(MAX_WAIT, 100 * 2 ** Math.min(attempt, 5)));
+      }
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return ms <= 0 ? Promise.resolve() : new Promise((resolve) => this.#context.clock.after(ms, resolve));
+  }
+
+  // ── what is wrong ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #problem(code: string, message: string, more: Partial<Problem> = {}): Problem {
+    return { code, channel: this.channel, message, ...more };
+  }
+
+  #entranceFault({ config }: StreamInfo): Problem | undefined {
+    const wanted = importEntrance(this.#context.target, this.channel);
+    if (hasEntrance(config, wanted)) return undefined;
+    const what = `stream '${this.stream}' listens on ${config.subjects?.join(', ') || 'nothing'}, and not on ${wanted.subjects.join(', ')}`;
+    return this.#problem(
+      'not-importing',
+      config.subjects?.includes(this.channel)
+        ? `${what}: it is open for native publishers already (cut), or was not made by a copy. Nothing more can be copied into it`
+        : `${what}: it was not made by a copy. Rename or delete it, or leave the channel out`,
+    );
+  }
+
+  #lost(): Problem {
+    return this.#problem(
+      'target-lost',
+      `stream '${this.stream}' is gone from JetStream, and had messages up to ${this.stored} a moment ago: look what became of ` +
+        `its store. To begin anew, run this again`,
+    );
+  }
+
+  #tooLarge(message: CopiedMessage | undefined, text: string): void {
+    const { target } = this.#context;
+    const { sequence = 0, data = Buffer.alloc(0) } = message ?? {};
+    this.#finish(
+      this.#problem(
+        'too-large',
+        `message ${sequence} of channel '${this.channel}' has ${data.length} bytes, and JetStream takes at most ` +
+          `${target.maxPayload} with headers (${text}): raise max_payload on the target by 1024 bytes, and run this again`,
+        { sequence },
+      ),
+    );
+  }
+}
+
+/** Whether an error may pass by itself: the servers are restarted, or elect. */
+function isPassing(error: unknown): boolean {
+  const name = (error as Error | undefined)?.name ?? '';
+  const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown };
+  if (typeof code === 'number') return status === 503 || code === 10008 || code === 10023;
+  return !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
+}

@@ -1,0 +1,380 @@
+/** `copy`: all channels, each into its stream, once or for as long as it is told to. */
+import '../dispose.js';
+import { makeClock, type Clock } from '../clock/clock.js';
+import { describe, toOurs } from '../errors.js';
+import { OptionReader } from '../option-reader.js';
+import { ChannelCopier, type CopyContext } from './copy-channel.js';
+import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import type { Problem, Report } from './report.js';
+import { Source } from './source.js';
+import { Target } from './target.js';
+
+/**
+ * Options of {@link copy}.
+ * @category Migration
+ */
+export interface CopyOptions extends MigrateOptions {
+  /**
+   * Whether to go on with what is published, and with channels that come, until `signal` is aborted. Default false: it ends
+   * with what is the newest message at the call.
+   */
+  follow?: boolean | undefined;
+  /** On how many servers each stream is kept, 1 to 5. Default: 3 in a cluster, else 1. */
+  replicas?: number | undefined;
+  /** How many channels are copied at a time. Those that are followed do not count. Default 4. */
+  concurrency?: number | undefined;
+  /** Is called about four times a second while it runs. */
+  onProgress?: ((progress: CopyProgress) => void) | undefined;
+}
+
+/**
+ * How far a copy is.
+ * @category Migration
+ */
+export interface CopyProgress {
+  /** How many channels there are. */
+  readonly channels: number;
+  /** How many of them are copied, or followed. */
+  readonly channelsDone: number;
+  /** Messages that STAN has. */
+  readonly messages: number;
+  /** How many of them the streams have. */
+  readonly messagesDone: number;
+  /** Messages that this copy has stored. */
+  readonly copied: number;
+  /** The size of their payloads, in bytes. */
+  readonly copiedBytes: number;
+  /** Messages that STAN has and the streams have not. With `follow` this is how far the streams are behind. */
+  readonly lag: number;
+  /** Whether it goes on with what is published. */
+  readonly following: boolean;
+  /** Why nothing goes on at the moment, by channel. Empty when all is well. */
+  readonly waiting: readonly { readonly channel: string; readonly reason: string }[];
+}
+
+/**
+ * What became of one channel.
+ * @category Migration
+ */
+export interface CopiedChannel {
+  /** Its name. */
+  readonly channel: string;
+  /** The stream that it becomes. */
+  readonly stream: string;
+  /** The first message of the stream. */
+  readonly first: number;
+  /** The last message that is copied: all of the stream up to it is STAN's, under the same numbers. */
+  readonly last: number;
+  /** Messages that this copy has stored. */
+  readonly copied: number;
+  /** The size of their payloads, in bytes. */
+  readonly copiedBytes: number;
+  /** Messages that STAN had at the end, and the stream had not. */
+  readonly lag: number;
+  /** Whether all is copied that was there at the call. */
+  readonly complete: boolean;
+  /** Whether native publishers were kept out of the stream meanwhile. */
+  readonly fenced: boolean;
+}
+
+/**
+ * What {@link copy} answers.
+ * @category Migration
+ */
+export interface CopyReport extends Report {
+  /** The channels, by name. */
+  readonly channels: readonly CopiedChannel[];
+  /** Messages that this copy has stored, in all channels. */
+  readonly copied: number;
+  /** The size of their payloads, in bytes. */
+  readonly copiedBytes: number;
+  /** How long it took, in ms. */
+  readonly duration: number;
+}
+
+const NAMES = {
+  known: [...MIGRATE_OPTIONS, 'follow', 'replicas', 'concurrency', 'onProgress'],
+  hints: MIGRATE_HINTS,
+};
+
+/** How often channels are looked for while it follows, and how far behind it is, in ms. */
+const LOOK = 1000;
+const PROGRESS = 250;
+
+/**
+ * Copies channels into streams: message n of a channel becomes message n of its stream, with the same bytes, and with the
+ * headers `Stan-Sequence` and `Stan-Timestamp`. It may be killed anywhere and run again: it goes on behind the last message
+ * of each stream. A foreign message in a stream stops the copy of that channel exactly there.
+ *
+ * @returns what became of each channel. What is wrong with one does not stop the others
+ * @throws InvalidArgumentError; PeerMissingError when the official client is not installed; MigrationSourceError or
+ * ConnectError when STAN cannot be reached; MigrationTargetError when JetStream cannot be used
+ *
+ * @example
+ * ```ts
+ * const { ok, problems, copied } = await copy({ from: 'nats://localhost:4222', channels: ['orders'] });
+ * for (const { message } of problems) console.error(message);
+ * ```
+ * @category Migration
+ */
+export async function copy(options: CopyOptions = {}): Promise<CopyReport> {
+  const read = new OptionReader(options, 'options', NAMES);
+  const resolved = readMigrateOptions(read);
+  const follow = read.boolean('follow', false);
+  const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
+  const concurrency = read.number('concurrency', 4, { min: 1, max: 100, unit: 'channels' });
+  const onProgress = read.callback<(progress: CopyProgress) => void>('onProgress', '(progress) => …');
+  const clock = makeClock();
+  await using source = await Source.open(resolved);
+  await using target = await Target.open(resolved.target, resolved.signal);
+  const work = new Copying({
+    source,
+    target,
+    clock,
+    clusterId: resolved.clusterId,
+    follow,
+    replicas,
+    concurrency,
+    onProgress,
+    signal: resolved.signal,
+  });
+  return await work.run();
+}
+
+interface Settings {
+  readonly source: Source;
+  readonly target: Target;
+  readonly clock: Clock;
+  readonly clusterId: string;
+  readonly follow: boolean;
+  readonly replicas: number | undefined;
+  readonly concurrency: number;
+  readonly onProgress: ((progress: CopyProgress) => void) | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** One channel at work. */
+interface Work {
+  readonly copier: ChannelCopier;
+  /** The last message of STAN, as far as we know. */
+  newest: number;
+  /** The first message of STAN, as far as we know. */
+  oldest: number;
+  complete: boolean;
+  problem: Problem | undefined;
+  ended: Promise<void>;
+}
+
+class Copying {
+  readonly #settings: Settings;
+  readonly #context: CopyContext;
+  readonly #channels = new Map<string, Work>();
+  readonly #problems: Problem[] = [];
+  readonly #waiting = new Map<string, string>();
+  readonly #slots: Slots;
+  #copied = 0;
+  #copiedBytes = 0;
+  #stopped = false;
+  #failure: unknown;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#slots = new Slots(settings.concurrency);
+    const { source, target, clock, clusterId, follow, replicas, signal } = settings;
+    this.#context = {
+      source,
+      target,
+      clock,
+      clusterId,
+      follow,
+      settings: { replicas },
+      stopping: () => this.#stopped || signal?.aborted === true,
+      onWaiting: (channel, reason) => {
+        if (reason === undefined) this.#waiting.delete(channel);
+        else this.#waiting.set(channel, reason);
+      },
+      onStored: (channel, stored, messages, bytes) => {
+        const work = this.#channels.get(channel);
+        if (work !== undefined) work.newest = Math.max(work.newest, stored);
+        this.#copied += messages;
+        this.#copiedBytes += bytes;
+      },
+    };
+  }
+
+  async run(): Promise<CopyReport> {
+    const { clock, source, follow, signal, onProgress } = this.#settings;
+    const began = clock.elapsed();
+    const { channels, problems } = await source.channels();
+    this.#problems.push(...problems);
+    for (const { channel, first, last } of channels) this.#begin(channel, first, last);
+    const unwatch = this.#settings.target.onDisconnect(() => {
+      for (const { copier } of this.#channels.values()) copier.disconnected();
+    });
+    const cancels = [every(clock, PROGRESS, () => onProgress?.(this.#progress()))];
+    let stop = (): void => undefined;
+    if (follow) {
+      cancels.push(every(clock, LOOK, () => void this.#look()));
+      const told = new Promise<void>((resolve) => (stop = resolve));
+      const onAbort = (): void => {
+        for (const { copier } of this.#channels.values()) copier.stop();
+        stop();
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted === true) onAbort();
+      try {
+        // A copy that follows nothing any more has nothing to wait for.
+        await Promise.race([told, this.#allEnded()]);
+      } finally {
+        signal?.removeEventListener('abort', onAbort);
+      }
+    }
+    await this.#allEnded();
+    for (const cancel of cancels) cancel();
+    unwatch();
+    if (this.#failure !== undefined) throw toOurs(this.#failure, 'copy()');
+    await this.#figures().catch(() => undefined);
+    if (!follow && signal?.aborted === true) {
+      this.#problems.push({
+        code: 'interrupted',
+        message: 'the copy was interrupted before its end: run it again, and it goes on where it was',
+      });
+    }
+    onProgress?.(this.#progress());
+    const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
+    const all = [...this.#problems, ...works.flatMap(({ problem }) => problem ?? [])];
+    return {
+      ok: all.length === 0,
+      problems: all,
+      channels: works.map(({ copier, newest, complete }) => ({
+        channel: copier.channel,
+        stream: copier.stream,
+        first: copier.first,
+        last: copier.stored,
+        copied: copier.copied,
+        copiedBytes: copier.copiedBytes,
+        lag: Math.max(0, newest - copier.stored),
+        complete,
+        fenced: copier.fenced,
+      })),
+      copied: this.#copied,
+      copiedBytes: this.#copiedBytes,
+      duration: Math.round(clock.elapsed() - began),
+    };
+  }
+
+  #begin(channel: string, oldest: number, newest: number): void {
+    const copier = new ChannelCopier(this.#context, channel);
+    const work: Work = { copier, oldest, newest, complete: false, problem: undefined, ended: Promise.resolve() };
+    this.#channels.set(channel, work);
+    work.ended = this.#work(work);
+  }
+
+  async #work(work: Work): Promise<void> {
+    await this.#slots.take();
+    let holds = true;
+    const release = (): void => {
+      if (holds) this.#slots.give();
+      holds = false;
+    };
+    try {
+      work.problem = await work.copier.run(() => {
+        work.complete = true;
+        release();
+      });
+      if (work.problem !== undefined) work.complete = false;
+    } catch (error) {
+      // What ends one ends all: the target or STAN cannot be used.
+      this.#failure ??= error;
+      this.#stopped = true;
+      for (const { copier } of this.#channels.values()) copier.stop();
+    } finally {
+      this.#waiting.delete(work.copier.channel);
+      release();
+    }
+  }
+
+  /** Resolves when no channel is at work any more, those that came meanwhile included. */
+  async #allEnded(): Promise<void> {
+    for (let known = -1; known < this.#channels.size;) {
+      known = this.#channels.size;
+      await Promise.all([...this.#channels.values()].map(({ ended }) => ended));
+    }
+  }
+
+  /** Finds channels that are new, and how far behind the others are. */
+  async #look(): Promise<void> {
+    if (this.#context.stopping()) return;
+    await this.#figures().catch((error: unknown) => this.#waiting.set('', describe(error)));
+  }
+
+  async #figures(): Promise<void> {
+    const { channels } = await this.#settings.source.channels();
+    this.#waiting.delete('');
+    for (const { channel, first, last } of channels) {
+      const work = this.#channels.get(channel);
+      if (work !== undefined) {
+        work.newest = Math.max(work.newest, last);
+        work.oldest = Math.max(work.oldest, first);
+      } else if (this.#settings.follow && !this.#context.stopping()) this.#begin(channel, first, last);
+    }
+  }
+
+  #progress(): CopyProgress {
+    const works = [...this.#channels.values()];
+    const sum = (of: (work: Work) => number): number => works.reduce((total, work) => total + of(work), 0);
+    const count = ({ oldest, newest }: Work): number => (oldest === 0 ? 0 : Math.max(0, newest - oldest + 1));
+    const lag = ({ copier, newest, oldest }: Work): number => {
+      const behind = Math.max(copier.stored, oldest - 1, copier.first - 1);
+      return oldest === 0 ? 0 : Math.max(0, newest - behind);
+    };
+    return {
+      channels: works.length,
+      channelsDone: works.filter(({ complete }) => complete).length,
+      messages: sum(count),
+      messagesDone: sum((work) => Math.max(0, count(work) - lag(work))),
+      copied: this.#copied,
+      copiedBytes: this.#copiedBytes,
+      lag: sum(lag),
+      following: this.#settings.follow,
+      waiting: [...this.#waiting].map(([channel, reason]) => ({ channel, reason })),
+    };
+  }
+}
+
+/** Lets so many be at work at a time, in their order. */
+class Slots {
+  #free: number;
+  readonly #queue: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.#free = count;
+  }
+
+  take(): Promise<void> {
+    if (this.#free > 0) {
+      this.#free--;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#queue.push(resolve));
+  }
+
+  give(): void {
+    const next = this.#queue.shift();
+    if (next === undefined) this.#free++;
+    else next();
+  }
+}
+
+/** Calls back again and again. Returns what ends it. */
+function every(clock: Clock, ms: number, callback: () => void): () => void {
+  let cancel = (): void => undefined;
+  const again = (): void => {
+    cancel = clock.after(ms, () => {
+      callback();
+      again();
+    });
+  };
+  again();
+  return () => cancel();
+}

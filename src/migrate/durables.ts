@@ -1,0 +1,394 @@
+/** The step `durables`: each STAN durable becomes a JetStream consumer that delivers exactly what the durable would have got. */
+import type { StreamInfo } from '@nats-io/jetstream';
+import { makeClock } from '../clock/clock.js';
+import { describe, ResilientStanError } from '../errors.js';
+import { OptionReader } from '../option-reader.js';
+import { suggest } from '../suggest.js';
+import { show } from '../validation.js';
+import { readNote } from './consumer-note.js';
+import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
+import { Holders } from './holders.js';
+import { consumerName, streamName, type DurableId } from './names.js';
+import {
+  MIGRATE_HINTS,
+  MIGRATE_OPTIONS,
+  readMigrateOptions,
+  type MigrateOptions,
+  type ResolvedMigrateOptions,
+} from './options.js';
+import { readPending } from './pending.js';
+import type { Problem, Report } from './report.js';
+import { findSeam, rangeOf, stragglersIn } from './seam.js';
+import { Source } from './source.js';
+import { durablesOf, durableText, isMeant, type StanDurable } from './stan-durables.js';
+import { Target } from './target.js';
+
+/**
+ * Options of {@link durables}.
+ * @category Migration
+ */
+export interface DurablesOptions extends MigrateOptions {
+  /**
+   * Which durables: their names, or `client ID/name` or `group/name` where a name is not enough. A name that no durable has is a problem,
+   * and makes nothing. Default: all durables of the channels.
+   */
+  durables?: readonly string[] | undefined;
+  /** Called for each durable that is done. Default: none. */
+  onProgress?: ((progress: DurablesProgress) => void) | undefined;
+}
+
+/**
+ * How far {@link durables} has come.
+ * @category Migration
+ */
+export interface DurablesProgress {
+  /** How many durables are done. */
+  readonly done: number;
+  /** How many there are. */
+  readonly total: number;
+  /** The durable that was done last. */
+  readonly durable: MigratedDurable;
+}
+
+/**
+ * What became of a durable.
+ * @category Migration
+ */
+export interface MigratedDurable {
+  /** The channel. */
+  readonly channel: string;
+  /** The client ID that holds it. Undefined for a queue group. */
+  readonly clientId?: string;
+  /** The queue group. Undefined for a durable that is not in one. */
+  readonly group?: string;
+  /** The durable's name. */
+  readonly durable: string;
+  /** The stream of the channel. */
+  readonly stream: string;
+  /** The name of the consumer. */
+  readonly consumer: string;
+  /**
+   * - `'made'`: the consumer is made;
+   * - `'remade'`: it was made by an earlier run and not used, the durable has moved on since, and it is made again;
+   * - `'unchanged'`: an earlier run has made it for the same position, and nothing was changed;
+   * - `'refused'`: nothing was done. A problem says why.
+   */
+  readonly outcome: 'made' | 'remade' | 'unchanged' | 'refused';
+  /** The highest sequence that STAN has sent to the durable. */
+  readonly lastSent: number;
+  /** How many messages up to there are pending: they are delivered first. */
+  readonly pending: number;
+}
+
+/**
+ * What {@link durables} answers.
+ * @category Migration
+ */
+export interface DurablesReport extends Report {
+  /** The durables, by channel and by the name of the consumer. */
+  readonly durables: readonly MigratedDurable[];
+}
+
+const NAMES = {
+  known: [...MIGRATE_OPTIONS, 'durables', 'onProgress'],
+  hints: { ...MIGRATE_HINTS, durable: "did you mean 'durables'? It is an array" },
+};
+
+/** How often a durable is read again when it has moved meanwhile. */
+const ATTEMPTS = 3;
+/** How long a copy that follows STAN may take to reach a durable, in ms. */
+const FOLLOW_PATIENCE = 3000;
+
+/**
+ * Makes a JetStream consumer of each durable subscription and of each durable queue group of STAN. It delivers what was pending,
+ * then all above the last message that STAN has sent, and its name is that of {@link consumerName}. Durables keep their place in
+ * STAN, so until the cut there is a way back. Those that a client holds are refused with its client ID: stop it, and run this again.
+ * The channels have to be copied so far.
+ *
+ * @param options the servers, the channels and the durables; default: all
+ * @returns what became of each durable, and what is wrong. It is not rejected for a durable
+ * @throws InvalidArgumentError when an option is wrong
+ * @throws PeerMissingError when the official client is not installed
+ * @throws MigrationSourceError when STAN cannot be read
+ * @throws MigrationTargetError when JetStream cannot be used
+ * @example
+ * ```ts
+ * const { ok, durables: made, problems } = await durables({ from: 'nats://a:4222', channels: ['orders'] });
+ * for (const { durable, consumer, pending } of made) console.log(`${durable} is ${consumer}, with ${pending} pending`);
+ * if (!ok) for (const { message } of problems) console.error(message);
+ * ```
+ * @category Migration
+ */
+export async function durables(options: DurablesOptions = {}): Promise<DurablesReport> {
+  const read = new OptionReader(options, 'options', NAMES);
+  const resolved = readMigrateOptions(read);
+  const wanted = namesOf(read);
+  const onProgress = read.callback<(progress: DurablesProgress) => void>('onProgress', '(progress) => …');
+  await using source = await Source.open(resolved);
+  await using target = await Target.open(resolved.target, resolved.signal);
+  await using holders = await Holders.open(resolved);
+
+  const { channels, problems } = await source.channels();
+  const all: StanDurable[] = [];
+  for (const { channel } of channels) {
+    const page = await source.page(channel);
+    if (page !== undefined) all.push(...durablesOf(page));
+  }
+  problems.push(...unknownNames(wanted, all, resolved.clusterId));
+  const chosen = all.filter(({ id }) => wanted === undefined || wanted.some((given) => isMeant(given, id)));
+  const migration = new DurableMigration(resolved, source, target, holders);
+  const done: MigratedDurable[] = [];
+  for (const durable of chosen) {
+    resolved.signal?.throwIfAborted();
+    const migrated = await migration.move(durable);
+    if ('problem' in migrated) problems.push(migrated.problem);
+    const { result } = migrated;
+    done.push(result);
+    onProgress?.({ done: done.length, total: chosen.length, durable: result });
+  }
+  return { ok: problems.length === 0, problems, durables: done };
+}
+
+function namesOf(read: OptionReader): string[] | undefined {
+  const given = read.values['durables'];
+  if (given === undefined) return undefined;
+  if (!Array.isArray(given) || !given.every((name) => typeof name === 'string' && name !== '')) {
+    return read.refuse('durables', `must be an array of names, not ${show(given)}`);
+  }
+  if (given.length === 0) read.refuse('durables', 'is an empty array: leave it out for all durables');
+  return given as string[];
+}
+
+function unknownNames(
+  wanted: readonly string[] | undefined,
+  all: readonly StanDurable[],
+  clusterId: string,
+): Problem[] {
+  const names = all.flatMap(({ id }) => [id.durable, `${id.clientId ?? id.group}/${id.durable}`]);
+  return (wanted ?? []).flatMap((given): Problem[] => {
+    if (all.some(({ id }) => isMeant(given, id))) return [];
+    const near = suggest(given, names);
+    const hint =
+      near !== undefined
+        ? `did you mean '${near}'?`
+        : names.length === 0
+          ? 'these channels have no durables'
+          : `there are ${[...new Set(all.map(({ id }) => `'${id.clientId ?? id.group}/${id.durable}'`))].join(', ')}`;
+    return [
+      {
+        code: 'no-durable',
+        message: `no durable of these channels in cluster '${clusterId}' is called '${given}': ${hint}. Nothing was made for it`,
+      },
+    ];
+  });
+}
+
+/** A durable that cannot be moved. */
+class Refused extends Error {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+type Moved =
+  | { readonly result: MigratedDurable }
+  | { readonly result: MigratedDurable & { readonly outcome: 'refused' }; readonly problem: Problem };
+
+class DurableMigration {
+  readonly #options: ResolvedMigrateOptions;
+  readonly #source: Source;
+  readonly #target: Target;
+  readonly #holders: Holders;
+
+  constructor(options: ResolvedMigrateOptions, source: Source, target: Target, holders: Holders) {
+    this.#options = options;
+    this.#source = source;
+    this.#target = target;
+    this.#holders = holders;
+  }
+
+  /** Moves one durable. What keeps it from being moved is a problem, and no error. */
+  async move(durable: StanDurable): Promise<Moved> {
+    const { channel, id } = durable;
+    let last = durable;
+    const result = (outcome: MigratedDurable['outcome']) => ({
+      channel,
+      ...(id.group === undefined ? { clientId: id.clientId } : { group: id.group }),
+      durable: id.durable,
+      stream: streamName(channel),
+      consumer: consumerName(id),
+      outcome,
+      ...last.position,
+    });
+    try {
+      for (let attempt = 1; ; attempt++) {
+        last = await this.#offline(channel, id);
+        const made = await this.#make(last);
+        if (made !== undefined) return { result: { ...result(made.outcome), pending: made.pending } };
+        if (attempt === ATTEMPTS) {
+          const text = `the ${durableText(id)} on '${channel}' moves on while it is read: stop its clients, and run this again`;
+          throw new Refused('durable-online', text);
+        }
+      }
+    } catch (error) {
+      this.#options.signal?.throwIfAborted();
+      if (!(error instanceof Refused || error instanceof ResilientStanError)) throw error;
+      return {
+        result: { ...result('refused'), outcome: 'refused' },
+        problem: { code: error.code, channel, message: describe(error) },
+      };
+    }
+  }
+
+  /** The durable as it is now, when nobody holds it. @throws Refused */
+  async #offline(channel: string, id: DurableId): Promise<StanDurable> {
+    const durable = await this.#look(channel, id);
+    // The client of a durable may be registered without being subscribed to it, and we would have to take its ID.
+    const clients = new Set([...durable.holders, ...(id.clientId === undefined ? [] : [id.clientId])]);
+    let buried = 0;
+    for (const client of clients) {
+      const inbox = await this.#source.heartbeatInbox(client);
+      if (inbox === undefined) continue;
+      if (await this.#holders.lives(inbox)) {
+        const does = durable.holders.includes(client) ? 'is online' : 'is offline, and its client is connected';
+        throw new Refused(
+          'durable-online',
+          `the ${durableText(id)} on '${channel}' ${does}: client '${client}' holds it. Stop that client, and run this again`,
+        );
+      }
+      await this.#holders.bury(client);
+      buried++;
+    }
+    return buried === 0 ? durable : await this.#look(channel, id);
+  }
+
+  async #look(channel: string, id: DurableId): Promise<StanDurable> {
+    const page = await this.#source.page(channel);
+    const name = consumerName(id);
+    const found = page && durablesOf(page).find((each) => consumerName(each.id) === name);
+    if (found !== undefined) return found;
+    throw new Refused('no-durable', `the ${durableText(id)} on '${channel}' is gone: somebody has unsubscribed it`);
+  }
+
+  /**
+   * Makes the consumer of a durable that nobody holds. Returns how many messages are pending, without those that the channel has
+   * dropped; undefined when the durable has moved meanwhile.
+   */
+  async #make(
+    durable: StanDurable,
+  ): Promise<{ outcome: 'made' | 'remade' | 'unchanged'; pending: number } | undefined> {
+    const { channel, id, position, ackWait } = durable;
+    const stream = streamName(channel);
+    const consumer = consumerName(id);
+    let { maxInFlight } = durable;
+    const reach = await this.#reachOf(stream, durable);
+    const existing = await findConsumer(this.#target, stream, consumer);
+    let remade = false;
+    if (existing !== undefined) {
+      const note = readNote(existing.config.description);
+      if (note === undefined) {
+        throw new Refused(
+          'consumer-exists',
+          `stream '${stream}' has a consumer '${consumer}' that this command has not made: delete it if nobody needs it, and ` +
+            'run this again',
+        );
+      }
+      if (note.state === 'made') {
+        if (note.lastSent === position.lastSent && note.pending === position.pending) {
+          return { outcome: 'unchanged', pending: position.pending };
+        }
+        if (wasUsed(existing, note)) {
+          throw new Refused(
+            'used-on-both-sides',
+            `the ${durableText(id)} on '${channel}' has moved in STAN from ${note.lastSent} to ${position.lastSent} since its ` +
+              `consumer '${consumer}' was made, and the consumer was used as well: nobody knows which messages are done. ` +
+              `Delete the consumer to go on from the position in STAN`,
+          );
+        }
+        remade = true;
+      } else maxInFlight = note.maxInFlight;
+    }
+    const pending = position.pending === 0 ? [] : await this.#pendingOf(durable);
+    // What it was told of meanwhile is newer than what we have begun with.
+    if (!(await this.#isAt(durable, pending.length))) return undefined;
+    const handOver: HandOver = {
+      stream,
+      consumer,
+      lastSent: position.lastSent,
+      pending: new Set(pending),
+      ...rangeOf(reach, position.lastSent, pending),
+      ackWait,
+      maxInFlight,
+      isGroup: id.group !== undefined,
+    };
+    await begin(this.#target, handOver, this.#options.signal);
+    if (!(await this.#isAt(durable, pending.length))) return undefined;
+    await finish(this.#target, handOver);
+    return { outcome: remade ? 'remade' : 'made', pending: pending.length };
+  }
+
+  async #pendingOf(durable: StanDurable): Promise<number[]> {
+    const { channel, id } = durable;
+    return await readPending(durable, this.#options, async () => (await this.#look(channel, id)).position);
+  }
+
+  /** Whether a durable is still where it was, and offline. */
+  async #isAt({ channel, id, position }: StanDurable, pending: number): Promise<boolean> {
+    const now = await this.#look(channel, id);
+    return now.holders.length === 0 && now.position.lastSent === position.lastSent && now.position.pending === pending;
+  }
+
+  /**
+   * Where a durable stands in its stream. A copy that follows STAN may be a moment behind.
+   * @throws Refused when the stream does not reach so far
+   */
+  async #reachOf(stream: string, { channel, id, position }: StanDurable): Promise<Reach> {
+    const clock = makeClock();
+    const deadline = clock.now() + FOLLOW_PATIENCE;
+    for (;;) {
+      const info = await this.#target.stream(stream);
+      if (info === undefined) {
+        throw new Refused('not-copied', `there is no stream '${stream}' of channel '${channel}' yet: copy it first`);
+      }
+      const reach = await reachOf(this.#target, info, position.lastSent);
+      if (reach.inStan >= position.lastSent) return reach;
+      if (clock.now() > deadline) {
+        throw new Refused(
+          'not-copied',
+          `the ${durableText(id)} on '${channel}' stands at ${position.lastSent}, and stream '${stream}' has STAN's messages up ` +
+            `to ${reach.inStan}: copy the channel so far first`,
+        );
+      }
+      await new Promise<void>((resolve) => clock.after(200, resolve));
+    }
+  }
+}
+
+/** How far a stream reaches, as a durable sees it. */
+interface Reach {
+  readonly first: number;
+  readonly seam: number;
+  /** The last message behind the seam that was sent to the durable; the seam when there is none. */
+  readonly lastStraggler: number;
+  /** The highest sequence in STAN that the stream has. */
+  readonly inStan: number;
+}
+
+async function reachOf(target: Target, info: StreamInfo, lastSent: number): Promise<Reach> {
+  const { last_seq: last } = info.state;
+  // An empty stream says 0.
+  const first = Math.max(1, info.state.first_seq);
+  const seam = await findSeam(target, info);
+  let lastStraggler = seam;
+  // What the limits of the channel have dropped before the copy began is not missed.
+  let inStan = Math.max(seam, first - 1);
+  if (inStan < lastSent) {
+    for await (const straggler of stragglersIn(target, info.config.name, seam + 1, last)) {
+      inStan = Math.max(inStan, straggler.inStan);
+      if (straggler.inStan <= lastSent) lastStraggler = straggler.sequence;
+    }
+  }
+  return { first, seam, lastStraggler, inStan };
+}

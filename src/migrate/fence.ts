@@ -1,0 +1,167 @@
+/**
+ * The fence: it keeps native publishers out of a stream while the copy fills it. The copy has a subject of its own,
+ * `$STANIMPORT.<channel>`; who publishes to the channel's name itself gets "no responders". The messages are stored under the
+ * channel's name all the same.
+ *
+ * - From version 2.10 on the fence is a part of the stream, which listens on the copy's subject only and transforms it.
+ * - Before that, as in the streaming server itself (2.9.24), it is a `mappings` block in the configuration of every server. Only
+ *   who has these files can set it, so here it is a check: {@link doorOf} asks a server and changes nothing.
+ */
+import type { StreamConfig } from '@nats-io/jetstream';
+import { describe } from '../errors.js';
+import { MigrationTargetError } from './errors.js';
+import type { Side } from './options.js';
+import { Target } from './target.js';
+
+/** The subject on which the copy of a channel is published while there is a fence. */
+export function importSubject(channel: string): string {
+  return `$STANIMPORT.${channel}`;
+}
+
+/** The subject to which the servers send what native publishers send too early. Nobody listens there. */
+export function fencedSubject(channel: string): string {
+  return `$STANFENCE.${channel}`;
+}
+
+/** What the fence is for a server. */
+export type FenceKind =
+  /** A part of the stream. */
+  | 'stream'
+  /** A block in the configuration of each server. */
+  | 'mappings';
+
+/** Streams can transform subjects from 2.10 on. */
+export function fenceKind(target: Pick<Target, 'isAtLeast'>): FenceKind {
+  return target.isAtLeast(2, 10) ? 'stream' : 'mappings';
+}
+
+/** The part of a stream's configuration that says where its messages come from. */
+export type Entrance = Pick<StreamConfig, 'subjects' | 'subject_transform'>;
+
+/** The entrance of a stream with a fence of its own: the copy alone gets in. */
+export function fencedEntrance(channel: string): Entrance {
+  const subject = importSubject(channel);
+  return { subjects: [subject], subject_transform: { src: subject, dest: channel } };
+}
+
+/** The entrance of a stream that is open to native publishers. Without a fence of its own a stream always has this one. */
+export function openEntrance(channel: string): Entrance {
+  return { subjects: [channel] };
+}
+
+/** Whether a stream has a fence of its own. */
+export function hasFence({ subjects }: Pick<StreamConfig, 'subjects'>, channel: string): boolean {
+  return subjects.length === 1 && subjects[0] === importSubject(channel);
+}
+
+/** The `mappings` block that is the fence of servers before 2.10, as text for their configuration. */
+export function mappingsBlock(channels: readonly string[]): string {
+  const lines = channels.flatMap((channel) => [
+    `  ${JSON.stringify(channel)}: ${JSON.stringify(fencedSubject(channel))}`,
+    `  ${JSON.stringify(importSubject(channel))}: ${JSON.stringify(channel)}`,
+  ]);
+  return ['mappings: {', ...lines, '}'].join('\n');
+}
+
+/** The block that takes such a fence away. A server that reloads a file without any `mappings` keeps those that it had. */
+export const NO_MAPPINGS = 'mappings: {}';
+
+/**
+ * Whether a native publish gets into a stream:
+ *
+ * - `'open'`: it does;
+ * - `'shut'`: it gets "no responders", and a message on the copy's subject gets into the stream;
+ * - `'closed'`: neither does. There is no stream yet, or it has another entrance;
+ * - `'foreign'`: somebody else answers on the channel's name.
+ */
+export type Door = 'open' | 'shut' | 'closed' | 'foreign';
+
+/** A sequence that no stream reaches, and that is exact as a number. A message that expects it as the last one is always refused. */
+const NEVER = String(Number.MAX_SAFE_INTEGER);
+/** JetStream's codes of "the last sequence is another one": before 2.12, and from then on. */
+const WRONG_LAST_SEQUENCE = [10071, 10164];
+/** How long the stream may take to refuse the question, in ms. */
+const TIMEOUT = 5000;
+
+/**
+ * Asks the server of a connection whether a native publish would get into the stream of a channel. The question is a message that
+ * the stream has to refuse, so nothing is stored.
+ * @throws MigrationTargetError when nobody answers
+ */
+export async function doorOf(target: Target, channel: string): Promise<Door> {
+  const answer = await ask(target, channel);
+  if (answer === 'stream') return 'open';
+  if (answer === 'other') return 'foreign';
+  return (await ask(target, importSubject(channel))) === 'stream' ? 'shut' : 'closed';
+}
+
+/** Who answers on a subject. */
+async function ask({ client, connection }: Target, subject: string): Promise<'stream' | 'nobody' | 'other'> {
+  const headers = client.core.headers();
+  headers.set('Nats-Expected-Last-Sequence', NEVER);
+  let text: string;
+  try {
+    text = (await connection.request(subject, undefined, { headers, timeout: TIMEOUT })).string();
+  } catch (error) {
+    if (error instanceof client.core.RequestError && error.isNoResponders()) return 'nobody';
+    throw new MigrationTargetError(
+      `the server at ${connection.getServer()} does not say who listens on '${subject}': ${describe(error)}. ` +
+        'The user needs the permission to publish there',
+      { cause: error },
+    );
+  }
+  try {
+    const { error } = JSON.parse(text) as { error?: { err_code?: number } };
+    return WRONG_LAST_SEQUENCE.includes(error?.err_code ?? 0) ? 'stream' : 'other';
+  } catch {
+    return 'other';
+  }
+}
+
+/** The doors of channels at one server. */
+export interface ServerDoors {
+  /** The server, as `host:port`. */
+  readonly server: string;
+  /** The door of each channel. Undefined when the server cannot be reached. */
+  readonly doors: ReadonlyMap<string, Door> | undefined;
+  /** Why it cannot be reached. */
+  readonly reason?: string;
+}
+
+/**
+ * Asks every server of a side, because a fence that is made of mappings is in each server for itself: those of the URLs, and those
+ * that they announce.
+ */
+export async function doorsEverywhere(
+  side: Side,
+  channels: readonly string[],
+  signal?: AbortSignal,
+): Promise<ServerDoors[]> {
+  const asked = new Map<string, ServerDoors>();
+  const open = side.addresses.map(({ host, port }) => ({ host, port }));
+  for (let next = open.shift(); next !== undefined; next = open.shift()) {
+    const server = `${next.host}:${next.port}`;
+    if (asked.has(server)) continue;
+    try {
+      await using target = await Target.open(at(side, next), signal);
+      const doors = new Map<string, Door>();
+      for (const channel of channels) doors.set(channel, await doorOf(target, channel));
+      asked.set(server, { server, doors });
+      for (const url of target.connection.info?.connect_urls ?? []) {
+        const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(url) ?? [];
+        if (host !== undefined && port !== undefined) open.push({ host, port: Number(port) });
+      }
+    } catch (error) {
+      signal?.throwIfAborted();
+      asked.set(server, { server, doors: undefined, reason: describe(error) });
+    }
+  }
+  return [...asked.values()];
+}
+
+/** The same side with one server only, with the credentials and the TLS options of the first. */
+function at(side: Side, { host, port }: { host: string; port: number }): Side {
+  const known = side.addresses.find((address) => address.host === host && address.port === port);
+  const address = known ?? { ...side.addresses[0]!, host, port, url: `nats://${host}:${port}` };
+  return { ...side, addresses: [address], servers: [address.url] };
+}

@@ -1,0 +1,167 @@
+/**
+ * Makes a JetStream consumer that delivers exactly what a STAN durable would have got: the messages that are pending, and then all
+ * above the last one that was sent.
+ *
+ * JetStream has no call for that. So the consumer starts at the first pending message, is sent everything up to the last one that
+ * was sent, acknowledges what is not pending, and gives the pending back. While it is made it gets headers only, which makes that
+ * quick, and its description says that it is not ready. If this is cut short, the next run deletes it and begins again.
+ */
+import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
+import { makeClock } from '../clock/clock.js';
+import { noteText, type ConsumerNote } from './consumer-note.js';
+import { MigrationTargetError } from './errors.js';
+import { STAN_SEQUENCE } from './stan-headers.js';
+import { CONSUMER_NOT_FOUND, apiCode, type Target } from './target.js';
+
+/** How many messages are asked for at a time. */
+const BATCH = 1000;
+/** How long a batch may take, in ms. */
+const BATCH_TIMEOUT = 10_000;
+/** How long the server may take to work off acknowledgements, in ms. */
+const ACK_TIMEOUT = 10_000;
+/** For how long the pending messages of a consumer that is being made are not sent again by themselves, in ns: an hour. */
+const MAKING_ACK_WAIT = 3600 * 1e9;
+
+/** What a consumer is made of. */
+export interface HandOver {
+  readonly stream: string;
+  readonly consumer: string;
+  /** The position of the durable, for the note. */
+  readonly lastSent: number;
+  /** The sequences in STAN that are pending. */
+  readonly pending: ReadonlySet<number>;
+  /** The first sequence of the stream that it may have to deliver. */
+  readonly start: number;
+  /** The last sequence of the stream that was sent to the durable. Below `start` when nothing is pending. */
+  readonly end: number;
+  /** In seconds. */
+  readonly ackWait: number;
+  readonly maxInFlight: number;
+  readonly isGroup: boolean;
+}
+
+/** A consumer as it is now. Undefined when there is none of this name. */
+export async function findConsumer(
+  target: Target,
+  stream: string,
+  consumer: string,
+): Promise<ConsumerInfo | undefined> {
+  try {
+    return await target.manager.consumers.info(stream, consumer);
+  } catch (error) {
+    if (apiCode(error) === CONSUMER_NOT_FOUND) return undefined;
+    throw error;
+  }
+}
+
+/** Whether somebody has used a consumer since it was made. */
+export function wasUsed(info: ConsumerInfo, note: ConsumerNote & { state: 'made' }): boolean {
+  return info.delivered.consumer_seq !== note.deliveries || info.num_ack_pending !== note.kept;
+}
+
+/**
+ * Makes the consumer, and leaves it not ready: {@link finish} makes it ready.
+ * @throws MigrationTargetError when its state is not what it has to be
+ */
+export async function begin(target: Target, handOver: HandOver, signal?: AbortSignal): Promise<void> {
+  const { stream, consumer, start, end, maxInFlight } = handOver;
+  const { manager, client } = target;
+  const existing = await findConsumer(target, stream, consumer);
+  if (existing !== undefined) await manager.consumers.delete(stream, consumer);
+  await manager.consumers.add(stream, {
+    durable_name: consumer,
+    description: noteText({ state: 'making', maxInFlight }),
+    ack_policy: client.jetstream.AckPolicy.Explicit,
+    deliver_policy: client.jetstream.DeliverPolicy.StartSequence,
+    opt_start_seq: start,
+    ack_wait: MAKING_ACK_WAIT,
+    max_ack_pending: Math.max(0, end - start + 1) + 2 * BATCH,
+    headers_only: true,
+  });
+  if (end < start) return;
+  const kept = await deliverUpTo(target, handOver, signal);
+  await settled(target, handOver, kept.length);
+  for (const giveBack of kept) giveBack();
+  await target.connection.flush();
+}
+
+/**
+ * Takes the messages up to the end, and acknowledges those that are not pending.
+ * @returns what gives each of the others back, ascending
+ */
+async function deliverUpTo(
+  { jetstream, connection }: Target,
+  { stream, consumer, pending, start, end, lastSent }: HandOver,
+  signal: AbortSignal | undefined,
+): Promise<(() => void)[]> {
+  const pull = await jetstream.consumers.get(stream, consumer);
+  const kept: (() => void)[] = [];
+  for (let next = start; next <= end;) {
+    signal?.throwIfAborted();
+    const before = next;
+    const batch = await pull.fetch({ max_messages: Math.min(BATCH, end - next + 1), expires: BATCH_TIMEOUT });
+    for await (const message of batch) {
+      const inStan = Number(message.headers?.get(STAN_SEQUENCE) || NaN);
+      if (inStan <= lastSent && !pending.has(inStan)) message.ack();
+      else kept.push(() => message.nak());
+      next = message.seq + 1;
+    }
+    if (next === before) {
+      throw new MigrationTargetError(
+        `the consumer '${consumer}' of stream '${stream}' got nothing for ${BATCH_TIMEOUT / 1000} s, and has to get the ` +
+          `messages ${next} to ${end}: look at the stream, and run it again`,
+      );
+    }
+  }
+  await connection.flush();
+  return kept;
+}
+
+/**
+ * Waits until the server has worked off all acknowledgements. Only messages that are not pending were acknowledged, so an equal
+ * number shows that exactly the pending ones are left.
+ */
+async function settled(target: Target, { stream, consumer }: HandOver, kept: number): Promise<void> {
+  const clock = makeClock();
+  const deadline = clock.now() + ACK_TIMEOUT;
+  for (;;) {
+    const info = await target.manager.consumers.info(stream, consumer);
+    if (info.num_ack_pending === kept) return;
+    if (clock.now() > deadline) {
+      throw new MigrationTargetError(
+        `the consumer '${consumer}' of stream '${stream}' has ${info.num_ack_pending} messages pending, and not ${kept} as it ` +
+          'should: an acknowledgement was lost, or somebody else uses the consumer. Run it again',
+      );
+    }
+    await new Promise<void>((resolve) => clock.after(50, resolve));
+  }
+}
+
+/** Makes the consumer ready: from now on it delivers whole messages, and its description says so. */
+export async function finish(target: Target, handOver: HandOver): Promise<ConsumerInfo> {
+  const { stream, consumer, lastSent, pending, ackWait } = handOver;
+  const { delivered, num_ack_pending } = await target.manager.consumers.info(stream, consumer);
+  return await target.manager.consumers.update(stream, consumer, {
+    description: noteText({
+      state: 'made',
+      lastSent,
+      pending: pending.size,
+      kept: num_ack_pending,
+      deliveries: delivered.consumer_seq,
+    }),
+    ack_wait: Math.max(1, ackWait) * 1e9,
+    max_ack_pending: maxAckPending(handOver),
+    headers_only: false,
+  } satisfies Partial<ConsumerConfig>);
+}
+
+/** JetStream's own default for the messages in flight of a consumer. */
+const MAX_ACK_PENDING = 1000;
+
+/**
+ * One at a time stays so, because it keeps the order. Any other limit is of each member in STAN and of all together in JetStream:
+ * each takes only what it has room for, so the limit at the server is a high one.
+ */
+export function maxAckPending({ maxInFlight, isGroup }: Pick<HandOver, 'maxInFlight' | 'isGroup'>): number {
+  return maxInFlight === 1 && !isGroup ? 1 : Math.max(maxInFlight, MAX_ACK_PENDING);
+}

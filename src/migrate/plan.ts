@@ -1,0 +1,322 @@
+/** `plan`: what a migration would do, and what keeps it from being done. Nothing is written. */
+import '../dispose.js';
+import type { StreamInfo } from '@nats-io/jetstream';
+import { makeClock } from '../clock/clock.js';
+import { OptionReader } from '../option-reader.js';
+import { anchorFault, inconsistency } from './anchor.js';
+import { doorOf, fenceKind, importSubject } from './fence.js';
+import { consumerName, MAX_NAME, streamName } from './names.js';
+import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import type { Problem, Report } from './report.js';
+import { Source, type ChannelLimits, type SourceChannel } from './source.js';
+import { HEADER_BYTES } from './stan-headers.js';
+import { hasEntrance, importEntrance, replicasOf } from './stream.js';
+import { Target } from './target.js';
+
+/**
+ * Options of {@link plan}.
+ * @category Migration
+ */
+export interface PlanOptions extends MigrateOptions {
+  /** On how many servers each stream is to be kept, 1 to 5. Default: 3 in a cluster, else 1. */
+  replicas?: number | undefined;
+  /**
+   * Whether channels are read where a message may be too large for the target with its headers, because the monitoring does not say
+   * how large the largest one is. Default true. It reads some ten thousand messages a second.
+   */
+  readPayloads?: boolean | undefined;
+  /** Is called about four times a second while channels are read. */
+  onProgress?:
+    ((progress: { readonly channel: string; readonly read: number; readonly of: number }) => void) | undefined;
+}
+
+/**
+ * A durable, or a durable queue group, of a channel.
+ * @category Migration
+ */
+export interface PlannedDurable {
+  /** The client ID that it belongs to. Undefined for a queue group. */
+  readonly clientId?: string;
+  /** Name of the durable. */
+  readonly durable: string;
+  /** Name of the queue group. Undefined for a durable of one client. */
+  readonly group?: string;
+  /** Name of the JetStream consumer that it becomes. */
+  readonly consumer: string;
+  /** The highest message that was sent to it. */
+  readonly lastSent: number;
+  /** Messages that were sent to it and are not acknowledged. */
+  readonly pending: number;
+  /** Whether somebody is subscribed to it. Then its position cannot be taken over yet. */
+  readonly online: boolean;
+  /** The clients that are subscribed to it. */
+  readonly clients: readonly string[];
+}
+
+/**
+ * What is planned for one channel.
+ * @category Migration
+ */
+export interface PlannedChannel {
+  /** Its name. */
+  readonly channel: string;
+  /** Messages that are stored. */
+  readonly messages: number;
+  /** Their size, in bytes. */
+  readonly bytes: number;
+  /** The first stored message. 0 without messages. */
+  readonly first: number;
+  /** The last message. */
+  readonly last: number;
+  /** The limits of the channel: messages, bytes, and the age and the inactivity in ms. Undefined is none. */
+  readonly limits: ChannelLimits;
+  /** Name of the stream that it becomes. */
+  readonly stream: string;
+  /** How many messages the stream has already, if it is there. */
+  readonly copied: number;
+  /** Its durables and durable queue groups. */
+  readonly durables: readonly PlannedDurable[];
+  /** Subscriptions that the server keeps no position of. They have nothing to take along. */
+  readonly subscriptions: number;
+}
+
+/**
+ * What {@link plan} answers.
+ * @category Migration
+ */
+export interface PlanReport extends Report {
+  /** The STAN side. */
+  readonly source: { readonly clusterId: string; readonly version: string; readonly monitor: string };
+  /** The JetStream side. */
+  readonly target: {
+    /** Version of the server. */
+    readonly version: string;
+    /** Whether it is the same servers as STAN's. */
+    readonly inPlace: boolean;
+    /** On how many servers a stream is kept. */
+    readonly replicas: number;
+    /** The largest message with headers, in bytes. */
+    readonly maxPayload: number;
+    /** What follows from the version. */
+    readonly consequences: readonly string[];
+  };
+  /** The channels, by name. */
+  readonly channels: readonly PlannedChannel[];
+}
+
+const NAMES = { known: [...MIGRATE_OPTIONS, 'replicas', 'readPayloads', 'onProgress'], hints: MIGRATE_HINTS };
+const PROGRESS = 250;
+
+/**
+ * Looks at both sides, and says what a copy would do: which channel becomes which stream, which durable which consumer, and what
+ * keeps it from that. It writes nothing, and may run at any time.
+ *
+ * @throws as {@link copy}
+ *
+ * @example
+ * ```ts
+ * const { ok, problems, channels } = await plan({ from: 'nats://localhost:4222' });
+ * for (const { channel, stream, messages } of channels) console.log(`${channel} → ${stream}: ${messages}`);
+ * ```
+ * @category Migration
+ */
+export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
+  const read = new OptionReader(options, 'options', NAMES);
+  const resolved = readMigrateOptions(read);
+  const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
+  const readPayloads = read.boolean('readPayloads', true);
+  const onProgress = read.callback<NonNullable<PlanOptions['onProgress']>>('onProgress', '(progress) => …');
+  const clock = makeClock();
+  await using source = await Source.open(resolved);
+  await using target = await Target.open(resolved.target, resolved.signal);
+  const { channels, problems } = await source.channels();
+  problems.push(...collisions(channels));
+  const planned: PlannedChannel[] = [];
+  for (const figures of channels) {
+    resolved.signal?.throwIfAborted();
+    const info = await target.stream(streamName(figures.channel));
+    problems.push(...(await channelProblems(source, target, figures, info)));
+    let told = clock.now();
+    const large = readPayloads
+      ? await tooLarge(source, target, figures, (seen) => {
+          if (clock.now() - told < PROGRESS) return;
+          told = clock.now();
+          onProgress?.({ channel: figures.channel, read: seen, of: figures.messages });
+        })
+      : undefined;
+    if (large !== undefined) problems.push(large);
+    planned.push(plannedChannel(figures, info));
+  }
+  return {
+    ok: problems.length === 0,
+    problems,
+    source: { clusterId: resolved.clusterId, version: source.server.version, monitor: source.monitorUrl },
+    target: {
+      version: target.version.join('.'),
+      inPlace: resolved.inPlace,
+      replicas: replicasOf(target, { replicas }),
+      maxPayload: target.maxPayload,
+      consequences: await consequences(target, channels),
+    },
+    channels: planned,
+  };
+}
+
+function plannedChannel(figures: SourceChannel, info: StreamInfo | undefined): PlannedChannel {
+  const { channel, messages, bytes, first, last, limits, subscriptions } = figures;
+  return {
+    channel,
+    messages,
+    bytes,
+    first,
+    last,
+    limits,
+    stream: streamName(channel),
+    copied: info?.state.messages ?? 0,
+    durables: subscriptions.flatMap(({ durable, group, clients, lastSent, pending, offline }): PlannedDurable[] => {
+      if (durable === undefined) return [];
+      const id = group === undefined ? { clientId: clients[0]!, durable } : { durable, group };
+      return [
+        { ...id, consumer: consumerName(id), lastSent, pending, online: !offline, clients: offline ? [] : clients },
+      ];
+    }),
+    subscriptions: subscriptions.filter(({ durable }) => durable === undefined).length,
+  };
+}
+
+/** Names that two channels, or two durables of one, would share, and names that are too long. */
+function collisions(channels: readonly SourceChannel[]): Problem[] {
+  const problems: Problem[] = [];
+  const seen = new Map<string, string>();
+  for (const { channel, subscriptions } of channels) {
+    const stream = streamName(channel);
+    // Stores may be on file systems that do not tell capitals from small letters.
+    const key = stream.toLowerCase();
+    const other = seen.get(key);
+    if (other !== undefined) {
+      problems.push({
+        code: 'colliding-names',
+        channel,
+        message:
+          `channels '${other}' and '${channel}' become streams whose names differ in capitals only, and on some file systems these are ` +
+          `one: move one of them to a server of its own, or leave it out with 'channels'`,
+      });
+    }
+    seen.set(key, channel);
+    const names = subscriptions.flatMap(({ durable, group, clients }) =>
+      durable === undefined
+        ? []
+        : [consumerName(group === undefined ? { clientId: clients[0] ?? '', durable } : { durable, group })],
+    );
+    for (const name of [stream, ...names]) {
+      if (Buffer.byteLength(name) <= MAX_NAME) continue;
+      problems.push({
+        code: 'name-too-long',
+        channel,
+        message: `'${name}' of channel '${channel}' has ${name.length} characters, and JetStream takes ${MAX_NAME}: leave the channel out`,
+      });
+    }
+  }
+  return problems;
+}
+
+async function channelProblems(
+  source: Source,
+  target: Target,
+  figures: SourceChannel,
+  info: StreamInfo | undefined,
+): Promise<Problem[]> {
+  const { channel } = figures;
+  const stream = streamName(channel);
+  const problems: Problem[] = [];
+  const add = (code: string, message: string): void => void problems.push({ code, channel, message });
+  const unusable = inconsistency(figures);
+  if (unusable !== undefined) add('inconsistent-monitoring', unusable);
+  for (const subject of [channel, importSubject(channel)]) {
+    const others = (await target.streamsOn(subject)).filter((name) => name !== stream);
+    if (others.length > 0) {
+      add(
+        'subject-bound',
+        `stream ${others.map((name) => `'${name}'`).join(', ')} listens on '${subject}' already, and two streams cannot: delete it, or ` +
+          `take the subject from it`,
+      );
+    }
+  }
+  if (info === undefined) {
+    const door = await doorOf(target, channel);
+    if (door === 'foreign') {
+      add(
+        'subject-bound',
+        `somebody who is no stream replies to what is published on '${channel}' (a subscriber on '>' may be the one): stop it before the copy`,
+      );
+    }
+    return problems;
+  }
+  if (!hasEntrance(info.config, importEntrance(target, channel))) {
+    add(
+      'foreign-content',
+      info.config.subjects?.includes(channel)
+        ? `stream '${stream}' is open for native publishers already (cut), or was not made by a copy`
+        : `stream '${stream}' is there, and was not made by a copy: rename or delete it, or leave the channel out`,
+    );
+  } else if (unusable === undefined) {
+    const fault = await anchorFault(source, target, stream, figures, info);
+    if (fault !== undefined) problems.push(fault);
+  }
+  return problems;
+}
+
+/** A message that the target would refuse. The channel is read only where there may be one. */
+async function tooLarge(
+  source: Source,
+  target: Target,
+  { channel, messages, bytes }: SourceChannel,
+  onRead: (seen: number) => void,
+): Promise<Problem | undefined> {
+  const limit = target.maxPayload - HEADER_BYTES;
+  // The monitoring counts some bytes more than the payload, so no payload is larger than all bytes together.
+  if (messages === 0 || bytes <= limit) return undefined;
+  const stan = await source.stan();
+  let seen = 0;
+  let count = 0;
+  let largest = { sequence: 0, size: 0 };
+  for await (const { sequence, data } of stan.read(channel)) {
+    onRead(++seen);
+    if (data.length <= limit) continue;
+    count++;
+    if (data.length > largest.size) largest = { sequence, size: data.length };
+  }
+  if (count === 0) return undefined;
+  return {
+    code: 'too-large',
+    channel,
+    sequence: largest.sequence,
+    message:
+      `${count} messages of channel '${channel}' are too large for the target, which takes ${target.maxPayload} bytes with headers (up to ` +
+      `${HEADER_BYTES}); the largest is message ${largest.sequence} with ${largest.size} bytes: set max_payload there to ` +
+      `${largest.size + HEADER_BYTES} or more`,
+  };
+}
+
+async function consequences(target: Target, channels: readonly SourceChannel[]): Promise<string[]> {
+  const lines: string[] = [];
+  if (fenceKind(target) === 'stream') {
+    lines.push('native publishers are kept out by the stream itself until the cut (subject transform)');
+  } else {
+    const doors = await Promise.all(channels.map(({ channel }) => doorOf(target, channel)));
+    lines.push(
+      doors.every((door) => door === 'shut')
+        ? 'native publishers are kept out by the mappings of the servers until the cut'
+        : 'this version cannot keep native publishers out of a stream by itself: a native message stops the copy of its channel. ' +
+            "'plan --in-place' says which mappings in the servers' configuration keep them out",
+    );
+    lines.push('a channel that does not begin with message 1 gets its first number by a purge of the empty stream');
+    const [major, minor, patch] = target.version;
+    if (major === 2 && minor === 9 && patch < 24) {
+      lines.push('releases of 2.9 before 2.9.24 count wrong after such a purge: use 2.9.24 or later');
+    }
+  }
+  if (!target.isAtLeast(2, 11)) lines.push('a consumer has no holder: two readers of one consumer share its messages');
+  lines.push('max_age begins anew with the copy, and max_bytes counts the headers as well');
+  return lines;
+}

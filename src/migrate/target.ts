@@ -1,0 +1,226 @@
+/** The JetStream side of a migration, through the official client. It alone loads that client, when it is asked for. */
+import '../dispose.js';
+import { readFile } from 'node:fs/promises';
+import type * as jetstream from '@nats-io/jetstream';
+import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
+import type * as core from '@nats-io/transport-node';
+import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import { describe } from '../errors.js';
+import { MigrationTargetError, PeerMissingError } from './errors.js';
+import type { Side } from './options.js';
+
+/** The packages of the official client. */
+export interface OfficialClient {
+  readonly core: typeof core;
+  readonly jetstream: typeof jetstream;
+}
+
+/** @throws PeerMissingError when they are not installed */
+export async function loadOfficialClient(): Promise<OfficialClient> {
+  const load = async <T>(name: string, what: Promise<T>): Promise<T> => {
+    try {
+      return await what;
+    } catch (error) {
+      throw new PeerMissingError(name, error);
+    }
+  };
+  return {
+    core: await load('@nats-io/transport-node', import('@nats-io/transport-node')),
+    jetstream: await load('@nats-io/jetstream', import('@nats-io/jetstream')),
+  };
+}
+
+/** The version of a server, as numbers. */
+export type Version = readonly [major: number, minor: number, patch: number];
+
+/** A connection to the servers with JetStream. */
+export class Target {
+  readonly client: OfficialClient;
+  readonly connection: NatsConnection;
+  readonly manager: JetStreamManager;
+  readonly jetstream: JetStreamClient;
+
+  private constructor(client: OfficialClient, connection: NatsConnection, manager: JetStreamManager) {
+    this.client = client;
+    this.connection = connection;
+    this.manager = manager;
+    this.jetstream = manager.jetstream();
+  }
+
+  /**
+   * Connects, and makes sure that there is JetStream.
+   * @throws PeerMissingError when the official client is not installed
+   * @throws MigrationTargetError when there is no connection, or no JetStream
+   */
+  static async open(side: Side, signal?: AbortSignal): Promise<Target> {
+    signal?.throwIfAborted();
+    const client = await loadOfficialClient();
+    const connection = await dial(client, side);
+    try {
+      const manager = await client.jetstream.jetstreamManager(connection, { checkAPI: false });
+      const target = new Target(client, connection, manager);
+      await target.#checkJetStream();
+      return target;
+    } catch (error) {
+      await connection.close();
+      throw error;
+    }
+  }
+
+  /** The version of the server that it is connected to. */
+  get version(): Version {
+    const [, major, minor, patch] = /^v?(\d+)\.(\d+)\.(\d+)/.exec(this.connection.info?.version ?? '') ?? [];
+    return [Number(major ?? 0), Number(minor ?? 0), Number(patch ?? 0)];
+  }
+
+  /** The largest message that the server takes, with its headers, in bytes. */
+  get maxPayload(): number {
+    return this.connection.info?.max_payload ?? 0;
+  }
+
+  /** Whether the server is one of a cluster. */
+  get isClustered(): boolean {
+    return this.connection.info?.cluster !== undefined;
+  }
+
+  /** Whether the server is of a version or a later one. */
+  isAtLeast(major: number, minor: number): boolean {
+    const [ours, own] = this.version;
+    return ours > major || (ours === major && own >= minor);
+  }
+
+  /** A stream as it is now. Undefined when there is none of this name. */
+  async stream(name: string): Promise<StreamInfo | undefined> {
+    try {
+      return await this.manager.streams.info(name);
+    } catch (error) {
+      if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
+      throw error;
+    }
+  }
+
+  /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */
+  async message(stream: string, seq: number): Promise<StoredMsg | undefined> {
+    try {
+      return (await this.manager.streams.getMessage(stream, { seq })) ?? undefined;
+    } catch (error) {
+      if (apiCode(error) === NO_MESSAGE) return undefined;
+      throw error;
+    }
+  }
+
+  /** The names of the streams that listen on a subject, or on a part of it. */
+  async streamsOn(subject: string): Promise<string[]> {
+    const names: string[] = [];
+    for await (const name of this.manager.streams.names(subject)) names.push(name);
+    return names;
+  }
+
+  /** Calls back each time that the connection is lost. Returns what ends that. */
+  onDisconnect(callback: () => void): () => void {
+    const status = this.connection.status()[Symbol.asyncIterator]();
+    let over = false;
+    const listen = async (): Promise<void> => {
+      for (let next = await status.next(); next.done !== true && !over; next = await status.next()) {
+        if (next.value.type === 'disconnect') callback();
+      }
+    };
+    void listen();
+    return () => void (over = true);
+  }
+
+  /** Whether the official client has given up, as when its credentials are refused. */
+  get isClosed(): boolean {
+    return this.connection.isClosed();
+  }
+
+  /** What a step ends with when the official client has given up. */
+  closedError(cause: unknown): MigrationTargetError {
+    return new MigrationTargetError(`the connection to JetStream is closed for good: ${describe(cause)}`, { cause });
+  }
+
+  async close(): Promise<void> {
+    await this.connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #checkJetStream(): Promise<void> {
+    // A cluster says so, too, for as long as it has no leader.
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.manager.getAccountInfo();
+        return;
+      } catch (error) {
+        if (attempt < 10) {
+          await this.client.core.delay(200 * attempt);
+          continue;
+        }
+        throw new MigrationTargetError(
+          `the server at ${this.connection.getServer()} (${this.connection.info?.version}) has no JetStream for us: ${describe(error)}. ` +
+            "Add 'jetstream { store_dir: … }' to its configuration and restart it, or enable JetStream for the account",
+          { cause: error },
+        );
+      }
+    }
+  }
+}
+
+/** The codes of JetStream's errors. */
+export const STREAM_NOT_FOUND = 10059;
+export const CONSUMER_NOT_FOUND = 10014;
+export const NO_MESSAGE = 10037;
+
+/** The code of an error of JetStream's API. Undefined for another error. */
+export function apiCode(error: unknown): number | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'number' ? code : undefined;
+}
+
+/** Connects to the servers of one side. @throws MigrationTargetError */
+export async function dial({ core }: OfficialClient, { addresses, options }: Side): Promise<NatsConnection> {
+  const { tls } = options;
+  const secure = tls === true || typeof tls === 'object' || addresses.some((address) => address.tls);
+  try {
+    return await core.connect({
+      servers: addresses.map(({ host, port }) => `${host}:${port}`),
+      name: 'resilient-stan migrate',
+      authenticator: await authenticators(core, addresses, options),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+      reconnectJitter: 50,
+      timeout: 5000,
+      ...(secure && { tls: (typeof tls === 'object' ? tls : {}) as NonNullable<NodeConnectionOptions['tls']> }),
+    });
+  } catch (error) {
+    throw new MigrationTargetError(
+      `no connection to JetStream at ${addresses.map(({ url }) => url).join(', ')}: ${describe(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+async function authenticators(
+  core: OfficialClient['core'],
+  addresses: Side['addresses'],
+  { user, pass, token, nkey, userCreds }: Side['options'],
+): Promise<Authenticator[]> {
+  if (userCreds !== undefined) {
+    let file: Buffer;
+    try {
+      file = await readFile(userCreds);
+    } catch (error) {
+      throw new MigrationTargetError(`the credentials file cannot be read: ${describe(error)}`, { cause: error });
+    }
+    return [core.credsAuthenticator(file)];
+  }
+  if (nkey !== undefined) return [core.nkeyAuthenticator(Buffer.from(nkey))];
+  if (token !== undefined) return [core.tokenAuthenticator(token)];
+  if (user !== undefined) return [core.usernamePasswordAuthenticator(user, pass)];
+  const inUrl = addresses.find((address) => address.user !== undefined || address.token !== undefined);
+  if (inUrl?.token !== undefined) return [core.tokenAuthenticator(inUrl.token)];
+  if (inUrl?.user !== undefined) return [core.usernamePasswordAuthenticator(inUrl.user, inUrl.pass)];
+  return [];
+}
