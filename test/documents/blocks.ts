@@ -155,7 +155,7 @@ export function programsOf(blocks: readonly Block[]): Program[] {
 
 /** A `require()` without an `import` makes it CommonJS, which Node knows by the name of the file. */
 function extensionOf(language: 'ts' | 'js', code: string): string {
-  if (language === 'ts') return 'ts';
+  if (language === 'ts') return 'mts';
   return /\brequire\(/.test(code) && !/^(import|export)\b/m.test(code) ? 'cjs' : 'mjs';
 }
 

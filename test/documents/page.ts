@@ -21,6 +21,8 @@ export class Page {
   readonly name: string;
   readonly blocks: readonly Block[];
   readonly programs: readonly Program[];
+  /** It says to make the folder one of ECMAScript modules; without that, npm makes none. */
+  readonly isModule: boolean;
   /** What can be seen without running anything. */
   readonly faults: readonly string[];
 
@@ -29,6 +31,7 @@ export class Page {
     this.name = name;
     this.blocks = blocks;
     this.programs = programsOf(blocks);
+    this.isModule = blocks.some(({ language, code }) => language === 'sh' && /\btype=module\b/.test(code));
     const installed = installedBy(blocks);
     const missing = this.programs.flatMap(({ block, code }) =>
       packagesOf(code)
@@ -68,7 +71,7 @@ export class Page {
           await start(block, 'bash', '-euc', await ownPorts(block.code, ports));
         } else if (block.language === 'ts' || block.language === 'js') {
           const program = this.programs.find((each) => each.block === block)!;
-          if (program.run) await start(block, process.execPath, program.file.replace(/\.ts$/, '.js'));
+          if (program.run) await start(block, process.execPath, program.file.replace(/ts$/, 'js'));
         } else await check(block, folder);
       }
       for (const running of kept.reverse()) await running.end();

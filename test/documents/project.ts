@@ -67,7 +67,7 @@ export class DocumentProject {
     if (await isStale()) await run('npm', ['run', 'build'], { cwd: ROOT, env });
     await run('npm', ['pack', '--ignore-scripts', '--pack-destination', this.dir], { cwd: ROOT, env });
     const tarball = (await readdir(this.dir)).find((name) => name.endsWith('.tgz'))!;
-    await this.#write('package.json', JSON.stringify({ name: 'project', private: true, type: 'module' }));
+    await this.#write('package.json', JSON.stringify({ name: 'project', private: true }));
     await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(this.dir, tarball)], {
       cwd: this.dir,
       env,
@@ -104,11 +104,13 @@ export class DocumentProject {
     for (const page of pages) {
       const folder = this.folder(page.name);
       await mkdir(folder, { recursive: true });
+      const type = page.isModule ? 'module' : 'commonjs';
+      await writeFile(join(folder, 'package.json'), JSON.stringify({ name: 'project', private: true, type }));
       for (const { file, code, offset, block } of page.programs) {
         const path = join(folder, file);
         await mkdir(dirname(path), { recursive: true });
         await writeFile(path, code);
-        if (file.endsWith('.ts')) programs.set(path, { page, offset, line: block.line });
+        if (/\.[cm]?ts$/.test(file)) programs.set(path, { page, offset, line: block.line });
       }
       for (const { file, code } of page.blocks)
         if (file?.match(/\.[cm]?[jt]s$/) === null) await writeFile(join(folder, file), code);
