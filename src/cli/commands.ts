@@ -5,6 +5,7 @@ import type { Command } from './command.js';
 import { doctorCommand } from './doctor.js';
 import { migrateCopyCommand } from './migrate/copy.js';
 import { migratePlanCommand } from './migrate/plan.js';
+import { migrateRehearseCommand } from './migrate/rehearse.js';
 import { migrateVerifyCommand } from './migrate/verify.js';
 import { pubCommand } from './pub.js';
 import { subCommand, tailCommand } from './sub.js';
@@ -24,4 +25,5 @@ export const COMMANDS: readonly Command[] = [
   migratePlanCommand,
   migrateCopyCommand,
   migrateVerifyCommand,
+  migrateRehearseCommand,
 ];
