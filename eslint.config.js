@@ -107,7 +107,7 @@ export default defineConfig(
   noImports(['src/stan/**'], TIMERS, upwards('testing|cli')),
   noImports(['src/monitoring/**'], upwards('resilient-stan|stan|testing|migrate|cli|index')),
   noImports(['src/migrate/**'], TIMERS, upwards('stan|testing|cli')),
-  noImports(['src/testing/**'], upwards('stan|migrate|cli')),
+  noImports(['src/testing/**'], upwards('stan|cli')),
   noImports(['src/cli/**'], upwards('stan')),
   {
     files: ['test/**'],
@@ -119,5 +119,9 @@ export default defineConfig(
     },
   },
   { files: ['**/*.js', '**/*.cjs', '**/*.mjs'], extends: [tseslint.configs.disableTypeChecked] },
-  { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
+  {
+    // Nodes for Node-RED are CommonJS, by the package.json beside them.
+    files: ['**/*.cjs', 'examples/frameworks/node-red/*.js'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
+  },
 );

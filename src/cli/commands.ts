@@ -4,6 +4,8 @@ import { clusterCommand } from './cluster.js';
 import type { Command } from './command.js';
 import { doctorCommand } from './doctor.js';
 import { migrateCopyCommand } from './migrate/copy.js';
+import { migrateCutCommand } from './migrate/cut.js';
+import { migrateDurablesCommand } from './migrate/durables.js';
 import { migratePlanCommand } from './migrate/plan.js';
 import { migrateVerifyCommand } from './migrate/verify.js';
 import { pubCommand } from './pub.js';
@@ -24,4 +26,6 @@ export const COMMANDS: readonly Command[] = [
   migratePlanCommand,
   migrateCopyCommand,
   migrateVerifyCommand,
+  migrateDurablesCommand,
+  migrateCutCommand,
 ];

@@ -225,8 +225,8 @@ class DurableMigration {
     try {
       for (let attempt = 1; ; attempt++) {
         last = await this.#offline(channel, id);
-        const outcome = await this.#make(last);
-        if (outcome !== 'moved') return { result: result(outcome) };
+        const made = await this.#make(last);
+        if (made !== undefined) return { result: { ...result(made.outcome), pending: made.pending } };
         if (attempt === ATTEMPTS) {
           const text = `the ${durableText(id)} on '${channel}' moves on while it is read: stop its clients, and run this again`;
           throw new Refused('durable-online', text);
@@ -272,8 +272,13 @@ class DurableMigration {
     throw new Refused('no-durable', `the ${durableText(id)} on '${channel}' is gone: somebody has unsubscribed it`);
   }
 
-  /** Makes the consumer of a durable that nobody holds. Answers 'moved' when the durable has moved meanwhile. */
-  async #make(durable: StanDurable): Promise<'made' | 'remade' | 'unchanged' | 'moved'> {
+  /**
+   * Makes the consumer of a durable that nobody holds. Returns how many messages are pending, without those that the channel has
+   * dropped; undefined when the durable has moved meanwhile.
+   */
+  async #make(
+    durable: StanDurable,
+  ): Promise<{ outcome: 'made' | 'remade' | 'unchanged'; pending: number } | undefined> {
     const { channel, id, position, ackWait } = durable;
     const stream = streamName(channel);
     const consumer = consumerName(id);
@@ -291,7 +296,9 @@ class DurableMigration {
         );
       }
       if (note.state === 'made') {
-        if (note.lastSent === position.lastSent && note.pending === position.pending) return 'unchanged';
+        if (note.lastSent === position.lastSent && note.pending === position.pending) {
+          return { outcome: 'unchanged', pending: position.pending };
+        }
         if (wasUsed(existing, note)) {
           throw new Refused(
             'used-on-both-sides',
@@ -305,7 +312,7 @@ class DurableMigration {
     }
     const pending = position.pending === 0 ? [] : await this.#pendingOf(durable);
     // What it was told of meanwhile is newer than what we have begun with.
-    if (!(await this.#isAt(durable, pending.length))) return 'moved';
+    if (!(await this.#isAt(durable, pending.length))) return undefined;
     const handOver: HandOver = {
       stream,
       consumer,
@@ -317,9 +324,9 @@ class DurableMigration {
       isGroup: id.group !== undefined,
     };
     await begin(this.#target, handOver, this.#options.signal);
-    if (!(await this.#isAt(durable, pending.length))) return 'moved';
+    if (!(await this.#isAt(durable, pending.length))) return undefined;
     await finish(this.#target, handOver);
-    return remade ? 'remade' : 'made';
+    return { outcome: remade ? 'remade' : 'made', pending: pending.length };
   }
 
   async #pendingOf(durable: StanDurable): Promise<number[]> {
@@ -370,7 +377,9 @@ interface Reach {
 }
 
 async function reachOf(target: Target, info: StreamInfo, lastSent: number): Promise<Reach> {
-  const { first_seq: first, last_seq: last } = info.state;
+  const { last_seq: last } = info.state;
+  // An empty stream says 0.
+  const first = Math.max(1, info.state.first_seq);
   const seam = await findSeam(target, info);
   let lastStraggler = seam;
   // What the limits of the channel have dropped before the copy began is not missed.

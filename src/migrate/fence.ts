@@ -19,7 +19,7 @@ export function importSubject(channel: string): string {
 }
 
 /** The subject to which the servers send what native publishers send too early. Nobody listens there. */
-function fencedSubject(channel: string): string {
+export function fencedSubject(channel: string): string {
   return `$STANFENCE.${channel}`;
 }
 

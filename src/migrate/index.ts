@@ -8,6 +8,7 @@
  * @module resilient-stan/migrate
  */
 export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
+export { cut, type CutChannel, type CutOptions, type CutProgress, type CutReport } from './cut.js';
 export {
   durables,
   type DurablesOptions,
@@ -16,10 +17,12 @@ export {
   type MigratedDurable,
 } from './durables.js';
 export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
+export { planInPlace, type ConfigLines, type InPlaceReport, type InPlaceServer } from './in-place.js';
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
 export { plan, type PlannedChannel, type PlannedDurable, type PlanOptions, type PlanReport } from './plan.js';
 export type { Problem, Report } from './report.js';
+export type { Straggler } from './seam.js';
 export type { ChannelLimits } from './source.js';
 export {
   verify,

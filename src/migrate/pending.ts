@@ -1,7 +1,7 @@
 /**
  * Asks STAN which messages of an offline durable are not acknowledged. The monitoring tells only their number, and the server tells
  * which ones they are by sending them: to whoever attaches to the durable, all of them, however few may be in flight. Nothing is
- * acknowledged here, and with no more in flight than there are pending the server sends nothing new. So the durable stays as it is.
+ * acknowledged here, and with no more in flight than are pending the server sends nothing new. So the durable stays where it is.
  */
 import type { Position, StanDurable } from './stan-durables.js';
 import { MigrationSourceError } from './errors.js';
@@ -32,7 +32,8 @@ export async function readPending(
       channel,
       durableName: id.durable,
       ...(id.group !== undefined && { queueGroup: id.group }),
-      maxInFlight: Math.max(1, Math.min(maxInFlight, durable.position.pending)),
+      // The server takes this for the durable's window. A window of one keeps the order, so no other window may become one.
+      maxInFlight: maxInFlight === 1 || durable.position.pending < 2 ? 1 : 2,
       ackWait: Math.max(1, ackWait) * 1000,
       start: { at: 'new' },
     } as const;

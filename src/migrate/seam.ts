@@ -12,7 +12,7 @@ import type { Target } from './target.js';
  * @returns its sequence; one below the first of the stream when there is none
  */
 export async function findSeam(target: Target, { config, state }: StreamInfo): Promise<number> {
-  let low = state.first_seq - 1;
+  let low = Math.max(0, state.first_seq - 1);
   let high = state.last_seq;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
@@ -39,7 +39,10 @@ export function stanSequenceOf(message: {
   return Number(headers?.get(STAN_SEQUENCE) || NaN);
 }
 
-/** A message behind the seam that has come from STAN. */
+/**
+ * A message that has reached STAN after the cut.
+ * @category Migration
+ */
 export interface Straggler {
   /** Its sequence in STAN. */
   readonly inStan: number;

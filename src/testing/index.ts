@@ -6,14 +6,14 @@
  * ```
  *
  * @module resilient-stan/testing
+ * @category API
  */
 export { StanCluster } from './cluster.js';
 export type { ClusterOptions } from './cluster-options.js';
 export type { ClusterMode, ConfigValue, RaftTimings, StoreKind } from './config.js';
+export type { CheckedClient, CheckedMessage } from './continuity/checked-client.js';
 export {
   ContinuityChecker,
-  type CheckedClient,
-  type CheckedMessage,
   type CheckedSubscribeOptions,
   type CheckerOptions,
   type FinishOptions,
@@ -29,6 +29,7 @@ export {
   type SubscriptionHistory,
   type SubscriptionSettings,
 } from './continuity/history.js';
+export { Seam } from './continuity/seam.js';
 export type { Gap } from './continuity/told.js';
 export type {
   ExampleKind,
@@ -46,6 +47,7 @@ export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './er
 export { JetStreamCluster, type JetStreamLeaderOptions } from './jetstream/jetstream-cluster.js';
 export { JetStreamNode } from './jetstream/jetstream-node.js';
 export type { JetStreamClusterOptions, NatsServerChoice } from './jetstream/jetstream-options.js';
+export { JetStreamSide, type JetStreamSideOptions } from './jetstream/jetstream-side.js';
 export { MemoryMessage } from './memory/channel.js';
 export { MemoryServer, type MemoryServerOptions, type MemorySubscription } from './memory/memory-server.js';
 export { MemoryStan } from './memory/memory-stan.js';

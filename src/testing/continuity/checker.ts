@@ -1,42 +1,13 @@
 /** Publishers and subscribers that write what happens into a {@link History}. */
 import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Delivery } from '../../errors.js';
+import type { CheckedClient, CheckedMessage } from './checked-client.js';
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import { sleep } from '../wait.js';
 import { History, type HistoryOptions, type Outcome } from './history.js';
 import { onGap } from './gaps.js';
 import { encodeValue } from './value.js';
 import type { JudgeOptions, SubscriptionKind, Verdict } from './verdict.js';
-
-/**
- * What the checker has to know of a message.
- * @category Continuity
- */
-export interface CheckedMessage {
-  /** The number of the message in its channel. */
-  readonly sequence: number;
-  /** The payload. */
-  readonly data: Uint8Array;
-}
-
-/**
- * A client that can be checked. `ResilientStan` is one, and any other client needs an adapter of a few lines.
- * @category Continuity
- */
-export interface CheckedClient {
-  /** Publishes a message. Resolves when the cluster has acknowledged it. The error may say in `delivery` what is known of it. */
-  publish(channel: string, data: string): Promise<unknown>;
-  /**
-   * Subscribes. Resolves when the server has the subscription. The answer may be an emitter of the event `gap` with
-   * `{ from, to }`, which tells which messages the server no longer has. A message has to be acknowledged when its handler's
-   * promise resolves.
-   */
-  subscribe(
-    channel: string,
-    handler: (message: CheckedMessage) => void | Promise<void>,
-    options?: SubscribeOptions,
-  ): Promise<unknown>;
-}
 
 /**
  * Options of {@link ContinuityChecker}.
@@ -113,6 +84,7 @@ export class ContinuityChecker {
   readonly #options: CheckerOptions;
   readonly #now: () => number;
   readonly #loops: PublisherLoop[] = [];
+  /** How many lives each subscription has had. */
   readonly #lives = new Map<string, number>();
 
   /**
@@ -175,8 +147,18 @@ export class ContinuityChecker {
    */
   async subscribe(name: string, client: CheckedClient, options: CheckedSubscribeOptions = {}): Promise<void> {
     const { work, ...subscribeOptions } = options;
-    const life = (this.#lives.get(name) ?? 0) + 1;
-    this.#lives.set(name, life);
+    /** The lives of this call, by what the client calls them. */
+    const lives = new Map<number, number>();
+    const lifeOf = (own: number): number => {
+      let life = lives.get(own);
+      if (life === undefined) {
+        life = (this.#lives.get(name) ?? 0) + 1;
+        this.#lives.set(name, life);
+        lives.set(own, life);
+      }
+      return life;
+    };
+    lifeOf(0);
     const subscription = this.history.subscription(name, {
       kind: kindOf(options),
       from: options.startAt === 'first' ? 'all' : 'ready',
@@ -186,26 +168,29 @@ export class ContinuityChecker {
       this.channel,
       (message) => {
         const at = this.#now();
-        subscription.receive({ data: message.data, sequence: message.sequence, life }, at);
+        subscription.receive({ data: message.data, sequence: message.sequence, life: lifeOf(message.life ?? 0) }, at);
         onDelivered?.(name, message, at);
         return work?.(message);
       },
       subscribeOptions,
     );
-    onGap(established, (gap) => subscription.gap({ ...gap, life }, this.#now()));
+    onGap(established, (gap) => subscription.gap({ ...gap, life: lifeOf(0) }, this.#now()));
     subscription.ready(this.#now());
   }
 
   /**
-   * Notes that a fault begins now. The verdict tells how long it took until the next acknowledgement and delivery.
+   * Notes that a fault begins now. The verdict tells how long it took until the next acknowledgement and delivery: from now, or
+   * from when `struck` was called last.
    * @param name what happened, for the verdict
    */
   fault(name: string): {
+    /** Notes that the last blow of the fault has fallen now, for a fault that takes its time. Default: it has none but its beginning. */
+    struck(): void;
     /** Notes that the fault is over now. */
     mended(): void;
   } {
     const fault = this.history.fault(name, this.#now());
-    return { mended: () => fault.mended(this.#now()) };
+    return { struck: () => fault.struck(this.#now()), mended: () => fault.mended(this.#now()) };
   }
 
   /**

@@ -1,7 +1,7 @@
 /** The interface through which any client can be verified. */
 import { pathToFileURL } from 'node:url';
 import { describe, InvalidArgumentError } from '../../errors.js';
-import type { CheckedClient } from '../continuity/checker.js';
+import type { CheckedClient } from '../continuity/checked-client.js';
 import type { Ordering } from '../continuity/verdict.js';
 import type { VerifyConnectOptions } from './connect-options.js';
 

@@ -2,7 +2,7 @@
 import { describe } from '../../errors.js';
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
 import { sleep } from '../wait.js';
-import type { CheckedClient } from '../continuity/checker.js';
+import type { CheckedClient } from '../continuity/checked-client.js';
 import type { IdleOrder } from './protocol.js';
 
 /** How many share a channel. Half of them are durable, and servers have few channels. */

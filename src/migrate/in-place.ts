@@ -1,0 +1,250 @@
+/**
+ * The plan of a move in place: which lines go into the configuration of which server. nats-streaming-server 0.25.6 contains
+ * nats-server 2.9.24, so it can have JetStream in the same process; later a plain nats-server serves the same ports from the same
+ * store. {@link inPlaceLines} decides, and asks nobody.
+ */
+import { describe } from '../errors.js';
+import { getJson } from '../monitoring/http.js';
+import type { Routez, Serverz } from '../monitoring/pages.js';
+import { OptionReader } from '../option-reader.js';
+import { fencedSubject, importSubject, mappingsBlock, NO_MAPPINGS } from './fence.js';
+import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import type { Problem, Report } from './report.js';
+import { Source } from './source.js';
+
+/**
+ * Lines for the configuration of a server.
+ * @category Migration
+ */
+export interface ConfigLines {
+  /** What they are for. */
+  readonly what: string;
+  /** Where they go. */
+  readonly where: string;
+  /** The lines. */
+  readonly lines: readonly string[];
+  /**
+   * What the server needs to take them: `'restart'`, one server after the other; or `'reload'`, for which it reads its file again
+   * (`nats-streaming-server --signal reload`, or SIGHUP) and stays up.
+   */
+  readonly needs: 'restart' | 'reload';
+}
+
+/**
+ * One server of a move in place.
+ * @category Migration
+ */
+export interface InPlaceServer {
+  /** Its monitoring. */
+  readonly monitor: string;
+  /** Its name in the cluster, or the address of its monitoring. */
+  readonly name: string;
+  /** The version of NATS in it. */
+  readonly version: string;
+  /** Whether it has JetStream already. */
+  readonly jetstream: boolean;
+  /** Whether it keeps native publishers out of all the channels already. */
+  readonly fenced: boolean;
+  /** What is missing in the configuration file that it was started with. Empty when it is ready for the copy. */
+  readonly add: readonly ConfigLines[];
+}
+
+/**
+ * What {@link planInPlace} answers.
+ * @category Migration
+ */
+export interface InPlaceReport extends Report {
+  /** The servers, in the order of their monitoring. */
+  readonly servers: readonly InPlaceServer[];
+  /** What to do after the copy and the cut, in this order. */
+  readonly afterwards: readonly string[];
+}
+
+/** What the monitoring of a server says of its NATS side: its page `/varz`. */
+export interface Varz {
+  readonly server_name: string;
+  readonly server_id: string;
+  readonly version: string;
+  readonly cluster?: { readonly name?: string };
+}
+
+/** What is known of a server before its lines are decided. */
+export interface ServerFacts {
+  readonly monitor: string;
+  readonly varz: Varz;
+  readonly serverz: Serverz;
+  readonly jetstream: boolean;
+  /** The mappings of its accounts: subject to subject. */
+  readonly mappings: ReadonlyMap<string, string>;
+}
+
+/** A name that a server or a cluster without one of its own gets at each start. */
+const MADE_UP = /^([A-Za-z0-9]{22}|N[A-Z2-7]{55})$/;
+
+/** Decides what is missing in the configuration of a server. Pure. */
+export function inPlaceLines(
+  { varz, serverz, jetstream, mappings }: Omit<ServerFacts, 'monitor'>,
+  channels: readonly string[],
+): ConfigLines[] {
+  const add: ConfigLines[] = [];
+  const { name: cluster } = varz.cluster ?? {};
+  const clustered = cluster !== undefined && cluster !== '';
+  if (clustered && varz.server_name === varz.server_id) {
+    add.push({
+      what: 'JetStream knows the servers of a cluster by their names, which must not change',
+      where: 'at the top level; another name on each server',
+      lines: [`server_name: ${JSON.stringify(serverz.node_id ?? 'a name of its own')}`],
+      needs: 'restart',
+    });
+  }
+  if (clustered && MADE_UP.test(cluster)) {
+    add.push({
+      what: 'a cluster with JetStream needs a name that does not change',
+      where: 'in the cluster block; the same name on all servers',
+      lines: [`name: ${JSON.stringify(serverz.cluster_id)}`],
+      needs: 'restart',
+    });
+  }
+  if (!jetstream) {
+    add.push({
+      what: 'JetStream, which this server contains',
+      where: 'at the top level; a directory of its own for each server, on a disk with room for all messages once more',
+      lines: ['jetstream: {', '  store_dir: "/var/lib/nats/jetstream"', '}'],
+      // A cluster that gets JetStream by a reload does not find all its servers.
+      needs: clustered ? 'restart' : 'reload',
+    });
+  }
+  if (!isFenced(mappings, channels)) {
+    add.push({
+      what: 'the fence: who publishes to a channel natively gets "no responders" until the cut',
+      where: 'at the top level; in a configuration with accounts, in the account of the publishers',
+      lines: mappingsBlock(channels).split('\n'),
+      needs: 'reload',
+    });
+  }
+  return add;
+}
+
+function isFenced(mappings: ReadonlyMap<string, string>, channels: readonly string[]): boolean {
+  return channels.every(
+    (channel) => mappings.get(channel) === fencedSubject(channel) && mappings.get(importSubject(channel)) === channel,
+  );
+}
+
+/** What to do after the copy. */
+export const AFTERWARDS = [
+  'resilient-stan migrate copy --follow, until everybody is over; resilient-stan migrate verify; resilient-stan migrate durables',
+  `resilient-stan migrate cut, and when it says so: '${NO_MAPPINGS}' in the place of the mappings on every server, and a reload`,
+  'server by server: stop nats-streaming-server, take the streaming block out of its file, and start nats-server (2.10 or later) ' +
+    'with the same file: the same ports, and the same JetStream store. Wait until its streams are current before the next one',
+] as const;
+
+/**
+ * Says which lines to add to the configuration of which server, so that the streaming servers themselves have JetStream and a
+ * fence. It asks the monitoring of every server, and changes nothing. What a server has already is left out.
+ *
+ * @param options the monitoring of all servers, and the channels; default: all
+ * @returns the lines for each server; problems for servers that do not answer
+ * @throws InvalidArgumentError when an option is wrong
+ * @throws MigrationSourceError when STAN cannot be read
+ * @example
+ * ```ts
+ * const { servers } = await planInPlace({ from: 'nats://a:4222,nats://b:4222,nats://c:4222' });
+ * for (const { name, add } of servers) console.log(name, add.flatMap(({ lines }) => lines).join('\n'));
+ * ```
+ * @category Migration
+ */
+export async function planInPlace(options: MigrateOptions = {}): Promise<InPlaceReport> {
+  const resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
+  await using source = await Source.open(resolved);
+  const { channels, problems } = await source.channels();
+  const names = channels.map(({ channel }) => channel);
+  const servers: InPlaceServer[] = [];
+  let most = 0;
+  for (const monitor of resolved.monitor) {
+    resolved.signal?.throwIfAborted();
+    try {
+      const { facts, routes } = await ask(monitor);
+      most = Math.max(most, routes + 1);
+      servers.push(serverOf(facts, names));
+    } catch (error) {
+      problems.push({
+        code: 'no-answer',
+        message: `the monitoring at ${monitor} does not say what its server has: ${describe(error)}. Start the server, and run this again`,
+      });
+    }
+  }
+  problems.push(...missing(servers, most), ...tooOld(servers));
+  return { ok: problems.length === 0, problems, servers, afterwards: AFTERWARDS };
+}
+
+const NAMES = { known: MIGRATE_OPTIONS, hints: MIGRATE_HINTS };
+
+function serverOf(facts: ServerFacts, channels: readonly string[]): InPlaceServer {
+  const { monitor, varz, serverz, jetstream, mappings } = facts;
+  return {
+    monitor,
+    name: varz.server_name === varz.server_id ? (serverz.node_id ?? monitor) : varz.server_name,
+    version: varz.version,
+    jetstream,
+    fenced: isFenced(mappings, channels),
+    add: inPlaceLines(facts, channels),
+  };
+}
+
+/** A fence with a gap is none, so all servers have to be asked. */
+function missing(servers: readonly InPlaceServer[], most: number): Problem[] {
+  if (servers.length === 0 || servers.length >= most) return [];
+  return [
+    {
+      code: 'servers-missing',
+      message:
+        `the cluster has ${most} servers, and ${servers.length} were asked: every server needs the same lines. ` +
+        "Name the monitoring of all of them with 'monitor'",
+    },
+  ];
+}
+
+function tooOld(servers: readonly InPlaceServer[]): Problem[] {
+  return servers.flatMap(({ name, version }) => {
+    const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(version) ?? [];
+    if (Number(major) > 2 || (Number(major) === 2 && Number(minor) >= 9)) return [];
+    return [
+      {
+        code: 'too-old',
+        message:
+          `server '${name}' contains NATS ${version}: JetStream in place is tried with the 2.9.24 of nats-streaming-server ` +
+          '0.25.6. Replace its program by that version first, server by server; it reads the same store',
+      },
+    ];
+  });
+}
+
+async function ask(monitor: string): Promise<{ facts: ServerFacts; routes: number }> {
+  const [varz, serverz, routez, jsz, accounts] = await Promise.all([
+    page<Varz>(monitor, '/varz'),
+    page<Serverz>(monitor, '/streaming/serverz'),
+    page<Routez>(monitor, '/routez'),
+    // Its own page, because /varz does not learn of JetStream that came with a reload.
+    page<{ disabled?: boolean }>(monitor, '/jsz'),
+    page<{ accounts: string[] }>(monitor, '/accountz'),
+  ]);
+  const mappings = new Map<string, string>();
+  for (const account of accounts.accounts) {
+    const path = `/accountz?acc=${encodeURIComponent(account)}`;
+    const { account_detail: detail } = await page<{ account_detail?: AccountDetail }>(monitor, path);
+    for (const [from, [to]] of Object.entries(detail?.mappings ?? {})) if (to) mappings.set(from, to.subject);
+  }
+  const others = new Set(routez.routes.map(({ remote_id }) => remote_id));
+  return { facts: { monitor, varz, serverz, jetstream: jsz.disabled !== true, mappings }, routes: others.size };
+}
+
+interface AccountDetail {
+  readonly mappings?: Readonly<Record<string, readonly { readonly subject: string }[]>>;
+}
+
+async function page<T>(monitor: string, path: string): Promise<T> {
+  const found = await getJson<T>(monitor, path);
+  if (found === undefined) throw new Error(`it has no page ${path}`);
+  return found;
+}

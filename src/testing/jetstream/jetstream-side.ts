@@ -1,0 +1,267 @@
+/** A client of JetStream for the checker, in the meaning that NATS Streaming gives to publish and subscribe. */
+import { randomBytes } from 'node:crypto';
+import type { ConsumerConfig, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import '../../dispose.js';
+import { ClosedError, InvalidArgumentError } from '../../errors.js';
+import { consumerName, streamName } from '../../migrate/names.js';
+import { MIGRATE_OPTIONS, readMigrateOptions } from '../../migrate/options.js';
+import { Target } from '../../migrate/target.js';
+import { OptionReader } from '../../option-reader.js';
+import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
+import type { CheckedClient, CheckedMessage } from '../continuity/checked-client.js';
+import type { ServerConnectOptions } from '../security.js';
+import { sleep } from '../wait.js';
+
+/**
+ * Options of {@link JetStreamSide.connect}.
+ * @category Continuity
+ */
+export interface JetStreamSideOptions extends ServerConnectOptions {
+  /** The client ID that the client had in STAN: with it the consumers of its durables are found. */
+  clientId: string;
+  /** Is not used. With it the `connectOptions` of a {@link StanCluster} fit, too. */
+  clusterId?: string;
+}
+
+/** How long one attempt to publish may take, in ms. */
+const ATTEMPT = 2000;
+/** The pause before an attempt is repeated, in ms. */
+const PAUSE = 50;
+/** How long a consumer of a group without a durable outlives its members, in ns. */
+const GROUP_OUTLIVES = 30 * 1e9;
+/** How many messages a subscription has at the client at a time. */
+const AHEAD = 64;
+
+type Handler = (message: CheckedMessage) => void | Promise<void>;
+
+/** Begins to read behind the highest sequence that was handled. 0: none was. */
+type Opener = (highest: number) => Promise<ConsumerMessages>;
+
+interface ReadingSettings {
+  readonly concurrency: number;
+  /** In ms. */
+  readonly ackWait: number;
+  /** Whether the server waits for acknowledgements. */
+  readonly acknowledges: boolean;
+}
+
+/**
+ * A client of JetStream that a {@link ContinuityChecker} can use, for the time after a move from STAN: a channel is the stream
+ * that the migration has made of it, and a durable is the consumer that it has made of that.
+ *
+ * A publish is tried again until it is stored, under an ID by which JetStream stores it once. A handler that fails gets its message
+ * again after `ackWait`.
+ *
+ * It needs the official client: `npm install @nats-io/transport-node @nats-io/jetstream`.
+ *
+ * @example
+ * ```ts
+ * await using side = await JetStreamSide.connect(jetstream.urls, { clientId: 'app', ...jetstream.connectOptions });
+ * await checker.subscribe('reader', side, { startAt: 'first' });
+ * checker.publish('writer', side);
+ * ```
+ * @category Continuity
+ */
+export class JetStreamSide implements CheckedClient {
+  readonly #target: Target;
+  readonly #clientId: string;
+  readonly #subscriptions = new Set<JetStreamSubscription>();
+  #closed = false;
+
+  private constructor(target: Target, clientId: string) {
+    this.#target = target;
+    this.#clientId = clientId;
+  }
+
+  /**
+   * Connects.
+   * @param urls URLs of the servers with JetStream
+   * @param options the client ID, and what the servers want
+   * @throws PeerMissingError when the official client is not installed
+   * @throws MigrationTargetError when there is no connection, or no JetStream
+   */
+  static async connect(urls: readonly string[], options: JetStreamSideOptions): Promise<JetStreamSide> {
+    const { clientId, clusterId: _, ...source } = options;
+    const read = new OptionReader({ from: urls, source }, 'options', { known: MIGRATE_OPTIONS });
+    return new JetStreamSide(await Target.open(readMigrateOptions(read).target), clientId);
+  }
+
+  /**
+   * Publishes a message. Resolves when it is stored.
+   * @throws ClosedError when the client is closed before
+   */
+  async publish(channel: string, data: string): Promise<void> {
+    const msgID = randomBytes(12).toString('hex');
+    while (!this.#closed) {
+      try {
+        await this.#target.jetstream.publish(channel, data, { msgID, timeout: ATTEMPT });
+        return;
+      } catch {
+        // A leader is being elected, the stream is fenced still, or the answer was lost: the ID tells a second copy.
+        await sleep(PAUSE);
+      }
+    }
+    throw new ClosedError('the client was closed before the message was stored');
+  }
+
+  /**
+   * Subscribes as `ResilientStan.subscribe` does, with its options `durableName`, `queueGroup`, `startAt`, `ackWait`, `maxInFlight`
+   * and `concurrency`. A durable that has no consumer gets one.
+   * @returns an object with `close()`, which keeps the consumer of a durable
+   * @throws InvalidArgumentError when `startAt` is a time
+   */
+  async subscribe(
+    channel: string,
+    handler: Handler,
+    options: SubscribeOptions = {},
+  ): Promise<{ close(): Promise<void> }> {
+    const { durableName, queueGroup, concurrency = 1, ackWait = 30_000 } = options;
+    const isPlain = durableName === undefined && queueGroup === undefined;
+    const opener = isPlain ? this.#plain(channel, options) : await this.#shared(channel, options);
+    const subscription = new JetStreamSubscription(opener, handler, { concurrency, ackWait, acknowledges: !isPlain });
+    this.#subscriptions.add(subscription);
+    await subscription.opened;
+    return subscription;
+  }
+
+  /** A consumer of its own, which begins where the last one was left. */
+  #plain(channel: string, { startAt }: SubscribeOptions): Opener {
+    const { jetstream, client } = this.#target;
+    const start = this.#startOf(startAt);
+    return async (highest) => {
+      const from =
+        highest === 0
+          ? start
+          : { deliver_policy: client.jetstream.DeliverPolicy.StartSequence, opt_start_seq: highest + 1 };
+      const consumer = await jetstream.consumers.get(streamName(channel), from);
+      return consumer.consume({ max_messages: AHEAD });
+    };
+  }
+
+  /** A consumer that the server keeps: of a durable, or of a group. */
+  async #shared(channel: string, options: SubscribeOptions): Promise<Opener> {
+    const { durableName, queueGroup, concurrency = 1, ackWait = 30_000, maxInFlight = 1024, startAt } = options;
+    const { jetstream, client } = this.#target;
+    const stream = streamName(channel);
+    const name =
+      durableName === undefined
+        ? `members+of+group+${streamName(queueGroup!)}` // no durable has a name of four parts
+        : consumerName(
+            queueGroup === undefined
+              ? { clientId: this.#clientId, durable: durableName }
+              : { group: queueGroup, durable: durableName },
+          );
+    await this.#makeUnlessThere(stream, {
+      durable_name: name,
+      ack_policy: client.jetstream.AckPolicy.Explicit,
+      ack_wait: ackWait * 1e6,
+      max_ack_pending: maxInFlight,
+      ...(durableName === undefined && { inactive_threshold: GROUP_OUTLIVES }),
+      ...this.#startOf(startAt),
+    });
+    return async () => {
+      const consumer = await jetstream.consumers.get(stream, name);
+      // What waits here for its handler is on its ackWait all the same, and no other member gets it meanwhile.
+      return consumer.consume({ max_messages: Math.min(concurrency, AHEAD) });
+    };
+  }
+
+  /** Ends the subscriptions, and closes the connection. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#target.close();
+  }
+
+  /** Closes the client as {@link close} does, at the end of a scope with `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #makeUnlessThere(stream: string, config: Partial<ConsumerConfig>): Promise<void> {
+    const { manager } = this.#target;
+    try {
+      await manager.consumers.info(stream, config.durable_name!);
+    } catch {
+      await manager.consumers.add(stream, config);
+    }
+  }
+
+  #startOf(startAt: SubscribeOptions['startAt']): Pick<Partial<ConsumerConfig>, 'deliver_policy' | 'opt_start_seq'> {
+    const { DeliverPolicy } = this.#target.client.jetstream;
+    if (startAt === 'first') return { deliver_policy: DeliverPolicy.All };
+    if (startAt === 'last') return { deliver_policy: DeliverPolicy.Last };
+    if (startAt === undefined || startAt === 'new') return { deliver_policy: DeliverPolicy.New };
+    if (typeof startAt === 'object' && 'sequence' in startAt) {
+      return { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: startAt.sequence };
+    }
+    throw new InvalidArgumentError('startAt', 'a time is not supported here: the messages of a copy have other times');
+  }
+}
+
+/** Reads a consumer and calls the handler, until it is closed. When the reading ends early, it begins again. */
+class JetStreamSubscription {
+  /** Resolves when the first reading has begun. */
+  readonly opened: Promise<void>;
+  readonly #open: Opener;
+  readonly #handler: Handler;
+  readonly #settings: ReadingSettings;
+  /** What was handled: a message that comes again because its acknowledgement was lost is acknowledged once more. */
+  readonly #handled = new Set<number>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #over: Promise<void>;
+  #messages: ConsumerMessages | undefined;
+  #highest = 0;
+  #closed = false;
+
+  constructor(open: Opener, handler: Handler, settings: ReadingSettings) {
+    this.#open = open;
+    this.#handler = handler;
+    this.#settings = settings;
+    this.opened = open(0).then((messages) => void (this.#messages = messages));
+    this.#over = this.opened.then(() => this.#read());
+    this.#over.catch(() => {}); // `opened` tells it
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#messages?.stop();
+    await this.#over.catch(() => {});
+  }
+
+  async #read(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        this.#messages ??= await this.#open(this.#highest);
+        for await (const message of this.#messages) {
+          if (this.#closed) break;
+          const running = this.#handle(message).finally(() => this.#running.delete(running));
+          this.#running.add(running);
+          if (this.#running.size >= this.#settings.concurrency) await Promise.race(this.#running);
+        }
+      } catch {
+        // The servers are away, or the consumer has no leader for the moment.
+      }
+      this.#messages = undefined;
+      if (!this.#closed) await sleep(PAUSE);
+    }
+    await Promise.all(this.#running);
+  }
+
+  async #handle(message: JsMsg): Promise<void> {
+    const sequence = message.seq;
+    const { acknowledges, ackWait } = this.#settings;
+    if (!this.#handled.has(sequence)) {
+      try {
+        await this.#handler({ sequence, data: message.data });
+      } catch {
+        if (acknowledges) message.nak(ackWait);
+        return;
+      }
+      this.#highest = Math.max(this.#highest, sequence);
+    }
+    if (!acknowledges) return;
+    this.#handled.add(sequence);
+    await message.ackAck().catch(() => false);
+  }
+}

@@ -1,0 +1,159 @@
+/** The whole way in place, in a cluster of three: the plan of the configuration, copy, durables, cut, and plain servers afterwards. */
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { copy, cut, durables, planInPlace, streamName, type InPlaceReport } from '../../src/migrate/index.js';
+import { StanCluster, type StanNode } from '../../src/testing/index.js';
+import { Clients, until } from '../support/clients.js';
+import { JetStreamSide } from '../support/jetstream-side.js';
+
+describe('leaving in place', function () {
+  this.timeout(120_000);
+  const clients = new Clients();
+  let cluster: StanCluster;
+  afterEach(async () => {
+    await clients.closeAll();
+    await cluster?.stop();
+  });
+
+  const plan = (): Promise<InPlaceReport> =>
+    planInPlace({ from: cluster.urls, monitor: cluster.nodes.map(({ monitor }) => monitor.url) });
+  const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  const needed = ({ servers }: InPlaceReport): string[][] =>
+    servers.map(({ add }) => add.map(({ needs, lines }) => `${needs} ${lines[0]}`));
+
+  /** As a person does: adds lines to the file of a server, and lets it read them again. */
+  async function add(node: StanNode, lines: readonly string[]): Promise<void> {
+    const file = join(node.dir, 'server.conf');
+    await writeFile(file, `${await readFile(file, 'utf8')}\n${lines.join('\n')}\n`);
+    const reloads = (): number => node.log().filter((line) => line.includes('Reloaded server configuration')).length;
+    const before = reloads();
+    process.kill(node.pid!, 'SIGHUP');
+    await until(() => reloads() > before, 'the server has not read its configuration again');
+  }
+
+  it('a server by itself needs no restart: the lines of the plan, read again, and it is ready', async () => {
+    cluster = await StanCluster.start({ mode: 'single' });
+    const [node] = cluster.nodes as [StanNode];
+    const stan = await clients.connect(cluster.urls);
+    await stan.publish('orders', '1');
+    const before = await plan();
+    assert.deepEqual([before.ok, needed(before)], [true, [['reload jetstream: {', 'reload mappings: {']]]);
+    const lines = before.servers[0]!.add.flatMap((each) => each.lines);
+    await add(
+      node,
+      lines.map((line) => line.replace('/var/lib/nats/jetstream', 'jetstream')),
+    );
+    const after = await plan();
+    assert.deepEqual([after.servers[0]?.jetstream, after.servers[0]?.fenced, needed(after)], [true, true, [[]]]);
+    const { ok, channels } = await copy({ from: cluster.urls, monitor: node.monitor.url });
+    assert.deepEqual([ok, channels[0]?.fenced, channels[0]?.last], [true, true, 1]);
+  });
+
+  it('a cluster without names: each server is told what it lacks', async () => {
+    cluster = await StanCluster.start({ nodes: 2, config: { server_name: undefined, cluster: { name: undefined } } });
+    const report = await plan();
+    assert.deepEqual(
+      needed(report),
+      ['a', 'b'].map((name) => [
+        `restart server_name: "${name}"`,
+        'restart name: "test-cluster"',
+        'restart jetstream: {',
+      ]),
+    );
+    assert.deepEqual(
+      report.servers.map(({ name }) => name),
+      ['a', 'b'],
+    );
+    const few = await planInPlace({ from: cluster.urls, monitor: (await cluster.leader()).monitor.url });
+    assert.deepEqual(
+      few.problems.map(({ code }) => code),
+      ['servers-missing'],
+    );
+  });
+
+  /** Everything from the plan to the cut, with a durable that has holes. Returns what its consumer has to deliver. */
+  async function leave(): Promise<{ consumer: string; expected: number[] }> {
+    const stan = await clients.connect(cluster.urls);
+    await Promise.all(Array.from({ length: 30 }, (_, i) => stan.publish('orders', `order ${i + 1}`)));
+    const worker = await clients.connect(cluster.urls, { clientId: 'worker' });
+    let sent = 0;
+    const subscription = await worker.subscribe(
+      'orders',
+      (message) => {
+        sent++;
+        if (message.sequence % 2 === 0) message.ack();
+      },
+      // A server that is started anew sends pending messages when this time is over, in STAN and in JetStream alike.
+      { durableName: 'reader', startAt: 'first', manualAck: true, maxInFlight: 10, ackWait: 2000 },
+    );
+    await until(() => sent >= 19, 'the durable gets nothing');
+    await subscription.close();
+    await worker.close();
+
+    const { servers } = await plan();
+    assert.deepEqual(
+      servers.map(({ add: [only, ...more] }) => [only?.needs, more.length]),
+      cluster.nodes.map(() => ['reload', 0]),
+    );
+    for (const [i, node] of cluster.nodes.entries()) await add(node, servers[i]!.add[0]!.lines);
+    assert.ok((await plan()).servers.every(({ fenced }) => fenced));
+
+    const options = { from: cluster.urls, monitor: cluster.nodes.map(({ monitor }) => monitor.url) };
+    assert.deepEqual((await copy(options)).problems, []);
+    const moved = await durables(options);
+    assert.deepEqual([moved.problems, moved.durables.length], [[], 1]);
+    const { lastSent, pending, consumer } = moved.durables[0]!;
+    assert.equal(pending, 10);
+
+    let asked = false;
+    const cutting = cut({ ...options, quiet: 300, onProgress: ({ phase }) => (asked ||= phase === 'waiting') });
+    await until(() => asked, 'the cut does not wait for the servers');
+    for (const node of cluster.nodes) await add(node, ['mappings: {}']);
+    const { problems, channels } = await cutting;
+    assert.deepEqual([problems, channels[0]?.state, channels[0]?.cutAt], [[], 'opened', 30]);
+    await clients.closeAll();
+
+    return { consumer, expected: range(1, 31).filter((n) => n > lastSent || n % 2 === 1) };
+  }
+
+  /** The servers have all messages, take the next one, and deliver what is expected. */
+  async function hasEverything(
+    urls: string[],
+    { consumer, expected }: Awaited<ReturnType<typeof leave>>,
+  ): Promise<void> {
+    const js = await JetStreamSide.open(urls);
+    try {
+      // Stream and consumer elect leaders of their own after servers are replaced.
+      const ready = (): Promise<boolean> =>
+        Promise.all([js.manager.streams.info('orders'), js.manager.consumers.info('orders', consumer)]).then(
+          () => true,
+          () => false,
+        );
+      await until(ready, 'stream and consumer have no leader', 60_000);
+      const { state, config } = await js.manager.streams.info(streamName('orders'));
+      assert.deepEqual([state.first_seq, state.last_seq, config.num_replicas], [1, 30, cluster.nodes.length]);
+      assert.equal((await js.jetstream.publish('orders', 'order 31')).seq, 31);
+      const got = await js.drain('orders', consumer);
+      assert.deepEqual(
+        got.sort((one, other) => one.sequence - other.sequence),
+        expected.map((sequence) => ({ sequence, text: `order ${sequence}` })),
+      );
+    } finally {
+      await js.close();
+    }
+  }
+
+  it('three servers: each gets the lines of its plan, and all of them have every message and the durable', async () => {
+    cluster = await StanCluster.start({ jetstream: true });
+    await hasEverything(cluster.urls, await leave());
+  });
+
+  it('a plain server takes the place: the same port, the same store, and a durable with holes', async () => {
+    cluster = await StanCluster.start({ mode: 'single', jetstream: true });
+    const expected = await leave();
+    const plain = await cluster.natsServers();
+    await plain.takeOver({ timeout: 60_000 });
+    await hasEverything(plain.urls, expected);
+  });
+});

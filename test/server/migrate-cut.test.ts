@@ -1,0 +1,346 @@
+/** `cut`, and the fence before it: on plain servers, where it is a part of the stream, and in place, where it is configuration. */
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ResilientStan } from '../../src/index.js';
+import {
+  copy,
+  cut,
+  durables,
+  streamName,
+  type CutOptions,
+  type CutProgress,
+  type CutReport,
+} from '../../src/migrate/index.js';
+import { doorOf, mappingsBlock, NO_MAPPINGS } from '../../src/migrate/fence.js';
+import { readMigrateOptions } from '../../src/migrate/options.js';
+import { Target } from '../../src/migrate/target.js';
+import { OptionReader } from '../../src/option-reader.js';
+import { JetStreamCluster, StanCluster } from '../../src/testing/index.js';
+import { Clients, uniqueName, until } from '../support/clients.js';
+import { JetStreamSide } from '../support/jetstream-side.js';
+
+describe('the cut', function () {
+  this.timeout(60_000);
+  const clients = new Clients();
+  let cluster: StanCluster;
+  let plain: JetStreamCluster;
+  let stan: ResilientStan;
+  let channel: string;
+
+  before(async () => {
+    [cluster, plain] = await Promise.all([
+      StanCluster.start({
+        mode: 'single',
+        jetstream: true,
+        config: { streaming: { store_limits: { max_channels: 0 } } },
+      }),
+      JetStreamCluster.start({ nodes: 1 }),
+    ]);
+    stan = await clients.connect(cluster.urls, { clientId: 'publisher' });
+  });
+  after(async () => {
+    await clients.closeAll();
+    await Promise.all([cluster?.stop(), plain?.stop()]);
+  });
+  beforeEach(() => {
+    channel = uniqueName('cut');
+  });
+
+  /** What came in STAN, in order. */
+  const published: string[] = [];
+  beforeEach(() => void published.splice(0));
+  async function publish(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      const text = uniqueName('text');
+      await stan.publish(channel, text);
+      published.push(text);
+    }
+  }
+
+  const base = () => ({ from: cluster.urls, monitor: cluster.nodes[0]!.monitor.url, channels: [channel] });
+
+  /** The native publisher of an application. Resolves to the number of its message. */
+  async function native(js: JetStreamSide, text = 'native'): Promise<number> {
+    return (await js.jetstream.publish(channel, text)).seq;
+  }
+
+  /** All that a stream has: number, number in STAN, text. */
+  async function content(js: JetStreamSide): Promise<[number, number | undefined, string][]> {
+    const name = streamName(channel);
+    const { state } = await js.manager.streams.info(name);
+    const found: [number, number | undefined, string][] = [];
+    for (let seq = state.first_seq; seq <= state.last_seq; seq++) {
+      const message = await js.manager.streams.getMessage(name, { seq });
+      const inStan = message!.header.get('Stan-Sequence');
+      assert.equal(message!.subject, channel);
+      found.push([seq, inStan === '' ? undefined : Number(inStan), message!.string()]);
+    }
+    return found;
+  }
+
+  const allRight = (report: CutReport): CutReport['channels'][number] => {
+    assert.deepEqual([report.ok, report.problems, report.channels.length], [true, [], 1]);
+    return report.channels[0]!;
+  };
+
+  describe('with the fence of the stream', () => {
+    let js: JetStreamSide;
+    before(async () => (js = await JetStreamSide.open(plain.urls)));
+    after(() => js.close());
+
+    const options = () => ({ ...base(), to: plain.urls });
+    const cutNow = (more: CutOptions = {}): Promise<CutReport> => cut({ ...options(), quiet: 300, ...more });
+
+    it('native publishers get no responders before it, and the next number after it', async () => {
+      await publish(5);
+      assert.equal((await copy(options())).ok, true);
+      await assert.rejects(js.connection.request(channel, 'too early'), /no responders/);
+      await publish(3);
+      const { state, cutAt, stragglers } = allRight(await cutNow());
+      assert.deepEqual([state, cutAt, stragglers], ['opened', 8, []]);
+      assert.equal(await native(js), 9);
+      const { config } = await js.manager.streams.info(streamName(channel));
+      assert.deepEqual([config.subjects, config.subject_transform], [[channel], undefined]);
+      assert.deepEqual(await content(js), [
+        ...published.map((text, i) => [i + 1, i + 1, text]),
+        [9, undefined, 'native'],
+      ]);
+    });
+
+    it('appends what reaches STAN late, with its number there, once, however often it is run', async () => {
+      await publish(5);
+      assert.equal(allRight(await cutNow()).state, 'opened');
+      assert.equal(await native(js), 6);
+      await publish(2);
+      const late = allRight(await cutNow());
+      assert.deepEqual(late, {
+        channel,
+        stream: streamName(channel),
+        state: 'open',
+        cutAt: 5,
+        stragglers: [
+          { inStan: 6, sequence: 7 },
+          { inStan: 7, sequence: 8 },
+        ],
+      });
+      assert.equal(await native(js), 9);
+      await publish(1);
+      const both = await Promise.all([cutNow(), cutNow()]);
+      for (const report of both) assert.deepEqual(allRight(report).stragglers, [{ inStan: 8, sequence: 10 }]);
+      assert.deepEqual(allRight(await cutNow()).stragglers, []);
+      assert.deepEqual(await content(js), [
+        ...published.slice(0, 5).map((text, i) => [i + 1, i + 1, text]),
+        [6, undefined, 'native'],
+        [7, 6, published[5]],
+        [8, 7, published[6]],
+        [9, undefined, 'native'],
+        [10, 8, published[7]],
+      ]);
+      // It is open, and nothing more can be copied into it by number.
+      assert.deepEqual(
+        (await copy(options())).problems.map(({ code }) => code),
+        ['not-importing'],
+      );
+    });
+
+    it('before a native message, late ones still have the number of STAN', async () => {
+      await publish(3);
+      allRight(await cutNow());
+      await publish(2);
+      const { cutAt, stragglers } = allRight(await cutNow());
+      assert.deepEqual([cutAt, stragglers], [5, []]);
+      assert.equal(await native(js), 6);
+    });
+
+    it('publishers that never stop, on both sides: everything is there once, and those of STAN are in order', async () => {
+      await publish(5);
+      assert.equal((await copy(options())).ok, true);
+      const stop = new AbortController();
+      const natives: string[] = [];
+      const running = [
+        (async () => {
+          while (!stop.signal.aborted) await publish(1);
+        })(),
+        (async () => {
+          while (!stop.signal.aborted) {
+            const text = uniqueName('native');
+            await native(js, text).then(
+              () => natives.push(text),
+              () => undefined,
+            );
+          }
+        })(),
+      ];
+      const follow = new AbortController();
+      let told: CutProgress | undefined;
+      const following = cutNow({ follow: true, signal: follow.signal, onProgress: (progress) => (told = progress) });
+      await until(() => (told?.stragglers ?? 0) > 50, 'there are no stragglers');
+      stop.abort();
+      await Promise.all(running);
+      const reached = published.length;
+      await until(
+        async () => (await content(js)).filter(([, inStan]) => inStan !== undefined).length === reached,
+        'not all stragglers are there',
+      );
+      follow.abort();
+      const { cutAt, stragglers } = allRight(await following);
+      assert.equal(cutAt + stragglers.length, reached);
+      const all = await content(js);
+      const ofStan = all.filter(([, inStan]) => inStan !== undefined);
+      assert.deepEqual(
+        ofStan.map(([, inStan, text]) => [inStan, text]),
+        published.map((text, i) => [i + 1, text]),
+      );
+      assert.deepEqual(
+        all.filter(([, inStan]) => inStan === undefined).map(([, , text]) => text),
+        natives,
+      );
+      assert.ok(ofStan.slice(0, cutAt).every(([sequence, inStan]) => sequence === inStan));
+    });
+
+    it('a durable that was sent stragglers by STAN: its consumer has the rest, and all native messages', async () => {
+      await publish(4);
+      allRight(await cutNow());
+      assert.equal(await native(js), 5);
+      await publish(3);
+      assert.equal(allRight(await cutNow()).stragglers.length, 3);
+      assert.equal(await native(js), 9);
+      const worker = await clients.connect(cluster.urls, { clientId: uniqueName('worker') });
+      const sent: number[] = [];
+      const subscription = await worker.subscribe(
+        channel,
+        (message) => {
+          sent.push(message.sequence);
+          if (message.sequence !== 3 && message.sequence !== 6) message.ack();
+        },
+        { durableName: 'reader', startAt: 'first', manualAck: true },
+      );
+      await until(() => sent.length === 7, 'it was not sent everything');
+      await subscription.close();
+      await worker.close();
+      const report = await durables(options());
+      assert.deepEqual([report.problems, report.durables[0]?.pending], [[], 2]);
+      const got = await js.drain(channel, report.durables[0]!.consumer);
+      // 3 as it was, the native 5, number 6 of STAN as 7, and the native 9.
+      assert.deepEqual(
+        got.map(({ sequence }) => sequence),
+        [3, 5, 7, 9],
+      );
+    });
+
+    it('what cannot be copied is not opened, and the others are', async () => {
+      await publish(2);
+      await js.manager.streams.add({ name: streamName(channel), subjects: [`${channel}.else`] });
+      const { ok, problems, channels } = await cutNow();
+      assert.deepEqual([ok, problems.map(({ code }) => code), channels[0]?.state], [false, ['not-importing'], 'shut']);
+    });
+  });
+
+  describe('in place, with the fence of the servers', () => {
+    let js: JetStreamSide;
+    before(async () => (js = await JetStreamSide.open(cluster.urls)));
+    after(() => js.close());
+    afterEach(() => configure(NO_MAPPINGS));
+
+    /** As a person does: adds a block to the configuration file, and lets the server read it again. */
+    async function configure(block: string): Promise<void> {
+      const node = cluster.nodes[0]!;
+      const file = join(node.dir, 'server.conf');
+      const [own] = (await readFile(file, 'utf8')).split('# fence\n');
+      await writeFile(file, `${own}# fence\n${block}\n`);
+      const reloads = () => node.log().filter((line) => line.includes('Reloaded server configuration')).length;
+      const before = reloads();
+      process.kill(node.pid!, 'SIGHUP');
+      await until(() => reloads() > before, 'the server has not read its configuration again');
+    }
+
+    const cutNow = (more: CutOptions = {}): Promise<CutReport> => cut({ ...base(), quiet: 300, ...more });
+
+    async function door(): Promise<string> {
+      const resolved = readMigrateOptions(
+        new OptionReader(base(), 'options', { known: ['from', 'monitor', 'channels'] }),
+      );
+      await using target = await Target.open(resolved.target);
+      return await doorOf(target, channel);
+    }
+
+    it('the question whether a door is open changes nothing', async () => {
+      assert.equal(await door(), 'closed');
+      await publish(2);
+      await copy(base());
+      const before = await js.manager.streams.info(streamName(channel));
+      assert.equal(await door(), 'open');
+      await configure(mappingsBlock([channel]));
+      assert.equal(await door(), 'shut');
+      const after = await js.manager.streams.info(streamName(channel));
+      assert.deepEqual(after.state, before.state);
+      assert.deepEqual(after.config, before.config);
+    });
+
+    it('a foreign publish in the middle of a copy: gets no responders, and the copy does not notice', async () => {
+      await configure(mappingsBlock([channel]));
+      await publish(20);
+      const stop = new AbortController();
+      const following = copy({ ...base(), follow: true, signal: stop.signal });
+      let refused = 0;
+      for (let i = 0; i < 20; i++) {
+        await publish(1);
+        await js.connection.request(channel, 'foreign').catch((error: Error) => {
+          assert.match(error.message, /no responders/);
+          refused++;
+        });
+        js.connection.publish(channel, 'foreign');
+      }
+      await until(
+        async () => (await js.manager.streams.info(streamName(channel))).state.last_seq >= 40,
+        'the copy does not follow',
+      );
+      stop.abort();
+      const { ok, channels } = await following;
+      assert.deepEqual([ok, channels[0]?.fenced, refused], [true, true, 20]);
+      assert.deepEqual(
+        await content(js),
+        published.map((text, i) => [i + 1, i + 1, text]),
+      );
+    });
+
+    it('waits for the servers, says what to do, and goes on copying meanwhile; then the first native message is the next', async () => {
+      await configure(mappingsBlock([channel]));
+      await publish(3);
+      let told: CutProgress | undefined;
+      const cutting = cutNow({ onProgress: (progress) => (told = progress) });
+      await until(() => told?.phase === 'waiting', 'it does not wait');
+      assert.match(told?.todo ?? '', new RegExp(`keeps publishers of ${channel} out: write 'mappings: \\{\\}'`));
+      await publish(2);
+      await until(
+        async () => (await js.manager.streams.info(streamName(channel))).state.last_seq === 5,
+        'it does not go on copying',
+      );
+      // Without any mappings the server keeps those that it has.
+      await configure('');
+      await assert.rejects(js.connection.request(channel, 'too early'), /no responders/);
+      assert.equal(told?.phase, 'waiting');
+      await configure(NO_MAPPINGS);
+      assert.equal(await native(js), 6);
+      await publish(1);
+      const { state, cutAt, stragglers } = allRight(await cutting);
+      assert.deepEqual([state, cutAt], ['opened', 5]);
+      assert.deepEqual(stragglers, [{ inStan: 6, sequence: 7 }]);
+    });
+
+    it('told to stop while it waits: not open, says why, and can be run again', async () => {
+      await configure(mappingsBlock([channel]));
+      await publish(3);
+      const stop = new AbortController();
+      const { ok, problems, channels } = await cutNow({
+        signal: stop.signal,
+        onProgress: ({ phase }) => phase === 'waiting' && stop.abort(),
+      });
+      assert.deepEqual([ok, problems[0]?.code, channels[0]?.state], [false, 'not-opened', 'shut']);
+      await configure(NO_MAPPINGS);
+      assert.deepEqual(allRight(await cutNow()).state, 'open');
+      assert.equal(await native(js), 4);
+    });
+  });
+});
