@@ -119,5 +119,9 @@ export default defineConfig(
     },
   },
   { files: ['**/*.js', '**/*.cjs', '**/*.mjs'], extends: [tseslint.configs.disableTypeChecked] },
-  { files: ['**/*.cjs'], rules: { '@typescript-eslint/no-require-imports': 'off' } },
+  {
+    // Nodes for Node-RED are CommonJS, by the package.json beside them.
+    files: ['**/*.cjs', 'examples/frameworks/node-red/*.js'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
+  },
 );

@@ -1,17 +1,16 @@
 /**
  * Builds the package for both module systems.
  *
- * There is one implementation, in CommonJS, which everything can load. What `import` gets is a few lines around it, so
- * a process has one copy of each class, whichever way it is loaded. Dependencies that exist as ECMAScript modules only
- * are built in.
+ * There is one implementation, in CommonJS (see bundle.mjs), which everything can load. What `import` gets is a few lines around
+ * it, so a process has one copy of each class, whichever way it is loaded.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
-import { ENTRIES, fileOf, PROGRAMS } from './entries.mjs';
+import { bundleInto } from './bundle.mjs';
+import { ENTRIES, fileOf } from './entries.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist');
@@ -85,33 +84,7 @@ if (!read('src/version.ts').includes(`'${manifest.version}'`)) {
 keep('package.json', json(withEntries(manifest)));
 rmSync(DIST, { recursive: true, force: true });
 
-const inputs = { ...PROGRAMS };
-for (const [entry, { source }] of Object.entries(ENTRIES)) inputs[fileOf(entry)] = source;
-const dependencies = Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies });
-const bundle = await rolldown({
-  cwd: ROOT,
-  input: inputs,
-  platform: 'node',
-  external: (id) => dependencies.some((name) => id === name || id.startsWith(`${name}/`)),
-  transform: { target: 'node18' },
-  // A package that is missing is no warning.
-  onLog: (level, log) => {
-    if (level === 'warn') throw new Error(log.message);
-  },
-});
-const { output } = await bundle.write({
-  dir: DIST,
-  format: 'cjs',
-  exports: 'named',
-  strict: true,
-  generatedCode: { symbols: false },
-  // Without the mark, every bundler gives `import x from` the whole of it, as Node does.
-  esModule: false,
-  // Side by side, so that one finds another whatever is split off.
-  entryFileNames: '[name].js',
-  chunkFileNames: 'shared-[name].js',
-});
-await bundle.close();
+const output = await bundleInto(DIST);
 
 // The declarations, file by file.
 execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '-p', join(ROOT, 'tsconfig.build.json')], {

@@ -6,6 +6,7 @@
  * ```
  *
  * @module resilient-stan
+ * @category API
  */
 export {
   ResilientStan,

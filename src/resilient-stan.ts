@@ -3,6 +3,7 @@ import type { EventEmitter } from 'eventemitter3';
 import { AbortWatch } from './abort-signal.js';
 import { makeClock, type Clock } from './clock/clock.js';
 import type { MakeGateway } from './connection/gateway.js';
+import { NatsGateway } from './connection/nats-gateway.js';
 import { Participants } from './connection/participants.js';
 import type { ConnectionState } from './connection/states.js';
 import { Supervisor, type SupervisorEvents } from './connection/supervisor.js';
@@ -43,7 +44,7 @@ import { Publisher, type PubAck } from './publishing/publisher.js';
 import type { PublishListener } from './publishing/settlers.js';
 import { GRACE } from './subscribing/handling.js';
 import type { MessageHandler } from './subscribing/message.js';
-import { callerUntil } from './subscribing/caller.js';
+import { Caller } from './subscribing/caller.js';
 import { messages, type MessagesIterator } from './subscribing/messages.js';
 import { ChannelReader, type ReaderOwner, type ReaderRequest } from './subscribing/reader.js';
 import {
@@ -320,7 +321,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         throw new AbortedError('connect() was aborted before it began', { cause: abort.reason });
       }
       const stan = make(resolved, abort);
-      await stan.#connectAfter();
+      await stan.#connectAfter('connect()');
       return stan;
     } catch (error) {
       throw toOurs(error, 'connect()');
@@ -370,7 +371,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       const abort = resolved.signal === undefined ? undefined : new AbortWatch(resolved.signal);
       const stan = make(resolved, abort);
       // It begins in a later turn, so that the caller can add listeners.
-      const connected = stan.#connectAfter(Promise.resolve(start));
+      const connected = stan.#connectAfter('create()', Promise.resolve(start));
       // A caller who listens to the events need not ask, and a rejection must not be an unhandled one.
       connected.catch(() => undefined);
       return stan;
@@ -435,7 +436,8 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     };
     const participants = new Participants(this.#subscriptions, this.#publisher);
     const events = this.#supervisorEvents();
-    this.#supervisor = new Supervisor(options, participants, events, this.#clock, footing?.makeGateway);
+    const makeGateway: MakeGateway = footing?.makeGateway ?? ((parts) => new NatsGateway(parts));
+    this.#supervisor = new Supervisor(options, participants, events, this.#clock, makeGateway);
   }
 
   /** The cluster ID of the servers. */
@@ -566,7 +568,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /**
    * Subscribes to a channel, and gives its messages as an async iterator. A message is acknowledged when the next one is
    * asked for. When the loop is left, the subscription is closed and a durable is kept; nothing is waited for.
-   * {@link close} ends the loop. If the subscription ends for another reason, the loop throws that reason once.
+   * {@link close} ends the loop, also that of a client that was never connected, because a subscription has no other end. If the
+   * subscription ends for another reason, the loop throws that reason once. A loop that ends without an error has given everything
+   * that there was to give; this holds for {@link read} as well.
    *
    * The loop throws the errors of {@link subscribe}.
    *
@@ -600,7 +604,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
    *
    * The loop throws: InvalidArgumentError when an argument can never work; SubscribeError when the cluster refuses the
    * subscriptions for good; PermissionError when this client must not subscribe there; AbortedError when the signal is aborted;
-   * ClosedError when the client closes before the end; TimeoutError when the server does not send what it has stored.
+   * ClosedError when the client closes before the end, so that a part is not taken for the whole; TimeoutError when the server does not send what it has stored.
    *
    * The server makes a channel that it does not know yet.
    *
@@ -621,7 +625,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       const resolved = resolveRange(channel, range);
       const { signal } = resolveQuestionOptions(options);
       this.#assertOpen('read');
-      return { channel, range: resolved, ...callerUntil(signal, `the read of channel '${channel}'`) };
+      return { channel, range: resolved, caller: new Caller(signal, `the read of channel '${channel}'`) };
     } catch (error) {
       return toOurs(error, 'read()');
     }
@@ -650,13 +654,9 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       checkChannel(channel);
       const { signal } = resolveQuestionOptions(options);
       this.#assertOpen('lastSequence');
-      const { caller, done } = callerUntil(signal, `lastSequence('${channel}')`);
-      try {
-        const newest = await this.#subscriptions.questions.newest(channel, caller);
-        return newest?.sequence ?? 0;
-      } finally {
-        done();
-      }
+      const caller = new Caller(signal, `lastSequence('${channel}')`);
+      const newest = await this.#subscriptions.questions.newest(channel, caller);
+      return newest?.sequence ?? 0;
     } catch (error) {
       throw toOurs(error, 'lastSequence()');
     }
@@ -665,8 +665,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
   /** Counters and gauges of this client. */
   stats(): StanStats {
     const { published, acknowledged, rejected, resent, pendingBytes, inFlight } = this.#publisher.stats;
-    const { delivered, duplicatesDropped, redelivered, fetched, subscriptions } = this.#subscriptions.stats;
-    const { handlerErrors, gaps, resets, deadLetters, overdue } = this.#subscriptions.stats;
+    const { subscriptions, ...counters } = this.#subscriptions.stats;
     return {
       published,
       acknowledged,
@@ -675,15 +674,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       pending: this.#pending,
       pendingBytes,
       inFlight,
-      delivered,
-      duplicatesDropped,
-      redelivered,
-      fetched,
-      handlerErrors,
-      gaps,
-      resets,
-      deadLetters,
-      overdue,
+      ...counters,
       suspicions: this.#suspicions,
       losses: this.#losses,
       reconnects: this.#reconnects,
@@ -772,19 +763,23 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
     return this.close();
   }
 
-  /** Connects, at once or when `start` has resolved. */
-  #connectAfter(start?: Promise<unknown>): Promise<void> {
-    this.#connected = start === undefined ? this.#connect() : start.then(() => this.#connect());
+  /**
+   * Connects, at once or when `start` has resolved.
+   * @param called what the user has called, for the error
+   */
+  #connectAfter(called: string, start?: Promise<unknown>): Promise<void> {
+    this.#connected = start === undefined ? this.#connect(called) : start.then(() => this.#connect(called));
     return this.#connected;
   }
 
-  async #connect(): Promise<void> {
+  async #connect(called: string): Promise<void> {
     const abort = this.#abort;
     let aborted: AbortedError | undefined;
+    const wasAborted = `${called} was aborted`;
     if (abort) {
       // An abort ends everything at once, without a drain.
       abort.onAbort = () => {
-        const what = this.state === 'connecting' ? 'connect() was aborted' : 'the client was closed by its signal';
+        const what = this.state === 'connecting' ? wasAborted : 'the client was closed by its signal';
         aborted = new AbortedError(what, { cause: abort.reason });
         // A close() that is under way stops waiting as well.
         this.#resolveGaveUp();
@@ -796,7 +791,7 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
       await this.#supervisor.connect();
     } catch (error) {
       const reason = abort?.aborted
-        ? (aborted ?? new AbortedError('connect() was aborted', { cause: abort.reason }))
+        ? (aborted ?? new AbortedError(wasAborted, { cause: abort.reason }))
         : connectFailure(error);
       await this.#closeOnce(0, reason);
       throw reason;
@@ -921,9 +916,10 @@ export class ResilientStan extends SafeEmitter<ResilientStanEvents> {
         logger.info(`reconnected to ${server} after ${Math.round(downtime)} ms`, { server, downtime, attempts });
         this.#emit('reconnect', { server, downtime, attempts });
       },
-      conflict: (error) => {
+      conflict: (error, first) => {
         this.#note(error);
-        logger.warn(error.message);
+        // Each attempt finds it held, until it is free or the patience is over. The attempts are in the log for 'debug'.
+        if (first) logger.warn(error.message);
         this.#emit('client_id_conflict', { error });
       },
       permission: (error) => {

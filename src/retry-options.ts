@@ -14,7 +14,9 @@ export interface RetryOptions {
   /**
    * How many attempts follow the first one. `Infinity` is no limit. When a client connects, an attempt that finds the cluster, and the
    * client ID held by another live client, does not count: that is waited for until `maxRetryTime` is over, and for 60 s if there is
-   * none. `0` is a single attempt in any case.
+   * none. So is, in a first connect for which more `retries` than by default or a `maxRetryTime` are set, a streaming server that may
+   * come behind a plain NATS server: attempts end early there, and are made for `connectTimeout` times their number. `0` is a single
+   * attempt in any case.
    */
   retries?: number | undefined;
   /** By which factor each delay is longer than the one before, 1 or more. */

@@ -70,7 +70,10 @@ async function runCluster(values: Values<typeof OPTIONS>): Promise<number> {
     console.log(cluster.urls.join(','));
     say(introduction(cluster));
     const asked = Promise.race([interruption.came, orphaned]).then(() => 0);
-    return await Promise.race([asked, watch(cluster, over.signal)]);
+    const code = await Promise.race([asked, watch(cluster, over.signal)]);
+    // The servers are stopped at the end of this block, and that is no news.
+    over.abort();
+    return code;
   } finally {
     over.abort();
   }
@@ -158,6 +161,7 @@ async function watch(cluster: StanCluster, signal: AbortSignal): Promise<number>
       return 1;
     }
     const leads = await cluster.findLeader();
+    if (signal.aborted) break;
     leaderless = leads === undefined ? leaderless + 1 : 0;
     if (leaderless === LEADERLESS) {
       say('nobody leads: a cluster needs more than half of its servers');

@@ -88,10 +88,7 @@ export function defineCommand<const O extends Options>(definition: Definition<O>
         return await definition.run(values, positionals);
       } catch (error) {
         if (!(error instanceof InvalidArgumentError)) throw error;
-        throw new UsageError(
-          inOptions(error.message, (path) => optionFor(definition.options, path)),
-          { cause: error },
-        );
+        throw new UsageError(inOptions(error.message, definition.options, error.argument), { cause: error });
       }
     },
   };
@@ -179,11 +176,21 @@ export function optionFor(options: Options, path: string): string | undefined {
 }
 
 /**
- * An error of the library in the words of the command line: `option 'clusterId'` becomes `--cluster-id`.
- * @param nameOf what stands for an option of the library; undefined to leave it as it is
+ * A text of the library in the words of the command line: `option 'tls.ca'` becomes `--tls-ca`. What the command has no option for
+ * stays as it is.
+ * @param options the options of the command, or what stands for an option of the library
+ * @param argument the option that an error is about; its name counts without the word "option" as well
  */
-export function inOptions(message: string, nameOf: (path: string) => string | undefined): string {
-  return message.replace(/(?:option )?'([a-z]\w*(?:\.\w+)?)'/gi, (whole, path: string) => nameOf(path) ?? whole);
+export function inOptions(
+  text: string,
+  options: Options | ((path: string) => string | undefined),
+  argument?: string,
+): string {
+  const nameOf =
+    typeof options === 'function' ? options : (path: string): string | undefined => optionFor(options, path);
+  return text.replace(/((?:the )?option )?'([a-z]\w*(?:\.\w+)?)'/gi, (whole, word: string | undefined, path: string) =>
+    word !== undefined || argument !== undefined ? (nameOf(path) ?? whole) : whole,
+  );
 }
 
 function camelCase(name: string): string {

@@ -4,6 +4,8 @@ import { clusterCommand } from './cluster.js';
 import type { Command } from './command.js';
 import { doctorCommand } from './doctor.js';
 import { migrateCopyCommand } from './migrate/copy.js';
+import { migrateCutCommand } from './migrate/cut.js';
+import { migrateDurablesCommand } from './migrate/durables.js';
 import { migratePlanCommand } from './migrate/plan.js';
 import { migrateRehearseCommand } from './migrate/rehearse.js';
 import { migrateVerifyCommand } from './migrate/verify.js';
@@ -25,5 +27,7 @@ export const COMMANDS: readonly Command[] = [
   migratePlanCommand,
   migrateCopyCommand,
   migrateVerifyCommand,
+  migrateDurablesCommand,
+  migrateCutCommand,
   migrateRehearseCommand,
 ];

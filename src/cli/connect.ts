@@ -2,8 +2,8 @@
 import '../dispose.js';
 import { ConnectError, AuthorizationError, describe } from '../errors.js';
 import { ResilientStan, type ConnectOptions } from '../resilient-stan.js';
-import type { Values } from './command.js';
-import { readConnection, type CONNECTION_OPTIONS } from './connection-options.js';
+import { inOptions, type Values } from './command.js';
+import { CONNECTION_OPTIONS, readConnection } from './connection-options.js';
 import { Interrupted, type Interruption } from './interruption.js';
 import { say } from './say.js';
 
@@ -46,9 +46,10 @@ export async function connectFor(
   } finally {
     interruption.signal.removeEventListener('abort', giveUp);
   }
-  stan.on('connection_lost', ({ error }) => say(`connection lost: ${error.message}`));
+  const tell = (text: string): void => say(inOptions(text, CONNECTION_OPTIONS));
+  stan.on('connection_lost', ({ error }) => tell(`connection lost: ${error.message}`));
   stan.on('reconnect', ({ server }) => say(`connected again, to ${server}`));
-  stan.on('permission_error', ({ error }) => say(error.message));
-  stan.on('error', ({ error }) => say(error.message));
+  stan.on('permission_error', ({ error }) => tell(error.message));
+  stan.on('error', ({ error }) => tell(error.message));
   return stan;
 }

@@ -251,7 +251,7 @@ function check(servers: string, options: ConnectionOptions, settings: Settings, 
       // A part that is missing belongs to where the other parts are.
       return settings.get(option)?.from ?? settings.nameAt(option, credentials ?? 0);
     };
-    const message = inOptions(error.message, nameOf);
+    const message = inOptions(error.message, nameOf, error.argument);
     const from = nameOf(error.argument);
     const named = from === undefined || from.startsWith('--') || message.includes(from);
     throw new UsageError(named ? message : `${from}: ${message}`, { cause: error });

@@ -6,14 +6,14 @@ import { Link } from '../connection/link.js';
 import { standsAlone } from '../connection/plain-server.js';
 import { parseServers, type ServerAddress } from '../connection/servers.js';
 import type { ConnectionSettings } from '../connection/settings.js';
-import { openStream, Unreached, type Stream } from '../connection/stream.js';
+import { openStream, StreamError, type Stream } from '../connection/stream.js';
 import { AuthorizationError, ClientIdConflictError, describe, PermissionError, type PlainServer } from '../errors.js';
 import { resolveConnectOptions } from '../options.js';
 import { ResilientStan } from '../resilient-stan.js';
 import type { Serverz } from '../testing/index.js';
 import { realTime } from '../testing/wait.js';
 import { within } from '../within.js';
-import { defineCommand, type Options, type Values } from './command.js';
+import { defineCommand, inOptions, type Options, type Values } from './command.js';
 import { CONNECTION_OPTIONS, readConnection, type Connection } from './connection-options.js';
 import { getJson } from '../monitoring/http.js';
 import { paintFor, type Paint } from './style.js';
@@ -65,9 +65,9 @@ async function runDoctor(values: Values<typeof OPTIONS>): Promise<number> {
   const width = columnsOf(process.stdout);
   const print = (lines: readonly string[]): void => console.log(lines.join('\n'));
 
-  print(wrap(`servers: ${connection.shown.join(', ')} (${sources.servers})`, width));
-  print(wrap(`cluster ID: ${settings.clusterId}; credentials: ${sources.credentials}`, width));
-  if (sources.file !== undefined) print(wrap(`settings: ${sources.file}`, width));
+  print(wrap(`servers: ${connection.shown.join(', ')} (${sources.servers})`, width, 0, 'whole'));
+  print(wrap(`cluster ID: ${settings.clusterId}; credentials: ${sources.credentials}`, width, 0, 'whole'));
+  if (sources.file !== undefined) print(wrap(`settings: ${sources.file}`, width, 0, 'whole'));
 
   const addresses = parseServers(servers);
   const clock = makeClock();
@@ -91,7 +91,7 @@ async function runDoctor(values: Values<typeof OPTIONS>): Promise<number> {
 }
 
 function lines({ good, text, mend }: Finding, width: number, paint: Paint): string[] {
-  const [first, ...rest] = indented(text, width, 4);
+  const [first, ...rest] = indented(inOptions(text, OPTIONS), width, 4);
   return [
     `  ${paint(good ? 'good' : 'bad', good ? '✓' : '✗')} ${first!.trimStart()}`,
     ...rest,
@@ -187,45 +187,41 @@ function tlsFinding({ secure, greeting }: Stream): Finding {
   return good(greeting.tls === 'available' ? 'no TLS, although it offers it: tls:// uses it' : 'no TLS');
 }
 
+/** Why a server cannot be used, and what to do about it. */
 function unusable({ url, host, port }: ServerAddress, error: unknown, timeout: number): Finding {
-  const text = `not usable: ${describe(error)}`;
-  if (/cannot be resolved/.test(describe(error))) {
-    return bad(text, `Is the name '${host}' right, and does this machine ask the right name server for it?`);
-  }
-  if (error instanceof Unreached) {
-    return bad(
-      text,
-      `Is a server running there? On ${host}: is its 'listen' ${port}, and is the port open in the firewall?`,
-    );
-  }
-  if (describe(error) === LATE) {
+  if (error instanceof Late) {
     return bad(
       `no greeting within ${timeout} ms`,
       'The host is mute, or the server hangs, or a firewall drops what is sent to it. --timeout gives it longer.',
     );
   }
-  if (/client certificate/.test(describe(error)))
-    return bad(text.replace('set tls.cert and tls.key', 'it verifies clients'), 'Give --tls-cert and --tls-key.');
-  if (/not trusted/.test(describe(error))) {
-    return bad(
-      text.replace(/\. Set tls\.ca.*$/, ''),
-      'Give --tls-ca with the certificate of the authority that signed it.',
-    );
+  const text = `not usable: ${describe(error)}`;
+  if (!(error instanceof StreamError)) return bad(text);
+  switch (error.fault) {
+    case 'unresolved':
+      return bad(text, `Is the name '${host}' right, and does this machine ask the right name server for it?`);
+    case 'unreached':
+      return bad(
+        text,
+        `Is a server running there? On ${host}: is its 'listen' ${port}, and is the port open in the firewall?`,
+      );
+    case 'not-nats':
+      return bad(text, 'This is no NATS server: is it the port for clients? It is 4222 where nobody chose another.');
+    case 'no-tls':
+      return bad(
+        'it does not offer TLS',
+        `Use nats:// in the place of ${url}, without --tls…, or switch TLS on in the server.`,
+      );
+    case 'client-certificate':
+      return bad(text, 'It verifies clients: it takes only who has a certificate of an authority that it knows.');
+    case 'untrusted':
+      return bad(text, 'A certificate that has signed itself is its own authority: give that one.');
+    case 'other-name':
+      return bad(
+        text,
+        'The certificate is for other names than the one that was asked for: use one of them in the URL, or give --tls-servername.',
+      );
   }
-  if (/does not match certificate|altnames/i.test(describe(error))) {
-    return bad(
-      text,
-      `The certificate is for other names than '${host}': use one of them in the URL, or give --tls-servername.`,
-    );
-  }
-  if (/does not offer TLS/.test(describe(error)))
-    return bad(
-      'it does not offer TLS',
-      `Use nats:// in the place of ${url}, without --tls…, or switch TLS on in the server.`,
-    );
-  if (/something else than INFO/.test(describe(error)))
-    return bad(text, 'This is no NATS server: is it the port for clients? It is 4222 where nobody chose another.');
-  return bad(text);
 }
 
 function refused(error: unknown): Finding {
@@ -282,12 +278,13 @@ async function register({ servers, options }: Connection, timeout: number): Prom
   }
 }
 
-const LATE = 'late';
+/** A step was not done in time. */
+class Late extends Error {}
 
 /** Calls something that a signal ends. */
 async function withLimit<T>(timeout: number, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  const cancel = realTime(timeout, () => stop.abort(new Error(LATE)));
+  const cancel = realTime(timeout, () => stop.abort(new Late()));
   try {
     return await call(stop.signal);
   } finally {

@@ -54,8 +54,13 @@ export function renderHelp(command: Described, width: number): string {
   const usage = `resilient-stan ${name}${argumentsOf(command)}${Object.keys(options).length > 0 ? ' [options]' : ''}`;
   const parts = [
     `Usage: ${usage}`,
-    wrap(`${capital(summary)}.${aliases.length === 0 ? '' : ` Also as: ${aliases.join(', ')}.`}`, width).join('\n'),
-    ...about.map((paragraph) => wrap(paragraph, width).join('\n')),
+    wrap(
+      `${capital(summary)}.${aliases.length === 0 ? '' : ` Also as: ${aliases.join(', ')}.`}`,
+      width,
+      0,
+      'whole',
+    ).join('\n'),
+    ...about.map((paragraph) => wrap(paragraph, width, 0, 'whole').join('\n')),
   ];
   if (positionals.length > 0) {
     parts.push(

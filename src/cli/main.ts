@@ -5,7 +5,7 @@ import { either } from '../option-reader.js';
 import { suggest } from '../suggest.js';
 import { version } from '../version.js';
 import { COMMANDS } from './commands.js';
-import type { Command } from './command.js';
+import { inOptions, type Command } from './command.js';
 import { renderHelp, renderOverview } from './help.js';
 import { Interrupted } from './interruption.js';
 import { isReaderGone } from './output.js';
@@ -61,6 +61,9 @@ function steps(word: string): number {
   return 0;
 }
 
+const named = (name: string): Command | undefined =>
+  COMMANDS.find((each) => each.name === name || each.aliases?.includes(name));
+
 const stepsOf = (word: string): Command[] => COMMANDS.filter(({ name }) => name.startsWith(`${word} `));
 
 /**
@@ -69,8 +72,6 @@ const stepsOf = (word: string): Command[] => COMMANDS.filter(({ name }) => name.
  * @throws UsageError when there is none of this name
  */
 function commandOf([word, ...rest]: readonly string[]): { command: Command | undefined; args: string[] } {
-  const named = (name: string): Command | undefined =>
-    COMMANDS.find((each) => each.name === name || each.aliases?.includes(name));
   const long = rest[0] === undefined ? undefined : named(`${word} ${rest[0]}`);
   if (long !== undefined) return { command: long, args: rest.slice(1) };
   const command = named(word!);
@@ -103,13 +104,12 @@ main(argv).then(
       process.exitCode = error.exitCode;
       return;
     }
-    say(`resilient-stan: ${describe(error)}`);
+    const words = [argv.slice(0, 2).join(' '), argv[0] ?? ''];
+    const command = words.map(named).find((each) => each !== undefined);
+    say(`resilient-stan: ${inOptions(describe(error), command?.options ?? {})}`);
     if (error instanceof UsageError) {
-      const known = (name: string): boolean =>
-        COMMANDS.some((each) => each.name === name || each.aliases?.includes(name) === true);
-      const words = [argv.slice(0, 2).join(' '), argv[0] ?? ''];
-      const name = words.find(known) ?? (stepsOf(argv[0] ?? '').length > 0 ? argv[0] : undefined);
-      say(`Try 'resilient-stan ${name === undefined ? '' : `${name} `}--help'.`);
+      const known = words.find((word) => named(word) !== undefined || stepsOf(word).length > 0);
+      say(`Try 'resilient-stan ${known === undefined ? '' : `${known} `}--help'.`);
     }
     process.exitCode = error instanceof UsageError ? 2 : 1;
   },

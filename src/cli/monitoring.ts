@@ -11,6 +11,9 @@ import { hostSurroundings, SERVER_OPTIONS } from './connection-options.js';
 import { CONFIG_OPTION, readSettings } from './settings.js';
 import { UsageError } from './usage.js';
 
+/** How far monitoring is customarily above the port for clients: where one host has several servers, each has its own. */
+const OFFSET = MONITOR_PORT - 4222;
+
 export const MONITOR_OPTIONS = {
   monitor: {
     type: 'string',
@@ -18,7 +21,7 @@ export const MONITOR_OPTIONS = {
     value: '<urls>',
     help:
       "the servers' monitoring as http://host:8222, several separated by commas; who leads is asked " +
-      `(default: port ${MONITOR_PORT} of the hosts of --servers)`,
+      `(default: port ${MONITOR_PORT} of the hosts of --servers, and ${OFFSET} above the ports there)`,
     group: 'Connection',
     env: ['STAN_MONITOR'],
     file: 'monitor',
@@ -69,8 +72,10 @@ export function parseMonitors(text: string, from: string): string[] {
 
 function monitorsOf(servers: { value: string | boolean; from: string } | undefined): string[] {
   try {
-    const hosts = parseServers(servers?.value).map(({ host }) => `http://${host}:${MONITOR_PORT}`);
-    return [...new Set(hosts)];
+    const places = parseServers(servers?.value).flatMap(({ host, port }) =>
+      [MONITOR_PORT, port + OFFSET].filter((each) => each <= 65_535).map((each) => `http://${host}:${each}`),
+    );
+    return [...new Set(places)];
   } catch (error) {
     if (error instanceof InvalidArgumentError) throw new UsageError(error.message, { cause: error });
     throw error;

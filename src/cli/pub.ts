@@ -27,7 +27,8 @@ export const pubCommand = defineCommand({
   summary: 'publish a message, or one for each line of stdin',
   about: [
     'It ends when the cluster has acknowledged all of it, and says so on stderr. Without data, or with -, the data comes from ' +
-      'stdin: byte for byte as one message, or with --lines as a message for each line, without the line end, in this order.',
+      'stdin: byte for byte as one message, or with --lines as a message for each line, without the line end, in this order. ' +
+      "An empty stdin is refused, because the command before it has probably failed: '' as data publishes an empty message.",
     'At the first message that is not acknowledged it stops with exit code 1, and says whether that one can still arrive.',
   ],
   positionals: [
@@ -40,10 +41,11 @@ export const pubCommand = defineCommand({
     { command: 'resilient-stan pub images - < cat.png', what: 'a file as one message' },
     { command: 'tail -f app.log | resilient-stan pub logs --lines', what: 'line by line, for as long as lines come' },
     { command: 'resilient-stan pub temperatures -- -5', what: 'data that starts with a dash' },
+    { command: "resilient-stan pub ticks ''", what: 'an empty message' },
   ],
   exitCodes: {
     0: 'everything is acknowledged',
-    1: 'a message is not acknowledged, or there is no connection',
+    1: 'a message is not acknowledged, stdin was empty, or there is no connection',
     130: 'it was interrupted; what had been read is acknowledged',
   },
   run: runPub,
@@ -125,5 +127,11 @@ async function* stdin(signal: AbortSignal): AsyncGenerator<Uint8Array, void, und
 async function* whole(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer, void, undefined> {
   const parts: Uint8Array[] = [];
   for await (const chunk of chunks) parts.push(chunk);
-  yield Buffer.concat(parts);
+  const data = Buffer.concat(parts);
+  if (data.length === 0) {
+    throw new CommandError(
+      "stdin was empty, and nothing is published: the command before it has probably failed. '' as data publishes an empty message.",
+    );
+  }
+  yield data;
 }

@@ -8,6 +8,6 @@ import { columnsOf, wrap } from './text.js';
 export function say(text: string): void {
   const { stderr } = process;
   const lines = text.split('\n');
-  const fit = (line: string): string[] => (line.startsWith(' ') ? [line] : wrap(line, columnsOf(stderr)));
+  const fit = (line: string): string[] => (line.startsWith(' ') ? [line] : wrap(line, columnsOf(stderr), 0, 'whole'));
   console.error((stderr.isTTY ? lines.flatMap(fit) : lines).join('\n'));
 }

@@ -60,8 +60,9 @@ export class Dialler {
       dial: (address, signal, awaits) => this.#dial(address, signal, awaits),
       // Bun does not count idle time, so there all time counts.
       idle: first ? () => performance.eventLoopUtilization?.().idle ?? this.#clock.now() : undefined,
-      // Where a session was, there was a streaming server.
-      standsAlone: first ? (address, signal) => this.#standsAlone(address, signal) : undefined,
+      // Where a session was, also one that was never up, there was a streaming server.
+      standsAlone:
+        first && previous === undefined ? (address, signal) => this.#standsAlone(address, signal) : undefined,
       onFailed: ({ url }) => this.#servers.failed(url),
       clock: this.#clock,
     });

@@ -349,7 +349,7 @@ export class FailureDetector {
     );
     const hedge = this.#options.race();
     suspicion.hedge = hedge;
-    hedge.onWon = (found) => this.#hedgeAnswered(suspicion, found);
+    hedge.onWon = () => this.#hedgeAnswered(suspicion, hedge.found!);
     hedge.onAsk = () => this.#ask();
     hedge.keepOn();
   }

@@ -7,7 +7,7 @@ import type { ConnectionLostError, PermissionError } from '../errors.js';
 import type { ServerComplaint } from './link.js';
 import type { Participants } from './participants.js';
 import type { InHand, Session } from './protocol.js';
-import type { Registration } from './registration.js';
+import type { Registration } from './take-over.js';
 import type { ConnectionSettings } from './settings.js';
 
 /** The end of a session that nobody asked for. */
@@ -43,17 +43,19 @@ export interface SupervisedSession extends Session {
   destroy(): void;
 }
 
-/** A search for the leader. */
-export interface Search {
+/** A search for the leader. `Found` is what it finds, which only its own {@link Gateway} knows how to use. */
+export interface Search<Found = unknown> {
   /**
    * Runs one round. Resolves to what {@link Gateway.register} takes. After a round that failed the search may go on by itself.
    * @throws the error that says why no leader was found
    */
-  round(): Promise<object>;
+  round(): Promise<Found>;
+  /** Notes that nobody has used the search for so long, in ms, so that what it has found may not be good any more. */
+  wasIdle(duration: number): void;
   /** Ends the search. @param keepWinner what was found is kept */
   cancel(keepWinner?: boolean): void;
   /** Is called when the leader is found, in a round or between two rounds. */
-  onWon: ((found: never) => void) | undefined;
+  onWon: (() => void) | undefined;
 }
 
 export interface NewSession {
@@ -65,7 +67,8 @@ export interface NewSession {
   signal: AbortSignal;
 }
 
-export interface Gateway {
+/** @typeParam Found what its searches find */
+export interface Gateway<Found = unknown> {
   /** Notes that a server failed at some step. */
   failed(url: string): void;
   /** Notes that a session through a server has lasted. */
@@ -75,13 +78,13 @@ export interface Gateway {
    * @param previous the connection ID of the lost session
    * @param first whether no session was lost yet
    */
-  search(previous: Uint8Array | undefined, first: boolean): Search;
+  search(previous: Uint8Array | undefined, first: boolean): Search<Found>;
   /**
    * Registers the client.
    * @param found what a search of this gateway has found
    * @throws ClientIdConflictError when another live client has the ID; PermissionError; ConnectError
    */
-  register(found: object, session: NewSession): Promise<SupervisedSession>;
+  register(found: Found, session: NewSession): Promise<SupervisedSession>;
 }
 
 /** What a gateway is made with. */

@@ -39,7 +39,7 @@ export const ASK_EVERY = 50;
  */
 export const PLAIN_AFTER = 500;
 /** Time between two NATS PINGs that check an accepted connection, in ms. */
-export const PROVE_EVERY = 1000;
+const PROVE_EVERY = 1000;
 
 /** The result of a search. */
 export interface Found {
@@ -130,7 +130,7 @@ export class LeaderSearch {
   #keepsOn = false;
   #cancelPause: (() => void) | undefined;
   /** Is called when the leader is found, in a round or between two rounds. */
-  onWon: ((found: Found) => void) | undefined;
+  onWon: (() => void) | undefined;
   /**
    * Is called with each question. Other questions that are asked at the same moment are answered at the same moment if their
    * path lives.
@@ -280,6 +280,18 @@ export class LeaderSearch {
     });
   }
 
+  /**
+   * Notes that nobody has taken the leader's connection for so long, in ms. Nothing has checked it meanwhile, and it may have become
+   * deaf. So the next round looks for the leader again.
+   */
+  wasIdle(duration: number): void {
+    const found = this.#found;
+    if (found === undefined || duration <= PROVE_EVERY) return;
+    this.#found = undefined;
+    found.link.onDeath = undefined;
+    found.link.destroy();
+  }
+
   /** Ends the search and closes all connections, except for that to the leader if it is to be kept. */
   cancel(keepWinner = false): void {
     const winner = this.#found?.link;
@@ -411,7 +423,7 @@ export class LeaderSearch {
     lane.link = undefined;
     for (const other of this.#lanes) this.#clear(other);
     this.#endRound()?.resolve(found);
-    this.onWon?.(found);
+    this.onWon?.();
   }
 
   #winnerDied(lane: Lane): void {

@@ -7,7 +7,7 @@ import { register } from './registration.js';
 import { StanSession } from './session.js';
 import { Line } from './throughput.js';
 
-export class NatsGateway implements Gateway {
+export class NatsGateway implements Gateway<Found> {
   readonly #parts: GatewayParts;
   readonly #dialler: Dialler;
   readonly #claims = new Claims();

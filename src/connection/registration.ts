@@ -10,16 +10,8 @@ import { printable } from '../printable.js';
 import type { Claims } from './claims.js';
 import type { Found } from './leader-search.js';
 import { isIdTaken } from './server-texts.js';
+import { claimed, takeOver, type Registration } from './take-over.js';
 import { connectStan, type StanConnection } from './wire.js';
-
-/** The data of a lost session that a take-over needs. */
-export interface Registration {
-  connectionId: Uint8Array;
-  /** The subject of the protocol's close requests; empty if the server has named none. */
-  closeSubject: string;
-  /** The number of take-overs that ended their connection. */
-  failedTakeOvers?: number;
-}
 
 export interface RegisterOptions {
   clusterId: string;
@@ -47,20 +39,10 @@ const UNLIMITED = 2 ** 30;
 
 /** The least `max_payload` with room for the requests of the protocol, in bytes. */
 const LEAST_PAYLOAD = 512;
-/**
- * The number of failed take-overs after which none is tried. The first failure may have another cause, such as the end of a
- * server.
- */
-const MOST_FAILED = 2;
-/** Least time for the answers of a take-over, in ms. Without a take-over the server takes half a second. */
-const TAKE_OVER_PATIENCE = 500;
 
 export interface Registered {
   stan: StanConnection;
-  /**
-   * Whether the registration of the lost session was still ours when it was given up, so that nobody else had the client ID
-   * meanwhile.
-   */
+  /** Whether nobody else has had the client ID since the lost session. */
   continued: boolean;
 }
 
@@ -78,9 +60,8 @@ export async function register(found: Found, options: RegisterOptions, signal: A
     }
     const { previous } = options;
     // Before the first session there was nothing that another client could have taken from us.
-    let continued = previous === undefined;
-    if (found.registered && previous) continued = await takeOver(found, previous, options, signal);
-    const stan = await handshake(found, options, signal);
+    const continued = previous === undefined || (await takeOver(link, previous, { ...options, ...found }, signal));
+    const stan = await handshake(found, options, continued, signal);
     // Bytes that came together with the answer may have ended the connection.
     if (!link.alive) throw link.death ?? new Error('the connection was closed');
     return { stan, continued };
@@ -109,45 +90,15 @@ function failedAt(server: string, thrown: unknown): Error {
   });
 }
 
-/**
- * Closes the registration of the lost session if it is still ours. This is quicker than the server's own check of a silent
- * predecessor, which takes half a second. It also makes sure that nothing from the old session is stored later. It may
- * fail: if it is forbidden or not answered, the server's own check follows.
- *
- * A registration that is no longer ours is never closed, because the request names only the client ID, which another client may
- * have. The leader is asked again, because the search may have ended long ago: a ConnectionLostHandler may take any time.
- *
- * @returns whether the registration was ours until then; false also if that could not be learned
- * @throws the error that ended the connection
- */
-async function takeOver(
-  { link, roundTrip }: Found,
-  registration: Registration,
-  { clusterId, clientId, connectTimeout }: RegisterOptions,
+/** @param continued whether nobody else has had the client ID since the lost session */
+function handshake(
+  found: Found,
+  options: RegisterOptions,
+  continued: boolean,
   signal: AbortSignal,
-): Promise<boolean> {
-  const { connectionId, closeSubject, failedTakeOvers = 0 } = registration;
-  if (closeSubject === '' || failedTakeOvers >= MOST_FAILED) return false;
-  const patience = Math.min(connectTimeout, Math.max(TAKE_OVER_PATIENCE, 8 * roundTrip));
-  let ours = false;
-  try {
-    ours = await link.isRegistered(clusterId, connectionId, patience);
-    if (!ours) return false;
-    signal.throwIfAborted();
-    await link.closeRegistration(closeSubject, clientId, patience);
-  } catch (error) {
-    if (!link.alive) {
-      registration.failedTakeOvers = failedTakeOvers + 1;
-      throw error;
-    }
-  }
-  signal.throwIfAborted();
-  return ours;
-}
-
-function handshake(found: Found, options: RegisterOptions, signal: AbortSignal): Promise<StanConnection> {
+): Promise<StanConnection> {
   const { link } = found;
-  const { clusterId, clientId, pings, connectTimeout, claims, clock } = options;
+  const { clusterId, clientId, pings, connectTimeout, previous, claims, clock } = options;
   return new Promise<StanConnection>((resolve, reject) => {
     const answered = claims.made(clock.now());
     const stan = connectStan(clusterId, clientId, {
@@ -158,6 +109,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       ackTimeout: NEVER,
       maxPubAcksInflight: UNLIMITED,
     });
+    if (previous !== undefined && continued) claimed(previous, stan.connId);
     // The failure detector sends the pings, so that it sees every answer. The interval that the server wants does not count,
     // and a Node timer could not take an absurd one.
     Object.defineProperty(stan, 'stanPingInterval', { get: () => NEVER, set: () => {} });
@@ -196,6 +148,7 @@ function handshake(found: Found, options: RegisterOptions, signal: AbortSignal):
       answered();
       const text = printable(describe(error));
       if (isIdTaken(text)) {
+        if (previous !== undefined) previous.released = false;
         const unsure = `the cluster says that the client ID is registered, which may still be by an earlier connection of this client`;
         fail(claims.refused(clock.now()) ? new ClientIdConflictError(clientId) : new Error(unsure));
       } else {

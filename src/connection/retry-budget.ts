@@ -15,13 +15,13 @@ export type SessionEnd = 'lasted' | 'young' | 'never up';
 export const HELD_PATIENCE = 60_000;
 
 export class RetryBudget {
-  /** The number of failed attempts and of sessions that did not last, without the attempts that found the client ID held. */
+  /** The number of failed attempts and of sessions that did not last, without the attempts that found something to wait for. */
   #failures = 0;
   /** The number of sessions in a row that did not last, without the first one. They lengthen the delays like failed attempts. */
   #young = 0;
   #since: number;
-  /** Since when every attempt has found the client ID held by another client. Undefined if the last one did not. */
-  #heldSince: number | undefined;
+  /** What is waited for: since when every attempt has found it, and for how long, in ms. Undefined if the last one did not. */
+  #found: { readonly since: number; readonly patience: number } | undefined;
   /** Whether the previous session did not last. */
   #youngBefore = false;
 
@@ -37,15 +37,16 @@ export class RetryBudget {
   /** Notes that an attempt has failed. */
   failed(): void {
     this.#failures += 1;
-    this.#heldSince = undefined;
+    this.#found = undefined;
   }
 
   /**
-   * Notes that an attempt has found the cluster, and the client ID held by another client. Then there is nothing to be found,
-   * only an end to be waited for, so this does not count as a retry.
+   * Notes that an attempt has found something that has to end or to come, as a client ID that another client holds. That is waited
+   * for, so the attempt does not count as a retry.
+   * @param patience for how long if only the number of retries is limited, in ms
    */
-  held(now: number): void {
-    this.#heldSince ??= now;
+  found(now: number, patience: number): void {
+    if (this.#found?.patience !== patience) this.#found = { since: now, patience };
   }
 
   /** Leaves a time before now out of the count, in ms, because nothing was tried in it. */
@@ -58,7 +59,7 @@ export class RetryBudget {
    * @param settled whether the reason was given up for good, so that it does not end the next session
    */
   ended(end: SessionEnd, settled: boolean, now: number): void {
-    this.#heldSince = undefined;
+    this.#found = undefined;
     // The count starts anew after a session that lasted. One session alone that did not last resets it as well, because its
     // server may have been killed soon after we came to it.
     if (end === 'lasted' || (end === 'young' && !this.#youngBefore)) {
@@ -77,9 +78,9 @@ export class RetryBudget {
   isSpent(options: ResolvedRetryOptions, now: number): boolean {
     const { retries, maxRetryTime } = options;
     if (now - this.#since >= maxRetryTime) return true;
-    if (this.#heldSince === undefined) return this.#failures > retries;
+    if (this.#found === undefined) return this.#failures > retries;
     // Who asks for a single attempt gets one.
-    return retries === 0 || now >= this.#heldUntil(options);
+    return retries === 0 || now >= this.#waitUntil(options);
   }
 
   /** Returns the delay before the first attempt, in ms. */
@@ -92,13 +93,13 @@ export class RetryBudget {
    * @param attempt counted from 1
    */
   delayAfter(attempt: number, options: ResolvedRetryOptions, now: number): number {
-    const left = Math.min(options.maxRetryTime - (now - this.#since), this.#heldUntil(options) - now);
+    const left = Math.min(options.maxRetryTime - (now - this.#since), this.#waitUntil(options) - now);
     return Math.min(retryDelay(this.#young + attempt, options), left);
   }
 
-  /** Returns when the wait for a held client ID is over, in ms. A limit of time that the user has set is the only one then. */
-  #heldUntil({ retries, maxRetryTime }: ResolvedRetryOptions): number {
-    if (this.#heldSince === undefined || retries === Infinity || maxRetryTime !== Infinity) return Infinity;
-    return this.#heldSince + HELD_PATIENCE;
+  /** Returns when the wait for what was found is over, in ms. A limit of time that the user has set is the only one then. */
+  #waitUntil({ retries, maxRetryTime }: ResolvedRetryOptions): number {
+    if (this.#found === undefined || retries === Infinity || maxRetryTime !== Infinity) return Infinity;
+    return this.#found.since + this.#found.patience;
   }
 }

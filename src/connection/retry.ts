@@ -1,6 +1,6 @@
 import pRetry, { AbortError } from 'p-retry';
 import type { Clock } from '../clock/clock.js';
-import { ClientIdConflictError, toError } from '../errors.js';
+import { toError } from '../errors.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
 import type { RetryBudget } from './retry-budget.js';
 
@@ -24,6 +24,11 @@ export interface RetryHooks {
   onWait: (attempt: number, delay: number, error: Error) => void;
   /** Registers a callback that ends a delay early. Returns a function that removes it. */
   onWake: (callback: () => void) => () => void;
+  /**
+   * Returns how long to wait for what an attempt has found, in ms. Undefined if it has found nothing to wait for, so that it counts
+   * as a retry.
+   */
+  patience: (error: Error) => number | undefined;
   /** The clock of the delays and of the budget. */
   clock: Clock;
 }
@@ -53,8 +58,9 @@ export async function retry<T>(attempt: (attempt: number) => Promise<T>, hooks: 
       signal,
       onFailedAttempt: async ({ attemptNumber, error }) => {
         const now = hooks.clock.now();
-        if (error instanceof ClientIdConflictError) budget.held(now);
-        else budget.failed();
+        const patience = hooks.patience(error);
+        if (patience === undefined) budget.failed();
+        else budget.found(now, patience);
         if (budget.isSpent(options, now)) throw error;
         const delay = budget.delayAfter(attemptNumber, options, now);
         // Nobody wants to hear of it after a call-off.

@@ -25,7 +25,7 @@ import {
 } from './protocol.js';
 import { Publishes } from './publishes.js';
 import type { LeaderSearch } from './leader-search.js';
-import type { Registration } from './registration.js';
+import type { Registration } from './take-over.js';
 import { Requests } from './requests.js';
 import { isUnknownClient } from './server-texts.js';
 import type { ConnectionSettings } from './settings.js';

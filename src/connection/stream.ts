@@ -49,11 +49,15 @@ export async function openStream(
     }
     const options = tls === false ? tlsFor({}, address) : tls;
     if (greeting.asksCertificate && !options.cert && options.pfx === undefined && options.secureContext === undefined) {
-      throw new Error('the server asks for a client certificate: set tls.cert and tls.key');
+      throw new StreamError(
+        'client-certificate',
+        "the server asks for a client certificate: set option 'tls.cert' and option 'tls.key'",
+      );
     }
     socket = await secure(tcp, options, signal).catch((error: unknown) => {
       if (greeting.tls !== 'none') throw error;
-      throw new Error('the server does not offer TLS, and a tls:// URL or the option tls demands it', { cause: error });
+      const text = "the server does not offer TLS, and a tls:// URL or option 'tls' demands it";
+      throw new StreamError('no-tls', text, { cause: error });
     });
     return { socket, greeting, rest, secure: true };
   } catch (error) {
@@ -93,7 +97,9 @@ function readFirstLine(tcp: Socket, signal: AbortSignal): Promise<{ greeting: Gr
         if (lineEnd > LONGEST_INFO) throw new Error(`its greeting is longer than ${LONGEST_INFO} bytes`);
         const info = /^INFO\s+(.*)$/is.exec(line)?.[1];
         // The text of the peer does not matter, because no credentials were sent yet.
-        if (info === undefined) throw new Error(`it greets with something else than INFO: ${printable(line, 200)}`);
+        if (info === undefined) {
+          throw new StreamError('not-nats', `it greets with something else than INFO: ${printable(line, 200)}`);
+        }
         const greeting = readGreeting(info);
         settle();
         resolve({ greeting, rest: read.subarray(lineEnd + 2) });
@@ -146,8 +152,36 @@ function secure(tcp: Socket, options: ConnectionOptions, signal: AbortSignal): P
   });
 }
 
+/**
+ * Why a stream could not be opened, where something can be done about it:
+ *
+ * - `'unresolved'`: the host has no address;
+ * - `'unreached'`: nobody answers there;
+ * - `'not-nats'`: who answers is no NATS server;
+ * - `'no-tls'`: TLS is demanded and not offered;
+ * - `'client-certificate'`: the server wants one and none is set;
+ * - `'untrusted'`: the authority of the server's certificate is not known;
+ * - `'other-name'`: the server's certificate is for another name.
+ */
+export type StreamFault =
+  'unresolved' | 'unreached' | 'not-nats' | 'no-tls' | 'client-certificate' | 'untrusted' | 'other-name';
+
+/** A stream could not be opened, for a reason that is known. */
+export class StreamError extends Error {
+  readonly fault: StreamFault;
+
+  constructor(fault: StreamFault, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.fault = fault;
+  }
+}
+
 /** The error if nobody was reached. The server may be down, or the URL may be wrong. */
-export class Unreached extends Error {}
+export class Unreached extends StreamError {
+  constructor(message: string, options?: ErrorOptions & { fault?: 'unresolved' | 'unreached' }) {
+    super(options?.fault ?? 'unreached', message, options);
+  }
+}
 
 /** The codes of OpenSSL for a certificate whose authority is unknown. */
 const UNKNOWN_AUTHORITY = new Set([
@@ -166,7 +200,7 @@ export function explainSocketError(error: Error & { code?: string }): Error {
       return new Unreached('connection refused: nobody listens there', { cause: error });
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return new Unreached(`the host name cannot be resolved (${code})`, { cause: error });
+      return new Unreached(`the host name cannot be resolved (${code})`, { fault: 'unresolved', cause: error });
     case 'ETIMEDOUT':
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
@@ -175,12 +209,12 @@ export function explainSocketError(error: Error & { code?: string }): Error {
   // The text may contain text of a certificate.
   const text = printable(describe(error));
   if (UNKNOWN_AUTHORITY.has(code)) {
-    return new Error(
-      `its certificate is not trusted: ${text}. Set tls.ca to the certificate of the authority that signed it`,
-      {
-        cause: code,
-      },
+    return new StreamError(
+      'untrusted',
+      `its certificate is not trusted: ${text}. Set option 'tls.ca' to the certificate of the authority that signed it`,
+      { cause: code },
     );
   }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return new StreamError('other-name', text, { cause: code });
   return new Error(text, { cause: code });
 }

@@ -8,16 +8,16 @@ import {
   AuthorizationError,
   ClientIdConflictError,
   ClosedError,
+  ConnectError,
   PermissionError,
   toError,
   type ConnectionLostError,
 } from '../errors.js';
 import type { Gateway, Loss, MakeGateway, Search, SupervisedSession } from './gateway.js';
 import type { Participants } from './participants.js';
-import { PROVE_EVERY } from './leader-search.js';
-import { NatsGateway } from './nats-gateway.js';
-import type { Registration } from './registration.js';
-import { RetryBudget, type SessionEnd } from './retry-budget.js';
+import type { Registration } from './take-over.js';
+import { INITIAL_CONNECT } from './retry-options.js';
+import { HELD_PATIENCE, RetryBudget, type SessionEnd } from './retry-budget.js';
 import type { ResolvedRetryOptions } from '../retry-options.js';
 import { Fatal, retry } from './retry.js';
 import type { ConnectionSettings } from './settings.js';
@@ -40,7 +40,8 @@ export interface SupervisorEvents {
   lost(error: ConnectionLostError): Promise<'reconnect' | 'close'>;
   reconnecting(attempt: number, delay: number, error: Error): void;
   reconnected(server: string, downtime: number, attempts: number): void;
-  conflict(error: ClientIdConflictError): void;
+  /** Hears that another client has the client ID. `first` is set at the first attempt that found it so since the last session. */
+  conflict(error: ClientIdConflictError, first: boolean): void;
   permission(error: PermissionError): void;
   /** Hears of an error that needs a person. */
   error(error: Error): void;
@@ -83,13 +84,15 @@ export class Supervisor {
   #sessions = 0;
   /** Whether an error that needs a person was reported in this outage. */
   #complained = false;
+  /** Whether an attempt since the last session has found the client ID held by another client. */
+  #conflict = false;
 
   constructor(
     settings: ConnectionSettings,
     participants: Participants,
     events: SupervisorEvents,
     clock: Clock,
-    makeGateway: MakeGateway = (parts) => new NatsGateway(parts),
+    makeGateway: MakeGateway,
   ) {
     this.#settings = settings;
     this.#participants = participants;
@@ -218,11 +221,7 @@ export class Supervisor {
     const took = this.#clock.now() - askedAt;
     // The time of the user's handler does not count, because nothing was tried in it.
     this.#budget.excuse(took);
-    if (took > PROVE_EVERY) {
-      // Connections that were silent for so long may be deaf.
-      loss.successor?.cancel();
-      loss.successor = undefined;
-    }
+    loss.successor?.wasIdle(took);
     const { reconnect } = this.#settings;
     if (answer === 'close' || reconnect === false || this.#budget.isSpent(reconnect, this.#clock.now()))
       throw loss.error;
@@ -245,6 +244,7 @@ export class Supervisor {
         budget: this.#budget,
         firstDelay,
         clock: this.#clock,
+        patience: (error) => this.#patience(search, error),
         onWait: (attempt, delay, error) => {
           if (error instanceof AuthorizationError || error instanceof PermissionError) this.#complain(error);
           this.#settings.logger.debug?.(`attempt ${attempt} failed, next one in ${delay} ms: ${error.message}`);
@@ -265,6 +265,18 @@ export class Supervisor {
     } finally {
       signal.removeEventListener('abort', cancel);
     }
+  }
+
+  /** Returns how long to wait for what an attempt has found, in ms. Undefined if there is nothing to wait for. */
+  #patience({ first }: SessionSearch, error: Error): number | undefined {
+    if (error instanceof ClientIdConflictError) return HELD_PATIENCE;
+    const plain = error instanceof ConnectError && error.failures.some((failure) => failure.plain !== undefined);
+    if (!first || !plain) return undefined;
+    // A streaming server may be about to connect to a plain NATS server. Attempts there end early, so for a user who wants to wait they
+    // are made for as long as his attempts would take where nobody answers. Without that wish it is more likely that there is none.
+    const { retries, maxRetryTime } = this.#settings.initialConnect;
+    const wantsToWait = retries > INITIAL_CONNECT.retries || maxRetryTime !== INITIAL_CONNECT.maxRetryTime;
+    return wantsToWait ? (retries + 1) * this.#settings.connectTimeout : undefined;
   }
 
   /**
@@ -289,7 +301,7 @@ export class Supervisor {
   }
 
   /** Returns the way to a leader, for the gateway. */
-  async #reach(search: SessionSearch): Promise<object> {
+  async #reach(search: SessionSearch): Promise<unknown> {
     const race = (search.race ??= this.#gateway.search(search.previous?.connectionId, search.first));
     const found = await race.round();
     race.cancel(true);
@@ -297,19 +309,21 @@ export class Supervisor {
     return found;
   }
 
-  async #register(found: object, { previous }: SessionSearch): Promise<SupervisedSession> {
+  async #register(found: unknown, { previous }: SessionSearch): Promise<SupervisedSession> {
     const { signal } = this.#stop;
     const ordinal = this.#sessions + 1;
     const session = await this.#gateway.register(found, { ordinal, previous, signal }).catch((error: unknown) => {
       if (error instanceof ClientIdConflictError) {
         if (this.#settings.clientIdConflict === 'close') throw new Fatal(error);
-        this.#events.conflict(error);
+        this.#events.conflict(error, !this.#conflict);
+        this.#conflict = true;
       }
       throw error;
     });
     if (signal.aborted) session.destroy();
     signal.throwIfAborted();
     this.#sessions = ordinal;
+    this.#conflict = false;
     this.#life = { phase: 'session', session };
     return session;
   }

@@ -1,7 +1,8 @@
 /**
  * The API of node-nats-streaming 0.3.2, call by call, on a client that outlives its servers: existing programs change one import.
  *
- * @packageDocumentation
+ * @module resilient-stan/stan
+ * @category API
  */
 import { Message } from './message.js';
 import type { StanOptions } from './options.js';

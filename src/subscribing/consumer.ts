@@ -8,7 +8,7 @@ import { AbortedError, ClosedError, ResilientStanError, toOurs } from '../errors
 import type { ResolvedSubscribeOptions } from './subscribe-options.js';
 import type { Party } from './barrier.js';
 import { ChannelCheck, type ChannelCheckHost, type Restarting } from './channel-check.js';
-import { Caller, callerUntil } from './caller.js';
+import { Caller } from './caller.js';
 import type { Clock } from '../clock/clock.js';
 import type { Cursor, Gap } from './cursor.js';
 import { Ending, type EndingHost, type EndingOwner } from './ending.js';
@@ -19,6 +19,7 @@ import type { Inquiries } from './inquiries.js';
 import { GroupDeliveryState, OwnDeliveryState, type DatedPlan, type DeliveryState } from './delivery-state.js';
 import { LeapRepair } from './leaps.js';
 import type { MessageHandler, ReceivedMessage } from './message.js';
+import type { OverdueWatch } from './overdue.js';
 import type { Urgency } from './pacing.js';
 import { ServerSubscription, type ServerSubscriptionHost, type Remaking } from './server-subscription.js';
 import { Processing, type ProcessingHost } from './processing.js';
@@ -57,8 +58,8 @@ export interface Counters {
 }
 
 export interface ConsumerOwner extends EndingOwner {
-  /** Whether the server has no room for another subscription of this client. */
-  crowded: boolean;
+  /** Whether the server has no room for another subscription of this client at this moment. */
+  readonly crowded: boolean;
   readonly clock: Clock;
   /** Limits the subscribe requests that wait for an answer. */
   readonly window: Window;
@@ -67,6 +68,8 @@ export interface ConsumerOwner extends EndingOwner {
   /** Asks the server for callers who wait. */
   readonly questions: Questions;
   readonly counters: Counters;
+  /** The watches over handlers that count steps. The client stops them at its end. */
+  readonly watches: Set<OverdueWatch>;
   /** How the client is named on the channels of `node:diagnostics_channel`. */
   readonly teller: Teller;
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
@@ -103,6 +106,7 @@ export class Consumer implements Hosts, Restarting {
   readonly #owner: ConsumerOwner;
   readonly clock: Clock;
   readonly counters: Counters;
+  readonly watches: Set<OverdueWatch>;
   readonly teller: Teller;
   readonly events = new EventGate(
     () => this.subscription,
@@ -162,6 +166,7 @@ export class Consumer implements Hosts, Restarting {
     this.#owner = owner;
     this.clock = owner.clock;
     this.counters = owner.counters;
+    this.watches = owner.watches;
     this.teller = owner.teller;
     this.channel = channel;
     this.options = options;
@@ -490,13 +495,12 @@ export class Consumer implements Hosts, Restarting {
    * @throws SubscribeError; PermissionError; ClosedError; AbortedError
    */
   async lag(signal: AbortSignal | undefined): Promise<number> {
-    const { caller, done } = callerUntil(signal, `lag() of channel '${this.channel}'`);
+    const caller = new Caller(signal, `lag() of channel '${this.channel}'`);
     const cancel = this.#asking.onEnd((error) => caller.end(error));
     try {
       return await this.#knownProgress.lag(caller);
     } finally {
       cancel();
-      done();
     }
   }
 

@@ -1,21 +1,24 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { EventEmitter } from 'eventemitter3';
 import type { ResilientSubscription, SubscriptionEvents } from './subscription.js';
 
-/** Emits the events of a subscription. It keeps early events until listeners can be there, and emits none after `closed`. */
+/**
+ * Emits the events of a subscription in the async context of its `subscribe()`, as handlers are called. It keeps early events
+ * until listeners can be there, and emits none after `closed`.
+ */
 export class EventGate {
   readonly #target: () => ResilientSubscription;
   readonly #also: (event: keyof SubscriptionEvents, payload: object) => void;
   #early: (() => void)[] | undefined = [];
+  /** The async context of the call of `subscribe()`, in which this object is made. Events come in that of `connect()` or any other. */
+  readonly #context = new AsyncResource('STANSUBSCRIPTION');
   #over = false;
 
   /**
    * @param target returns the object that emits the events; it is first called with the first event
    * @param also is told of each event at once, also of those that come early or after `closed`
    */
-  constructor(
-    target: () => ResilientSubscription,
-    also: (event: keyof SubscriptionEvents, payload: object) => void = () => undefined,
-  ) {
+  constructor(target: () => ResilientSubscription, also: (event: keyof SubscriptionEvents, payload: object) => void) {
     this.#target = target;
     this.#also = also;
   }
@@ -30,7 +33,8 @@ export class EventGate {
     if (this.#over) return;
     if (event === 'closed') this.#over = true;
     // The types of eventemitter3 cannot follow a generic event name.
-    const emit = (): void => void (this.#target() as EventEmitter<string>).emit(event, payload);
+    const target = (): EventEmitter<string> => this.#target() as EventEmitter<string>;
+    const emit = (): void => this.#context.runInAsyncScope(() => void target().emit(event, payload));
     if (this.#early === undefined) emit();
     else this.#early.push(emit);
   }

@@ -92,11 +92,10 @@ interface Reading {
 }
 
 export class Inquiries {
-  /** Whether the server has no room for another subscription, so that nothing is asked. */
-  crowded = false;
   /** Why the server does not let us close subscriptions. Each question would leave one behind. */
   #unclosable: PermissionError | undefined;
   readonly #clock: Clock;
+  readonly #crowded: () => boolean;
   #session: Session | undefined;
   readonly #pacing = new Pacing<Errand>();
   readonly #identities = new Map<string, IdentityMatter>();
@@ -108,8 +107,10 @@ export class Inquiries {
   readonly #newest = new Map<string, SharedQuestion>();
   #cancelWake: (() => void) | undefined;
 
-  constructor(clock: Clock) {
+  /** @param crowded returns whether the server has no room for another subscription, so that nothing is asked */
+  constructor(clock: Clock, crowded: () => boolean) {
     this.#clock = clock;
+    this.#crowded = crowded;
   }
 
   attach(session: Session): void {
@@ -207,7 +208,14 @@ export class Inquiries {
       return { at: 'last' };
     };
     const answer = this.look(channel, last, matter);
-    if (!sent && this.#session !== undefined) this.#newest.set(channel, { matter, answer });
+    if (!sent && this.#session !== undefined) {
+      const shared = { matter, answer };
+      this.#newest.set(channel, shared);
+      // A question that could not be sent is asked anew by the next caller.
+      answer.catch(() => {
+        if (this.#newest.get(channel) === shared) this.#newest.delete(channel);
+      });
+    }
     return answer;
   }
 
@@ -335,7 +343,7 @@ export class Inquiries {
    */
   async #listen({ channel, start, count, matter, take, patience, told, confirm }: Reading): Promise<void> {
     // The server would end the session over one more.
-    if (this.crowded) throw new SubscribeRefused('maximum subscriptions exceeded');
+    if (this.#crowded()) throw new SubscribeRefused('maximum subscriptions exceeded');
     if (told === true && this.#unclosable !== undefined) throw this.#unclosable;
     const session = this.#session;
     let through = false;

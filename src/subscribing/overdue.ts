@@ -11,6 +11,7 @@ const STEPS = 8;
 export class OverdueWatch {
   readonly #clock: Clock;
   readonly #step: number;
+  readonly #counting: Set<OverdueWatch>;
   readonly #tell: (message: ReceivedMessage) => void;
   /** The messages whose handlers have returned a promise, in no order. */
   readonly #running: ReceivedMessage[] = [];
@@ -18,15 +19,18 @@ export class OverdueWatch {
   readonly #begun: number[] = [];
   /** The number of steps so far. */
   #steps = 0;
-  #counting = false;
+  /** Cancels the next step while steps are counted. */
+  #cancel: (() => void) | undefined;
 
   /**
    * @param ackWait in ms
+   * @param counting holds this while it counts, so that it can be stopped
    * @param tell is called once for each call of a handler that takes longer
    */
-  constructor(clock: Clock, ackWait: number, tell: (message: ReceivedMessage) => void) {
+  constructor(clock: Clock, ackWait: number, counting: Set<OverdueWatch>, tell: (message: ReceivedMessage) => void) {
     this.#clock = clock;
     this.#step = ackWait / STEPS;
+    this.#counting = counting;
     this.#tell = tell;
   }
 
@@ -35,7 +39,7 @@ export class OverdueWatch {
     message.place = this.#running.length;
     this.#running.push(message);
     this.#begun.push(this.#steps);
-    if (!this.#counting) this.#count();
+    if (this.#cancel === undefined) this.#count();
   }
 
   /** Notes that a handler is done. */
@@ -51,9 +55,22 @@ export class OverdueWatch {
     last.place = place;
   }
 
+  /** Forgets all handlers, because nothing comes again to a client that is closed. */
+  stop(): void {
+    this.#pause();
+    for (const message of this.#running) message.place = -1;
+    this.#running.length = this.#begun.length = 0;
+  }
+
+  #pause(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    this.#counting.delete(this);
+  }
+
   #count(): void {
-    this.#counting = true;
-    this.#clock.after(this.#step, () => this.#look(), { unref: true });
+    this.#counting.add(this);
+    this.#cancel = this.#clock.after(this.#step, () => this.#look(), { unref: true });
   }
 
   #look(): void {
@@ -67,7 +84,7 @@ export class OverdueWatch {
       else if (age <= STEPS) waiting = true;
     }
     if (waiting) this.#count();
-    else this.#counting = false;
+    else this.#pause();
     for (const message of late) this.#tell(message);
   }
 }

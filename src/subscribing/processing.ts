@@ -30,6 +30,8 @@ export interface ProcessingHost extends ProcessTraceHost {
   readonly clock: Clock;
   readonly events: EventGate;
   readonly counters: { delivered: number };
+  /** Holds the {@link OverdueWatch} while it counts steps. */
+  readonly watches: Set<OverdueWatch>;
   /** Acknowledges a message at the server. */
   ack(sequence: number): void;
   /** Hears of a handler that runs for longer than `ackWait` on a message that is not acknowledged, once for each call of it. */
@@ -58,10 +60,11 @@ export class Processing implements HandlingHost, Acknowledger {
     this.#cursor = state.cursor;
     const { manualAck, concurrency, retry, ackWait } = host.options;
     const handler = traced(userHandler, host, unprocessed);
-    this.#overdue = new OverdueWatch(host.clock, ackWait, (message) => {
+    const late = (message: ReceivedMessage): void => {
       // What is acknowledged is not sent again, however long its handler goes on.
       if (!message.settled) host.overdue(message);
-    });
+    };
+    this.#overdue = new OverdueWatch(host.clock, ackWait, host.watches, late);
     if (retry !== undefined) this.#retries = new Retries(host.clock);
     const checked = manualAck || retry !== undefined;
     this.handling = new Handling(this, checked ? (m) => this.#handle(m, handler) : handler, concurrency);

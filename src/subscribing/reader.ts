@@ -58,8 +58,6 @@ export interface ReaderRequest {
   readonly range: ResolvedRange;
   /** Ends when the signal of the user is aborted. */
   readonly caller: Caller;
-  /** Is called when the read is over. */
-  readonly done: () => void;
 }
 
 /**
@@ -231,7 +229,6 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
     if (this.#over) return;
     this.#over = true;
     this.#ready = new Ring();
-    this.#request?.done();
     // A call of next() that still waits has its answer now.
     this.#request?.caller.end(new ClosedError('the read is over'));
   }

@@ -25,6 +25,12 @@ const COUNTERS = {
   overdue: 'overdue',
 } as const satisfies Record<Trouble['event'], keyof Counters>;
 
+/**
+ * How many of its subscriptions must have ended until a client that had no room for another one asks the server again. A question
+ * takes two at a time: what confirms it is asked while it still listens.
+ */
+const SPARE = 2;
+
 export interface SubscriptionsOptions {
   /** Is told of an error that a listener threw, or that ended a subscription although nobody asked for its end. */
   onError: (error: Error) => void;
@@ -35,7 +41,7 @@ export interface SubscriptionsOptions {
   /** Writes to the log what is done about missing messages. */
   log?: (message: string) => void;
   /** How the client is named on the channels of `node:diagnostics_channel`. */
-  teller?: Teller;
+  teller: Teller;
   /** The clock of the client. */
   clock: Clock;
 }
@@ -70,22 +76,26 @@ export class Subscriptions {
   #stood: number;
   #closed: ClosedError | undefined;
   #draining = false;
+  /** With so many subscriptions of the user the server still has room for others. */
+  #roomFor = Infinity;
 
   constructor({ onError, onResubscribe, onTrouble, log, teller, clock }: SubscriptionsOptions) {
-    const inquiries = new Inquiries(clock);
+    const isCrowded = (): boolean => this.#isCrowded;
+    const inquiries = new Inquiries(clock, isCrowded);
     this.questions = new Questions(clock, inquiries);
     this.#owner = {
-      crowded: false,
+      get crowded() {
+        return isCrowded();
+      },
       clock,
       window: new Window(clock),
       inquiries,
       questions: this.questions,
       counters: this.#counters,
-      teller: teller ?? { clientId: '', clusterId: '' },
+      watches: new Set(),
+      teller,
       onError,
       troubled: ({ subscription, options }, event, payload) => {
-        // Nothing comes again to a client that is closed.
-        if (event === 'overdue' && this.#closed !== undefined) return;
         this.#counters[COUNTERS[event]]++;
         // The types cannot follow a generic event name.
         onTrouble?.({ event, payload: { subscription, ...payload } } as Trouble, options.deadLetter !== undefined);
@@ -103,8 +113,9 @@ export class Subscriptions {
   }
 
   get stats(): Counters & { subscriptions: number } {
+    let subscriptions = 0;
     // A subscription that has ended may still wait for its handlers or for the server's answer.
-    const subscriptions = [...this.#consumers].filter(({ ended }) => !ended).length;
+    for (const { ended } of this.#consumers) if (!ended) subscriptions++;
     return { ...this.#counters, subscriptions };
   }
 
@@ -174,11 +185,15 @@ export class Subscriptions {
   }
 
   /**
-   * Notes that the server has no room for another subscription. From now on none is made for a peek, and an old one is closed
-   * before a new one is made.
+   * Notes that the server has no room for another subscription beside those of the user. While there are as many of them or more,
+   * none is made for a peek, and an old one is closed before a new one is made.
    */
   crowd(): void {
-    this.#owner.crowded = this.#owner.inquiries.crowded = true;
+    this.#roomFor = Math.min(this.#roomFor, this.#consumers.size - SPARE);
+  }
+
+  get #isCrowded(): boolean {
+    return this.#consumers.size > this.#roomFor;
   }
 
   /**
@@ -272,6 +287,8 @@ export class Subscriptions {
       }),
     );
     for (const consumer of [...this.#consumers]) consumer.abandon(error);
+    // Handlers may still run, also those of subscriptions that have ended before.
+    for (const watch of [...this.#owner.watches]) watch.stop();
   }
 
   #ended(consumer: Consumer): void {

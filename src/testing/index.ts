@@ -6,6 +6,7 @@
  * ```
  *
  * @module resilient-stan/testing
+ * @category API
  */
 export { StanCluster } from './cluster.js';
 export type { ClusterOptions } from './cluster-options.js';

@@ -2,13 +2,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { resolveServer, waitFor } from '../../src/testing/index.js';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+import { COMMAND } from '../support/built-command.js';
 
 const start = (args: string[], env: NodeJS.ProcessEnv = process.env) =>
-  spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  spawn(process.execPath, [COMMAND, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
 
 async function run(args: string[], env?: NodeJS.ProcessEnv) {
   const child = start(args, env);
@@ -87,5 +85,6 @@ describe('the resilient-stan command', () => {
     child.kill('SIGINT');
     assert.deepEqual(await exited, [0, null]);
     assert.equal(alive(pid), false);
+    assert.doesNotMatch(log.join('\n'), /has died|have died|nobody leads/, 'that it stops them is no news');
   });
 });

@@ -88,7 +88,7 @@ describe('the help', () => {
     const begin = text.indexOf(BEGIN);
     assert.notEqual(begin, -1);
     const sections = COMMANDS.map(
-      (command) => `### ${command.name}\n\n\`\`\`text\n${renderHelp(command, 100)}\n\`\`\`\n`,
+      (command) => `### ${command.name}\n\n\`\`\`text help\n${renderHelp(command, 100)}\n\`\`\`\n`,
     );
     const wanted = `${text.slice(0, begin)}${BEGIN}\n\n${sections.join('\n')}`;
     if (process.env['UPDATE'] !== undefined) writeFileSync(DOCUMENT, wanted);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describeNote, LiveState, renderLive, sparkline, statusLine } from '../../src/cli/verify/live-view.js';
 import { pad, padLeft, paintFor, widthOf, type Paint } from '../../src/cli/style.js';
-import { flow, wrap } from '../../src/cli/verify/lines.js';
+import { flow, wrap } from '../../src/cli/text.js';
 import { columns, commandLines } from '../../src/cli/verify/verdict-view.js';
 import type { Progress } from '../../src/testing/index.js';
 

@@ -5,10 +5,10 @@ import { once } from 'node:events';
 import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { ResilientStan } from '../../src/index.js';
 import { StanCluster } from '../../src/testing/index.js';
 import { until } from '../support/clients.js';
+import { COMMAND } from '../support/built-command.js';
 import { runCommand, startCommand } from '../support/command.js';
 
 interface Line {
@@ -95,6 +95,17 @@ describe('commands at a server', function () {
     );
   });
 
+  it('pub: an empty stdin is refused, and an empty argument is an empty message', async () => {
+    for (const data of [[], ['-']]) {
+      const { code, stderr } = await run(['pub', 'empty', ...data], '');
+      assert.equal(code, 1);
+      assert.match(stderr, /stdin was empty, and nothing is published/);
+    }
+    assert.match((await run(['pub', 'empty', '--lines'], '')).stderr, /^0 messages acknowledged/);
+    assert.equal((await run(['pub', 'empty', ''])).code, 0);
+    assert.deepEqual((await stored('empty')).map(({ data }) => data), ['']); // prettier-ignore
+  });
+
   it('pub: interrupted while it reads, it keeps what it has read, and takes no half of a line for a whole one', async () => {
     const { child, closed } = startCommand(['pub', 'halves', '--lines'], { env });
     child.stdin.write('whole\nha');
@@ -147,9 +158,7 @@ describe('commands at a server', function () {
       const full = await open('/dev/full', 'w');
       try {
         for (const args of [['sub', 'twenty', '--first', '--no-follow'], ['--version']]) {
-          const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-          const words = ['--import', import.meta.resolve('tsx'), main, ...args];
-          const child = spawn(process.execPath, words, {
+          const child = spawn(process.execPath, [COMMAND, ...args], {
             env: { ...process.env, ...env },
             stdio: ['ignore', full.fd, 'ignore'],
           });
@@ -401,6 +410,8 @@ describe('resilient-stan cluster', function () {
     );
     assert.equal(said.stdout, `nats://127.0.0.1:${port}\n`);
     assert.match(said.stderr, new RegExp(`monitoring http://127.0.0.1:${port + 4000}`));
+    const channels = await runCommand(['channels'], { env: { STAN_SERVERS: `nats://127.0.0.1:${port}` } });
+    assert.deepEqual([channels.code, channels.stdout], [0, ''], channels.stderr);
     const taken = await runCommand(['cluster', '--nodes', '1', '--mode', 'single', '--port', String(port)]);
     assert.equal(taken.code, 1);
     assert.match(taken.stderr, new RegExp(`port ${port} on 127.0.0.1 is taken`));
@@ -415,8 +426,7 @@ describe('resilient-stan cluster', function () {
     ['the package runner is killed, and its shell is not', true],
   ] as const) {
     it(`ends when ${what}`, async () => {
-      const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-      const args = ['--import', import.meta.resolve('tsx'), main, 'cluster', '--nodes', '1', '--mode', 'single'];
+      const args = [COMMAND, 'cluster', '--nodes', '1', '--mode', 'single'];
       const words = [process.execPath, ...args].map((word) => `'${word}'`).join(' ');
       // A second command keeps the shell.
       const child = shell ? ['/bin/sh', ['-c', `${words}; true`]] : [process.execPath, args];

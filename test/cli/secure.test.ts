@@ -45,10 +45,30 @@ describe('commands at a server with TLS and NKeys', function () {
     ['no client certificate', ['--tls-cert', 'me.pem', '--tls-key', 'me.key'], /✗ .*client certificate[^]*--tls-cert/],
     ['no credentials', ['--nkey', 'me.nk'], /✗ the credentials are refused/],
   ] as [string, string[], RegExp][]) {
+    it(`${what}: other commands name their own options, too`, async () => {
+      const { code, stderr } = await run(['pub', 'secure', 'x', ...all.filter((each) => !without.includes(each))]);
+      assert.equal(code, 1);
+      if (without[0]!.startsWith('--tls')) assert.ok(stderr.includes(without[0]!), stderr);
+      assert.doesNotMatch(stderr, /tls\.|option '/);
+    });
+
     it(`${what}: the doctor says so`, async () => {
       const { code, stdout } = await run(['doctor', ...all.filter((each) => !without.includes(each))]);
       assert.equal(code, 1);
       assert.match(stdout, expected);
+    });
+  }
+
+  for (const [args, expected] of [
+    [['--tls-servername', 'elsewhere.example'], /✗ not usable: [^]*elsewhere\.example[^]*use one of them in the URL/],
+    [['--servers', 'tls://no.such.host.invalid:4222'], /✗ not usable: the host name cannot be resolved[^]*the name/],
+  ] as [string[], RegExp][]) {
+    it(`doctor ${args.join(' ')}: what is wrong, and what to do`, async () => {
+      const { code, stdout } = await runCommand(['doctor', '--servers', cluster.urls[0]!, ...all, ...args], {
+        cwd: dir,
+      });
+      assert.equal(code, 1);
+      assert.match(stdout.replace(/\s+/g, ' '), expected); // lines are broken anywhere
     });
   }
 

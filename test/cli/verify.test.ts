@@ -11,7 +11,8 @@ import { FAULT_KINDS, StanCluster, waitFor, type ReportData } from '../../src/te
 import { until } from '../support/clients.js';
 import { startCommand } from '../support/command.js';
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+/** A file, where something else is needed. */
+const FILE = fileURLToPath(import.meta.url);
 
 describe('resilient-stan verify', function () {
   this.timeout(180_000);
@@ -92,9 +93,9 @@ describe('resilient-stan verify', function () {
       [['--seed', '1.5'], '--seed must be a whole number from 0 to 4294967295'],
       [['--count', '0'], '--count must be a whole number of faults, 1 or more'],
       [['--raft-timeout', '9999999'], '--raft-timeout must be', 'from 20 to 60000'],
-      [['--out', MAIN], '--out must be a directory that can be written', 'there is a file'],
-      [['--out', join(MAIN, 'x')], `'${MAIN}' is a file`],
-      [['--svg', dirname(MAIN)], '--svg must be a file that can be written', 'there is a directory'],
+      [['--out', FILE], '--out must be a directory that can be written', 'there is a file'],
+      [['--out', join(FILE, 'x')], `'${FILE}' is a file`],
+      [['--svg', dirname(FILE)], '--svg must be a file that can be written', 'there is a directory'],
       [['--user', 'x'], '--user goes with --servers'],
       [['--servers', 'nats://127.0.0.1:1', '--user', 'x'], '--user needs --pass'],
     ] as [string[], ...string[]][]) {
@@ -267,7 +268,7 @@ describe('resilient-stan verify', function () {
     for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
       const [, parent] = await fieldsOf(pid);
       const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-      if (parent === String(child.pid) && command.includes('verification/worker')) clients.push(pid);
+      if (parent === String(child.pid) && command.includes('/worker.js')) clients.push(pid);
     }
     assert.equal(clients.length, 5);
     const states = async () => Promise.all(clients.map(async (pid) => (await fieldsOf(pid))[0] ?? ''));
@@ -317,13 +318,18 @@ describe('resilient-stan verify', function () {
         '--out',
         out,
       ];
-      const { child, closed } = start(args, {}, { detached: true });
+      const { child, said, closed } = start(args, {}, { detached: true });
       for await (const line of createInterface(child.stderr)) if (line.includes(word)) break;
       // What was just started then is in its first moments, with no handler of its own.
       await new Promise((resolve) => setTimeout(resolve, delay));
       process.kill(-child.pid!, 'SIGINT');
-      // npx sends on what the terminal has sent already. It is the same Ctrl-C.
-      setTimeout(() => child.exitCode ?? child.kill('SIGINT'), 20);
+      // npx sends on what the terminal has sent already. It is the same Ctrl-C. Not by the clock: on a busy machine a timer here
+      // may be so late that the process is just ending, and Node has no handler any more while it takes itself down.
+      await until(
+        () => said.stderr.includes('Ctrl-C again'),
+        () => said.stderr,
+      );
+      if (child.exitCode === null) child.kill('SIGINT');
       const { code, stderr } = await closed;
       return { code, stderr, data: existsSync(join(out, 'report.json')) ? await reportIn(out) : undefined };
     }

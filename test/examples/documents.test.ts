@@ -1,48 +1,23 @@
-/** README and docs say what is true of the code: their examples compile, and their tables are complete. */
+/** What pages say of the code is true: their tables are complete, and the places they name are there. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import ts from 'typescript';
 import * as library from '../../src/index.js';
 import { resolveConnectOptions } from '../../src/options.js';
 import { resolveSubscribeOptions } from '../../src/subscribing/subscribe-options.js';
 import { FAULT_KINDS } from '../../src/testing/index.js';
+import { PAGES, readPage, ROOT } from '../documents/pages.js';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const README = 'README.md';
-const DOCUMENTS = [
-  README,
-  'CONTRIBUTING.md',
-  'RELEASING.md',
-  'CODE_OF_CONDUCT.md',
-  ...readdirSync(join(ROOT, 'docs'), { recursive: true })
-    .map((name) => join('docs', String(name)))
-    .filter((name) => name.endsWith('.md') && !name.startsWith(join('docs', 'api'))),
-];
-const read = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
-
-/** What an example of a document may use without making it: an earlier example has made it. */
-const PRELUDE: Readonly<Record<string, string>> = {
-  stan: "import('resilient-stan').ResilientStan",
-  cluster: "import('resilient-stan/testing').StanCluster",
-  checker: "import('resilient-stan/testing').ContinuityChecker",
-};
-
-interface Example {
-  document: string;
-  line: number;
-  code: string;
-}
-
-function examplesOf(document: string): Example[] {
-  const text = read(document);
-  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({
-    document,
-    line: text.slice(0, match.index).split('\n').length + 1,
-    code: match[1]!,
-  }));
-}
+/** Where the tables are that have to be complete. */
+const OPTIONS = 'docs/reference/options.md';
+const PUBLISHING = 'docs/reference/publishing.md';
+const SUBSCRIPTIONS = 'docs/reference/subscriptions.md';
+const EVENTS = 'docs/reference/events.md';
+const HEALTH = 'docs/reference/health.md';
+const ERRORS = 'docs/reference/errors.md';
+const RECOVERY = 'docs/reference/recovery.md';
+const read = readPage;
 
 /** The first cells of the table below a heading row that begins like this; several names in one cell are several. */
 function namesInTable(document: string, heading: string): string[] {
@@ -57,38 +32,15 @@ function namesInTable(document: string, heading: string): string[] {
 
 describe('the documents', function () {
   this.timeout(60_000);
-  const examples = DOCUMENTS.flatMap(examplesOf);
   let program: ts.Program;
   let checker: ts.TypeChecker;
-  const virtual = new Map<string, string>();
 
   before(() => {
     const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), (name) => ts.sys.readFile(name)) as {
       config: unknown;
     };
     const { options } = ts.parseJsonConfigFileContent(config, ts.sys, ROOT);
-    options.noUnusedLocals = false;
-    for (const [index, { code }] of examples.entries()) {
-      const missing = Object.entries(PRELUDE).filter(
-        ([name]) => new RegExp(`\\b${name}\\b`).test(code) && !new RegExp(`(const|using) ${name}\\b`).test(code),
-      );
-      const prelude = missing.map(([name, type]) => `declare const ${name}: ${type};`).join(' ');
-      // In the line that opens the block, so that lines in errors are right.
-      virtual.set(join(ROOT, `example-${index}.ts`), `export {}; ${prelude}\n${code}`);
-    }
-    const files = ts.createCompilerHost(options);
-    const host: ts.CompilerHost = {
-      ...files,
-      readFile: (name) => virtual.get(name) ?? files.readFile(name),
-      fileExists: (name) => virtual.has(name) || files.fileExists(name),
-      getSourceFile: (name, ...rest) => {
-        const text = virtual.get(name);
-        return text === undefined
-          ? files.getSourceFile(name, ...rest)
-          : ts.createSourceFile(name, text, options.target ?? ts.ScriptTarget.ES2022, true);
-      },
-    };
-    program = ts.createProgram([...virtual.keys(), join(ROOT, 'src/index.ts')], options, host);
+    program = ts.createProgram([join(ROOT, 'src/index.ts')], options);
     checker = program.getTypeChecker();
   });
 
@@ -102,41 +54,10 @@ describe('the documents', function () {
       .map((property) => property.name);
   };
 
-  it('have examples, and these compile', () => {
-    assert.ok(examples.length >= 5);
-    for (const [index, { document, line }] of examples.entries()) {
-      const source = program.getSourceFile(join(ROOT, `example-${index}.ts`))!;
-      const errors = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
-      const said = errors.map(({ start, messageText }) => {
-        const at = line - 1 + source.getLineAndCharacterOfPosition(start ?? 0).line;
-        return `${document}:${at}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
-      });
-      assert.deepEqual(said, []);
-    }
-  });
-
-  it('have links that lead somewhere', () => {
-    for (const document of DOCUMENTS) {
-      for (const [, target] of read(document).matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
-        const [path, anchor] = target!.split('#');
-        const file = path === '' ? document : join(dirname(document), path!);
-        assert.ok(existsSync(join(ROOT, file)), `${document}: ${target}`);
-        if (anchor === undefined) continue;
-        const anchors = [...read(relative(ROOT, join(ROOT, file))).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
-          title!
-            .toLowerCase()
-            .replace(/[^\w\- ]/g, '')
-            .replaceAll(' ', '-'),
-        );
-        assert.ok(anchors.includes(anchor), `${document}: ${target}`);
-      }
-    }
-  });
-
   it('name places in the code that are there', () => {
     const missing: string[] = [];
     let places = 0;
-    for (const document of DOCUMENTS.filter((name) => /internals|architecture/.test(name))) {
+    for (const document of PAGES.filter((name) => /internals|architecture/.test(name))) {
       for (const line of read(document).split('\n')) {
         let file: string | undefined;
         // Right after a file stand places: names that it declares. In the words that follow, up to the next file, a name
@@ -180,12 +101,12 @@ describe('the documents', function () {
           ? nested(name, membersOf('src/index.ts', 'PublishingOptions'))
           : [name],
     );
-    const listed = namesInTable(README, '| Option | Default | |');
+    const listed = namesInTable(OPTIONS, '| Option | Default | |');
     assert.deepEqual([...new Set(listed)].sort(), expected.sort());
 
     const defaults = resolveConnectOptions() as unknown as Record<string, unknown>;
     const cell = (name: string): string => {
-      const row = read(README)
+      const row = read(OPTIONS)
         .split('\n')
         .find((line) => line.startsWith(`| \`${name}\` |`));
       return row!.split('|')[2]!.trim();
@@ -211,23 +132,16 @@ describe('the documents', function () {
   });
 
   it('list every option of publish and subscribe', () => {
-    const tables = read(README).split('| Option | Default | |');
-    assert.equal(tables.length, 4);
-    const names = (table: string): string[] =>
-      table
-        .split('\n')
-        .slice(2)
-        .filter((_line, index, lines) => lines.slice(0, index + 1).every((each) => each.startsWith('|')))
-        .map((line) => /`([^`]+)`/.exec(line)![1]!);
-    assert.deepEqual(names(tables[2]!).sort(), membersOf('src/index.ts', 'PublishOptions').sort());
-    assert.deepEqual(names(tables[3]!).sort(), membersOf('src/index.ts', 'SubscribeOptions').sort());
+    const names = (page: string): string[] => namesInTable(page, '| Option | Default | |').sort();
+    assert.deepEqual(names(PUBLISHING), membersOf('src/index.ts', 'PublishOptions').sort());
+    assert.deepEqual(names(SUBSCRIPTIONS), membersOf('src/index.ts', 'SubscribeOptions').sort());
     const { maxInFlight, ackWait, concurrency, startAt } = resolveSubscribeOptions('c', () => {}, undefined, {
       clientIdGenerated: true,
       now: Date.now(),
     });
     for (const [name, value] of Object.entries({ maxInFlight, ackWait, concurrency, startAt })) {
       assert.match(
-        tables[3]!,
+        read(SUBSCRIPTIONS),
         new RegExp(`\\| \`${name}\` \\| ${typeof value === 'number' ? value : `\`'${startAt as string}'\``} \\|`),
       );
     }
@@ -235,14 +149,14 @@ describe('the documents', function () {
 
   it('list every event and every counter', () => {
     assert.deepEqual(
-      namesInTable(README, '| On the client').filter(isFirst).sort(),
+      namesInTable(EVENTS, '| On the client').filter(isFirst).sort(),
       membersOf('src/events.ts', 'ResilientStanEvents').sort(),
     );
     assert.deepEqual(
-      namesInTable(README, '| On a subscription').sort(),
+      namesInTable(EVENTS, '| On a subscription').sort(),
       membersOf('src/subscribing/subscription.ts', 'SubscriptionEvents').sort(),
     );
-    const counters = /`stan\.stats\(\)` counts \((.*?)\)/s.exec(read(README))![1]!;
+    const counters = /`stan\.stats\(\)` counts \((.*?)\)/s.exec(read(HEALTH))![1]!;
     const listed = [...counters.matchAll(/`(\w+)`/g)].map(([, name]) => name!);
     assert.deepEqual(listed.sort(), membersOf('src/resilient-stan.ts', 'StanStats').sort());
   });
@@ -251,19 +165,19 @@ describe('the documents', function () {
     const classes = Object.entries(library)
       .filter(([, value]) => typeof value === 'function' && value.prototype instanceof library.ResilientStanError)
       .map(([name]) => name);
-    const listed = namesInTable(README, '| Class | `code` |');
+    const listed = namesInTable(ERRORS, '| Class | `code` |');
     assert.deepEqual(listed.sort(), classes.sort());
     const source = read('src/errors.ts');
     for (const name of classes) {
       const code = new RegExp(`class ${name} .*?'(ERR_STAN_\\w+)'`, 's').exec(source)![1]!;
-      assert.ok(read(README).includes(`| \`${name}\` | \`${code}\` |`), `${name} has code ${code}`);
+      assert.ok(read(ERRORS).includes(`| \`${name}\` | \`${code}\` |`), `${name} has code ${code}`);
     }
   });
 
   it('name every reason for a loss, and every kind of fault', () => {
     const reasons = [.../export type LossReason =(.*?);/s.exec(read('src/errors.ts'))![1]!.matchAll(/'(\w+)'/g)];
     assert.ok(reasons.length > 3);
-    for (const [, reason] of reasons) assert.ok(read(README).includes(`\`${reason}\``), reason);
+    for (const [, reason] of reasons) assert.ok(read(RECOVERY).includes(`\`${reason}\``), reason);
     assert.deepEqual(namesInTable(join('docs', 'testing.md'), '| Kind |').sort(), [...FAULT_KINDS].sort());
   });
 });
@@ -315,7 +229,7 @@ function declaredName(node: ts.Node): string | undefined {
 
 const isFirst = (name: string, index: number, names: string[]): boolean => names.indexOf(name) === index;
 
-/** A default as it stands in the README. */
+/** A default as it stands on its page. */
 function literal(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value !== 'object' || value === null) return String(value);

@@ -1,6 +1,6 @@
 /** Two clients with one ID: who holds it keeps it, unless he is dead or mute; and nobody closes another's. */
 import assert from 'node:assert/strict';
-import { ClientIdConflictError, type ConnectOptions, type ResilientStan } from '../../src/index.js';
+import { ClientIdConflictError, type ConnectOptions, type Logger, type ResilientStan } from '../../src/index.js';
 import { StanCluster, type AppliedToxic, type StanNode } from '../../src/testing/index.js';
 import { Clients, readBack, Recorder, rejection, uniqueName, until } from '../support/clients.js';
 import { restore } from '../support/one-server.js';
@@ -28,6 +28,14 @@ describe('a client ID', function () {
   /** Past it, as another process would. */
   const other = (options: ConnectOptions = {}): Promise<ResilientStan> =>
     clients.connect(`127.0.0.1:${server.ports.client}`, { clientId, ...options });
+
+  /** The texts of the warnings, and of the lines for 'debug' that tell of an attempt that failed and is repeated. */
+  function logs(): { logger: Logger; warned: string[]; failed: string[] } {
+    const warned: string[] = [];
+    const failed: string[] = [];
+    const debug = (text: string): void => void (text.startsWith('attempt') && failed.push(text));
+    return { logger: { debug, warn: (text) => void warned.push(text) }, warned, failed };
+  }
 
   /** Its subscription and its publishes work, and have worked all the time. */
   async function unharmed(stan: ResilientStan, recorder: Recorder, work: () => Promise<void>): Promise<void> {
@@ -72,25 +80,27 @@ describe('a client ID', function () {
     it("is refused to another one: when its time is over with 'retry', and at once when it asks for a single attempt", async () => {
       const first = await one();
       await unharmed(first, new Recorder(first), async () => {
-        const warned: string[] = [];
-        const logger = { warn: (text: string) => warned.push(text) };
+        const { logger, warned, failed } = logs();
         const initialConnect = { retries: 1, minTimeout: 1, maxTimeout: 2, maxRetryTime: 200 };
         await rejection(other({ initialConnect, logger }), ClientIdConflictError);
-        assert.ok(warned.length > 2, `a conflict counts as a retry: ${warned.length} attempts`);
-        warned.length = 0;
+        assert.ok(failed.length >= 2, `a conflict counts as a retry: ${failed.length} attempts`);
+        assert.equal(warned.length, 1, warned.join('\n'));
+        warned.length = failed.length = 0;
         await rejection(other({ initialConnect: { retries: 0 }, logger }), ClientIdConflictError);
         assert.equal(warned.length, 1);
+        assert.equal(failed.length, 0, 'it was tried again');
       });
     });
 
     it('is waited for by default, as in a rolling deployment whose old process takes its time', async () => {
       const first = await one();
       const recorder = new Recorder(first);
-      let warned = 0;
-      const second = other({ logger: { warn: () => warned++ } });
+      const { logger, warned, failed } = logs();
+      const second = other({ logger });
       second.catch(() => undefined);
       // The default patience has four attempts for a cluster that is not there.
-      await unharmed(first, recorder, () => until(() => warned >= 6, 'it does not go on trying'));
+      await unharmed(first, recorder, () => until(() => failed.length >= 6, 'it does not go on trying'));
+      assert.equal(warned.length, 1, warned.join('\n'));
       await first.close();
       const next = await second;
       assert.equal((await next.publish('work', 'mine now')).attempts, 1);
@@ -99,12 +109,10 @@ describe('a client ID', function () {
     it("goes to who waits for it with 'retry' as soon as it is free", async () => {
       const first = await one();
       const recorder = new Recorder(first);
-      let warned = 0;
-      const second = other({
-        initialConnect: { retries: Infinity, minTimeout: 10, maxTimeout: 20 },
-        logger: { warn: () => warned++ },
-      });
-      await unharmed(first, recorder, () => until(() => warned >= 3, 'there was no conflict'));
+      const { logger, warned, failed } = logs();
+      const second = other({ initialConnect: { retries: Infinity, minTimeout: 10, maxTimeout: 20 }, logger });
+      await unharmed(first, recorder, () => until(() => failed.length >= 3, 'there was no conflict'));
+      assert.equal(warned.length, 1, warned.join('\n'));
       await first.close();
       const next = await second;
       assert.equal((await next.publish('work', 'mine now')).attempts, 1);

@@ -122,7 +122,7 @@ describe('ResilientStan.create', function () {
 
   it('obeys a signal that was aborted before', async () => {
     const stan = ResilientStan.create('nats://127.0.0.1:1', { signal: AbortSignal.abort('why') });
-    assert.match(String(await stan.closed()), /AbortedError/);
+    assert.match(String(await stan.closed()), /AbortedError: create\(\) was aborted$/);
     assert.equal(stan.state, 'closed');
   });
 
@@ -212,6 +212,7 @@ describe('ResilientStan.create', function () {
       const rejected = await unhandled(async () => {
         const stan = ResilientStan.create(url);
         const loop = stan.messages('c').next();
+        const read = rejection(stan.read('c').next(), ClosedError);
         // Nobody listens to these.
         const subscribed = rejection(
           stan.subscribe('c', () => undefined),
@@ -219,6 +220,8 @@ describe('ResilientStan.create', function () {
         );
         stan.on('connecting', () => void stan.close({ timeout: 600_000 }));
         assert.equal(await stan.closed(), undefined);
+        // What a read gives would be taken for all there is, and a subscription has no other end than this.
+        await read;
         assert.deepEqual(await loop, { done: true, value: undefined });
         await subscribed;
         await rejection(
@@ -246,7 +249,7 @@ describe('ResilientStan.create', function () {
       const watched = watch(stan);
       await until(() => watched.attempts() > 0, 'no attempt failed');
       abort.abort(new Error('enough'));
-      const error = await rejection(stan.connected(), AbortedError);
+      const error = await rejection(stan.connected(), AbortedError, 'create() was aborted');
       assert.equal((error.cause as Error).message, 'enough');
       assert.equal((await published).delivery, 'not-sent');
       assert.equal(await stan.closed(), error);

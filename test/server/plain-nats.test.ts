@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { ConnectError, ResilientStan, type ConnectOptions } from '../../src/index.js';
 import { resolveServer, StanCluster } from '../../src/testing/index.js';
-import { Clients, rejection, until } from '../support/clients.js';
+import { Clients, readBack, Recorder, rejection, until } from '../support/clients.js';
 import { Peer, type PeerConnection } from '../support/peer.js';
 import { buildPlainNats, PlainNats } from '../support/plain-nats.js';
 import type { ServerProcess } from '../support/server-process.js';
@@ -35,7 +35,7 @@ describe('a plain NATS server', function () {
     });
 
     /** A streaming server that has no NATS server built in, but is connected to this one. */
-    const attach = (nats: PlainNats, node?: string): ServerProcess => {
+    const attach = (nats: PlainNats, node?: string, ...more: string[]): ServerProcess => {
       const common = [
         '-cid',
         'test-cluster',
@@ -46,7 +46,7 @@ describe('a plain NATS server', function () {
         '-dir',
         join(nats.dir, `store-${node}`),
       ];
-      if (node === undefined) return nats.launch(streaming, ...common);
+      if (node === undefined) return nats.launch(streaming, ...common, ...more);
       const raft = ['-cluster_log_path', join(nats.dir, `raft-${node}`), '-cluster_peers', 'a,b,c'];
       return nats.launch(streaming, ...common, '-clustered', '-cluster_node_id', node, ...raft);
     };
@@ -97,6 +97,47 @@ describe('a plain NATS server', function () {
       attach(nats);
       await stan.connected();
       await published;
+    });
+
+    it('whose streaming server starts anew does not end a client that was connected, nor one that is ready to wait', async () => {
+      await using nats = await PlainNats.start();
+      const first = attach(nats);
+      const stan = await clients.connect(nats.url);
+      const recorder = new Recorder(stan);
+      await stan.publish('boot', 'before');
+      await first.kill();
+      const failed: string[] = [];
+      const debug = (text: string): void => void (text.startsWith('attempt') && failed.push(text));
+      const said: string[] = [];
+      const connecting = clients.connect(nats.url, {
+        initialConnect: { retries: 4, minTimeout: 1, maxTimeout: 5 },
+        logger: { debug, warn: (text) => said.push(text) },
+      });
+      connecting.catch(() => undefined);
+      const during = stan.publish('boot', 'meanwhile');
+      // Each attempt ends early here, so there are more of them in the time of five.
+      await until(() => failed.length >= 7, 'it does not go on trying', 15_000);
+      assert.match(said[0]!, /not connected yet, trying again: no NATS Streaming server .*a plain NATS server/);
+      await recorder.until('reconnecting', 2);
+      attach(nats);
+      await Promise.all([connecting, during]);
+      assert.equal(stan.state, 'connected');
+      assert.deepEqual(await readBack(nats.url, 'boot'), ['before', 'meanwhile']);
+    });
+
+    it('whose streaming server is replaced by its standby goes on with all clients', async () => {
+      await using nats = await PlainNats.start();
+      const active = attach(nats, undefined, '-ft_group', 'ft');
+      const stan = await clients.connect(nats.url);
+      const standby = attach(nats, undefined, '-ft_group', 'ft');
+      await standby.logs(/Starting in standby mode/);
+      await stan.publish('orders', 'before');
+      await active.kill();
+      const during = stan.publish('orders', 'meanwhile');
+      const other = await clients.connect(nats.url, { initialConnect: { retries: 20 } });
+      await during;
+      await other.publish('orders', 'after');
+      assert.deepEqual((await readBack(nats.url, 'orders')).sort(), ['after', 'before', 'meanwhile']);
     });
 
     it('that a cluster without a leader is connected to is not taken for plain', async () => {

@@ -1,13 +1,10 @@
-/** Runs the command `resilient-stan` as a user does: as a process, from the source. */
+/** Runs the command `resilient-stan` as a user does: as a process. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { cacheDirectory } from '../../src/testing/server-binary/cache.js';
-
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-const TSX = fileURLToPath(import.meta.resolve('tsx'));
+import { COMMAND } from './built-command.js';
 
 export interface Ended {
   code: number | null;
@@ -33,7 +30,7 @@ export function startCommand(
   args: readonly string[],
   { env = {}, cwd, detached = false }: { env?: NodeJS.ProcessEnv; cwd?: string; detached?: boolean } = {},
 ): Running {
-  const child = spawn(process.execPath, ['--import', TSX, MAIN, ...args], {
+  const child = spawn(process.execPath, [COMMAND, ...args], {
     env: { ...process.env, ...HOMELESS, ...env },
     stdio: 'pipe',
     detached,

@@ -21,6 +21,9 @@ export function modelTime(): VirtualTime {
   return new VirtualTime({ exact: true });
 }
 
+/** How a client of these tests is named on the channels of `node:diagnostics_channel`. */
+export const TELLER = { clientId: 'scripted', clusterId: 'test-cluster' };
+
 export interface Stored {
   sequence: number;
   /** ns */

@@ -781,6 +781,7 @@ describe('testing: the continuity checker', () => {
     assert.deepEqual(first, {
       name: 'kill a',
       at: 10_000,
+      struck: 10_000,
       until: 11_000,
       toNextAck: 400,
       ackStall: 300,
@@ -790,6 +791,7 @@ describe('testing: the continuity checker', () => {
     assert.deepEqual(last, {
       name: 'the last',
       at: 20_000,
+      struck: 20_000,
       until: undefined,
       toNextAck: undefined,
       ackStall: 0,
@@ -839,6 +841,55 @@ describe('testing: the continuity checker', () => {
     assert.equal(busy.judge(9110).faults[0]?.toNextAck, 9100);
   });
 
+  it('a fault that takes its time is followed by what was published after its last blow', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    const subscription = history.subscription('s', { kind: 'plain' });
+    subscription.ready(0);
+    const publish = (at: number, acknowledged: number, delivered: number) => {
+      const counter = publisher.attempt(at);
+      publisher.settle(counter, 'acknowledged', acknowledged);
+      subscription.receive({ data: Buffer.from(`p-${counter}`), sequence: counter + 1 }, delivered);
+    };
+    const fault = history.fault('rolling restart', 1000);
+    publish(1001, 1010, 1012); // the server is still shutting down
+    const between = publisher.attempt(2000);
+    fault.struck(2500); // the second one is down
+    publish(2600, 2650, 2660);
+    fault.struck(3000); // and the last one
+    publisher.settle(between, 'acknowledged', 3100); // was published before
+    const toNext = () => history.judge(20_000).faults.map((told) => [told.at, told.struck, told.toNextAck, told.toNextDelivery['s']]); // prettier-ignore
+    assert.deepEqual(toNext(), [[1000, 3000, undefined, undefined]]);
+    publish(3200, 4000, 4050);
+    fault.mended(5000);
+    fault.struck(9000); // too late
+    publish(9500, 9510, 9520);
+    assert.deepEqual(toNext(), [[1000, 3000, 1000, 1050]]);
+  });
+
+  it('only an acknowledgement ends the wait for one: a rejection does not, and the death of the process does', () => {
+    const history = new History();
+    const publisher = history.publisher('p');
+    publisher.settle(publisher.attempt(0), 'acknowledged', 5);
+    const fault = history.fault('kill', 100);
+    // One at a time, and each is rejected after a second.
+    for (let at = 1000; at < 6000; at += 1000) publisher.settle(publisher.attempt(at), 'not-sent', at + 990);
+    assert.deepEqual(
+      history.judge(9000).publishers[0]?.longestStall,
+      { ms: 4990, at: 5990 },
+      'nobody waits since then',
+    );
+    assert.equal(history.judge(9000).faults[0]?.ackStall, 4990);
+    publisher.settle(publisher.attempt(6000), 'acknowledged', 6200);
+    fault.mended(6100);
+    assert.deepEqual(history.judge(9000).publishers[0]?.longestStall, { ms: 5200, at: 6200 });
+    assert.equal(history.judge(9000).faults[0]?.ackStall, 5200);
+    publisher.attempt(10_000);
+    publisher.abandon(10_100);
+    publisher.settle(publisher.attempt(90_000), 'acknowledged', 90_010);
+    assert.equal(history.judge(99_000).publishers[0]?.longestStall.ms, 5200);
+  });
+
   it('counts what is owed as it goes, and comes to what the verdict finds', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('attempt' as const), p: fc.nat(1) }),
@@ -850,7 +901,8 @@ describe('testing: the continuity checker', () => {
       }),
       fc.record({ do: fc.constant('deliver' as const), p: fc.nat(1), which: fc.nat() }),
       fc.record({ do: fc.constant('ready' as const) }),
-      fc.record({ do: fc.constant('fault' as const) }),
+      fc.record({ do: fc.constant('fault' as const), late: fc.boolean() }),
+      fc.record({ do: fc.constant('struck' as const) }),
       fc.record({ do: fc.constant('threw' as const), p: fc.nat(1), which: fc.nat() }),
       fc.record({ do: fc.constant('gap' as const), from: fc.nat(40), length: fc.nat(5), life: fc.nat(1) }),
       fc.record({ do: fc.constant('seen' as const), which: fc.nat(), sequence: fc.nat(40) }),
@@ -866,6 +918,7 @@ describe('testing: the continuity checker', () => {
           let told = false;
           const subscription = history.subscription('s', { kind: 'plain', from });
           const pending: number[][] = [[], []];
+          const struck: ((at: number) => void)[] = [];
           let now = 0;
           let sequence = 0;
           for (const act of steps) {
@@ -881,7 +934,10 @@ describe('testing: the continuity checker', () => {
             } else if (act.do === 'ready') {
               subscription.ready(now);
             } else if (act.do === 'fault') {
-              history.fault('f', now);
+              const fault = history.fault('f', now);
+              if (act.late) struck.push((at) => fault.struck(at));
+            } else if (act.do === 'struck') {
+              struck.shift()?.(now);
             } else if (act.do === 'threw' && history.publisher(`p${act.p}`).next > 0) {
               const counter = act.which % history.publisher(`p${act.p}`).next;
               subscription.threw({ data: Buffer.from(`p${act.p}-${counter}`), sequence: sequence + 1 }, now);

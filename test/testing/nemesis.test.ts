@@ -40,9 +40,22 @@ describe('testing: Nemesis', () => {
       await checker.subscribe('durable', stan, { durableName: 'd', startAt: 'first' });
       await checker.subscribe('group', stan, { queueGroup: 'q', ackWait: 1000 });
       checker.publish('p', stan, { rate: 100 });
-      const nemesis = new Nemesis(cluster, { onFault: (name) => checker.fault(name) });
+      /** For each fault how many servers were dead when its last blow had fallen. */
+      const dead = new Map<string, number>();
+      const nemesis = new Nemesis(cluster, {
+        onFault: (name) => checker.fault(name),
+        onEvent: ({ event, kind }) => {
+          if (event === 'struck') dead.set(kind, cluster.nodes.filter(({ running }) => !running).length);
+        },
+      });
       await nemesis.run(plan);
       const verdict = await checker.finish();
+      for (const [kind, count] of dead) {
+        const least = { kill: 1, stop: 1, wipe: 1, 'rolling-restart': 1, 'full-outage': cluster.nodes.length }[kind];
+        assert.ok(count >= (least ?? 0), `${kind}: ${count} dead`);
+      }
+      assert.deepEqual(kindsOf(nemesis.timeline, 'struck').sort(), kindsOf(nemesis.timeline, 'begin').sort());
+      assert.ok(verdict.faults.every(({ at, struck, until }) => struck >= at && struck <= until!));
       const told = nemesis.timeline.map(({ at, text }) => `${Math.round(at)} ${text}`).join('\n');
       assert.deepEqual(verdict.violations, [], told);
       assert.equal(verdict.faults.length, nemesis.begun);

@@ -145,6 +145,23 @@ describe('testing: verification', () => {
       assert.deepEqual(faults.map(({ toNextAck }) => toNextAck), [50, undefined]); // prettier-ignore
     });
 
+    it('the pulse that follows a fault is sent after its last blow, whichever of two strikes last', () => {
+      const recorder = story(['p', 1, ['attempt', 1, 0]]);
+      const start = { kind: 'kill', whom: ['b'], text: 'kill of the leader: b', everybody: false } as const;
+      const pulse = (at: number, took: number) =>
+        recorder.apply({ at, process: 'p', life: 1, event: ['pulse', at, took] });
+      recorder.apply({ at: 10, fault: { ...start, id: 1, kind: 'stop' } });
+      recorder.apply({ at: 12, fault: { ...start, id: 2 } });
+      recorder.apply({ at: 13, struck: 2 });
+      pulse(20, 5); // the first server still answers
+      recorder.apply({ at: 100, struck: 1 });
+      pulse(130, 40); // sent before that
+      pulse(400, 290);
+      recorder.apply({ at: 500, mended: 1 });
+      const faults = recorder.faults(recorder.history.judge(1000).faults);
+      assert.deepEqual(faults.map(({ toNextAck }) => toNextAck), [300, 7]); // prettier-ignore
+    });
+
     it('knows the rate that was reached where nothing was broken', () => {
       const recorder = story();
       const tell = (event: WorkerEvent) => recorder.apply({ at: event[1], process: 'p', life: 1, event });
@@ -549,6 +566,10 @@ describe('testing: verification', () => {
       // Reconnects in two of three samples, at the end.
       assert.deepEqual(growth(process((i) => ({ handles: i > 60 && i % 3 > 0 ? 30 + (i % 20) : 5 }))), []);
       assert.deepEqual(growth({ ...process(() => ({})), samples: [] }), []);
+    });
+
+    it('is no growth that an outage of the first third had fewer listeners, for want of a session', () => {
+      assert.deepEqual(growth(process((i) => ({ listeners: i % 9 === 3 && i < 40 ? 17 : 29 }))), []);
     });
 
     it('is told, in each life by itself', () => {

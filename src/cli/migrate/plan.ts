@@ -1,5 +1,5 @@
 /** `resilient-stan migrate plan` */
-import { plan, type ChannelLimits, type PlanReport } from '../../migrate/index.js';
+import { plan, planInPlace, type ChannelLimits, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
 import { formatBytes, formatDuration, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
@@ -16,6 +16,10 @@ const OPTIONS = {
     help: 'on how many servers each stream is kept (default: 3 in a cluster, else 1)',
   },
   quick: { type: 'boolean', help: 'do not read channels to find messages that are too large for the target' },
+  'in-place': {
+    type: 'boolean',
+    help: 'say instead which lines to add to which configuration file, so that the streaming servers have JetStream',
+  },
   json: JSON_OPTION,
   ...MIGRATE_OPTIONS,
 } as const satisfies Options;
@@ -31,12 +35,20 @@ export const migratePlanCommand = defineCommand({
   options: OPTIONS,
   examples: [
     { command: 'resilient-stan migrate plan --from nats://a:4222', what: 'in place: JetStream is in the same servers' },
+    { command: 'resilient-stan migrate plan --in-place', what: 'what the configuration of each server needs for that' },
     { command: 'resilient-stan migrate plan --to nats://new:4222 --json', what: 'to other servers, for a program' },
   ],
   exitCodes: STEP_EXIT_CODES,
   async run(values) {
     const options = await readMigrate(values);
     const replicas = wholeNumber('replicas', values.replicas, { min: 1, max: 5 });
+    if (values['in-place'] === true) {
+      return await runStep(
+        (signal) => planInPlace({ ...options, ...signal }),
+        (report) => inPlaceLines(report, tableWidth(process.stdout)),
+        values.json === true,
+      );
+    }
     const view = new ProgressView();
     return await runStep(
       async (signal) => {
@@ -57,6 +69,25 @@ export const migratePlanCommand = defineCommand({
     );
   },
 });
+
+/** The plan of a move in place, for people. Pure. */
+export function inPlaceLines({ servers, afterwards }: InPlaceReport, width: number): string[] {
+  const text = Math.min(width, 100);
+  return [
+    ...servers.flatMap(({ name, monitor, version, add }) => [
+      `server ${name} (${monitor}, NATS ${version}): ${add.length === 0 ? 'ready' : 'add to the file it was started with'}`,
+      ...add.flatMap(({ what, where, lines, needs }) => [
+        ...indented(`# ${what}`, text, 2),
+        ...indented(`# ${where}`, text, 2),
+        `  # needs a ${needs}`,
+        ...lines.map((line) => `  ${line}`),
+        '',
+      ]),
+    ]),
+    'Then:',
+    ...afterwards.flatMap((each, i) => indented(`${i + 1}. ${each}`, text, 2)),
+  ];
+}
 
 /** The plan for people. Pure. */
 export function planLines({ source, target, channels }: PlanReport, width: number): string[] {

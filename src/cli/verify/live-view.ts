@@ -2,7 +2,7 @@
 import type { Progress, RunNote } from '../../testing/index.js';
 import { formatCount, formatTime, plural } from '../../testing/report/format.js';
 import { pad, padLeft, widthOf, type Paint } from '../style.js';
-import { flow, wrap } from './lines.js';
+import { flow, wrap } from '../text.js';
 
 /** Time between two rates, in ms. */
 const STEP = 500;

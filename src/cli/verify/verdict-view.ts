@@ -12,7 +12,7 @@ import {
   totalsOf,
 } from '../../testing/report/summary.js';
 import { pad, padLeft, widthOf, type Paint } from '../style.js';
-import { flow, wrap } from './lines.js';
+import { flow, wrap } from '../text.js';
 
 /** How many sentences are shown. The report has all. */
 const MOST_FINDINGS = 12;

@@ -179,15 +179,18 @@ export class ContinuityChecker {
   }
 
   /**
-   * Notes that a fault begins now. The verdict tells how long it took until the next acknowledgement and delivery.
+   * Notes that a fault begins now. The verdict tells how long it took until the next acknowledgement and delivery: from now, or
+   * from when `struck` was called last.
    * @param name what happened, for the verdict
    */
   fault(name: string): {
+    /** Notes that the last blow of the fault has fallen now, for a fault that takes its time. Default: it has none but its beginning. */
+    struck(): void;
     /** Notes that the fault is over now. */
     mended(): void;
   } {
     const fault = this.history.fault(name, this.#now());
-    return { mended: () => fault.mended(this.#now()) };
+    return { struck: () => fault.struck(this.#now()), mended: () => fault.mended(this.#now()) };
   }
 
   /**

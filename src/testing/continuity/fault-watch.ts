@@ -1,9 +1,9 @@
 import type { FaultVerdict } from './verdict.js';
 
-/** A fault, and the first messages after its beginning and after its end. */
-export interface FaultRecord extends Pick<FaultVerdict, 'name' | 'at' | 'until'> {
-  /** For each publisher, by index, its first counter after the beginning of the fault. */
-  readonly begun: readonly number[];
+/** A fault, and the first messages after its last blow and after its end. */
+export interface FaultRecord extends Pick<FaultVerdict, 'name' | 'at' | 'struck' | 'until'> {
+  /** For each publisher, by index, its first counter after `struck`. */
+  after: readonly number[];
   /** For each publisher its first counter after the end of the fault. */
   mended: readonly number[] | undefined;
 }
@@ -15,7 +15,8 @@ export interface FaultRecord extends Pick<FaultVerdict, 'name' | 'at' | 'until'>
 const AFTERMATH = 1000;
 
 interface Watched {
-  next: number | undefined;
+  /** When the first message after the last blow has come, and which blow that was, in ms. */
+  next: { struck: number; at: number } | undefined;
   stall: number;
   /** Whether the stall of the fault is known. */
   over: boolean;
@@ -46,14 +47,17 @@ export class FaultWatch {
         // The fault is not the reason for a wait that began after its end.
         if (fault.mended && counter >= (fault.mended[publisher] ?? 0)) watched.over = true;
       }
-      if (counter >= (fault.begun[publisher] ?? 0)) watched.next ??= at - fault.at;
+      if (watched.next?.struck !== fault.struck && counter >= (fault.after[publisher] ?? 0)) {
+        watched.next = { struck: fault.struck, at };
+      }
     }
     while (this.#isDone(this.#watched[this.#from])) this.#from++;
   }
 
-  /** Time from the beginning of a fault to the first message that was published after it, in ms. */
+  /** Time from the last blow of a fault to the first message that was published after it, in ms. */
   next(fault: number): number | undefined {
-    return this.#watched[fault]?.next;
+    const next = this.#watched[fault]?.next;
+    return next && next.struck === this.#faults[fault]?.struck ? next.at - next.struck : undefined;
   }
 
   /** The longest wait in a fault, in ms. `since` is the beginning of a wait that still lasts. */

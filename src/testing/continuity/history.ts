@@ -186,13 +186,20 @@ export class History {
     name: string,
     at: number,
   ): {
+    /** Notes that the last blow of the fault has fallen. Default: the beginning is the only one. After `mended` it does not count. */
+    struck(at: number): void;
     /** Notes that the fault is over. Only the first call counts. */
     mended(at: number): void;
   } {
     const next = (): number[] => [...this.#publishers.values()].map((publisher) => publisher.next);
-    const record: FaultRecord = { name, at, until: undefined, begun: next(), mended: undefined };
+    const record: FaultRecord = { name, at, struck: at, until: undefined, after: next(), mended: undefined };
     this.#faults.push(record);
     return {
+      struck: (blow) => {
+        if (record.mended) return;
+        record.struck = blow;
+        record.after = next();
+      },
       mended: (until) => {
         if (record.mended) return;
         record.until = until;
@@ -258,13 +265,14 @@ export class History {
     });
   }
 
-  #judgeFault({ name, at, until }: FaultRecord, index: number, now: number): FaultVerdict {
+  #judgeFault({ name, at, struck, until }: FaultRecord, index: number, now: number): FaultVerdict {
     const publishers = [...this.#publishers.values()];
     const subscriptions = [...this.#subscriptions.values()];
     const answers = publishers.map((publisher) => publisher.faultWatch.next(index)).filter((ms) => ms !== undefined);
     return {
       name,
       at,
+      struck,
       until,
       toNextAck: answers.length > 0 ? Math.min(...answers) : undefined,
       ackStall: Math.max(0, ...publishers.map((publisher) => publisher.stallIn(index, now))),
@@ -340,7 +348,8 @@ export class PublisherHistory {
     const counter = this.#next++;
     this.#states.set(counter, PENDING);
     this.#attempts.set(counter, at);
-    if (this.#pending++ === 0) this.#stall.owedSince(at);
+    this.#pending++;
+    this.#stall.owedFrom(at);
     for (const subscription of this.#subscriptions.values()) subscription.attempted(this, counter, at);
     return counter;
   }
@@ -369,7 +378,9 @@ export class PublisherHistory {
       this.faultWatch.came(this.index, counter, at, this.#stall.since);
       this.#stall.progress(at, this.#pending > 0);
     } else {
+      // A rejection ends no wait for an acknowledgement. The death of the process does: nobody waits there.
       this.#stall.wait(at);
+      if (outcome === 'abandoned' && this.#pending === 0) this.#stall.end();
     }
     return took;
   }
@@ -383,7 +394,7 @@ export class PublisherHistory {
 
   /** @internal */
   stallIn(fault: number, now: number): number {
-    return this.faultWatch.stall(fault, now, this.#pending > 0 ? this.#stall.since : Number.POSITIVE_INFINITY);
+    return this.faultWatch.stall(fault, this.#pending > 0 ? now : this.#stall.noted, this.#stall.since);
   }
 
   /** @internal The state of a message. */
@@ -1115,6 +1126,7 @@ interface OutOfOrder {
 /** Measures the longest time in which something was missing and nothing came. */
 class StallWatch {
   #since = Number.POSITIVE_INFINITY;
+  #noted = Number.NEGATIVE_INFINITY;
   #longest: Stall = { ms: 0, at: 0 };
 
   /** Since when something is missing and nothing has come, in ms. Infinity: nothing is missing. */
@@ -1122,8 +1134,23 @@ class StallWatch {
     return this.#since;
   }
 
+  /** The last time at which it was noted that nothing had come, in ms. */
+  get noted(): number {
+    return this.#noted;
+  }
+
   owedSince(at: number): void {
     this.#since = at;
+  }
+
+  /** The same, unless something is missing already. */
+  owedFrom(at: number): void {
+    if (this.#since === Number.POSITIVE_INFINITY) this.#since = at;
+  }
+
+  /** Nobody waits any longer. */
+  end(): void {
+    this.#since = Number.POSITIVE_INFINITY;
   }
 
   /** Notes that something has come. `stillOwed`: more is missing. */
@@ -1134,6 +1161,7 @@ class StallWatch {
 
   /** Notes that nothing has come until now. */
   wait(at: number): void {
+    this.#noted = at;
     const ms = at - this.#since; // -Infinity when nothing is missing
     if (ms > this.#longest.ms) this.#longest = { ms, at };
   }

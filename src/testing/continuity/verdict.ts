@@ -150,16 +150,21 @@ export interface FaultVerdict {
   name: string;
   /** When it began, by the clock of the run, in ms. */
   at: number;
+  /**
+   * When its last blow had fallen, by the clock of the run, in ms. A fault that takes its time, as a server that shuts down or
+   * several kills one after the other, has done nothing yet when it begins. Other faults: as `at`.
+   */
+  struck: number;
   /** When it was over, by the clock of the run, in ms. Undefined when it was a moment, or was never mended. */
   until: number | undefined;
   /**
-   * Time until the next acknowledgement of a message that was published after the fault began, of any publisher, in ms.
+   * Time from `struck` until the next acknowledgement of a message that was published after it, of any publisher, in ms.
    * Where publishes wait for each other, the earlier ones come first. Undefined when there was none.
    */
   toNextAck: number | undefined;
   /** The longest time that a publisher waited for an acknowledgement, from the beginning of the fault to its end, in ms. */
   ackStall: number;
-  /** For each subscription the time until the next delivery of a message that was published after the fault began, in ms. */
+  /** For each subscription the time from `struck` until the next delivery of a message that was published after it, in ms. */
   toNextDelivery: Record<string, number | undefined>;
   /** For each subscription the longest time it waited for a delivery, from the beginning of the fault to its end, in ms. */
   deliveryStall: Record<string, number>;

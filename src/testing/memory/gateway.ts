@@ -13,10 +13,10 @@ export interface GatewayHost extends SessionHost {
   readonly registrations: Map<string, MemorySession>;
 }
 
-export class MemorySearch implements Search {
+export class MemorySearch implements Search<void> {
   readonly #host: GatewayHost;
   readonly #clusterId: string;
-  #onWon: ((found: never) => void) | undefined;
+  #onWon: (() => void) | undefined;
   #over = false;
 
   constructor(host: GatewayHost, clusterId: string) {
@@ -25,27 +25,30 @@ export class MemorySearch implements Search {
     host.searches.add(this);
   }
 
-  get onWon(): ((found: never) => void) | undefined {
+  get onWon(): (() => void) | undefined {
     return this.#onWon;
   }
 
   /** Whoever waits for a server that is up waits for nothing. */
-  set onWon(callback: ((found: never) => void) | undefined) {
+  set onWon(callback: (() => void) | undefined) {
     this.#onWon = callback;
     if (callback !== undefined && this.#mayWin) void this.#host.traffic.trip().then(() => this.cameUp());
   }
 
   /** Hears that the server is up. */
   cameUp(): void {
-    if (!this.#over && this.#mayWin) (this.#onWon as (() => void) | undefined)?.();
+    if (!this.#over && this.#mayWin) this.#onWon?.();
   }
 
-  async round(): Promise<object> {
+  async round(): Promise<void> {
     await this.#host.traffic.trip();
     const { url, up, clusterId } = this.#host;
     if (!up) throw nobody(url);
     if (clusterId !== this.#clusterId) throw noLeader(url, this.#clusterId, clusterId);
-    return this;
+  }
+
+  wasIdle(): void {
+    // What it has found does not go bad.
   }
 
   cancel(): void {
@@ -59,7 +62,7 @@ export class MemorySearch implements Search {
   }
 }
 
-export class MemoryGateway implements Gateway {
+export class MemoryGateway implements Gateway<void> {
   readonly #host: GatewayHost;
   readonly #parts: GatewayParts;
   /** Whether the last attempt failed for a reason that the server alone does not remove. */
@@ -87,7 +90,7 @@ export class MemoryGateway implements Gateway {
     return new MemorySearch(this.#host, this.#parts.settings.clusterId);
   }
 
-  async register(_found: object, { ordinal, previous, signal }: NewSession): Promise<MemorySession> {
+  async register(_found: void, { ordinal, previous, signal }: NewSession): Promise<MemorySession> {
     const { clientId } = this.#parts.settings;
     const { clock, participants } = this.#parts;
     const { registrations, traffic, url } = this.#host;

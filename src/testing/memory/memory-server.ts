@@ -1,6 +1,7 @@
 /** A server in memory, as a test uses it. */
-import { InvalidArgumentError } from '../../errors.js';
+import { InvalidArgumentError, PayloadTooLargeError } from '../../errors.js';
 import { OptionReader } from '../../option-reader.js';
+import { PubMsgSize } from '../../publishing/pubmsg-size.js';
 import { checkChannel, checkClusterId, checkPayload, show } from '../../validation.js';
 import { Broker } from './broker.js';
 import type { MemoryMessage } from './channel.js';
@@ -38,6 +39,9 @@ export interface MemorySubscription {
   /** The sequences that were sent and are not acknowledged, in ascending order. */
   pending: number[];
 }
+
+/** The size of what `publish()` is given, as from a client with the shortest name. */
+const PUBLISHED = new PubMsgSize('x');
 
 /** The longest time that may pass at once, in ms: a hundred years. */
 const LONGEST = 100 * 365 * 24 * 3600 * 1000;
@@ -141,12 +145,18 @@ export class MemoryServer {
    * @param data a string is stored as UTF-8
    * @returns the message that is stored
    * @throws InvalidArgumentError when an argument is wrong, or while the server is down
+   * @throws PayloadTooLargeError when the message is larger than `maxPayload`
    */
   publish(channel: string, data: string | Uint8Array): MemoryMessage {
     checkChannel(channel);
     checkPayload(data);
     if (!this.#broker.up) throw new InvalidArgumentError('channel', 'the memory server is down: call restore() first');
-    return this.#broker.store(channel, Buffer.from(data as string), undefined);
+    const bytes = Buffer.from(data as string);
+    const { maxPayload } = this.#broker;
+    if (PUBLISHED.exceeds(maxPayload, channel, bytes.length)) {
+      throw new PayloadTooLargeError(channel, PUBLISHED.of(channel, bytes.length), maxPayload);
+    }
+    return this.#broker.store(channel, bytes, undefined);
   }
 
   /**

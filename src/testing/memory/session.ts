@@ -12,7 +12,7 @@ import {
   type SessionSubscription,
   type SubscribeRequest,
 } from '../../connection/protocol.js';
-import type { Registration } from '../../connection/registration.js';
+import type { Registration } from '../../connection/take-over.js';
 import { Unanswered } from '../../connection/unanswered.js';
 import { ConnectionLostError, type LossReason } from '../../errors.js';
 import type { Delivery, Deliveries, Subscriber } from './deliveries.js';

@@ -60,8 +60,8 @@ export interface TimelineEntry {
   at: number;
   /** Number of the fault in its plan. */
   id: number;
-  /** The fault began, its mending began, it was over, or it could not be carried out. */
-  event: 'begin' | 'mend' | 'mended' | 'skipped';
+  /** The fault began, its last blow had fallen, its mending began, it was over, or it could not be carried out. */
+  event: 'begin' | 'struck' | 'mend' | 'mended' | 'skipped';
   /** Kind of the fault. */
   kind: PlannedFault['kind'];
   /** What the fault was planned for. */
@@ -79,8 +79,13 @@ export interface TimelineEntry {
 export interface NemesisOptions {
   /** The clock of the timeline, in ms. Default `performance.now`. */
   now?: () => number;
-  /** Called when a fault begins. The answer's `mended` is called when it is over. {@link ContinuityChecker.fault} fits. */
+  /**
+   * Called when a fault begins. The answer's `struck`, if it has one, is called when the last blow of the fault has fallen, and
+   * `mended` when it is over. {@link ContinuityChecker.fault} fits.
+   */
   onFault?: (name: string) => {
+    /** Called when the last blow of the fault has fallen: what it breaks is broken. */
+    struck?(): void;
     /** Called when the fault is over. */
     mended(): void;
   };
@@ -197,7 +202,7 @@ export class Nemesis {
     const ongoing: Ongoing = {
       fault,
       whom,
-      over: this.#carryOut(fault, act)
+      over: this.#carryOut(fault, act, () => told?.struck?.())
         .catch((error: unknown) => {
           this.#failure ??= new Error(`fault ${describeFault(fault)} (${whom.join(', ')}): ${describe(error)}`, {
             cause: error,
@@ -212,9 +217,11 @@ export class Nemesis {
     this.#ongoing.add(ongoing);
   }
 
-  async #carryOut(fault: PlannedFault, act: Act): Promise<void> {
+  async #carryOut(fault: PlannedFault, act: Act, struck: () => void): Promise<void> {
     try {
       await act.break();
+      struck();
+      this.#tell(fault, 'struck', act.whom, `#${fault.id} ${fault.kind} has struck: ${namesOf(fault, act.whom)}`);
       await this.#pause(fault.duration);
     } finally {
       this.#tell(fault, 'mend', act.whom, `#${fault.id} ${fault.kind} is being mended: ${namesOf(fault, act.whom)}`);
@@ -275,14 +282,12 @@ export class Nemesis {
       case 'wipe':
         return {
           whom,
-          break: async () => {
+          break: () => node.kill(),
+          mend: async () => {
             // A wiped node has forgotten what it acknowledged, and votes for any other one. So before it comes back, each
             // acknowledged message has to be stored by a leader and a follower among the others.
-            await node.kill();
             await this.#cluster.replicated({ timeout: RECOVERY });
             await node.wipe();
-          },
-          mend: async () => {
             await start();
             await this.#cluster.replicated({ timeout: RECOVERY });
           },
@@ -372,11 +377,12 @@ export class Nemesis {
         return {
           whom,
           break: async () => {
-            for (const node of nodes) {
+            for (const [i, node] of nodes.entries()) {
+              if (i > 0) await this.#pause(fault.pauseBetween);
               await stop(node);
+              if (i === nodes.length - 1) return;
               await node.start({ timeout: RECOVERY });
               await this.#whole();
-              await this.#pause(fault.pauseBetween);
             }
           },
           mend: () => this.#startAll(),
@@ -537,6 +543,7 @@ async function stop(node: ServerNode): Promise<void> {
 
 interface Act {
   whom: readonly string[];
+  /** Resolves when the last blow has fallen. What else the fault needs, as a wait or a start, is for `mend`. */
   break: () => Promise<void>;
   /** It is called also when `break` failed. */
   mend: () => Promise<void>;

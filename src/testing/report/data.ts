@@ -123,7 +123,7 @@ export interface ReportFault {
   at: number;
   /** When it was over, in ms. Undefined when it was a moment, or was never mended. */
   until?: number;
-  /** Time until the next acknowledgement of a message that was published after it began, in ms. Undefined: none came. */
+  /** Time from its last blow until the next acknowledgement of a message that was published after that, in ms. Undefined: none came. */
   toNextAck?: number;
   /** For each subscription the time until the next delivery of a message that was published after it began, in ms. */
   toNextDelivery: Record<string, number | undefined>;

@@ -240,7 +240,7 @@ function recoveryTable(data: ReportData): string {
       ...cells(recovery.delivery),
     ]),
     {
-      short: 'From the beginning of the fault. The time the servers take to elect a leader, or are down, is in it.',
+      short: 'From the last blow of the fault: when all that it breaks is broken. The time of an election is in it.',
       columns: [
         ['to next ack', 'until a message that was published after it was acknowledged'],
         ['to next delivery', 'until every subscription has had a message that was published after it'],

@@ -181,7 +181,7 @@ export function notices({ reachedRate, settings }: ReportData): string[] {
 export interface Recovery {
   kind: string;
   count: number;
-  /** Time from a fault to the next acknowledgement of a message that was published after it, in ms. */
+  /** Time from the last blow of a fault to the next acknowledgement of a message that was published after it, in ms. */
   ack: Spread | undefined;
   /** Time from a fault to the next delivery to the slowest subscription, in ms. */
   delivery: Spread | undefined;

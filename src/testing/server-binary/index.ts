@@ -79,6 +79,9 @@ interface Step {
   run: () => Promise<Outcome>;
 }
 
+/** Why a step that would take its time is left out by who only looks. */
+const LOOK_ONLY = 'not tried now, because this only looks: the next start tries it, or do it yourself';
+
 const underway = new Map<string, Promise<string>>();
 
 /**
@@ -117,7 +120,7 @@ export function resolveServer(options: ResolveServerOptions = {}): Promise<strin
  */
 export async function diagnoseServer(options: ResolveServerOptions = {}): Promise<ServerSearchResult[]> {
   const results: ServerSearchResult[] = [];
-  for (const { name, run } of steps({ ...options, download: false, goInstall: false })) {
+  for (const { name, run } of steps(options, { look: true })) {
     const outcome = await run();
     results.push(
       'path' in outcome ? { step: name, reason: 'found', ...outcome } : { step: name, ...publicPart(outcome) },
@@ -155,7 +158,7 @@ function relevant(env: NodeJS.ProcessEnv): (string | undefined)[] {
   ].map((name) => env[name]);
 }
 
-function steps(options: ResolveServerOptions): Step[] {
+function steps(options: ResolveServerOptions, { look = false } = {}): Step[] {
   const release = releaseOf(options.program, options.version);
   const { program, version, goModule, variable } = release;
   const env = options.env ?? process.env;
@@ -223,7 +226,8 @@ function steps(options: ResolveServerOptions): Step[] {
         const url = `${base}/${archiveName(release, platform)}`;
         const sha256 = options.sha256 ?? pinnedChecksum(release, platform);
         const mend = `curl -fL ${url} | tar -xz --strip-components=1 && ` + `export ${variable}="$PWD/${program}"`;
-        if (options.download === false) return { reason: 'not tried: switched off', mend };
+        if (options.download === false) return { reason: "not tried: option 'download' is false", mend };
+        if (look) return { reason: LOOK_ONLY, mend };
         if (sha256 === undefined) {
           const of = program === 'nats-server' ? `${program} ${version}` : platform;
           return { reason: `no checksum is known for ${of}, so what came could not be trusted` };
@@ -242,7 +246,8 @@ function steps(options: ResolveServerOptions): Step[] {
       name: 'go install',
       run: async () => {
         const mend = `go install ${goModule} && export ${variable}="$(go env GOPATH)/bin/${program}"`;
-        if (options.goInstall === false) return { reason: 'not tried: switched off', mend };
+        if (options.goInstall === false) return { reason: "not tried: option 'goInstall' is false", mend };
+        if (look) return { reason: LOOK_ONLY, mend };
         const go = await onPath('go', env);
         if (!go)
           return {

@@ -18,6 +18,7 @@ export type RunEvent =
   /** A process has ended. */
   | { at: number; process: string; end: 'killed' | 'died' | 'stopped'; text?: string }
   | { at: number; fault: FaultStart }
+  | { at: number; struck: number }
   | { at: number; mended: number }
   | { at: number; leader: string | undefined };
 
@@ -65,9 +66,11 @@ interface FaultEntry {
   start: FaultStart;
   at: number;
   until: number | undefined;
-  /** Time until the acknowledgement of a pulse that was sent after the fault began, in ms. */
+  /** When its last blow had fallen, in ms. */
+  struck: number;
+  /** Time from `struck` until the acknowledgement of a pulse that was sent after it, in ms. */
   toPulse: number | undefined;
-  handle: { mended(at: number): void };
+  handle: ReturnType<History['fault']>;
 }
 
 interface ProcessRecord extends ReportProcess {
@@ -90,8 +93,8 @@ export class Recorder {
   readonly #processes = new Map<string, ProcessRecord>();
   readonly #publishers = new Map<string, { history: PublisherHistory; attempts: Column }>();
   readonly #faults: FaultEntry[] = [];
-  /** How many of the first faults have been followed by a pulse. */
-  #pulsed = 0;
+  /** The faults whose last blow no pulse has followed yet. */
+  readonly #unpulsed = new Set<FaultEntry>();
   readonly #pace = new Pace();
   readonly #open = new Map<number, FaultEntry>();
   readonly #exposures: ExposureWatch;
@@ -143,6 +146,7 @@ export class Recorder {
     if ('event' in happened) this.#worker(happened.process, happened.life, happened.event, at);
     else if ('end' in happened) this.#end(happened.process, happened.end, happened.text, at);
     else if ('fault' in happened) this.#fault(happened.fault, at);
+    else if ('struck' in happened) this.#struck(happened.struck, at);
     else if ('mended' in happened) this.#mended(happened.mended, at);
     else this.#leads(happened.leader, at);
   }
@@ -237,10 +241,10 @@ export class Recorder {
   }
 
   #pulse(at: number, took: number): void {
-    for (; this.#pulsed < this.#faults.length; this.#pulsed++) {
-      const fault = this.#faults[this.#pulsed]!;
-      if (at - took < fault.at) return;
-      fault.toPulse = at - fault.at;
+    for (const fault of this.#unpulsed) {
+      if (at - took < fault.struck) continue;
+      fault.toPulse = at - fault.struck;
+      this.#unpulsed.delete(fault);
     }
   }
 
@@ -329,10 +333,19 @@ export class Recorder {
 
   #fault(start: FaultStart, at: number): void {
     const handle = this.history.fault(start.text, at);
-    const entry: FaultEntry = { start, at, until: undefined, toPulse: undefined, handle };
+    const entry: FaultEntry = { start, at, struck: at, until: undefined, toPulse: undefined, handle };
     this.#faults.push(entry);
+    this.#unpulsed.add(entry);
     this.#open.set(start.id, entry);
     if (start.kind === 'client-replace') for (const process of start.whom) this.#exposures.tookOver(process, at);
+  }
+
+  #struck(id: number, at: number): void {
+    const entry = this.#open.get(id);
+    if (!entry) return;
+    entry.handle.struck(at);
+    [entry.struck, entry.toPulse] = [at, undefined];
+    this.#unpulsed.add(entry);
   }
 
   #mended(id: number, at: number): void {

@@ -490,12 +490,14 @@ class Run {
 
   #onNemesis({ at, event, id, kind, target, whom, text }: TimelineEntry): void {
     const words = text.replace(/^#\d+ /, '');
-    const notes = { begin: 'fault', mended: 'mended', skipped: 'fault', mend: undefined } as const;
+    const notes = { begin: 'fault', struck: undefined, mend: undefined, mended: 'mended', skipped: 'fault' } as const;
     const note = notes[event];
     if (note) this.#options.onNote({ at: at - this.#begin, kind: note, text: words });
     if (event === 'begin') {
       const everybody = whom.length > 1 && target === 'all';
       this.#push({ at, fault: { id, kind, whom, text: words, everybody } });
+    } else if (event === 'struck') {
+      this.#push({ at, struck: id });
     } else if (event === 'mended') {
       this.#push({ at, mended: id });
     }

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { makeClock } from '../../../src/clock/clock.js';
 import type { Session } from '../../../src/connection/protocol.js';
 import type { StanSession } from '../../../src/connection/session.js';
+import { NatsGateway } from '../../../src/connection/nats-gateway.js';
 import { Supervisor, type SupervisorEvents } from '../../../src/connection/supervisor.js';
 import { ClosedError } from '../../../src/errors.js';
 import { resolveConnectOptions } from '../../../src/options.js';
@@ -47,7 +48,8 @@ describe('a client that is closed while a session is brought up', () => {
       },
     });
     const pings = { interval: 1000, maxOut: 100 };
-    return new Supervisor(resolveConnectOptions(peer.url, { pings }), participants, NOTHING, makeClock());
+    const options = resolveConnectOptions(peer.url, { pings });
+    return new Supervisor(options, participants, NOTHING, makeClock(), (parts) => new NatsGateway(parts));
   }
 
   it('does not wait for that', async () => {

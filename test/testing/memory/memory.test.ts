@@ -11,6 +11,7 @@ import {
   ClosedError,
   ConnectError,
   InvalidArgumentError,
+  PayloadTooLargeError,
   ResilientStan,
   type ConnectOptions,
   type StanClient,
@@ -72,6 +73,10 @@ describe('MemoryServer', () => {
       assert.throws(() => new MemoryServer({ maxMessages: 0 }), InvalidArgumentError);
       await rejection(server.advance(-1), InvalidArgumentError, '-1');
       assert.throws(() => server.publish('a.*', 'x'), InvalidArgumentError);
+      const small = new MemoryServer({ maxPayload: 200 });
+      assert.equal(small.publish('a', 'x'.repeat(100)).data.length, 100);
+      assert.throws(() => small.publish('a', 'x'.repeat(200)), PayloadTooLargeError);
+      assert.equal(small.published().length, 1);
     });
   });
 

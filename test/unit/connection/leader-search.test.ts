@@ -349,6 +349,23 @@ describe('the search for the leader', () => {
     assert.deepEqual(dialled(), ['a']);
   });
 
+  it('a winner that nobody has used for long may be deaf, and is looked for again', async () => {
+    start(['a']);
+    round();
+    const first = await accept('a');
+    first.answer();
+    await time.pass(1);
+    search.wasIdle(1000);
+    assert.equal(search.found?.link, first as unknown as Link);
+    search.wasIdle(1001);
+    assert.deepEqual([search.found, first.alive], [undefined, false]);
+    round();
+    const second = await accept('a');
+    second.answer();
+    await time.pass(1);
+    assert.equal(settled[1]!.found?.link, second as unknown as Link);
+  });
+
   it('runs its rounds by itself when told to, also after its winner has died', async () => {
     start(['a']);
     search.keepOn();

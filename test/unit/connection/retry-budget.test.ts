@@ -82,7 +82,7 @@ describe('the retry budget', () => {
     it('counts no retries, and waits for a time of its own', () => {
       const budget = new RetryBudget(0);
       for (let now = 0; now < HELD_PATIENCE; now += 1000) {
-        budget.held(now);
+        budget.found(now, HELD_PATIENCE);
         assert.ok(!budget.isSpent(endless, now));
       }
       assert.equal(budget.failures, 0);
@@ -92,26 +92,36 @@ describe('the retry budget', () => {
 
     it('waits until the time of the user is over, if there is one, and without limits for ever', () => {
       const budget = new RetryBudget(0);
-      budget.held(0);
+      budget.found(0, HELD_PATIENCE);
       assert.ok(!budget.isSpent(OPTIONS, 4999));
       assert.ok(budget.isSpent(OPTIONS, 5000));
       assert.ok(!budget.isSpent({ ...OPTIONS, maxRetryTime: 2 * HELD_PATIENCE }, HELD_PATIENCE));
       assert.ok(!budget.isSpent({ ...endless, retries: Infinity }, 1000 * HELD_PATIENCE));
     });
 
+    it('waits for as long as the last thing that was found is worth', () => {
+      const budget = new RetryBudget(0);
+      budget.found(0, 5000);
+      budget.found(4000, 5000);
+      assert.ok(budget.isSpent(endless, 5000));
+      budget.found(5000, HELD_PATIENCE);
+      assert.ok(!budget.isSpent(endless, HELD_PATIENCE));
+      assert.ok(budget.isSpent(endless, HELD_PATIENCE + 5000));
+    });
+
     it('is over at once for who wants a single attempt', () => {
       const budget = new RetryBudget(0);
-      budget.held(0);
+      budget.found(0, HELD_PATIENCE);
       assert.ok(budget.isSpent({ ...endless, retries: 0 }, 0));
     });
 
     it('begins anew after anything else', () => {
       for (const other of ['failed', 'ended'] as const) {
         const budget = new RetryBudget(0);
-        budget.held(0);
+        budget.found(0, HELD_PATIENCE);
         if (other === 'failed') budget.failed();
         else budget.ended('lasted', true, 10);
-        budget.held(HELD_PATIENCE);
+        budget.found(HELD_PATIENCE, HELD_PATIENCE);
         assert.ok(!budget.isSpent(endless, HELD_PATIENCE));
       }
     });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { ClientIdConflictError } from '../../../src/errors.js';
 import { Fatal, retry } from '../../../src/connection/retry.js';
-import { RetryBudget } from '../../../src/connection/retry-budget.js';
+import { HELD_PATIENCE, RetryBudget } from '../../../src/connection/retry-budget.js';
 import type { ResolvedRetryOptions } from '../../../src/retry-options.js';
 import { VirtualTime } from '../../support/virtual-time.js';
 
@@ -41,6 +41,7 @@ describe('retry', () => {
         budget,
         firstDelay,
         clock: time.clock,
+        patience: (error) => (error instanceof ClientIdConflictError ? HELD_PATIENCE : undefined),
         onWake: (callback) => {
           wake = callback;
           return () => (wake = undefined);

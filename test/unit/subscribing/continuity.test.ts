@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { RETRY, type ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { ResilientSubscription } from '../../../src/subscribing/subscription.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
-import { subscribeOptions } from '../../support/scripted-subscriptions.js';
+import { subscribeOptions, TELLER } from '../../support/scripted-subscriptions.js';
 import { Scenario, steps, type Fate, type Step } from './scenario.js';
 
 /** How often each property is tried: by itself so often that the file takes some seconds. */
@@ -623,7 +623,11 @@ describe('a group with members in two processes', () => {
     // The other process, at the same server.
     const handled: string[] = [];
     const gaps: unknown[] = [];
-    const other = new Subscriptions({ onError: (error) => first.errors.push(error), clock: time.clock });
+    const other = new Subscriptions({
+      teller: TELLER,
+      onError: (error) => first.errors.push(error),
+      clock: time.clock,
+    });
     await other.attach(server.connect());
     const joining = other.subscribe(
       'foo',

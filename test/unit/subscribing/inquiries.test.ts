@@ -3,14 +3,15 @@ import assert from 'node:assert/strict';
 import type { RawMessage } from '../../../src/connection/protocol.js';
 import { Inquiries } from '../../../src/subscribing/inquiries.js';
 import { Subscriptions } from '../../../src/subscribing/subscriptions.js';
-import { ModelServer, modelTime, subscribeOptions } from '../../support/scripted-subscriptions.js';
+import { ModelServer, modelTime, subscribeOptions, TELLER } from '../../support/scripted-subscriptions.js';
 
 const nobody = (): void => undefined;
 
 class Bench {
   readonly time = modelTime();
   readonly server = new ModelServer(this.time);
-  readonly inquiries = new Inquiries(this.time.clock);
+  crowded = false;
+  readonly inquiries = new Inquiries(this.time.clock, () => this.crowded);
   session = this.server.connect();
   most = 0;
 
@@ -202,17 +203,28 @@ describe('inquiries', () => {
   it('are not made when the server has no room', async () => {
     const bench = new Bench();
     bench.fill('a', 1);
-    bench.inquiries.crowded = true;
+    bench.crowded = true;
     assert.equal(await bench.inquiries.peek('a', () => ({ at: 'first' }), 'held'), undefined);
     assert.equal(await bench.inquiries.identify('a', bench.position('a', 1), 1, 'held'), undefined);
     assert.equal(await bench.inquiries.fetch('a', 1, 2, () => true), 'failed');
     assert.equal(bench.server.requests.length, 0);
   });
 
+  it('are made again when the server has room again, also those that calls share', async () => {
+    const bench = new Bench();
+    bench.fill('a', 1);
+    bench.crowded = true;
+    await assert.rejects(bench.inquiries.newest('a', 'asked'));
+    bench.crowded = false;
+    const newest = bench.inquiries.newest('a', 'asked');
+    await bench.pass(20);
+    assert.deepEqual(await newest, bench.position('a', 1));
+  });
+
   it('of a hundred durables and a hundred groups of a channel are two at the most on a new session', async () => {
     const time = modelTime();
     const server = new ModelServer(time);
-    const subscriptions = new Subscriptions({ clock: time.clock, onError: assert.fail });
+    const subscriptions = new Subscriptions({ teller: TELLER, clock: time.clock, onError: assert.fail });
     const attach = async (): Promise<void> => {
       const attaching = subscriptions.attach(session);
       await time.pass(500);

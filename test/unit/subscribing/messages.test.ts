@@ -9,13 +9,14 @@ import {
   modelTime,
   subscribeOptions,
   type ScriptedSession,
+  TELLER,
 } from '../../support/scripted-subscriptions.js';
 import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 
 class Client {
   readonly time = modelTime();
   readonly server = new ModelServer(this.time);
-  readonly subscriptions = new Subscriptions({ clock: this.time.clock, onError: assert.ifError });
+  readonly subscriptions = new Subscriptions({ teller: TELLER, clock: this.time.clock, onError: assert.ifError });
   session!: ScriptedSession;
 
   async connect(): Promise<this> {

@@ -12,11 +12,13 @@ describe('a handler that runs for longer than ackWait', () => {
   let time: VirtualTime;
   let told: [sequence: number, at: number][];
   let watch: OverdueWatch;
+  let counting: Set<OverdueWatch>;
 
   beforeEach(() => {
     time = new VirtualTime({ start: 0, exact: true });
     told = [];
-    watch = new OverdueWatch(time.clock, ACK_WAIT, ({ sequence }) => told.push([sequence, time.now()]));
+    counting = new Set();
+    watch = new OverdueWatch(time.clock, ACK_WAIT, counting, ({ sequence }) => told.push([sequence, time.now()]));
   });
 
   it('is told once, at most an eighth late', async () => {
@@ -38,6 +40,21 @@ describe('a handler that runs for longer than ackWait', () => {
     await time.pass(2 * ACK_WAIT);
     assert.equal(told.length, 1);
     assert.equal(time.armed, 0);
+    assert.equal(counting.size, 0);
+  });
+
+  it('is not told once the watch is stopped, which leaves no timer', async () => {
+    const first = message(1);
+    watch.began(first);
+    watch.began(message(2));
+    assert.deepEqual([...counting], [watch]);
+    watch.stop();
+    assert.equal(counting.size, 0);
+    assert.equal(time.armed, 0);
+    // A handler may end later than that.
+    watch.ended(first);
+    await time.pass(10 * ACK_WAIT);
+    assert.deepEqual(told, []);
   });
 
   it('is not told when it ends in time', async () => {
@@ -56,7 +73,7 @@ describe('a handler that runs for longer than ackWait', () => {
       fc.asyncProperty(runs, async (runs) => {
         const time = new VirtualTime({ start: 0, exact: true });
         const told = new Map<number, number>();
-        const watch = new OverdueWatch(time.clock, ACK_WAIT, ({ sequence }) => {
+        const watch = new OverdueWatch(time.clock, ACK_WAIT, new Set(), ({ sequence }) => {
           assert.ok(!told.has(sequence));
           told.set(sequence, time.now());
         });

@@ -3,9 +3,10 @@
  * way, sessions die and the limits of a channel take messages.
  */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { AbortedError, ClosedError, SubscribeError, TimeoutError } from '../../../src/errors.js';
-import { Caller, callerUntil } from '../../../src/subscribing/caller.js';
+import { Caller } from '../../../src/subscribing/caller.js';
 import type { ResolvedSubscribeOptions } from '../../../src/subscribing/subscribe-options.js';
 import type { MessageHandler } from '../../../src/subscribing/message.js';
 import { ChannelReader } from '../../../src/subscribing/reader.js';
@@ -17,6 +18,7 @@ import {
   modelTime,
   subscribeOptions,
   type ScriptedSession,
+  TELLER,
 } from '../../support/scripted-subscriptions.js';
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
@@ -27,6 +29,7 @@ class Client {
   readonly log: string[] = [];
   readonly gaps: string[] = [];
   readonly subscriptions = new Subscriptions({
+    teller: TELLER,
     clock: this.time.clock,
     onError: (error) => assert.fail(error),
     log: (message) => this.log.push(message),
@@ -82,7 +85,7 @@ class Client {
       onGap: (_: string, { from, to }: { from: number; to: number }) => this.gaps.push(`${from}-${to}`),
       onListenerThrown: (error: Error) => assert.fail(error),
     };
-    const request = { channel: 'foo', range: resolveRange('foo', asked), ...callerUntil(signal, 'the read') };
+    const request = { channel: 'foo', range: resolveRange('foo', asked), caller: new Caller(signal, 'the read') };
     return ChannelReader.of(owner, request);
   }
 
@@ -94,6 +97,12 @@ class Client {
   get asked(): number {
     return this.server.requests.length;
   }
+}
+
+/** The sequence of the next message that a reader gives. */
+async function nextOf(reader: ChannelReader): Promise<number | undefined> {
+  const next = await reader.next();
+  return next.done === true ? undefined : next.value.sequence;
 }
 
 /** The sequences that a reader gives, until its end. */
@@ -178,10 +187,30 @@ describe('the newest message', () => {
     assert.equal(client.asked, before + 1, 'the server would end the session over one more');
   });
 
+  it('is asked for again when so many subscriptions have ended that the server has room', async () => {
+    const client = await new Client().connect();
+    client.publish(3);
+    const made: ResilientSubscription[] = [];
+    for (const name of ['a', 'b', 'c', 'd']) made.push(await client.subscribe({}, () => undefined, name));
+    client.subscriptions.crowd();
+    const end = (): Promise<void> => client.after(made.pop()!.close(), 20);
+    await assert.rejects(client.after(client.newest, 100), SubscribeError);
+    await end();
+    // A question takes two subscriptions at a time.
+    await assert.rejects(client.after(client.newest, 100), SubscribeError);
+    await end();
+    assert.equal(await client.after(client.newest, 1000), 3);
+    await client.subscribe();
+    await assert.rejects(client.after(client.newest, 100), SubscribeError);
+    await end();
+    client.subscriptions.crowd();
+    await assert.rejects(client.after(client.newest, 100), SubscribeError, 'there was less room than it seemed');
+  });
+
   it('is given up when the caller or the client does not wait any more', async () => {
     const client = new Client();
     const controller = new AbortController();
-    const { caller } = callerUntil(controller.signal, 'it');
+    const caller = new Caller(controller.signal, 'it');
     const aborted = client.subscriptions.questions.newest('foo', caller);
     const closed = client.newest;
     controller.abort();
@@ -232,6 +261,33 @@ describe('a reader', () => {
     assert.deepEqual(await reader.return(), { done: true, value: undefined });
     assert.deepEqual(await next, { done: true, value: undefined });
     await assert.rejects(client.read().throw(new Error('mine')), /mine/);
+  });
+
+  it('listens to its signal only while it waits, also if nobody asks for a message', async () => {
+    const client = await new Client().connect();
+    client.publish(2000);
+    const { signal } = new AbortController();
+    const listeners = (): number => getEventListeners(signal, 'abort').length;
+    const reader = client.read({}, signal);
+    await client.time.pass(0.5);
+    assert.equal(listeners(), 1, 'it does not listen while it asks');
+    await client.time.pass(1000);
+    assert.equal(listeners(), 0, 'it keeps a listener although nobody iterates');
+    assert.equal(await client.after(nextOf(reader), 1000), 1);
+    assert.equal(listeners(), 0, 'it keeps a listener between two pages');
+    assert.equal((await client.after(sequences(reader), 5000)).length, 1999);
+    assert.equal(listeners(), 0);
+  });
+
+  it('hands nothing more over once its signal is aborted, also if it waited for nothing then', async () => {
+    const client = await new Client().connect();
+    client.publish(2);
+    const controller = new AbortController();
+    const reader = client.read({}, controller.signal);
+    assert.equal(await client.after(nextOf(reader), 1000), 1);
+    controller.abort();
+    await assert.rejects(reader.next(), AbortedError);
+    assert.equal((await reader.next()).done, true);
   });
 
   it('is simply over when all was handed over before the client closes or its signal is aborted', async () => {

@@ -10,6 +10,7 @@ import {
   modelTime,
   subscribeOptions,
   type ScriptedSession,
+  TELLER,
 } from '../../support/scripted-subscriptions.js';
 
 const retry = { ...RETRY, retries: 3, minTimeout: 100, factor: 1, randomize: false };
@@ -26,6 +27,7 @@ class Client {
   readonly server = new ModelServer(this.time);
   readonly troubles: Trouble[] = [];
   readonly subscriptions = new Subscriptions({
+    teller: TELLER,
     clock: this.time.clock,
     onError: (error) => assert.fail(error),
     onTrouble: (trouble) => this.troubles.push(trouble),
@@ -485,5 +487,21 @@ describe('what goes wrong with messages', () => {
     await client.time.pass(20_000);
     assert.deepEqual(client.troubles, []);
     assert.equal(client.subscriptions.stats.overdue, 0);
+  });
+
+  it('has no handler that goes on after the end of the client, and nothing looks for it', async () => {
+    const client = await connected();
+    const forEver = (): Promise<void> => new Promise(() => undefined);
+    const ended = await client.subscribe({}, { ackWait: 1000 }, forEver);
+    await client.publish('a');
+    void ended.close();
+    await client.subscribe({}, { ackWait: 60_000 }, forEver);
+    // The first one is over before it is overdue.
+    await client.time.pass(1010);
+    client.subscriptions.close();
+    client.session.kill();
+    assert.equal(client.time.armed, 0, 'a timer is left');
+    await client.time.pass(120_000);
+    assert.deepEqual(client.troubles, []);
   });
 });

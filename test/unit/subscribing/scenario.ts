@@ -11,6 +11,7 @@ import {
   modelTime,
   subscribeOptions,
   type ScriptedSession,
+  TELLER,
 } from '../../support/scripted-subscriptions.js';
 
 export type Step =
@@ -195,7 +196,7 @@ export class Scenario {
   }
 
   #client(): Subscriptions {
-    return new Subscriptions({ onError: (error) => this.errors.push(error), clock: this.time.clock });
+    return new Subscriptions({ teller: TELLER, onError: (error) => this.errors.push(error), clock: this.time.clock });
   }
 
   publish(count: number): void {

@@ -18,6 +18,7 @@ import {
   modelTime,
   subscribeOptions,
   type ScriptedSession,
+  TELLER,
 } from '../../support/scripted-subscriptions.js';
 
 class Client {
@@ -27,6 +28,7 @@ class Client {
   readonly resubscribed: ResilientSubscription[] = [];
   readonly log: string[] = [];
   readonly subscriptions = new Subscriptions({
+    teller: TELLER,
     clock: this.time.clock,
     onError: (error) => this.errors.push(error),
     onResubscribe: (subscription) => this.resubscribed.push(subscription),

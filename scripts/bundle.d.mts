@@ -1,0 +1,1 @@
+export function bundleInto(dir: string): Promise<unknown>;

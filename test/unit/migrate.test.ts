@@ -1,0 +1,182 @@
+/** What decides in a migration: names, times, the chain, and which channels are meant. Pure. */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { progressLine } from '../../src/cli/migrate/progress.js';
+import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
+import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
+import { matches } from '../../src/migrate/options.js';
+import { formatTimestamp, parseTimestamp } from '../../src/migrate/stan-headers.js';
+
+/** Names as STAN allows them, and some that are near each other. */
+const NAME = fc.oneof(
+  fc.string({ minLength: 1, unit: fc.constantFrom('a', 'b', '.', '_', '~', '=', '-', '+', '2', 'E', ':') }),
+  fc.string({ minLength: 1, unit: 'grapheme' }),
+);
+const ID: fc.Arbitrary<DurableId> = fc.oneof(
+  fc.record({ clientId: NAME, durable: NAME }, { noNullPrototype: true }),
+  fc.record({ group: NAME, durable: NAME }, { noNullPrototype: true }),
+);
+
+describe('a name in JetStream', () => {
+  it('of a channel is read back to the same channel, so that no two channels meet', () => {
+    fc.assert(fc.property(NAME, (channel) => assert.equal(channelOf(streamName(channel)), channel)));
+  });
+
+  it('of a durable is read back to the same durable', () => {
+    fc.assert(fc.property(ID, (id) => assert.deepEqual(durableOf(consumerName(id)), id)));
+  });
+
+  it('has only characters that are legal in every version', () => {
+    fc.assert(
+      fc.property(NAME, ID, (channel, id) => {
+        assert.match(streamName(channel), /^[\w=~-]+$/);
+        assert.match(consumerName(id), /^[\w=~+-]+$/);
+      }),
+    );
+  });
+
+  it('is undefined for a text that is no such name', () => {
+    for (const text of ['', 'a.b', 'a=2', 'a=41', 'a=ff', 'a+b']) assert.equal(channelOf(text), undefined, text);
+  });
+
+  it('stays readable', () => {
+    assert.deepEqual(['orders', 'orders.eu', 'my_orders', 'a b'].map(streamName), [
+      'orders',
+      'orders~eu',
+      'my_orders',
+      'a=20b',
+    ]);
+  });
+});
+
+describe('the time of a copied message', () => {
+  it('is exact to the nanosecond, there and back', () => {
+    fc.assert(
+      fc.property(fc.bigInt(0n, 4_000_000_000_000_000_000n), (nanos) =>
+        assert.equal(parseTimestamp(formatTimestamp(nanos)), nanos),
+      ),
+    );
+    assert.equal(formatTimestamp(1_700_000_000_000_000_001n), '2023-11-14T22:13:20.000000001Z');
+  });
+});
+
+describe('the channels that are meant', () => {
+  it('are named, or fit a pattern as NATS has it', () => {
+    const cases: [string, string, boolean][] = [
+      ['a.b', 'a.b', true],
+      ['a.b', 'a.b.c', false],
+      ['a.*', 'a.b', true],
+      ['a.*', 'a.b.c', false],
+      ['a.>', 'a.b.c', true],
+      ['a.>', 'a', false],
+      ['>', 'a', true],
+      ['*', 'a.b', false],
+    ];
+    for (const [given, channel, fits] of cases) assert.equal(matches(given, channel), fits, `${given} ${channel}`);
+  });
+});
+
+/** A stream as a server keeps it: by number and by the ID of its last message. */
+class Stream {
+  readonly messages: string[] = [];
+
+  offer(sequence: number, chained: boolean): number | undefined {
+    const fits = sequence === this.messages.length + 1 && (!chained || this.messages.at(-1) === `stan:${sequence - 1}`);
+    if (!fits) return undefined;
+    this.messages.push(`stan:${sequence}`);
+    return sequence;
+  }
+}
+
+describe('the chain', () => {
+  const WINDOW = { messages: 8, bytes: 1000 };
+  const link = (sequence: number, size = 1): Link => ({ sequence, size });
+
+  it('sends the first message of a run alone, by its number only, and then as many as the window has', () => {
+    const chain = new Chain(10, WINDOW);
+    for (let sequence = 11; chain.hasRoom; sequence++) chain.take(link(sequence));
+    assert.equal(chain.taken, 18);
+    assert.deepEqual(chain.next(), { link: link(11), chained: false });
+    assert.equal(chain.next(), undefined);
+    chain.storedAt(11);
+    for (let sequence = 12; sequence <= 18; sequence++)
+      assert.deepEqual(chain.next(), { link: link(sequence), chained: true });
+    assert.equal(chain.next(), undefined);
+  });
+
+  it('takes one message whatever its size, and no more than the bytes of the window', () => {
+    const chain = new Chain(0, WINDOW);
+    assert.ok(chain.hasRoom);
+    chain.take(link(1, 5000));
+    assert.equal(chain.hasRoom, false);
+    chain.next();
+    chain.storedAt(1);
+    assert.ok(chain.hasRoom);
+  });
+
+  it('refuses a message that does not follow', () => {
+    assert.throws(() => new Chain(5, WINDOW).take(link(7)), /message 7 does not follow message 5/);
+  });
+
+  it('takes an answer with another number, and every refusal, as a reason to look at the stream', () => {
+    assert.equal(verdictOf(5, { stored: 5 }), 'stored');
+    assert.equal(verdictOf(5, { stored: 4 }), 'reread');
+    assert.equal(verdictOf(5, { refused: 10071, text: '' }), 'reread');
+    assert.equal(verdictOf(5, { silent: 'nobody' }), 'reread');
+    assert.equal(verdictOf(5, { refused: 10054, text: '' }), 'hopeless');
+  });
+
+  it('stores nothing behind a foreign message, and all in order without one, whatever is lost on the way', () => {
+    const step = fc.constantFrom('answer', 'lose', 'foreign', 'restart' as const);
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 120 }), fc.boolean(), (steps, allowForeign) => {
+        const stream = new Stream();
+        const chain = new Chain(0, WINDOW);
+        let onWay: { sequence: number; chained: boolean }[] = [];
+        let foreignAt: number | undefined;
+        const pump = (): void => {
+          while (chain.hasRoom) chain.take(link(chain.taken + 1));
+          for (let send = chain.next(); send !== undefined; send = chain.next())
+            onWay.push({ sequence: send.link.sequence, chained: send.chained });
+        };
+        const reread = (): void => {
+          chain.stop();
+          onWay = [];
+          const ours = foreignAt === undefined || stream.messages.length < foreignAt;
+          if (ours) chain.resume(stream.messages.length);
+        };
+        for (const kind of steps) {
+          pump();
+          if (kind === 'foreign' && allowForeign && foreignAt === undefined) {
+            stream.messages.push('foreign');
+            foreignAt = stream.messages.length;
+          } else if (kind === 'restart') reread();
+          else if (onWay.length > 0) {
+            const { sequence, chained } = onWay.shift()!;
+            const stored = stream.offer(sequence, chained);
+            if (stored === undefined) {
+              // What is behind it is on its way already, and the server sees it.
+              for (const other of onWay) stream.offer(other.sequence, other.chained);
+              reread();
+            } else if (kind === 'answer') chain.storedAt(stored);
+          }
+        }
+        for (const [i, message] of stream.messages.entries()) {
+          if (i + 1 === foreignAt) assert.equal(i + 1, stream.messages.length, 'something is stored behind it');
+          else assert.equal(message, `stan:${i + 1}`);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('the progress of a step', () => {
+  it('has a bar, the figures, the rate, the time that is left, and a note', () => {
+    assert.equal(
+      progressLine({ done: 450, total: 1800, note: 'lag 3' }, 90),
+      '[======>                 ] 25 % · 450 of 1\u202f800 · 90/s · 15 s left · lag 3',
+    );
+    assert.equal(progressLine({ done: 5, total: 5 }, undefined), `[${'='.repeat(24)}] 100 % · 5 of 5`);
+  });
+});
