@@ -1,4 +1,5 @@
 import '../../dispose.js';
+import { TimeoutError } from '../../errors.js';
 import { natsConfig, renderConfig, serverName } from '../config.js';
 import type { ServerConnectOptions } from '../security.js';
 import { resolveServer } from '../server-binary/index.js';
@@ -173,7 +174,10 @@ export class JetStreamCluster extends ServerCluster<JetStreamNode> {
   async takeOver(options: WaitingOptions = {}): Promise<void> {
     const { timeout = 30_000 } = options;
     for (const [index, former] of this.#former.entries()) {
-      await former.stop();
+      // A streaming server may hang in its own shutdown, and is then killed, as an operator would do.
+      await former.stop().catch((error: unknown) => {
+        if (!(error instanceof TimeoutError)) throw error;
+      });
       await (this.nodes[index] as JetStreamNode).start({ timeout });
       await this.settled({ timeout });
     }
