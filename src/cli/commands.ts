@@ -7,6 +7,7 @@ import { migrateCopyCommand } from './migrate/copy.js';
 import { migrateCutCommand } from './migrate/cut.js';
 import { migrateDurablesCommand } from './migrate/durables.js';
 import { migratePlanCommand } from './migrate/plan.js';
+import { migrateRehearseCommand } from './migrate/rehearse.js';
 import { migrateVerifyCommand } from './migrate/verify.js';
 import { pubCommand } from './pub.js';
 import { subCommand, tailCommand } from './sub.js';
@@ -28,4 +29,5 @@ export const COMMANDS: readonly Command[] = [
   migrateVerifyCommand,
   migrateDurablesCommand,
   migrateCutCommand,
+  migrateRehearseCommand,
 ];

@@ -106,6 +106,7 @@ export {
   type ServerProgram,
   type ServerSearchResult,
 } from './server-binary/index.js';
+export { rehearseMigration, type RehearsalOptions, type RehearsalReport } from './rehearsal/rehearsal.js';
 export {
   isClean,
   type LatencySeries,

@@ -568,6 +568,10 @@ describe('testing: verification', () => {
       assert.deepEqual(growth({ ...process(() => ({})), samples: [] }), []);
     });
 
+    it('is no growth that an outage of the first third had fewer listeners, for want of a session', () => {
+      assert.deepEqual(growth(process((i) => ({ listeners: i % 9 === 3 && i < 40 ? 17 : 29 }))), []);
+    });
+
     it('is told, in each life by itself', () => {
       assert.match(
         growth(process((i) => ({ heap: 9e6 + i * 1e5 })))[0]!,

@@ -1,6 +1,6 @@
 /** A client of JetStream for the checker, in the meaning that NATS Streaming gives to publish and subscribe. */
 import { randomBytes } from 'node:crypto';
-import type { ConsumerConfig, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import type { Consumer, ConsumerConfig, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import '../../dispose.js';
 import { ClosedError, InvalidArgumentError } from '../../errors.js';
 import { consumerName, streamName } from '../../migrate/names.js';
@@ -29,13 +29,19 @@ const ATTEMPT = 2000;
 const PAUSE = 50;
 /** How long a consumer of a group without a durable outlives its members, in ns. */
 const GROUP_OUTLIVES = 30 * 1e9;
-/** How many messages a subscription has at the client at a time. */
+/** How long a consumer of a plain subscription outlives it, in ns. */
+const PLAIN_OUTLIVES = 10 * 1e9;
+/** How many messages a plain subscription asks for at a time. */
 const AHEAD = 64;
+/** How long one question for messages lasts, in ms. */
+const QUESTION = 1000;
+/** How long the server may take to confirm an acknowledgement, in ms. Without it the message comes again. */
+const CONFIRMATION = 2000;
 
 type Handler = (message: CheckedMessage) => void | Promise<void>;
 
-/** Begins to read behind the highest sequence that was handled. 0: none was. */
-type Opener = (highest: number) => Promise<ConsumerMessages>;
+/** Finds or makes a consumer that goes on behind the highest sequence that was handled. 0: none was. */
+type Opener = (highest: number) => Promise<Consumer>;
 
 interface ReadingSettings {
   readonly concurrency: number;
@@ -43,6 +49,8 @@ interface ReadingSettings {
   readonly ackWait: number;
   /** Whether the server waits for acknowledgements. */
   readonly acknowledges: boolean;
+  /** No message up to here is wanted. */
+  readonly behind: number;
 }
 
 /**
@@ -87,7 +95,7 @@ export class JetStreamSide implements CheckedClient {
   }
 
   /**
-   * Publishes a message. Resolves when it is stored.
+   * Publishes a message. Resolves when it is stored. Those that are published before an earlier one is stored may be stored before it.
    * @throws ClosedError when the client is closed before
    */
   async publish(channel: string, data: string): Promise<void> {
@@ -118,7 +126,10 @@ export class JetStreamSide implements CheckedClient {
     const { durableName, queueGroup, concurrency = 1, ackWait = 30_000 } = options;
     const isPlain = durableName === undefined && queueGroup === undefined;
     const opener = isPlain ? this.#plain(channel, options) : await this.#shared(channel, options);
-    const subscription = new JetStreamSubscription(opener, handler, { concurrency, ackWait, acknowledges: !isPlain });
+    const behind =
+      typeof options.startAt === 'object' && 'sequence' in options.startAt ? options.startAt.sequence - 1 : 0;
+    const settings = { concurrency, ackWait, acknowledges: !isPlain, behind: isPlain ? behind : 0 };
+    const subscription = new JetStreamSubscription(opener, handler, settings);
     this.#subscriptions.add(subscription);
     await subscription.opened;
     return subscription;
@@ -126,21 +137,25 @@ export class JetStreamSide implements CheckedClient {
 
   /** A consumer of its own, which begins where the last one was left. */
   #plain(channel: string, { startAt }: SubscribeOptions): Opener {
-    const { jetstream, client } = this.#target;
+    const { jetstream, client, manager } = this.#target;
+    const stream = streamName(channel);
+    const { AckPolicy, DeliverPolicy } = client.jetstream;
     const start = this.#startOf(startAt);
     return async (highest) => {
-      const from =
-        highest === 0
-          ? start
-          : { deliver_policy: client.jetstream.DeliverPolicy.StartSequence, opt_start_seq: highest + 1 };
-      const consumer = await jetstream.consumers.get(streamName(channel), from);
-      return consumer.consume({ max_messages: AHEAD });
+      const { name } = await manager.consumers.add(stream, {
+        ack_policy: AckPolicy.None,
+        inactive_threshold: PLAIN_OUTLIVES,
+        mem_storage: true,
+        num_replicas: 1,
+        ...(highest === 0 ? start : { deliver_policy: DeliverPolicy.StartSequence, opt_start_seq: highest + 1 }),
+      });
+      return jetstream.consumers.get(stream, name);
     };
   }
 
   /** A consumer that the server keeps: of a durable, or of a group. */
   async #shared(channel: string, options: SubscribeOptions): Promise<Opener> {
-    const { durableName, queueGroup, concurrency = 1, ackWait = 30_000, maxInFlight = 1024, startAt } = options;
+    const { durableName, queueGroup, ackWait = 30_000, maxInFlight = 1024, startAt } = options;
     const { jetstream, client } = this.#target;
     const stream = streamName(channel);
     const name =
@@ -159,11 +174,7 @@ export class JetStreamSide implements CheckedClient {
       ...(durableName === undefined && { inactive_threshold: GROUP_OUTLIVES }),
       ...this.#startOf(startAt),
     });
-    return async () => {
-      const consumer = await jetstream.consumers.get(stream, name);
-      // What waits here for its handler is on its ackWait all the same, and no other member gets it meanwhile.
-      return consumer.consume({ max_messages: Math.min(concurrency, AHEAD) });
-    };
+    return () => jetstream.consumers.get(stream, name);
   }
 
   /** Ends the subscriptions, and closes the connection. */
@@ -199,9 +210,9 @@ export class JetStreamSide implements CheckedClient {
   }
 }
 
-/** Reads a consumer and calls the handler, until it is closed. When the reading ends early, it begins again. */
+/** Reads a consumer and calls the handler, until it is closed. When the reading breaks off, it begins again. */
 class JetStreamSubscription {
-  /** Resolves when the first reading has begun. */
+  /** Resolves when the consumer is there. */
   readonly opened: Promise<void>;
   readonly #open: Opener;
   readonly #handler: Handler;
@@ -210,47 +221,69 @@ class JetStreamSubscription {
   readonly #handled = new Set<number>();
   readonly #running = new Set<Promise<void>>();
   readonly #over: Promise<void>;
-  #messages: ConsumerMessages | undefined;
-  #highest = 0;
+  #consumer: Consumer | undefined;
+  #question: ConsumerMessages | undefined;
+  /** The highest sequence that was handled. */
+  #highest: number;
+  /** How many messages the consumer of a plain subscription has sent. */
+  #delivered = 0;
   #closed = false;
 
   constructor(open: Opener, handler: Handler, settings: ReadingSettings) {
     this.#open = open;
     this.#handler = handler;
     this.#settings = settings;
-    this.opened = open(0).then((messages) => void (this.#messages = messages));
+    this.#highest = settings.behind;
+    this.opened = open(settings.behind).then((consumer) => void (this.#consumer = consumer));
     this.#over = this.opened.then(() => this.#read());
     this.#over.catch(() => {}); // `opened` tells it
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#messages?.stop();
+    this.#question?.stop();
     await this.#over.catch(() => {});
   }
 
   async #read(): Promise<void> {
     while (!this.#closed) {
       try {
-        this.#messages ??= await this.#open(this.#highest);
-        for await (const message of this.#messages) {
-          if (this.#closed) break;
-          const running = this.#handle(message).finally(() => this.#running.delete(running));
-          this.#running.add(running);
-          if (this.#running.size >= this.#settings.concurrency) await Promise.race(this.#running);
+        if (this.#consumer === undefined) {
+          this.#consumer = await this.#open(this.#highest);
+          this.#delivered = 0;
         }
+        await this.#ask(this.#consumer);
       } catch {
-        // The servers are away, or the consumer has no leader for the moment.
+        // The servers are away, the consumer has no leader for the moment, or a message was lost on the way.
+        this.#consumer = undefined;
+        if (!this.#closed) await sleep(PAUSE);
       }
-      this.#messages = undefined;
-      if (!this.#closed) await sleep(PAUSE);
     }
     await Promise.all(this.#running);
+  }
+
+  async #ask(consumer: Consumer): Promise<void> {
+    const { concurrency, acknowledges } = this.#settings;
+    // What waits here for its handler is on its ackWait all the same, and no other member gets it meanwhile.
+    const room = acknowledges ? concurrency - this.#running.size : AHEAD;
+    this.#question = await consumer.fetch({ max_messages: room, expires: QUESTION });
+    for await (const message of this.#question) {
+      if (this.#closed) return;
+      // Nobody sends a message of a plain subscription again, so a lost one has to be noticed here.
+      if (!acknowledges && message.info.deliverySequence !== ++this.#delivered) throw new Error('a message is missing');
+      const running = this.#handle(message).finally(() => this.#running.delete(running));
+      this.#running.add(running);
+      if (this.#running.size >= concurrency) await Promise.race(this.#running);
+    }
+    // A plain consumer may be gone: it is in the memory of one server. Its info says so by an error.
+    if (!acknowledges && this.#question.getProcessed() === 0) await consumer.info();
   }
 
   async #handle(message: JsMsg): Promise<void> {
     const sequence = message.seq;
     const { acknowledges, ackWait } = this.#settings;
+    // Below 2.11 a server that is asked to start behind the last message starts at the last one.
+    if (!acknowledges && sequence <= this.#highest) return;
     if (!this.#handled.has(sequence)) {
       try {
         await this.#handler({ sequence, data: message.data });
@@ -262,6 +295,6 @@ class JetStreamSubscription {
     }
     if (!acknowledges) return;
     this.#handled.add(sequence);
-    await message.ackAck().catch(() => false);
+    await message.ackAck({ timeout: CONFIRMATION }).catch(() => false);
   }
 }

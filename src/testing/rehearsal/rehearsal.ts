@@ -240,9 +240,8 @@ class Rehearsal {
     const stream = streamName('orders');
     await this.#work(jetstream, checker, { findLeader: () => jetstream.findLeader(stream) });
     this.#say('the end: everything that was published has to arrive');
-    const verdict = await checker.finish({ timeout: PATIENCE, linger: 2000 });
+    const verdict = await checker.finish({ timeout: 60_000, linger: 1000 });
     const moved = verdict.faults.find(({ name }) => name === 'the move')!;
-    const { varz } = await jetstreamVersion(jetstream);
     return {
       ok: this.#problems.length === 0 && verdict.clean,
       problems: [
@@ -250,7 +249,7 @@ class Rehearsal {
         ...verdict.violations.map((message) => ({ code: 'violation', channel: 'orders', message })),
       ],
       inPlace,
-      versions: { stan: SERVER_VERSION, jetstream: varz },
+      versions: { stan: SERVER_VERSION, jetstream: await versionOf(jetstream) },
       seed: this.#settings.seed,
       compared: verified.compared,
       cutAt: cutReport.channels[0]?.cutAt ?? 0,
@@ -351,7 +350,7 @@ async function lastOf(cluster: StanCluster, channel: string): Promise<number | u
   return (await leader?.monitor.channelz(channel))?.last_seq;
 }
 
-async function jetstreamVersion(cluster: JetStreamCluster): Promise<{ varz: string }> {
+async function versionOf(cluster: JetStreamCluster): Promise<string> {
   const page = await cluster.nodes[0]?.monitor.get<{ version: string }>('/varz', { timeout: 5000 });
-  return { varz: page?.version ?? '' };
+  return page?.version ?? 'unknown';
 }

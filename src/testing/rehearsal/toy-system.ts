@@ -49,7 +49,8 @@ export class ToySystem {
     await checker.subscribe('books', await join('books'), DURABLE);
     for (const worker of ['worker-1', 'worker-2'])
       await checker.subscribe('workers', await join(worker), { ...GROUP, work });
-    for (const shop of ['shop-1', 'shop-2']) checker.publish(shop, await join(shop), { rate: rate / 2 });
+    // One after the other, so that the order can be judged on both sides.
+    for (const shop of ['shop-1', 'shop-2']) checker.publish(shop, await join(shop), { rate: rate / 2, window: 1 });
   }
 
   /** Makes the publishers wait. Resolves when everything that they had sent is stored. */

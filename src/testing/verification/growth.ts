@@ -29,8 +29,11 @@ const MEASURES: readonly Measure[] = [
   { what: 'number of listeners', of: ({ listeners }) => listeners, allowed: () => 10, show: String },
 ];
 
-/** A low value of the samples. What a reconnect takes for a second or two is given back, and a leak is not. */
-const CALM = 0.05;
+/**
+ * The share of the samples that are lower than the one that counts. Most samples of a life are calm. A reconnect has more for a
+ * second or two and gives it back, and an outage has less, for want of a session; a leak does neither.
+ */
+const CALM = 0.25;
 
 /** One sentence for each measure that is higher in the last third of a life than in the first, without its start-up. */
 export function growth(process: ReportProcess): string[] {
