@@ -3,6 +3,11 @@ import { channelCommand, channelsCommand } from './channels.js';
 import { clusterCommand } from './cluster.js';
 import type { Command } from './command.js';
 import { doctorCommand } from './doctor.js';
+import { migrateCopyCommand } from './migrate/copy.js';
+import { migrateCutCommand } from './migrate/cut.js';
+import { migrateDurablesCommand } from './migrate/durables.js';
+import { migratePlanCommand } from './migrate/plan.js';
+import { migrateVerifyCommand } from './migrate/verify.js';
 import { pubCommand } from './pub.js';
 import { subCommand, tailCommand } from './sub.js';
 import { serverCommand } from './server.js';
@@ -18,4 +23,9 @@ export const COMMANDS: readonly Command[] = [
   clusterCommand,
   verifyCommand,
   serverCommand,
+  migratePlanCommand,
+  migrateCopyCommand,
+  migrateVerifyCommand,
+  migrateDurablesCommand,
+  migrateCutCommand,
 ];

@@ -196,7 +196,7 @@ export function hostSurroundings(): Surroundings {
   return { env: process.env, cwd: process.cwd(), home };
 }
 
-async function connectionOf(settings: Settings, cwd: string): Promise<Connection> {
+export async function connectionOf(settings: Settings, cwd: string): Promise<Connection> {
   const servers = settings.get('servers');
   const text = (servers?.value as string | undefined) ?? 'nats://localhost:4222';
   const urls = text.split(',').map((url) => url.trim());

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `resilient-stan` command. Results go to stdout, everything else to stderr. Exit code 2 is a wrong command line. */
 import { describe } from '../errors.js';
+import { either } from '../option-reader.js';
 import { suggest } from '../suggest.js';
 import { version } from '../version.js';
 import { COMMANDS } from './commands.js';
@@ -24,20 +25,21 @@ async function main(argv: readonly string[]): Promise<number> {
     return 2;
   }
   if (name === 'help') {
-    if (rest.length > 1) throw new UsageError(`'help' takes one command, not '${rest[1]}' as well`);
-    help(rest[0] === undefined ? undefined : commandOf(rest[0]));
-    return 0;
+    if (rest.length === 0) return help(undefined);
+    const { command, args } = commandOf(rest);
+    if (command === undefined) return steps(rest[0]!);
+    if (args.length > 0) throw new UsageError(`'help' takes one command, not '${args[0]}' as well`);
+    return help(command);
   }
-  if (asksForHelp([name])) {
-    help(undefined);
-    return 0;
+  if (asksForHelp([name])) return help(undefined);
+  const { command, args } = commandOf(argv);
+  if (command === undefined) {
+    if (asksForHelp(args)) return steps(name);
+    const names = stepsOf(name).map((step) => step.name.slice(name.length + 1));
+    const given = args[0] === undefined || args[0].startsWith('-') ? '' : `, not '${args[0]}'`;
+    throw new UsageError(`'${name}' needs one of ${either(names)} behind it${given}`);
   }
-  const command = commandOf(name);
-  if (asksForHelp(rest)) {
-    help(command);
-    return 0;
-  }
-  return await command.run(rest);
+  return asksForHelp(args) ? help(command) : await command.run(args);
 }
 
 /** What comes after `--` is no option. */
@@ -47,19 +49,37 @@ function asksForHelp(args: readonly string[]): boolean {
   return options.includes('--help') || options.includes('-h');
 }
 
-function help(command: Command | undefined): void {
+function help(command: Command | undefined): number {
   const width = columnsOf(process.stdout);
   console.log(command === undefined ? renderOverview(COMMANDS, width) : renderHelp(command, width));
+  return 0;
 }
 
-/** @throws UsageError when there is none of this name */
-function commandOf(name: string): Command {
-  const command = COMMANDS.find((each) => each.name === name || each.aliases?.includes(name));
-  if (command !== undefined) return command;
-  const names = COMMANDS.flatMap((each) => [each.name, ...(each.aliases ?? [])]);
-  const near = suggest(name, names);
+/** Lists the commands whose names begin with a word. */
+function steps(word: string): number {
+  console.log(renderOverview(stepsOf(word), columnsOf(process.stdout)));
+  return 0;
+}
+
+const named = (name: string): Command | undefined =>
+  COMMANDS.find((each) => each.name === name || each.aliases?.includes(name));
+
+const stepsOf = (word: string): Command[] => COMMANDS.filter(({ name }) => name.startsWith(`${word} `));
+
+/**
+ * The command at the beginning of a command line, and what follows it. Its name may have two words, as `migrate copy`; undefined when
+ * only the first of them is there.
+ * @throws UsageError when there is none of this name
+ */
+function commandOf([word, ...rest]: readonly string[]): { command: Command | undefined; args: string[] } {
+  const long = rest[0] === undefined ? undefined : named(`${word} ${rest[0]}`);
+  if (long !== undefined) return { command: long, args: rest.slice(1) };
+  const command = named(word!);
+  if (command !== undefined || stepsOf(word!).length > 0) return { command, args: rest };
+  const names = [...new Set(COMMANDS.flatMap((each) => [each.name.split(' ')[0]!, ...(each.aliases ?? [])]))];
+  const near = suggest(word!, names);
   throw new UsageError(
-    `there is no command '${name}'${near === undefined ? `: there are ${names.join(', ')}` : `: did you mean '${near}'?`}`,
+    `there is no command '${word}'${near === undefined ? `: there are ${names.join(', ')}` : `: did you mean '${near}'?`}`,
   );
 }
 
@@ -84,10 +104,12 @@ main(argv).then(
       process.exitCode = error.exitCode;
       return;
     }
-    const command = COMMANDS.find(({ name, aliases = [] }) => [name, ...aliases].includes(argv[0] ?? ''));
+    const words = [argv.slice(0, 2).join(' '), argv[0] ?? ''];
+    const command = words.map(named).find((each) => each !== undefined);
     say(`resilient-stan: ${inOptions(describe(error), command?.options ?? {})}`);
     if (error instanceof UsageError) {
-      say(`Try 'resilient-stan ${command === undefined ? '' : `${argv[0]} `}--help'.`);
+      const known = words.find((word) => named(word) !== undefined || stepsOf(word).length > 0);
+      say(`Try 'resilient-stan ${known === undefined ? '' : `${known} `}--help'.`);
     }
     process.exitCode = error instanceof UsageError ? 2 : 1;
   },

@@ -1,4 +1,7 @@
-/** The examples of frameworks as a user runs them, on one cluster; its leader is killed while they work. */
+/**
+ * The examples of frameworks as a user runs them, on one cluster; its leader is killed while they work. As the other kind of module
+ * than here they are run by the test of their pages.
+ */
 import assert from 'node:assert/strict';
 import { ResilientStan } from '../../src/index.js';
 import { StanCluster, waitFor } from '../../src/testing/index.js';
@@ -94,13 +97,6 @@ describe('the examples of frameworks', function () {
     // NestJS sends the signal to itself when all is shut down.
     assert.equal(await app.ended, 'SIGTERM', app.said);
     assert.equal(app.stderr, '');
-  });
-
-  it('nestjs.ts works as an ECMAScript module', async () => {
-    const app = projects.module.start(['frameworks/nestjs.ts'], { ...env, COUNT: '2' });
-    await app.says(/no price: no such amount/);
-    app.child.kill('SIGTERM');
-    assert.equal(await app.ended, 'SIGTERM', app.said);
   });
 
   it('moleculer.ts: calls are answered, and none fails, though the leader dies', async () => {

@@ -30,14 +30,108 @@ describe('the recipes', function () {
     await cluster?.stop();
   });
 
-  /** Kills the leader, and has it back when another one leads. */
-  async function killLeader(): Promise<void> {
-    const leader = await cluster.leader();
-    await leader.kill();
-    await cluster.leader();
-    await leader.start();
-    await cluster.settled();
-  }
+  /** Some recipes are at work together when the leader dies. What became of each is told by a test of its own. */
+  describe('while the leader of their cluster dies', () => {
+    /** Does what comes before the death, and returns what comes after it. */
+    type Course = () => Promise<() => Promise<void>>;
+    const outcomes = new Map<Course, unknown>();
+
+    before(async () => {
+      const courses = [queueGroup, ordered, outbox];
+      const told = async (course: Course, part: Promise<unknown>): Promise<unknown> => {
+        try {
+          return await part;
+        } catch (error) {
+          outcomes.set(course, error);
+          return undefined;
+        }
+      };
+      const rests = await Promise.all(
+        courses.map((course) => told(course, course()) as Promise<(() => Promise<void>) | undefined>),
+      );
+      const leader = await cluster.leader();
+      await leader.kill();
+      await cluster.leader();
+      await leader.start();
+      await Promise.all(courses.map((course, index) => told(course, Promise.resolve(rests[index]?.()))));
+      await cluster.settled();
+    });
+    const goesWell = (course: Course): void => {
+      const error = outcomes.get(course);
+      if (error !== undefined) throw error;
+    };
+
+    it('queue-group.ts shares the work; what a killed member had is done by another, and a leader may die', () =>
+      goesWell(queueGroup));
+    async function queueGroup(): Promise<() => Promise<void>> {
+      const [one, two] = (['module', 'commonjs'] as const).map((type) =>
+        projects[type].start(['recipes/queue-group.ts'], env),
+      ) as [Run, Run];
+      await Promise.all([one.says(/ready/), two.says(/ready/)]);
+      const publish = (from: number, to: number): Promise<unknown> =>
+        Promise.all(
+          range(to)
+            .slice(from)
+            .map((number) => stan.publish('tasks', String(number))),
+        );
+      await publish(0, 100);
+      await Promise.all([one.says(/task .* is done/), two.says(/task .* is done/)]);
+      one.child.kill('SIGKILL');
+      await one.ended;
+      return async () => {
+        await publish(100, 150);
+        const done = (): Set<number> => new Set([one, two].flatMap((run) => numbers(run, /^task (\d+) is done$/gm)));
+        await waitFor(() => (done().size === 150 ? true : undefined), {
+          timeout: PATIENCE,
+          what: () => `only ${done().size} tasks are done`,
+        });
+        assert.ok(numbers(one, /^task (\d+) is done$/gm).length > 0);
+        await two.stop();
+      };
+    }
+
+    it('ordered.ts keeps the order with retry, and with one in flight; with neither, entries are overtaken', () =>
+      goesWell(ordered));
+    async function ordered(): Promise<() => Promise<void>> {
+      const run = (way: string, type: ModuleKind): Run =>
+        projects[type].start(['recipes/ordered.ts', way], { ...env, CHANNEL: `account.${way}` });
+      const runs = [run('retry', 'module'), run('one-in-flight', 'commonjs'), run('neither', 'module')] as const;
+      await Promise.all(runs.map((each) => each.says(/ready/)));
+      return async () => {
+        await Promise.all(runs.map((each) => each.endsWell()));
+        const [retry, oneInFlight, neither] = runs;
+        assert.match(retry.stdout, /40 booked, 0 overtaken\.\n$/);
+        assert.match(oneInFlight.stdout, /40 booked, 0 overtaken\.\n$/);
+        assert.match(neither.stdout, /entry \d0 was overtaken by entry/);
+        assert.match(neither.stdout, /40 booked, [1-9]\d* overtaken\.\n$/);
+      };
+    }
+
+    it('outbox.ts publishes every order that is in its database, though it is killed, and a leader dies', () =>
+      goesWell(outbox));
+    async function outbox(): Promise<() => Promise<void>> {
+      const project = projects.module;
+      const file = join(project.folder('outbox'), 'shop.db');
+      const first = project.start(['recipes/outbox.ts', file], { ...env, ORDERS: '200' });
+      await first.says(/open/);
+      await waitFor(async () => ((await stan.lastSequence('orders.placed')) > 10 ? true : undefined), {
+        timeout: PATIENCE,
+        what: () => first.said,
+      });
+      first.child.kill('SIGKILL');
+      await first.ended;
+      const second = project.start(['recipes/outbox.ts', file], { ...env, ORDERS: '200' });
+      await second.says(/open/);
+      return async () => {
+        await second.endsWell();
+        assert.match(second.stdout, /200 orders placed, and the outbox is empty\.\n$/);
+        const published: number[] = [];
+        for await (const message of stan.read('orders.placed'))
+          published.push(message.json<{ number: number }>().number);
+        assert.deepEqual([...new Set(published)], range(200), 'in their order, if what came twice is left out');
+      };
+    }
+  });
 
   it('worker.ts tries again, parks what cannot be done, and dead-letters.ts sends it back once', async () => {
     const worker = projects.module.start(['recipes/worker.ts'], env);
@@ -72,46 +166,6 @@ describe('the recipes', function () {
     assert.equal(again.stdout, '0 sent back.\n');
   });
 
-  it('queue-group.ts shares the work; what a killed member had is done by another, and a leader may die', async () => {
-    const [one, two] = (['module', 'commonjs'] as const).map((type) =>
-      projects[type].start(['recipes/queue-group.ts'], env),
-    ) as [Run, Run];
-    await Promise.all([one.says(/ready/), two.says(/ready/)]);
-    const publish = (from: number, to: number): Promise<unknown> =>
-      Promise.all(
-        range(to)
-          .slice(from)
-          .map((number) => stan.publish('tasks', String(number))),
-      );
-    await publish(0, 100);
-    await Promise.all([one.says(/task .* is done/), two.says(/task .* is done/)]);
-    one.child.kill('SIGKILL');
-    await one.ended;
-    await killLeader();
-    await publish(100, 150);
-    const done = (): Set<number> => new Set([one, two].flatMap((run) => numbers(run, /^task (\d+) is done$/gm)));
-    await waitFor(() => (done().size === 150 ? true : undefined), {
-      timeout: PATIENCE,
-      what: () => `only ${done().size} tasks are done`,
-    });
-    assert.ok(numbers(one, /^task (\d+) is done$/gm).length > 0);
-    await two.stop();
-  });
-
-  it('ordered.ts keeps the order with retry, and with one in flight; with neither, entries are overtaken', async () => {
-    const run = (way: string, type: ModuleKind): Run =>
-      projects[type].start(['recipes/ordered.ts', way], { ...env, CHANNEL: `account.${way}` });
-    const runs = [run('retry', 'module'), run('one-in-flight', 'commonjs'), run('neither', 'module')] as const;
-    await Promise.all(runs.map((each) => each.says(/ready/)));
-    await killLeader();
-    await Promise.all(runs.map((each) => each.endsWell()));
-    const [retry, oneInFlight, neither] = runs;
-    assert.match(retry.stdout, /40 booked, 0 overtaken\.\n$/);
-    assert.match(oneInFlight.stdout, /40 booked, 0 overtaken\.\n$/);
-    assert.match(neither.stdout, /entry \d0 was overtaken by entry/);
-    assert.match(neither.stdout, /40 booked, [1-9]\d* overtaken\.\n$/);
-  });
-
   it('batching.ts writes many at a time, and again what was in a batch that failed', async () => {
     const writer = projects.commonjs.start(['recipes/batching.ts'], env);
     await writer.says(/ready/);
@@ -125,27 +179,6 @@ describe('the recipes', function () {
     const sizes = numbers(writer, /^written (\d+):/gm);
     assert.ok(Math.max(...sizes) === 100 && sizes.length < 500, `sizes: ${sizes.join()}`);
     await writer.stop();
-  });
-
-  it('outbox.ts publishes every order that is in its database, though it is killed, and a leader dies', async () => {
-    const project = projects.module;
-    const file = join(project.folder('outbox'), 'shop.db');
-    const first = project.start(['recipes/outbox.ts', file], env);
-    await first.says(/open/);
-    await waitFor(async () => ((await stan.lastSequence('orders.placed')) > 10 ? true : undefined), {
-      timeout: PATIENCE,
-      what: () => first.said,
-    });
-    first.child.kill('SIGKILL');
-    await first.ended;
-    const second = project.start(['recipes/outbox.ts', file], env);
-    await second.says(/open/);
-    await killLeader();
-    await second.endsWell();
-    assert.match(second.stdout, /100 orders placed, and the outbox is empty\.\n$/);
-    const published: number[] = [];
-    for await (const message of stan.read('orders.placed')) published.push(message.json<{ number: number }>().number);
-    assert.deepEqual([...new Set(published)], range(100), 'in their order, if what came twice is left out');
   });
 
   it('http-service.ts answers through an election, and at SIGTERM what has come before it ends', async () => {

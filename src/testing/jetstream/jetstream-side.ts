@@ -19,6 +19,8 @@ import { sleep } from '../wait.js';
 export interface JetStreamSideOptions extends ServerConnectOptions {
   /** The client ID that the client had in STAN: with it the consumers of its durables are found. */
   clientId: string;
+  /** Is not used. With it the `connectOptions` of a {@link StanCluster} fit, too. */
+  clusterId?: string;
 }
 
 /** How long one attempt to publish may take, in ms. */
@@ -79,7 +81,7 @@ export class JetStreamSide implements CheckedClient {
    * @throws MigrationTargetError when there is no connection, or no JetStream
    */
   static async connect(urls: readonly string[], options: JetStreamSideOptions): Promise<JetStreamSide> {
-    const { clientId, ...source } = options;
+    const { clientId, clusterId: _, ...source } = options;
     const read = new OptionReader({ from: urls, source }, 'options', { known: MIGRATE_OPTIONS });
     return new JetStreamSide(await Target.open(readMigrateOptions(read).target), clientId);
   }

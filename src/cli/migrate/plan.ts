@@ -1,0 +1,166 @@
+/** `resilient-stan migrate plan` */
+import { plan, planInPlace, type ChannelLimits, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
+import { formatBytes, formatDuration, plural } from '../../testing/report/format.js';
+import { defineCommand, type Options } from '../command.js';
+import { table } from '../table.js';
+import { indented, tableWidth, wrap } from '../text.js';
+import { wholeNumber } from '../values.js';
+import { MIGRATE_OPTIONS, readMigrate } from './options.js';
+import { ProgressView } from './progress.js';
+import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
+
+const OPTIONS = {
+  replicas: {
+    type: 'string',
+    value: '<n>',
+    help: 'on how many servers each stream is kept (default: 3 in a cluster, else 1)',
+  },
+  quick: { type: 'boolean', help: 'do not read channels to find messages that are too large for the target' },
+  'in-place': {
+    type: 'boolean',
+    help: 'say instead which lines to add to which configuration file, so that the streaming servers have JetStream',
+  },
+  json: JSON_OPTION,
+  ...MIGRATE_OPTIONS,
+} as const satisfies Options;
+
+export const migratePlanCommand = defineCommand({
+  name: 'migrate plan',
+  summary: 'say what a move to JetStream would do, and what is in its way; write nothing',
+  about: [
+    'For each channel: its messages and limits, the stream that it becomes, and its durables with their positions. Then what is ' +
+      'in the way: names that collide, subjects that are bound, messages that are too large, streams with foreign content, a ' +
+      'monitoring that contradicts itself, and a STAN that began anew after an earlier copy.',
+  ],
+  options: OPTIONS,
+  examples: [
+    { command: 'resilient-stan migrate plan --from nats://a:4222', what: 'in place: JetStream is in the same servers' },
+    { command: 'resilient-stan migrate plan --in-place', what: 'what the configuration of each server needs for that' },
+    { command: 'resilient-stan migrate plan --to nats://new:4222 --json', what: 'to other servers, for a program' },
+  ],
+  exitCodes: STEP_EXIT_CODES,
+  async run(values) {
+    const options = await readMigrate(values);
+    const replicas = wholeNumber('replicas', values.replicas, { min: 1, max: 5 });
+    if (values['in-place'] === true) {
+      return await runStep(
+        (signal) => planInPlace({ ...options, ...signal }),
+        (report) => inPlaceLines(report, tableWidth(process.stdout)),
+        values.json === true,
+      );
+    }
+    const view = new ProgressView();
+    return await runStep(
+      async (signal) => {
+        try {
+          return await plan({
+            ...options,
+            ...signal,
+            replicas,
+            readPayloads: values.quick !== true,
+            onProgress: ({ channel, read, of }) => view.show({ done: read, total: of, note: `reading ${channel}` }),
+          });
+        } finally {
+          view.clear();
+        }
+      },
+      (report) => planLines(report, tableWidth(process.stdout)),
+      values.json === true,
+    );
+  },
+});
+
+/** The plan of a move in place, for people. Pure. */
+export function inPlaceLines({ servers, afterwards }: InPlaceReport, width: number): string[] {
+  const text = Math.min(width, 100);
+  return [
+    ...servers.flatMap(({ name, monitor, version, add }) => [
+      `server ${name} (${monitor}, NATS ${version}): ${add.length === 0 ? 'ready' : 'add to the file it was started with'}`,
+      ...add.flatMap(({ what, where, lines, needs }) => [
+        ...indented(`# ${what}`, text, 2),
+        ...indented(`# ${where}`, text, 2),
+        `  # needs a ${needs}`,
+        ...lines.map((line) => `  ${line}`),
+        '',
+      ]),
+    ]),
+    'Then:',
+    ...afterwards.flatMap((each, i) => indented(`${i + 1}. ${each}`, text, 2)),
+  ];
+}
+
+/** The plan for people. Pure. */
+export function planLines({ source, target, channels }: PlanReport, width: number): string[] {
+  const right = true;
+  const where = target.inPlace ? 'in the same servers' : 'on other servers';
+  const text = Math.min(width, 100);
+  const durables = channels.flatMap(({ channel, durables }) => durables.map((each) => ({ channel, ...each })));
+  return [
+    `STAN ${source.version}, cluster '${source.clusterId}' → JetStream ${target.version}, ${where}, ${plural(target.replicas, 'replica')}`,
+    ...target.consequences.flatMap((line) => indented(`- ${line}`, text, 2)),
+    '',
+    ...(channels.length === 0 ? ['There are no channels.'] : []),
+    ...(channels.length === 0
+      ? []
+      : table(
+          [
+            { head: 'channel' },
+            { head: 'stream' },
+            { head: 'messages', right },
+            { head: 'bytes', right },
+            { head: 'first', right },
+            { head: 'last', right },
+            { head: 'copied', right },
+            { head: 'limits' },
+          ],
+          channels.map((each) => [
+            each.channel,
+            each.stream,
+            String(each.messages),
+            formatBytes(each.bytes),
+            each.messages === 0 ? '–' : String(each.first),
+            String(each.last),
+            String(each.copied),
+            limitsText(each.limits),
+          ]),
+          width,
+        )),
+    ...(durables.length === 0
+      ? []
+      : [
+          '',
+          ...table(
+            [
+              { head: 'durable' },
+              { head: 'channel' },
+              { head: 'of' },
+              { head: 'consumer' },
+              { head: 'last sent', right },
+              { head: 'pending', right },
+              { head: 'state' },
+            ],
+            durables.map((each) => [
+              each.durable,
+              each.channel,
+              each.group === undefined ? `client ${each.clientId}` : `group ${each.group}`,
+              each.consumer,
+              String(each.lastSent),
+              String(each.pending),
+              each.online ? `online: ${each.clients.join(', ')}` : 'offline',
+            ]),
+            width,
+          ),
+        ]),
+    ...wrap('', text),
+  ];
+}
+
+function limitsText({ messages, bytes, age, inactivity }: ChannelLimits): string {
+  const parts = [
+    messages !== undefined && plural(messages, 'message'),
+    bytes !== undefined && formatBytes(bytes),
+    age !== undefined && formatDuration(age),
+    inactivity !== undefined && `deleted after ${formatDuration(inactivity)} without use`,
+  ].filter((part) => part !== false);
+  return parts.length === 0 ? 'none' : parts.join(', ');
+}

@@ -1,0 +1,77 @@
+/** `resilient-stan migrate verify` */
+import { verify, type VerifyCopyReport } from '../../migrate/index.js';
+import { formatDuration, plural } from '../../testing/report/format.js';
+import { defineCommand, type Options } from '../command.js';
+import { table } from '../table.js';
+import { tableWidth } from '../text.js';
+import { MIGRATE_OPTIONS, readMigrate } from './options.js';
+import { ProgressView } from './progress.js';
+import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
+
+const OPTIONS = { json: JSON_OPTION, ...MIGRATE_OPTIONS } as const satisfies Options;
+
+export const migrateVerifyCommand = defineCommand({
+  name: 'migrate verify',
+  summary: 'compare every message of STAN with its copy: number, bytes and time',
+  about: [
+    'It reads both sides, each through its own client, and writes nothing. It may run while a copy follows, and after the cut. The ' +
+      'digest is SHA-256 over number, time and bytes of each message.',
+  ],
+  options: OPTIONS,
+  examples: [{ command: 'resilient-stan migrate verify --to nats://new:4222', what: 'all channels' }],
+  exitCodes: { ...STEP_EXIT_CODES, 0: 'both sides are the same' },
+  async run(values) {
+    const options = await readMigrate(values);
+    const view = new ProgressView();
+    return await runStep(
+      async (signal) => {
+        try {
+          return await verify({
+            ...options,
+            ...signal,
+            onProgress: ({ messages, messagesDone }) => view.show({ done: messagesDone, total: messages }),
+          });
+        } finally {
+          view.clear();
+        }
+      },
+      (report) => verifyLines(report, tableWidth(process.stdout)),
+      values.json === true,
+    );
+  },
+});
+
+/** The report for people. Pure. */
+export function verifyLines({ channels, compared, duration }: VerifyCopyReport, width: number): string[] {
+  const right = true;
+  const digest = (text: string): string => text.slice(0, 12);
+  return [
+    ...(channels.length === 0
+      ? ['There are no channels.']
+      : table(
+          [
+            { head: 'channel' },
+            { head: 'stream' },
+            { head: 'first', right },
+            { head: 'last', right },
+            { head: 'compared', right },
+            { head: 'different', right },
+            { head: 'digest' },
+          ],
+          channels.map((each) => [
+            each.channel,
+            each.stream,
+            String(each.first),
+            String(each.last),
+            String(each.compared),
+            String(each.different),
+            each.stanDigest === each.jetStreamDigest
+              ? digest(each.stanDigest)
+              : `${digest(each.stanDigest)} ≠ ${digest(each.jetStreamDigest)}`,
+          ]),
+          width,
+        )),
+    '',
+    `${plural(compared, 'message')} compared in ${formatDuration(duration)}`,
+  ];
+}
