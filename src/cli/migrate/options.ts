@@ -11,7 +11,7 @@ import {
 import { MONITOR_OPTIONS, parseMonitors } from '../monitoring.js';
 import { CONFIG_OPTION, readSettings, type Settings } from '../settings.js';
 
-const target = 'Credentials and TLS of --to (default: those of --from, when --to is left out)';
+const target = 'Credentials and TLS of --to';
 
 type Credentials = keyof typeof CREDENTIAL_OPTIONS;
 
