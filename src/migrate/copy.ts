@@ -49,7 +49,15 @@ export interface CopyProgress {
   /** Whether it goes on with what is published. */
   readonly following: boolean;
   /** Why nothing goes on at the moment, by channel. Empty when all is well. */
-  readonly waiting: readonly { readonly channel: string; readonly reason: string }[];
+  readonly waiting: readonly WaitingChannel[];
+}
+
+/** A channel of which nothing is copied at the moment. @category Migration */
+export interface WaitingChannel {
+  /** The name of the channel. */
+  readonly channel: string;
+  /** Why it waits. */
+  readonly reason: string;
 }
 
 /**

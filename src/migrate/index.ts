@@ -7,7 +7,14 @@
  *
  * @module resilient-stan/migrate
  */
-export { copy, type CopiedChannel, type CopyOptions, type CopyProgress, type CopyReport } from './copy.js';
+export {
+  copy,
+  type CopiedChannel,
+  type CopyOptions,
+  type CopyProgress,
+  type CopyReport,
+  type WaitingChannel,
+} from './copy.js';
 export { cut, type CutChannel, type CutOptions, type CutProgress, type CutReport } from './cut.js';
 export {
   durables,

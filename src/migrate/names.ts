@@ -35,6 +35,7 @@ export type DurableId =
       readonly clientId: string;
       /** The durable's name. */
       readonly durable: string;
+      /** Not there. */
       readonly group?: undefined;
     }
   | {
@@ -42,6 +43,7 @@ export type DurableId =
       readonly group: string;
       /** The durable's name. */
       readonly durable: string;
+      /** Not there: a group has clients without number. */
       readonly clientId?: undefined;
     };
 

@@ -86,7 +86,14 @@ export interface PlannedChannel {
  */
 export interface PlanReport extends Report {
   /** The STAN side. */
-  readonly source: { readonly clusterId: string; readonly version: string; readonly monitor: string };
+  readonly source: {
+    /** The cluster ID. */
+    readonly clusterId: string;
+    /** Version of the streaming server. */
+    readonly version: string;
+    /** URL of the monitoring that was asked. */
+    readonly monitor: string;
+  };
   /** The JetStream side. */
   readonly target: {
     /** Version of the server. */

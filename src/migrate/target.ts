@@ -17,17 +17,24 @@ export interface OfficialClient {
 
 /** @throws PeerMissingError when they are not installed */
 export async function loadOfficialClient(): Promise<OfficialClient> {
-  const load = async <T>(name: string, what: Promise<T>): Promise<T> => {
-    try {
-      return await what;
-    } catch (error) {
-      throw new PeerMissingError(name, error);
-    }
-  };
-  return {
-    core: await load('@nats-io/transport-node', import('@nats-io/transport-node')),
-    jetstream: await load('@nats-io/jetstream', import('@nats-io/jetstream')),
-  };
+  return { core: await loadCore(), jetstream: await loadJetStream() };
+}
+
+// Bundlers take a package that may be absent for optional only where the import itself stands in a `try`.
+async function loadCore(): Promise<OfficialClient['core']> {
+  try {
+    return await import('@nats-io/transport-node');
+  } catch (error) {
+    throw new PeerMissingError('@nats-io/transport-node', error);
+  }
+}
+
+async function loadJetStream(): Promise<OfficialClient['jetstream']> {
+  try {
+    return await import('@nats-io/jetstream');
+  } catch (error) {
+    throw new PeerMissingError('@nats-io/jetstream', error);
+  }
 }
 
 /** The version of a server, as numbers. */

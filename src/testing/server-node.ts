@@ -236,7 +236,10 @@ export abstract class ServerNode {
   /** Whether the server is up, so that {@link start} resolves. It is asked again while the answer is false. */
   protected abstract isUp(state: ServerLogState): boolean | Promise<boolean>;
 
-  /** What the log says of the state of the server. Undefined while it is down. */
+  /**
+   * What the log says of the state of the server. Undefined while it is down.
+   * @hidden
+   */
   protected get state(): ServerLogState | undefined {
     return this.#child && this.#state;
   }

@@ -71,7 +71,11 @@ export class Seam implements CheckedClient {
    * Subscribes on the side where the client is. The subscription crosses with the client.
    * @returns the first subscription, so that the checker hears of its gaps
    */
-  async subscribe(channel: string, handler: Handler, options: SubscribeOptions = {}): Promise<unknown> {
+  async subscribe(
+    channel: string,
+    handler: (message: CheckedMessage) => void | Promise<void>,
+    options: SubscribeOptions = {},
+  ): Promise<unknown> {
     const crossing: Crossing = { channel, handler, options, established: undefined, highest: 0 };
     await this.#establish(crossing, options);
     this.#crossings.push(crossing);

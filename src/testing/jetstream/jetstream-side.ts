@@ -120,9 +120,12 @@ export class JetStreamSide implements CheckedClient {
    */
   async subscribe(
     channel: string,
-    handler: Handler,
+    handler: (message: CheckedMessage) => void | Promise<void>,
     options: SubscribeOptions = {},
-  ): Promise<{ close(): Promise<void> }> {
+  ): Promise<{
+    /** Ends it. The consumer of a durable is kept. */
+    close(): Promise<void>;
+  }> {
     const { durableName, queueGroup, concurrency = 1, ackWait = 30_000 } = options;
     const isPlain = durableName === undefined && queueGroup === undefined;
     const opener = isPlain ? this.#plain(channel, options) : await this.#shared(channel, options);
