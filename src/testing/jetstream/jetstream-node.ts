@@ -16,7 +16,6 @@ import type { ServerLogState } from '../server-log.js';
  * @category Cluster
  */
 export class JetStreamNode extends ServerNode {
-  /** @hidden */
   protected override isUp(state: ServerLogState): boolean {
     return state.accepting;
   }
