@@ -1,6 +1,6 @@
 /**
- * The command as it is built: it starts in a third of the time that its source needs. `npm test` builds `dist` as well, but the
- * test of the package builds it again meanwhile, so this is a bundle of its own, made when the sources have changed.
+ * The command as it is built: it starts sooner than its source. `npm test` builds `dist` as well, but the test of the package
+ * builds it again meanwhile, so this is a bundle of its own, made when the sources have changed.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
