@@ -81,7 +81,7 @@ describe('a client ID', function () {
       const first = await one();
       await unharmed(first, new Recorder(first), async () => {
         const { logger, warned, failed } = logs();
-        const initialConnect = { retries: 1, minTimeout: 1, maxTimeout: 2, maxRetryTime: 200 };
+        const initialConnect = { retries: 1, minTimeout: 1, maxTimeout: 2, maxRetryTime: 2000 };
         await rejection(other({ initialConnect, logger }), ClientIdConflictError);
         assert.ok(failed.length >= 2, `a conflict counts as a retry: ${failed.length} attempts`);
         assert.equal(warned.length, 1, warned.join('\n'));
