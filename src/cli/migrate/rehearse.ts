@@ -80,6 +80,7 @@ export function rehearsalLines({
   faults,
   verdict,
 }: RehearsalReport): string[] {
+  const again = verdict.subscriptions.some(({ repeated }) => repeated > 0);
   const consumers = Object.entries(pauses.consumers).map(([name, ms]) => `${name} ${ms} ms`);
   return [
     `STAN ${versions.stan} to nats-server ${versions.jetstream}, ${inPlace ? 'in place' : 'to other servers'}, ` +
@@ -88,8 +89,8 @@ export function rehearsalLines({
     `the publishers stood still for ${pauses.publishers} ms, the consumers: ${consumers.join(', ')}`,
     ...verdict.subscriptions.map(
       ({ name, kind, received, lost, repeated }) =>
-        `${name} (${kind}): ${plural(received, 'message')}, ${lost.total} lost, ${repeated} repeated`,
+        `${name} (${kind}): ${plural(received, 'message')}, ${lost.total} lost, ${repeated} came again`,
     ),
-    ok ? 'Nothing was lost, doubled or shifted.' : 'It did not go well: see above.',
+    ok ? `Nothing was lost or shifted${again ? '' : ', and nothing came twice'}.` : 'It did not go well: see above.',
   ];
 }
