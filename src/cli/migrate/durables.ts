@@ -1,8 +1,8 @@
 /** `resilient-stan migrate durables` */
 import { durables, type DurablesReport } from '../../migrate/index.js';
 import { defineCommand, type Options } from '../command.js';
-import { table } from '../table.js';
 import { tableWidth } from '../text.js';
+import { durableTable } from './durable-table.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
 import { ProgressView } from './progress.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
@@ -58,27 +58,6 @@ export const migrateDurablesCommand = defineCommand({
 
 /** The report for people. Pure. */
 export function durablesLines({ durables: all }: DurablesReport, width: number): string[] {
-  const right = true;
   if (all.length === 0) return ['Nothing was made.'];
-  return table(
-    [
-      { head: 'durable' },
-      { head: 'channel' },
-      { head: 'of' },
-      { head: 'consumer' },
-      { head: 'last sent', right },
-      { head: 'pending', right },
-      { head: 'outcome' },
-    ],
-    all.map((each) => [
-      each.durable,
-      each.channel,
-      each.group === undefined ? `client ${each.clientId}` : `group ${each.group}`,
-      each.consumer,
-      String(each.lastSent),
-      String(each.pending),
-      each.outcome,
-    ]),
-    width,
-  );
+  return durableTable(all, 'outcome', ({ outcome }) => outcome, width);
 }

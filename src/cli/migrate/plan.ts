@@ -5,6 +5,7 @@ import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
 import { indented, tableWidth, wrap } from '../text.js';
 import { wholeNumber } from '../values.js';
+import { durableTable } from './durable-table.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
 import { ProgressView } from './progress.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
@@ -129,29 +130,14 @@ export function planLines({ source, target, channels }: PlanReport, width: numbe
       ? []
       : [
           '',
-          ...table(
-            [
-              { head: 'durable' },
-              { head: 'channel' },
-              { head: 'of' },
-              { head: 'consumer' },
-              { head: 'last sent', right },
-              { head: 'pending', right },
-              { head: 'state' },
-            ],
-            durables.map((each) => [
-              each.durable,
-              each.channel,
-              each.group === undefined ? `client ${each.clientId}` : `group ${each.group}`,
-              each.consumer,
-              String(each.lastSent),
-              String(each.pending),
-              each.online ? `online: ${each.clients.join(', ')}` : 'offline',
-            ]),
+          ...durableTable(
+            durables,
+            'state',
+            (each) => (each.online ? `online: ${each.clients.join(', ')}` : 'offline'),
             width,
           ),
         ]),
-    ...wrap('', text),
+    '',
   ];
 }
 
