@@ -6,7 +6,6 @@ import { table } from '../table.js';
 import { tableWidth } from '../text.js';
 import { wholeNumber } from '../values.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
-import { ProgressView } from './progress.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
 const OPTIONS = {
@@ -43,29 +42,24 @@ export const migrateCopyCommand = defineCommand({
     const replicas = wholeNumber('replicas', values.replicas, { min: 1, max: 5 });
     const concurrency = wholeNumber('concurrency', values.concurrency, { min: 1, max: 100 });
     const follow = values.follow === true;
-    const view = new ProgressView();
-    const told = new WaitingLines((line) => view.say(line));
     return await runStep(
-      async (signal) => {
-        try {
-          return await copy({
-            ...options,
-            ...signal,
-            follow,
-            replicas,
-            concurrency,
-            onProgress: (progress) => {
-              told.tell(progress);
-              view.show({
-                done: progress.messagesDone,
-                total: progress.messages,
-                ...(follow && { note: `lag ${formatCount(progress.lag)}` }),
-              });
-            },
-          });
-        } finally {
-          view.clear();
-        }
+      async (signal, view) => {
+        const told = new WaitingLines((line) => view.say(line));
+        return await copy({
+          ...options,
+          ...signal,
+          follow,
+          replicas,
+          concurrency,
+          onProgress: (progress) => {
+            told.tell(progress);
+            view.show({
+              done: progress.messagesDone,
+              total: progress.messages,
+              ...(follow && { note: `lag ${formatCount(progress.lag)}` }),
+            });
+          },
+        });
       },
       (report) => copyLines(report, tableWidth(process.stdout)),
       values.json === true,

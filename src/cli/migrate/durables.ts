@@ -4,7 +4,6 @@ import { defineCommand, type Options } from '../command.js';
 import { tableWidth } from '../text.js';
 import { durableTable } from './durable-table.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
-import { ProgressView } from './progress.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
 const OPTIONS = {
@@ -36,19 +35,14 @@ export const migrateDurablesCommand = defineCommand({
   async run(values) {
     const options = await readMigrate(values);
     const names = values.durables?.split(',').map((name) => name.trim());
-    const view = new ProgressView();
     return await runStep(
-      async (signal) => {
-        try {
-          return await durables({
-            ...options,
-            ...signal,
-            durables: names,
-            onProgress: ({ done, total, durable }) => view.show({ done, total, note: durable.consumer }),
-          });
-        } finally {
-          view.clear();
-        }
+      async (signal, view) => {
+        return await durables({
+          ...options,
+          ...signal,
+          durables: names,
+          onProgress: ({ done, total, durable }) => view.show({ done, total, note: durable.consumer }),
+        });
       },
       (report) => durablesLines(report, tableWidth(process.stdout)),
       values.json === true,

@@ -3,11 +3,10 @@ import { plan, planInPlace, type ChannelLimits, type InPlaceReport, type PlanRep
 import { formatBytes, formatDuration, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
-import { indented, tableWidth, wrap } from '../text.js';
+import { indented, tableWidth } from '../text.js';
 import { wholeNumber } from '../values.js';
 import { durableTable } from './durable-table.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
-import { ProgressView } from './progress.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
 const OPTIONS = {
@@ -50,20 +49,15 @@ export const migratePlanCommand = defineCommand({
         values.json === true,
       );
     }
-    const view = new ProgressView();
     return await runStep(
-      async (signal) => {
-        try {
-          return await plan({
-            ...options,
-            ...signal,
-            replicas,
-            readPayloads: values.quick !== true,
-            onProgress: ({ channel, read, of }) => view.show({ done: read, total: of, note: `reading ${channel}` }),
-          });
-        } finally {
-          view.clear();
-        }
+      async (signal, view) => {
+        return await plan({
+          ...options,
+          ...signal,
+          replicas,
+          readPayloads: values.quick !== true,
+          onProgress: ({ channel, read, of }) => view.show({ done: read, total: of, note: `reading ${channel}` }),
+        });
       },
       (report) => planLines(report, tableWidth(process.stdout)),
       values.json === true,

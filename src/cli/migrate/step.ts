@@ -3,6 +3,7 @@ import type { MigrateOptions, Report } from '../../migrate/index.js';
 import { Interruption } from '../interruption.js';
 import { Output } from '../output.js';
 import { say } from '../say.js';
+import { ProgressView } from './progress.js';
 
 /** The exit codes of every step. */
 export const STEP_EXIT_CODES: Readonly<Record<number, string>> = {
@@ -16,23 +17,26 @@ export const JSON_OPTION = { type: 'boolean', help: 'the report as JSON, in the 
 
 /**
  * Runs a step, writes its report, and tells its problems on stderr.
- * @param run the step, with the signal of Ctrl-C
+ * @param run the step, with the signal of Ctrl-C, and the view of its progress, which is gone when the step ends
  * @param lines the report for people
  * @param json whether the report is written as JSON
  * @returns the exit code
  */
 export async function runStep<R extends Report>(
-  run: (options: Pick<MigrateOptions, 'signal'>) => Promise<R>,
+  run: (options: Pick<MigrateOptions, 'signal'>, view: ProgressView) => Promise<R>,
   lines: (report: R) => readonly string[],
   json: boolean,
 ): Promise<number> {
   using interruption = new Interruption();
+  const view = new ProgressView();
   let report: R;
   try {
-    report = await run({ signal: interruption.signal });
+    report = await run({ signal: interruption.signal }, view);
   } catch (error) {
     if (interruption.exitCode !== undefined) return interruption.exitCode;
     throw error;
+  } finally {
+    view.clear();
   }
   const output = new Output();
   const text = json ? [JSON.stringify(report)] : lines(report);

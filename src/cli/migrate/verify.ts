@@ -5,7 +5,6 @@ import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
 import { tableWidth } from '../text.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
-import { ProgressView } from './progress.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
 const OPTIONS = { json: JSON_OPTION, ...MIGRATE_OPTIONS } as const satisfies Options;
@@ -22,18 +21,13 @@ export const migrateVerifyCommand = defineCommand({
   exitCodes: { ...STEP_EXIT_CODES, 0: 'both sides are the same' },
   async run(values) {
     const options = await readMigrate(values);
-    const view = new ProgressView();
     return await runStep(
-      async (signal) => {
-        try {
-          return await verify({
-            ...options,
-            ...signal,
-            onProgress: ({ messages, messagesDone }) => view.show({ done: messagesDone, total: messages }),
-          });
-        } finally {
-          view.clear();
-        }
+      async (signal, view) => {
+        return await verify({
+          ...options,
+          ...signal,
+          onProgress: ({ messages, messagesDone }) => view.show({ done: messagesDone, total: messages }),
+        });
       },
       (report) => verifyLines(report, tableWidth(process.stdout)),
       values.json === true,
