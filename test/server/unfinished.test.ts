@@ -251,10 +251,16 @@ describe('what is unfinished', function () {
       await recorder.until('reconnect');
       await publish(7, 7);
       await until(
-        () => got.length === 4,
+        () => got.includes(7),
         () => got.join(),
       );
-      assert.deepEqual(got, [4, 5, 6, 7]);
+      // The start is an age, which is increased where the request takes longer than the first one did. So what was published
+      // right before subscribe() may come, too; it comes before the others.
+      assert.deepEqual(got.slice(-4), [4, 5, 6, 7]);
+      assert.ok(
+        got.slice(0, -4).every((sequence) => sequence <= 3),
+        got.join(),
+      );
     });
 
     it('is not asked for at once when a full window fails: a queue group', async () => {
