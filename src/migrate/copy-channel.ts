@@ -14,8 +14,9 @@ import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
 import type { Problem } from './report.js';
 import type { Source } from './source.js';
+import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
-import type { Target } from './target.js';
+import { apiCode, isDenied, type Target } from './target.js';
 
 /** Below the limit at which servers from 2.11 on refuse what waits in their memory, which is 10 000 messages. */
 const WINDOW: Window = { messages: 2048, bytes: 8 * 1024 * 1024 };
@@ -104,6 +105,14 @@ export class ChannelCopier {
         if (ending !== 'again') return ending;
         if (this.copied > before) attempt = 0;
       }
+    } catch (error) {
+      // What JetStream refuses to one channel may be allowed to others.
+      if (target.isClosed || (apiCode(error) === undefined && !isDenied(error))) throw error;
+      return this.#problem(
+        'refused',
+        `JetStream refuses what the copy of channel '${this.channel}' into stream '${this.stream}' needs: ${describe(error)}. Allow it, and ` +
+          'run this again',
+      );
     } finally {
       this.#pipeline.close();
       await this.#subscription?.close().catch(() => undefined);
@@ -178,8 +187,8 @@ export class ChannelCopier {
     const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
     this.#heard = this.#context.clock.now();
-    const watch = this.#watch();
     const stan = await source.stan();
+    const watch = this.#watch();
     try {
       const subscription = await stan.subscribe(this.channel, (message) => this.#take(message), {
         startAt: { sequence: last + 1 },
@@ -433,7 +442,8 @@ export class ChannelCopier {
       this.#problem(
         'too-large',
         `message ${sequence} of channel '${this.channel}' has ${data.length} bytes, and JetStream takes at most ` +
-          `${target.maxPayload} with headers (${text}): raise max_payload on the target by 1024 bytes, and run this again`,
+          `${target.maxPayload} with headers (${text}): set max_payload on the target to ${data.length + HEADER_BYTES} or more, and run ` +
+          'this again',
         { sequence },
       ),
     );
@@ -445,5 +455,6 @@ function isPassing(error: unknown): boolean {
   const name = (error as Error | undefined)?.name ?? '';
   const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown };
   if (typeof code === 'number') return status === 503 || code === 10008 || code === 10023;
+  if (isDenied(error)) return false;
   return !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
 }

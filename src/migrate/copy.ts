@@ -135,6 +135,8 @@ export async function copy(options: CopyOptions = {}): Promise<CopyReport> {
   const clock = makeClock();
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
+  // What keeps it from STAN ends it here. Later on it waits until STAN is back.
+  await source.stan();
   const work = new Copying({
     source,
     target,

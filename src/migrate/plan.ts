@@ -136,6 +136,8 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   const clock = makeClock();
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
+  // Whoever cannot connect here cannot copy either.
+  await source.stan();
   const { channels, problems } = await source.channels();
   problems.push(...collisions(channels));
   const planned: PlannedChannel[] = [];

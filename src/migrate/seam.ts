@@ -89,9 +89,14 @@ export async function* stragglersIn(
   from: number,
   to: number,
 ): AsyncGenerator<Straggler> {
+  for await (const each of originsIn(target, stream, from, to)) if (!Number.isNaN(each.inStan)) yield each;
+}
+
+/** All messages of a stream from one sequence to another. Of those that were never in STAN, the sequence there is NaN. */
+export async function* originsIn(target: Target, stream: string, from: number, to: number): AsyncGenerator<Straggler> {
   if (to < from) return;
   const { manager, jetstream, client } = target;
-  const { name } = await manager.consumers.add(stream, {
+  const { name, num_pending } = await manager.consumers.add(stream, {
     ack_policy: client.jetstream.AckPolicy.None,
     deliver_policy: client.jetstream.DeliverPolicy.StartSequence,
     opt_start_seq: from,
@@ -102,15 +107,17 @@ export async function* stragglersIn(
   });
   try {
     const pull = await jetstream.consumers.get(stream, name);
-    for (let next = from; next <= to;) {
+    // The last ones may be deleted, so the server says when nothing is left.
+    for (let next = from, left = num_pending > 0; left && next <= to;) {
       const before = next;
       const batch = await pull.fetch({ max_messages: Math.min(BATCH, to - next + 1), expires: SCAN_TIMEOUT });
       for await (const message of batch) {
         next = message.seq + 1;
-        const inStan = stanSequenceOf(message);
-        if (message.seq <= to && !Number.isNaN(inStan)) yield { inStan, sequence: message.seq };
+        if (message.info.pending === 0) left = false;
+        if (message.seq <= to) yield { inStan: stanSequenceOf(message), sequence: message.seq };
+        if (!left) break;
       }
-      if (next === before) return;
+      if (next === before) left = (await pull.info()).num_pending > 0;
     }
   } finally {
     await manager.consumers.delete(stream, name).catch(() => false);

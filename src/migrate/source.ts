@@ -1,10 +1,13 @@
 /** The STAN side of a migration: what its monitoring says, and a client that reads its channels. */
 import '../dispose.js';
+import { makeClock } from '../clock/clock.js';
+import { describe } from '../errors.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
 import type { Channelz } from '../monitoring/pages.js';
 import { allChannels, findStreamingServer, oneChannel, type Monitoring } from '../monitoring/streaming-server.js';
 import { ResilientStan, type ConnectOptions } from '../resilient-stan.js';
 import { suggest } from '../suggest.js';
+import { checkChannel } from '../validation.js';
 import { MigrationSourceError } from './errors.js';
 import { matches, isPattern, type ResolvedMigrateOptions } from './options.js';
 import type { Problem } from './report.js';
@@ -37,6 +40,10 @@ interface Storez {
   type: string;
   limits: ServerLimits & { channels?: Record<string, ServerLimits> };
 }
+
+/** How often the monitoring is asked for our own client, and the pause before the second time, in ms. Each pause is longer. */
+const CHECKS = 6;
+const CHECK_PAUSE = 100;
 
 export class Source {
   readonly #options: ResolvedMigrateOptions;
@@ -73,8 +80,35 @@ export class Source {
    * @param more options that the step sets
    */
   stan(more: ConnectOptions = {}): Promise<ResilientStan> {
-    this.#stan ??= this.anotherStan(more);
+    this.#stan ??= this.#checkedStan(more);
     return this.#stan;
+  }
+
+  /** A client that the servers of the monitoring know, so that what the one says holds for what the other reads. */
+  async #checkedStan(more: ConnectOptions): Promise<ResilientStan> {
+    const stan = await this.anotherStan(more);
+    try {
+      for (let attempt = 1; (await this.heartbeatInbox(stan.clientId)) === undefined; attempt++) {
+        if (attempt > CHECKS) {
+          throw new MigrationSourceError(
+            `the monitoring at ${this.monitorUrl} is of other servers than those at ${addressesOf(this.#options)}, although both say cluster ` +
+              `'${this.#options.clusterId}': it does not know the client that is connected there. Correct 'monitor' or 'from'`,
+          );
+        }
+        // The server that leads may be another one by now.
+        await new Promise<void>((resolve) => makeClock().after(CHECK_PAUSE * attempt, resolve));
+        await this.findLeader();
+      }
+      return stan;
+    } catch (error) {
+      await stan.close({ timeout: 2000 }).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Looks again which server leads. What only the leader knows for sure is asked behind it. */
+  async findLeader(): Promise<void> {
+    this.#monitoring = await find(this.#options);
   }
 
   /** A further client, which the caller closes. */
@@ -107,8 +141,15 @@ export class Source {
         { code: 'no-channel', channel: given, message: `${what} in cluster '${this.#options.clusterId}': ${hint}` },
       ];
     });
-    const channels = all
-      .filter(({ name }) => wanted === undefined || wanted.some((given) => matches(given, name)))
+    const meant = all.filter(({ name }) => wanted === undefined || wanted.some((given) => matches(given, name)));
+    for (const { name } of meant) {
+      const fault = nameFault(name);
+      if (fault === undefined) continue;
+      const message = `${fault}, so it cannot be moved: name the others with 'channels'`;
+      problems.push({ code: 'impossible-name', channel: name, message });
+    }
+    const channels = meant
+      .filter(({ name }) => nameFault(name) === undefined)
       .map((page) => ({ ...figuresOf(page), limits: limitsOf(limits, page.name) }))
       .sort((a, b) => (a.channel < b.channel ? -1 : 1));
     return { channels, problems };
@@ -163,6 +204,9 @@ export class Source {
   }
 }
 
+const addressesOf = ({ source }: ResolvedMigrateOptions): string =>
+  source.addresses.map(({ host, port }) => `${host}:${port}`).join(', ');
+
 async function find({ monitor, clusterId, source }: ResolvedMigrateOptions): Promise<Monitoring> {
   const { tls } = source.options;
   const found = await findStreamingServer(monitor, typeof tls === 'object' ? tls.ca : undefined);
@@ -179,6 +223,17 @@ async function find({ monitor, clusterId, source }: ResolvedMigrateOptions): Pro
     );
   }
   return found;
+}
+
+/** Why neither side could do anything with a channel of this name. Undefined if both can. */
+function nameFault(name: string): string | undefined {
+  if (name.startsWith('$JS.')) return `channel '${name}' has a name that belongs to JetStream's own interface`;
+  try {
+    checkChannel(name);
+    return undefined;
+  } catch (error) {
+    return describe(error);
+  }
 }
 
 /** In the limits of a channel, 0 takes the one of all channels, and less is none. In those of all channels, 0 is none. */

@@ -186,6 +186,14 @@ export function apiCode(error: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined;
 }
 
+/** Whether an error says, or was caused by one that says, that the user lacks a permission. It does not pass by itself. */
+export function isDenied(error: unknown): boolean {
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (each.name === 'PermissionViolationError') return true;
+  }
+  return false;
+}
+
 /** Connects to the servers of one side. @throws MigrationTargetError */
 export async function dial({ core }: OfficialClient, { addresses, options }: Side): Promise<NatsConnection> {
   const { tls } = options;

@@ -1,16 +1,18 @@
 /** `verify`: reads both sides, each through its own client, and compares them message by message. Nothing is written. */
 import '../dispose.js';
 import { createHash, type Hash } from 'node:crypto';
-import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
+import type { ConsumerMessages, JsMsg, StreamInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
 import { AbortedError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import type { ResilientStan } from '../resilient-stan.js';
+import { foreignMessage } from './anchor.js';
+import { doorOf, hasFence } from './fence.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import { CopiedMessage } from './pipeline.js';
 import type { Problem, Report } from './report.js';
-import { findSeam, stragglersIn } from './seam.js';
+import { findSeam, originsIn } from './seam.js';
 import { Source, type SourceChannel } from './source.js';
 import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
 import { Target } from './target.js';
@@ -46,8 +48,11 @@ export interface Difference {
   readonly from: number;
   /** The last one. The same as `from` if it is one message. */
   readonly to: number;
-  /** What differs. `missing`: JetStream does not have it. */
-  readonly what: 'missing' | 'bytes' | 'timestamp' | 'sequence';
+  /**
+   * What differs. `missing`: JetStream does not have it. `extra`: JetStream has it as a message of STAN, and STAN ends before that number.
+   * `doubled`: JetStream has it once more.
+   */
+  readonly what: 'missing' | 'bytes' | 'timestamp' | 'sequence' | 'extra' | 'doubled';
 }
 
 /**
@@ -140,12 +145,9 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
     const check = new ChannelCheck(stan, source, target, figures.channel, resolved.signal, tell, (ms) => {
       return new Promise((resolve) => clock.after(ms, resolve));
     });
-    const result = await check.run();
-    if ('problem' in result) problems.push(result.problem);
-    else {
-      results.push(result);
-      problems.push(...problemsOf(result));
-    }
+    const { result, problems: found } = await check.run();
+    if (result !== undefined) results.push(result);
+    problems.push(...found);
   }
   onProgress?.({ messages: done, messagesDone: done, channel: '' });
   return {
@@ -157,22 +159,39 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
   };
 }
 
-function problemsOf({ channel, stream, different, differences }: VerifiedChannel): Problem[] {
+function problemsOf({ channel, stream, different, differences, stragglers, native }: VerifiedChannel): Problem[] {
   if (different === 0) return [];
-  const list = differences.map(({ from, to, what }) => `${from === to ? from : `${from} to ${to}`} (${what})`);
+  const list = differences.map(({ from, to, what }) => `${rangeText(from, to)} (${what})`);
   const more = list.length === NAMED ? ', …' : '';
   const { from, to } = differences[0]!;
+  const isCut = stragglers + native > 0;
+  const advice = isCut
+    ? 'The stream has messages of its own already, so do not delete it: compare these with the official client'
+    : 'If they are missing at the end, copy again. Otherwise delete the stream, and copy again';
   return [
     {
       code: 'different',
       channel,
       from,
       to,
-      message:
-        `${different} messages of channel '${channel}' are not the same in stream '${stream}': ${list.join(', ')}${more}. ` +
-        `If they are missing at the end, copy again. Otherwise delete the stream, and copy again`,
+      message: `channel '${channel}' and stream '${stream}' differ in ${different} of the messages: ${list.join(', ')}${more}. ${advice}`,
     },
   ];
+}
+
+const rangeText = (from: number, to: number): string => (from === to ? String(from) : `${from} to ${to}`);
+
+/** What is found out about one channel. */
+interface Finding {
+  readonly result?: VerifiedChannel;
+  readonly problems: readonly Problem[];
+}
+
+/** What a stream is while it is compared. */
+interface Place {
+  readonly info: StreamInfo;
+  /** The last message whose number is that of STAN. */
+  readonly seam: number;
 }
 
 class ChannelCheck {
@@ -188,6 +207,10 @@ class ChannelCheck {
   readonly #jetStreamHash = createHash('sha256');
   #compared = 0;
   #different = 0;
+  /** The highest number of STAN that the stream has a message of. */
+  #highest = 0;
+  /** The last messages of STAN that could not be read. */
+  #unread: { from: number; to: number } | undefined;
   readonly #differences: { from: number; to: number; what: Difference['what'] }[] = [];
 
   constructor(
@@ -209,22 +232,22 @@ class ChannelCheck {
     this.#sleep = sleep;
   }
 
-  async run(): Promise<VerifiedChannel | { problem: Problem }> {
+  async run(): Promise<Finding> {
     const figures = await this.#source.channel(this.#channel);
-    const found = figures && (await this.#place(figures));
-    if (figures === undefined || found === undefined) {
-      const message =
-        figures === undefined
-          ? `channel '${this.#channel}' is gone from STAN`
-          : `there is no stream '${this.#stream}' for channel '${this.#channel}': copy it first`;
-      return { problem: { code: figures === undefined ? 'no-channel' : 'no-stream', channel: this.#channel, message } };
+    if (figures === undefined) return { problems: [this.#gone()] };
+    const found = await this.#place(figures);
+    if (found === undefined) {
+      const message = `there is no stream '${this.#stream}' for channel '${this.#channel}': copy it first`;
+      return { problems: [{ code: 'no-stream', channel: this.#channel, message }] };
     }
-    const { seam, first, last } = found;
+    const { seam, info } = found;
+    const { first_seq: first, last_seq: last } = info.state;
     const from = figures.messages === 0 ? figures.last + 1 : figures.first;
     const to = figures.last;
     await this.#compare(from, Math.min(to, seam), first, seam);
-    const { stragglers, native } = await this.#behindTheCut(seam, last, to);
-    return {
+    const { stragglers, native, firstNative } = await this.#behindTheCut(seam, last, to);
+    await this.#compareEnds(to);
+    const result: VerifiedChannel = {
       channel: this.#channel,
       stream: this.#stream,
       first: from,
@@ -238,10 +261,14 @@ class ChannelCheck {
       different: this.#different,
       differences: this.#differences,
     };
+    const problems = [...problemsOf(result), ...(await this.#unreadProblems())];
+    if (firstNative !== undefined && (await this.#isFenced(info)))
+      problems.push(foreignMessage(this.#channel, this.#stream, firstNative));
+    return { result, problems };
   }
 
   /** Where the stream begins, ends, and where its numbers cease to be those of STAN. Waits for a copy that follows. */
-  async #place({ last }: SourceChannel): Promise<{ first: number; seam: number; last: number } | undefined> {
+  async #place({ last }: SourceChannel): Promise<Place | undefined> {
     for (let waited = 0, before = -1; ; waited += 100) {
       const info = await this.#target.stream(this.#stream);
       if (info === undefined) return undefined;
@@ -252,8 +279,7 @@ class ChannelCheck {
         await this.#sleep(100);
         continue;
       }
-      const seam = state.messages === 0 ? state.last_seq : await findSeam(this.#target, info);
-      return { first: state.first_seq, seam, last: state.last_seq };
+      return { info, seam: state.messages === 0 ? state.last_seq : await findSeam(this.#target, info) };
     }
   }
 
@@ -262,13 +288,15 @@ class ChannelCheck {
     const copies = new CopyReader(this.#target, this.#stream, Math.max(from, first), to);
     try {
       let copy = seam >= from ? await copies.next() : undefined;
-      for await (const message of this.#stan.read(this.#channel, { from, to })) {
-        this.#checkAborted();
-        const original = new CopiedMessage(message);
+      for await (const original of this.#originals(from, to)) {
+        const { sequence } = original;
         // What STAN has dropped since the figures were asked for.
-        while (copy !== undefined && copy.seq < original.sequence) copy = await copies.next();
-        this.#check(original, copy?.seq === original.sequence ? copy : undefined);
-        if (copy?.seq === original.sequence) copy = await copies.next();
+        while (copy !== undefined && copy.seq < sequence) copy = await copies.next();
+        if (copy?.seq === sequence) {
+          this.#check(original, copy);
+          copy = await copies.next();
+          // A consumer reads from one server of several, which may be behind the leader. The leader has the last word.
+        } else this.#check(original, sequence < first ? undefined : await this.#stored(sequence));
       }
     } finally {
       copies.close();
@@ -276,21 +304,92 @@ class ChannelCheck {
   }
 
   /** Compares what has come from STAN behind the cut. Without a cut these are messages that are missing. */
-  async #behindTheCut(seam: number, last: number, to: number): Promise<{ stragglers: number; native: number }> {
+  async #behindTheCut(
+    seam: number,
+    last: number,
+    to: number,
+  ): Promise<{ stragglers: number; native: number; firstNative: number | undefined }> {
     const places = new Map<number, number>();
-    for await (const { inStan, sequence } of stragglersIn(this.#target, this.#stream, seam + 1, last)) {
-      places.set(inStan, sequence);
+    let stragglers = 0;
+    let native = 0;
+    let firstNative: number | undefined;
+    for await (const { inStan, sequence } of originsIn(this.#target, this.#stream, seam + 1, last)) {
+      if (Number.isNaN(inStan)) {
+        native++;
+        firstNative ??= sequence;
+        continue;
+      }
+      stragglers++;
+      this.#highest = Math.max(this.#highest, inStan);
+      if (inStan <= seam || places.has(inStan)) this.#differs(inStan, 'doubled');
+      else places.set(inStan, sequence);
     }
+    this.#highest = Math.max(this.#highest, seam);
     if (to > seam) {
-      for await (const message of this.#stan.read(this.#channel, { from: seam + 1, to })) {
-        this.#checkAborted();
-        const original = new CopiedMessage(message);
+      for await (const original of this.#originals(seam + 1, to)) {
         const place = places.get(original.sequence);
-        const copy = place === undefined ? undefined : await this.#target.message(this.#stream, place);
-        this.#check(original, copy && { headers: copy.header, data: copy.data });
+        this.#check(original, place === undefined ? undefined : await this.#stored(place));
       }
     }
-    return { stragglers: places.size, native: Math.max(0, last - seam - places.size) };
+    return { stragglers, native, firstNative };
+  }
+
+  /** The messages of STAN. It remembers which of them were not to be had. */
+  async *#originals(from: number, to: number): AsyncGenerator<CopiedMessage> {
+    let next = from;
+    for await (const message of this.#stan.read(this.#channel, { from, to })) {
+      this.#checkAborted();
+      if (message.sequence > next) this.#unread = { from: next, to: message.sequence - 1 };
+      next = message.sequence + 1;
+      yield new CopiedMessage(message);
+    }
+    if (next <= to) this.#unread = { from: next, to };
+  }
+
+  /** A message as the leader of the stream has it. */
+  async #stored(sequence: number): Promise<Pick<JsMsg, 'headers' | 'data'> | undefined> {
+    const stored = await this.#target.message(this.#stream, sequence);
+    return stored && { headers: stored.header, data: stored.data };
+  }
+
+  /** Finds what the stream has as messages of STAN behind the last one of STAN. */
+  async #compareEnds(to: number): Promise<void> {
+    if (this.#highest <= to) return;
+    // What was published meanwhile is in both.
+    await this.#source.findLeader();
+    const last = (await this.#source.channel(this.#channel))?.last ?? 0;
+    if (this.#highest > last) this.#differs(last + 1, 'extra', this.#highest);
+  }
+
+  /** Messages that STAN says it has, and that could not be read. Those that its limits have dropped meanwhile do not count. */
+  async #unreadProblems(): Promise<Problem[]> {
+    if (this.#unread === undefined) return [];
+    await this.#source.findLeader();
+    const figures = await this.#source.channel(this.#channel);
+    if (figures === undefined) return [this.#gone()];
+    const from = Math.max(this.#unread.from, figures.messages === 0 ? figures.last + 1 : figures.first);
+    const { to } = this.#unread;
+    if (from > to) return [];
+    return [
+      {
+        code: 'source-incomplete',
+        channel: this.#channel,
+        from,
+        to,
+        message:
+          `the monitoring of STAN says that channel '${this.#channel}' has messages ${rangeText(from, to)}, and STAN does not send them, so ` +
+          'they are not compared: run this again, and if that does not help, look at the store of the STAN servers',
+      },
+    ];
+  }
+
+  /** Whether nothing but the copy gets into the stream, so that it is not cut. */
+  async #isFenced({ config }: StreamInfo): Promise<boolean> {
+    return hasFence(config, this.#channel) || (await doorOf(this.#target, this.#channel)) === 'shut';
+  }
+
+  #gone(): Problem {
+    return { code: 'no-channel', channel: this.#channel, message: `channel '${this.#channel}' is gone from STAN` };
   }
 
   #check(original: CopiedMessage, copy: Pick<JsMsg, 'headers' | 'data'> | undefined): void {
@@ -309,11 +408,11 @@ class ChannelCheck {
     else if (timestamp !== original.timestamp) this.#differs(original.sequence, 'timestamp');
   }
 
-  #differs(sequence: number, what: Difference['what']): void {
-    this.#different++;
+  #differs(from: number, what: Difference['what'], to = from): void {
+    this.#different += to - from + 1;
     const before = this.#differences.at(-1);
-    if (before?.what === what && before.to === sequence - 1) before.to = sequence;
-    else if (this.#differences.length < NAMED) this.#differences.push({ from: sequence, to: sequence, what });
+    if (before?.what === what && before.to === from - 1) before.to = to;
+    else if (this.#differences.length < NAMED) this.#differences.push({ from, to, what });
   }
 
   #checkAborted(): void {
