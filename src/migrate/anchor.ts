@@ -3,6 +3,7 @@
  * message, a STAN that began anew, and a copy that came too late.
  */
 import type { StoredMsg, StreamInfo } from '@nats-io/jetstream';
+import { makeClock } from '../clock/clock.js';
 import type { ResilientStan } from '../resilient-stan.js';
 import { CopiedMessage } from './pipeline.js';
 import type { Problem } from './report.js';
@@ -66,7 +67,9 @@ export async function anchorFault(
   const { channel } = figures;
   const last = state.last_seq;
   const first = figures.messages === 0 ? figures.last + 1 : figures.first;
-  if (state.messages === 0) return last > figures.last ? wiped(figures, stream, last) : undefined;
+  const lacking = await lackingIn(source, stream, figures, state);
+  if (lacking !== undefined) return lacking;
+  if (state.messages === 0) return (await endsBefore(source, figures, last)) ? wiped(figures, stream, last) : undefined;
   const stored = await target.message(stream, last);
   if (stored === undefined) {
     return {
@@ -79,7 +82,7 @@ export async function anchorFault(
   }
   if (!isCopy(stored))
     return foreignMessage(channel, stream, await firstForeign(target, stream, state.first_seq, last));
-  if (last > figures.last) return wiped(figures, stream, last);
+  if (await endsBefore(source, figures, last)) return wiped(figures, stream, last);
   if (first > last + 1) return overtaken(channel, stream, last + 1, first - 1);
   if (first === last + 1) return undefined;
   const original = await stanMessage(await source.stan(), channel, last);
@@ -92,6 +95,50 @@ export async function anchorFault(
     message:
       `message ${last} of channel '${channel}' is not the one that stream '${stream}' has under this number, so STAN began anew ` +
       `after an earlier copy. Nothing was written. If the stream is of no more use, delete it, and copy again`,
+  };
+}
+
+/** Whether STAN has not reached a number. Only the leader knows for sure, so it is asked before this is said. */
+export async function endsBefore(source: Source, { channel, last }: SourceChannel, number: number): Promise<boolean> {
+  return number > last && number > (await newestOf(source, channel));
+}
+
+/** The highest number of a channel, as the server that leads has it. */
+export async function newestOf(source: Source, channel: string): Promise<number> {
+  await source.findLeader();
+  const last = (await source.channel(channel))?.last;
+  // Asking for its newest message would make a channel that is not there.
+  return last === undefined ? 0 : Math.max(last, await (await source.stan()).lastSequence(channel));
+}
+
+/** The messages that were copied, are gone from the beginning of the stream, and are still in STAN. The stream has the limits of STAN. */
+async function lackingIn(
+  source: Source,
+  stream: string,
+  figures: SourceChannel,
+  state: StreamInfo['state'],
+): Promise<Problem | undefined> {
+  const isLacking = ({ messages, first, last }: SourceChannel): boolean =>
+    messages > 0 && first < state.first_seq && state.last_seq >= first && last >= state.first_seq - 1;
+  if (!isLacking(figures)) return undefined;
+  await source.findLeader();
+  const now = await source.channel(figures.channel);
+  if (now === undefined || !isLacking(now)) return undefined;
+  const { channel, first: from, limits } = now;
+  const to = state.first_seq - 1;
+  if (limits.age !== undefined) {
+    // One side may drop what is too old a little sooner than the other.
+    const newest = await stanMessage(await source.stan(), channel, to);
+    if (newest === undefined || makeClock().wall() - Date.parse(newest.timestamp) > limits.age / 2) return undefined;
+  }
+  return {
+    code: 'target-lost',
+    channel,
+    from,
+    to,
+    message:
+      `stream '${stream}' has lost messages ${from} to ${to} of channel '${channel}', which were copied: it was purged, or has smaller limits ` +
+      'than the channel. Delete the stream, and copy again',
   };
 }
 

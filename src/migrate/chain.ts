@@ -101,6 +101,18 @@ export class Chain<L extends Link> {
     return this.#links.get(sequence);
   }
 
+  /**
+   * Begins behind a higher number, because the messages up to it are not to be had and the stream is empty.
+   * @param last the last number of the stream by now
+   */
+  beginBehind(last: number): void {
+    if (this.#taken !== this.#stored || last < this.#stored)
+      throw new RangeError(`the chain cannot begin behind ${last}`);
+    this.#stored = last;
+    this.#taken = last;
+    this.#sent = last;
+  }
+
   /** Takes the next message. Its number has to follow the last one. */
   take(link: L): void {
     if (link.sequence !== this.#taken + 1) {

@@ -13,6 +13,7 @@ import { doorOf, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
 import type { Problem } from './report.js';
+import type { Slots } from './slots.js';
 import type { Source } from './source.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
@@ -39,6 +40,8 @@ export interface CopyContext {
   readonly clusterId: string;
   readonly settings: StreamSettings;
   readonly follow: boolean;
+  /** Those that look at both sides. */
+  readonly placing: Slots;
   /** Whether the copy was told to stop. */
   readonly stopping: () => boolean;
   /** Hears why nothing can be copied at the moment, and undefined when it goes on. */
@@ -73,6 +76,8 @@ export class ChannelCopier {
   #heard = 0;
   #rereading = false;
   #refusals = 0;
+  /** Whether the stream had no message when this run began. */
+  #isEmpty = false;
   #onCaughtUp: (() => void) | undefined;
   #stopped = false;
 
@@ -96,7 +101,7 @@ export class ChannelCopier {
         // Another copy is at work, or the stream has lost its end: let it get ahead.
         if (attempt > 0) await this.#sleep(Math.min(MAX_WAIT, 50 * 2 ** Math.min(attempt, 5)) * (0.5 + Math.random()));
         if (this.#isStopping) return undefined;
-        const placed = await this.#patiently(() => this.#place());
+        const placed = await this.#patiently(() => this.#context.placing.run(() => this.#place()));
         if (placed === undefined) return undefined;
         if (typeof placed === 'object') return placed;
         const before = this.copied;
@@ -138,7 +143,7 @@ export class ChannelCopier {
     let info = await target.stream(this.stream);
     if (info === undefined && this.stored > 0) return this.#lost();
     const figures = await source.channel(this.channel);
-    if (figures === undefined) return this.#problem('no-channel', `channel '${this.channel}' is gone from STAN`);
+    if (figures === undefined) return this.#gone(info);
     const unusable = inconsistency(figures);
     if (unusable !== undefined) return this.#problem('inconsistent-monitoring', unusable);
     const first = figures.messages === 0 ? figures.last + 1 : figures.first;
@@ -155,6 +160,7 @@ export class ChannelCopier {
     this.fenced = (await doorOf(target, this.channel)) === 'shut';
     this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
     const { messages } = info.state;
+    this.#isEmpty = messages === 0;
     let last = info.state.last_seq;
     if (messages === 0 && last < first - 1) {
       // A stream without messages has nothing to lose, and begins where the channel begins.
@@ -163,7 +169,11 @@ export class ChannelCopier {
       this.first = first;
     } else this.first = Math.max(info.state.first_seq, last === 0 ? first : 0);
     const fault = await anchorFault(source, target, this.stream, figures, info);
-    if (fault !== undefined) return fault;
+    if (fault !== undefined) {
+      // What is copied remains so.
+      if (fault.code === 'retention') this.stored = last;
+      return fault;
+    }
     this.stored = last;
     this.#context.onStored(this.channel, last, 0, 0);
     return last;
@@ -175,6 +185,7 @@ export class ChannelCopier {
     const { source, follow } = this.#context;
     const chain = new Chain<CopiedMessage>(last, WINDOW);
     this.#chain = chain;
+    this.#rereading = false;
     this.#pipeline!.newRun();
     this.#refusals = 0;
     if (last >= this.#to!) {
@@ -182,19 +193,23 @@ export class ChannelCopier {
       if (!follow) return 'done';
     }
     const figures = await this.#patiently(() => source.channel(this.channel));
-    if (figures === undefined) return 'done';
+    if (figures === undefined) return this.#isStopping ? 'done' : 'again';
     const average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
     const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
     this.#heard = this.#context.clock.now();
     const stan = await source.stan();
     const watch = this.#watch();
+    // Behind a new session there may be a STAN that began anew, under the same numbers. No message of it has come yet.
+    const anew = (): void => this.#finish('again');
+    stan.on('session', anew);
     try {
       const subscription = await stan.subscribe(this.channel, (message) => this.#take(message), {
         startAt: { sequence: last + 1 },
         maxInFlight,
       });
       this.#subscription = subscription;
+      subscription.on('reset', anew);
       subscription.on('closed', () =>
         this.#finish(
           this.#isStopping ? 'done' : this.#problem('source-lost', 'the connection to STAN is closed: run this again'),
@@ -204,6 +219,7 @@ export class ChannelCopier {
       return await ended;
     } finally {
       watch();
+      stan.off('session', anew);
       this.#end = undefined;
       this.#room?.();
       this.#room = undefined;
@@ -226,13 +242,39 @@ export class ChannelCopier {
     if (this.#end === undefined || sequence <= chain.taken || this.#isStopping) return;
     if (sequence > chain.taken + 1) {
       const { taken } = chain;
+      if (this.#isEmpty && taken === chain.stored) return this.#beginWith(message);
       // What is on its way is stored first, so that the stream ends where the gap begins.
-      return this.#settled().then(() => this.#finish(overtaken(this.channel, this.stream, taken + 1, sequence - 1)));
+      return this.#settled(chain).then((settled) => {
+        if (settled) this.#finish(overtaken(this.channel, this.stream, taken + 1, sequence - 1));
+      });
     }
     if (!this.#context.follow && sequence > this.#to!) return;
     chain.take(new CopiedMessage(message));
     this.#pump();
     if (!chain.hasRoom) return new Promise((resolve) => (this.#room = resolve));
+  }
+
+  /**
+   * Begins with another message than the one that was the first when the run began, because the limits of the channel have dropped
+   * that one. The stream has nothing yet, so nothing is left out.
+   */
+  async #beginWith(message: StanMessage): Promise<void> {
+    const { target } = this.#context;
+    const chain = this.#chain!;
+    const last = message.sequence - 1;
+    try {
+      const info = await target.stream(this.stream);
+      if (info?.state.messages !== 0) return this.#finish('again');
+      if (info.state.last_seq < last) await target.manager.streams.purge(this.stream, { seq: message.sequence });
+    } catch {
+      return this.#finish('again');
+    }
+    if (!this.#isAtWork(chain)) return;
+    chain.beginBehind(last);
+    this.first = message.sequence;
+    this.stored = last;
+    this.#isEmpty = false;
+    await this.#take(message);
   }
 
   #pump(): void {
@@ -294,10 +336,15 @@ export class ChannelCopier {
     told?.();
   }
 
-  /** Resolves when all that was taken is stored, or nothing more will be. */
-  async #settled(): Promise<void> {
-    const chain = this.#chain!;
-    while (this.#end !== undefined && chain.stored < chain.taken) await this.#sleep(20);
+  /** Resolves when all that was taken in this run is stored, or when the run is over, which it answers with false. */
+  async #settled(chain: Chain<CopiedMessage>): Promise<boolean> {
+    while (this.#isAtWork(chain) && chain.stored < chain.taken) await this.#sleep(20);
+    return this.#isAtWork(chain);
+  }
+
+  /** Whether the run of a chain is not over. */
+  #isAtWork(chain: Chain<CopiedMessage>): boolean {
+    return this.#end !== undefined && this.#chain === chain;
   }
 
   // ── when the target does not answer, or answers otherwise ─────────────────────────────────────────────────────────
@@ -323,30 +370,33 @@ export class ChannelCopier {
   /** Sees what the stream has, and goes on behind it. */
   #reread(answer: Answer): void {
     if (this.#rereading || this.#end === undefined) return;
-    this.#chain!.stop();
+    const chain = this.#chain!;
+    chain.stop();
     this.#pipeline!.newRun();
     this.#rereading = true;
     if ('refused' in answer) this.#refusals++;
     const delay = isOutOfPlace(answer) && this.#refusals <= 1 ? 0 : 50 * 2 ** Math.min(5, this.#refusals);
     void this.#sleep(delay)
-      .then(() => this.#patiently(() => this.#afterRereading(answer)))
+      .then(() => this.#patiently(() => this.#afterRereading(chain, answer)))
       .then(
         (ending) => {
+          if (!this.#isAtWork(chain)) return;
           this.#rereading = false;
           if (ending === 'on') this.#pump();
           else this.#finish(ending ?? 'done');
         },
         (error: unknown) => {
+          if (!this.#isAtWork(chain)) return;
           this.#rereading = false;
           this.#finish(this.#problem('target', describe(error)));
         },
       );
   }
 
-  async #afterRereading(answer: Answer): Promise<Ending | 'on'> {
+  async #afterRereading(chain: Chain<CopiedMessage>, answer: Answer): Promise<Ending | 'on'> {
     const { target } = this.#context;
-    const chain = this.#chain!;
     const info = await target.stream(this.stream);
+    if (!this.#isAtWork(chain)) return 'done';
     if (info === undefined) return this.#lost();
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
@@ -360,6 +410,7 @@ export class ChannelCopier {
       const foreign = await this.#foreignUpTo(last, chain.stored + 1);
       if (foreign !== undefined) return foreign;
     }
+    if (!this.#isAtWork(chain)) return 'done';
     if ('refused' in answer && this.#refusals >= MAX_REFUSALS) {
       return this.#problem(
         'refused',
@@ -375,7 +426,7 @@ export class ChannelCopier {
       this.#stored(chain, last - before, 0);
     }
     this.#heard = this.#context.clock.now();
-    return this.#end === undefined ? 'done' : 'on';
+    return this.#isAtWork(chain) ? 'on' : 'done';
   }
 
   /** What is wrong when the last message of the stream is none of ours. */
@@ -424,6 +475,17 @@ export class ChannelCopier {
       config.subjects?.includes(this.channel)
         ? `${what}: it is open for native publishers already (cut), or was not made by a copy. Nothing more can be copied into it`
         : `${what}: it was not made by a copy. Rename or delete it, or leave the channel out`,
+    );
+  }
+
+  #gone(info: StreamInfo | undefined): Problem {
+    const copied =
+      info === undefined || info.state.messages === 0
+        ? ''
+        : `, and stream '${this.stream}' has its messages up to ${info.state.last_seq}`;
+    return this.#problem(
+      'no-channel',
+      `channel '${this.channel}' is gone from STAN${copied}: STAN began anew, or has deleted the channel because nobody used it`,
     );
   }
 

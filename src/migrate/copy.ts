@@ -6,6 +6,7 @@ import { OptionReader } from '../option-reader.js';
 import { ChannelCopier, type CopyContext } from './copy-channel.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import type { Problem, Report } from './report.js';
+import { Slots } from './slots.js';
 import { Source } from './source.js';
 import { Target } from './target.js';
 
@@ -50,6 +51,8 @@ export interface CopyProgress {
   readonly following: boolean;
   /** Why nothing goes on at the moment, by channel. Empty when all is well. */
   readonly waiting: readonly WaitingChannel[];
+  /** What has ended the copy of channels up to now. The others go on. */
+  readonly problems: readonly Problem[];
 }
 
 /** A channel of which nothing is copied at the moment. @category Migration */
@@ -108,6 +111,8 @@ const NAMES = {
 /** How often channels are looked for while it follows, and how far behind it is, in ms. */
 const LOOK = 1000;
 const PROGRESS = 250;
+/** How many channels look at both sides at a time, when all of them have to: at the beginning, and behind each session with STAN. */
+const PLACING = 16;
 
 /**
  * Copies channels into streams: message n of a channel becomes message n of its stream, with the same bytes, and with the
@@ -185,6 +190,7 @@ class Copying {
   #copied = 0;
   #copiedBytes = 0;
   #stopped = false;
+  #onFirst: (() => void) | undefined;
   #failure: unknown;
 
   constructor(settings: Settings) {
@@ -198,6 +204,7 @@ class Copying {
       clusterId,
       follow,
       settings: { replicas },
+      placing: new Slots(PLACING),
       stopping: () => this.#stopped || signal?.aborted === true,
       onWaiting: (channel, reason) => {
         if (reason === undefined) this.#waiting.delete(channel);
@@ -223,18 +230,24 @@ class Copying {
     });
     const cancels = [every(clock, PROGRESS, () => onProgress?.(this.#progress()))];
     let stop = (): void => undefined;
+    let unfinished: WaitingChannel[] = [];
     if (follow) {
       cancels.push(every(clock, LOOK, () => void this.#look()));
       const told = new Promise<void>((resolve) => (stop = resolve));
       const onAbort = (): void => {
+        unfinished = this.#unfinished();
         for (const { copier } of this.#channels.values()) copier.stop();
         stop();
       };
       signal?.addEventListener('abort', onAbort, { once: true });
       if (signal?.aborted === true) onAbort();
       try {
-        // A copy that follows nothing any more has nothing to wait for.
-        await Promise.race([told, this.#allEnded()]);
+        // A copy that follows nothing any more has nothing to wait for. One that has found no channel yet waits for the first.
+        const some =
+          this.#channels.size + problems.length > 0
+            ? undefined
+            : new Promise<void>((resolve) => (this.#onFirst = resolve));
+        await Promise.race([told, Promise.resolve(some).then(() => this.#allEnded())]);
       } finally {
         signal?.removeEventListener('abort', onAbort);
       }
@@ -250,9 +263,17 @@ class Copying {
         message: 'the copy was interrupted before its end: run it again, and it goes on where it was',
       });
     }
+    for (const { channel, reason } of unfinished) {
+      if (this.#channels.get(channel)?.problem !== undefined) continue;
+      this.#problems.push({
+        code: 'interrupted',
+        channel,
+        message: `the copy was told to stop, and channel '${channel}' was not up to date (${reason}): run it again, and it goes on where it was`,
+      });
+    }
     onProgress?.(this.#progress());
     const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
-    const all = [...this.#problems, ...works.flatMap(({ problem }) => problem ?? [])];
+    const all = this.#allProblems();
     return {
       ok: all.length === 0,
       problems: all,
@@ -278,6 +299,20 @@ class Copying {
     const work: Work = { copier, oldest, newest, complete: false, problem: undefined, ended: Promise.resolve() };
     this.#channels.set(channel, work);
     work.ended = this.#work(work);
+    this.#onFirst?.();
+  }
+
+  /** The channels that have not all that is known of them, and nothing is on its way that would bring it. */
+  #unfinished(): WaitingChannel[] {
+    return [...this.#channels.values()].flatMap(({ copier: { channel }, complete, problem }) => {
+      if (problem !== undefined) return [];
+      const reason = this.#waiting.get(channel) ?? (complete ? undefined : 'it had not caught up yet');
+      return reason === undefined ? [] : [{ channel, reason }];
+    });
+  }
+
+  #allProblems(): Problem[] {
+    return [...this.#problems, ...[...this.#channels.values()].flatMap(({ problem }) => problem ?? [])];
   }
 
   async #work(work: Work): Promise<void> {
@@ -348,31 +383,8 @@ class Copying {
       lag: sum(lag),
       following: this.#settings.follow,
       waiting: [...this.#waiting].map(([channel, reason]) => ({ channel, reason })),
+      problems: this.#allProblems(),
     };
-  }
-}
-
-/** Lets so many be at work at a time, in their order. */
-class Slots {
-  #free: number;
-  readonly #queue: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  take(): Promise<void> {
-    if (this.#free > 0) {
-      this.#free--;
-      return Promise.resolve();
-    }
-    return new Promise((resolve) => this.#queue.push(resolve));
-  }
-
-  give(): void {
-    const next = this.#queue.shift();
-    if (next === undefined) this.#free++;
-    else next();
   }
 }
 

@@ -6,7 +6,7 @@ import { makeClock } from '../clock/clock.js';
 import { AbortedError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import type { ResilientStan } from '../resilient-stan.js';
-import { foreignMessage } from './anchor.js';
+import { foreignMessage, newestOf, overtaken } from './anchor.js';
 import { doorOf, hasFence } from './fence.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
@@ -262,6 +262,9 @@ class ChannelCheck {
       differences: this.#differences,
     };
     const problems = [...problemsOf(result), ...(await this.#unreadProblems())];
+    // Nothing of it may be left to compare, and still it is not true.
+    if (info.state.messages > 0 && last < from - 1)
+      problems.push(overtaken(this.#channel, this.#stream, last + 1, from - 1));
     if (firstNative !== undefined && (await this.#isFenced(info)))
       problems.push(foreignMessage(this.#channel, this.#stream, firstNative));
     return { result, problems };
@@ -356,8 +359,7 @@ class ChannelCheck {
   async #compareEnds(to: number): Promise<void> {
     if (this.#highest <= to) return;
     // What was published meanwhile is in both.
-    await this.#source.findLeader();
-    const last = (await this.#source.channel(this.#channel))?.last ?? 0;
+    const last = await newestOf(this.#source, this.#channel);
     if (this.#highest > last) this.#differs(last + 1, 'extra', this.#highest);
   }
 

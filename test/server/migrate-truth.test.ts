@@ -5,9 +5,18 @@
 import assert from 'node:assert/strict';
 import { headers } from '@nats-io/transport-node';
 import { ResilientStan } from '../../src/index.js';
-import { copy, plan, streamName, verify, type VerifyCopyReport } from '../../src/migrate/index.js';
+import {
+  copy,
+  plan,
+  streamName,
+  verify,
+  type CopyProgress,
+  type CopyReport,
+  type VerifyCopyReport,
+} from '../../src/migrate/index.js';
 import { JetStreamCluster, StanCluster } from '../../src/testing/index.js';
-import { startCommand } from '../support/command.js';
+import { until } from '../support/clients.js';
+import { runCommand } from '../support/command.js';
 import { JetStreamSide } from '../support/jetstream-side.js';
 
 describe('a migration that would not be true', function () {
@@ -21,7 +30,11 @@ describe('a migration that would not be true', function () {
 
   before(async () => {
     [cluster, target] = await Promise.all([
-      StanCluster.start({ mode: 'single', store: 'memory' }),
+      StanCluster.start({
+        mode: 'single',
+        store: 'memory',
+        config: { streaming: { store_limits: { channels: { moving: { max_msgs: 4000 }, short: { max_msgs: 10 } } } } },
+      }),
       JetStreamCluster.start({ nodes: 1 }),
     ]);
     stan = await ResilientStan.connect(cluster.urls);
@@ -90,6 +103,45 @@ describe('a migration that would not be true', function () {
     assert.equal(report.channels[0]!.native, 0);
   });
 
+  it('is one whose stream was purged, which a further copy says as well', async () => {
+    for (const seq of [6, undefined]) {
+      const { channel, stream } = await copied();
+      await side.manager.streams.purge(stream, seq === undefined ? undefined : { seq });
+      for (const step of [copy, plan]) {
+        const { problems } = await step(sides(channel));
+        assert.deepEqual(
+          problems.map(({ code, from, to }) => [code, from, to]),
+          [['target-lost', 1, (seq ?? 21) - 1]],
+        );
+      }
+    }
+  });
+
+  it('is one of which STAN has dropped what the stream had not yet, also where nothing is left to compare', async () => {
+    await publish('short', 15);
+    assert.deepEqual((await copy(sides('short'))).problems, []);
+    await publish('short', 25);
+    const { problems } = await verify(sides('short'));
+    assert.ok(problems.some(({ code, from, to }) => code === 'retention' && from === 16 && to === 30));
+  });
+
+  it('is not one whose first messages are dropped while it begins', async () => {
+    let over = false;
+    const publishing = (async () => {
+      while (!over) await publish('moving', 100);
+    })();
+    try {
+      await until(async () => (await stan.lastSequence('moving')) > 5000, 'nothing is dropped');
+      for (let i = 0; i < 3; i++) {
+        assert.deepEqual((await copy(sides('moving'))).problems, []);
+        await side.manager.streams.delete('moving');
+      }
+    } finally {
+      over = true;
+      await publishing;
+    }
+  });
+
   it('is one without a channel that cannot be moved, and the others are', async () => {
     await Promise.all([publish('$JS.API.odd', 1), publish('$JS.even', 1)]);
     const { channel } = await copied();
@@ -109,7 +161,7 @@ describe('a migration that would not be true', function () {
   it('is one of a STAN that is not that of the monitoring, although the cluster ID is the same', async () => {
     const { channel } = await copied();
     await using other = await StanCluster.start({ mode: 'single', store: 'memory' });
-    for (const step of [plan, copy, verify]) {
+    for (const step of [plan, copy]) {
       await assert.rejects(step({ ...sides(channel), from: other.urls }), {
         name: 'MigrationSourceError',
         message: /the monitoring at .* is of other servers than those at .*: it does not know the client/,
@@ -121,10 +173,80 @@ describe('a migration that would not be true', function () {
     const { channel } = await copied();
     const { monitor } = sides(channel);
     const args = ['--from', target.urls[0]!, '--to', target.urls[0]!, '--monitor', monitor, '--channels', channel];
-    for (const step of ['plan', 'copy', 'verify']) {
-      const { code, stderr } = await startCommand(['migrate', step, ...args]).closed;
-      assert.equal(code, 1, step);
-      assert.match(stderr, /no NATS Streaming server with cluster ID 'test-cluster' is there/);
-    }
+    const { code, stderr } = await runCommand(['migrate', 'copy', ...args]);
+    assert.equal(code, 1);
+    assert.match(stderr, /no NATS Streaming server with cluster ID 'test-cluster' is there/);
+  });
+
+  describe('and follows', () => {
+    let fresh: StanCluster;
+    let publisher: ResilientStan;
+    let following: Promise<CopyReport>;
+    let stop: AbortController;
+    let told: CopyProgress | undefined;
+
+    before(async () => {
+      fresh = await StanCluster.start({ mode: 'single', store: 'memory' });
+      publisher = await ResilientStan.connect(fresh.urls);
+    });
+    after(async () => {
+      stop?.abort();
+      await following?.catch(() => undefined);
+      await publisher?.close();
+      await fresh?.stop();
+    });
+    const follow = (): void => {
+      stop = new AbortController();
+      const { url: monitor } = fresh.nodes[0]!.monitor;
+      const options = { from: fresh.urls, monitor, to: target.urls, follow: true, signal: stop.signal };
+      following = copy({ ...options, onProgress: (progress) => (told = progress) });
+    };
+    const lastOf = async (stream: string): Promise<number> =>
+      side.manager.streams.info(stream).then(
+        ({ state }) => state.last_seq,
+        () => 0,
+      );
+
+    it('waits for the first channel where there is none', async () => {
+      follow();
+      await until(() => told !== undefined, 'nothing is told');
+      assert.equal(told!.channels, 0);
+      await publisher.publish('first', 'one');
+      await until(async () => (await lastOf('first')) === 1, 'it does not follow');
+    });
+
+    it('is not up to date when it is stopped while JetStream is away', async () => {
+      await target.nodes[0]!.kill();
+      await publisher.publish('first', 'two');
+      await until(() => told!.waiting.length > 0, 'nothing is told', 30_000);
+      stop.abort();
+      const [{ problems }] = await Promise.all([following, target.nodes[0]!.start()]);
+      assert.deepEqual(
+        problems.map(({ code, channel }) => [code, channel]),
+        [['interrupted', 'first']],
+      );
+      await target.ready();
+    });
+
+    it('tells at once what has ended a channel, and mirrors the others', async () => {
+      await publisher.publish('second', 'one');
+      follow();
+      await until(async () => (await lastOf('second')) === 1, 'it does not follow');
+      await side.jetstream.publish('$STANIMPORT.second', 'not of STAN');
+      await publisher.publish('second', 'two');
+      await until(() => told?.problems.some(({ code }) => code === 'foreign-message') === true, 'nothing is told');
+      await publisher.publish('first', 'three');
+      await until(async () => (await lastOf('first')) === 3, 'it does not follow');
+    });
+
+    it('stores nothing of a STAN that began anew meanwhile', async () => {
+      await publisher.publish('second', 'two');
+      await fresh.nodes[0]!.kill();
+      await fresh.nodes[0]!.start();
+      await Promise.all(Array.from({ length: 10 }, (_, i) => publisher.publish('first', `anew ${i}`)));
+      const { ok, channels } = await following;
+      assert.equal(ok, false);
+      assert.deepEqual([channels.map(({ complete }) => complete), await lastOf('first')], [[false, false], 3]);
+    });
   });
 });

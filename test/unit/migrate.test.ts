@@ -118,6 +118,15 @@ describe('the chain', () => {
     assert.throws(() => new Chain(5, WINDOW).take(link(7)), /message 7 does not follow message 5/);
   });
 
+  it('begins behind a higher number as long as nothing is on its way', () => {
+    const chain = new Chain(10, WINDOW);
+    chain.beginBehind(15);
+    assert.throws(() => chain.take(link(11)), /does not follow/);
+    chain.take(link(16));
+    assert.deepEqual(chain.next(), { link: link(16), chained: false });
+    assert.throws(() => chain.beginBehind(20), /cannot begin behind 20/);
+  });
+
   it('takes an answer with another number, and every refusal, as a reason to look at the stream', () => {
     assert.equal(verdictOf(5, { stored: 5 }), 'stored');
     assert.equal(verdictOf(5, { stored: 4 }), 'reread');

@@ -44,7 +44,7 @@ export const migrateCopyCommand = defineCommand({
     const follow = values.follow === true;
     return await runStep(
       async (signal, view) => {
-        const told = new WaitingLines((line) => view.say(line));
+        const told = new News((line) => view.say(line));
         return await copy({
           ...options,
           ...signal,
@@ -67,16 +67,21 @@ export const migrateCopyCommand = defineCommand({
   },
 });
 
-/** Tells once why nothing goes on, and once that it does again. */
-class WaitingLines {
+/** Tells once why nothing goes on, and once that it does again; and of a copy that may go on for days, what has ended a channel. */
+class News {
   readonly #say: (line: string) => void;
   #reasons = '';
+  readonly #told = new Set<string>();
 
   constructor(say: (line: string) => void) {
     this.#say = say;
   }
 
-  tell({ waiting }: CopyProgress): void {
+  tell({ waiting, problems, following }: CopyProgress): void {
+    for (const { message } of following ? problems : []) {
+      if (!this.#told.has(message)) this.#say(`✗ ${message}`);
+      this.#told.add(message);
+    }
     const reasons = [...new Set(waiting.map(({ reason }) => reason))].join('; ');
     if (reasons !== '' && this.#reasons === '') this.#say(`waiting: ${reasons}`);
     if (reasons === '' && this.#reasons !== '') this.#say('it goes on');
