@@ -17,7 +17,7 @@ import type { Slots } from './slots.js';
 import type { Source } from './source.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
-import { apiCode, isDenied, type Target } from './target.js';
+import { apiCode, isDenied, isPassing, type Target } from './target.js';
 
 /** Below the limit at which servers from 2.11 on refuse what waits in their memory, which is 10 000 messages. */
 const WINDOW: Window = { messages: 2048, bytes: 8 * 1024 * 1024 };
@@ -419,11 +419,14 @@ export class ChannelCopier {
       );
     }
     const before = chain.stored;
+    let bytes = 0;
+    for (let sequence = before + 1; sequence <= last; sequence++) bytes += chain.link(sequence)?.data.length ?? 0;
     chain.resume(last);
     if (last > before) {
       this.copied += last - before;
+      this.copiedBytes += bytes;
       this.#refusals = 0;
-      this.#stored(chain, last - before, 0);
+      this.#stored(chain, last - before, bytes);
     }
     this.#heard = this.#context.clock.now();
     return this.#isAtWork(chain) ? 'on' : 'done';
@@ -510,13 +513,4 @@ export class ChannelCopier {
       ),
     );
   }
-}
-
-/** Whether an error may pass by itself: the servers are restarted, or elect. */
-function isPassing(error: unknown): boolean {
-  const name = (error as Error | undefined)?.name ?? '';
-  const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown };
-  if (typeof code === 'number') return status === 503 || code === 10008 || code === 10023;
-  if (isDenied(error)) return false;
-  return !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
 }

@@ -8,7 +8,7 @@ import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions
 import type { Problem, Report } from './report.js';
 import { Slots } from './slots.js';
 import { Source } from './source.js';
-import { Target } from './target.js';
+import { Target, targetError } from './target.js';
 
 /**
  * Options of {@link copy}.
@@ -41,7 +41,7 @@ export interface CopyProgress {
   readonly messages: number;
   /** How many of them the streams have. */
   readonly messagesDone: number;
-  /** Messages that this copy has stored. */
+  /** Messages that were stored by this copy, and those that another copy at the same time has stored while this one sent them. */
   readonly copied: number;
   /** The size of their payloads, in bytes. */
   readonly copiedBytes: number;
@@ -76,7 +76,7 @@ export interface CopiedChannel {
   readonly first: number;
   /** The last message that is copied: all of the stream up to it is STAN's, under the same numbers. */
   readonly last: number;
-  /** Messages that this copy has stored. */
+  /** Messages that were stored by this copy, and those that another copy at the same time has stored while this one sent them. */
   readonly copied: number;
   /** The size of their payloads, in bytes. */
   readonly copiedBytes: number;
@@ -255,7 +255,7 @@ class Copying {
     await this.#allEnded();
     for (const cancel of cancels) cancel();
     unwatch();
-    if (this.#failure !== undefined) throw toOurs(this.#failure, 'copy()');
+    if (this.#failure !== undefined) throw toOurs(targetError(this.#failure, 'channels were copied'), 'copy()');
     await this.#figures().catch(() => undefined);
     if (!follow && signal?.aborted === true) {
       this.#problems.push({

@@ -11,7 +11,7 @@ import type { Problem, Report } from './report.js';
 import { Source, type ChannelLimits, type SourceChannel } from './source.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, replicasOf } from './stream.js';
-import { Target } from './target.js';
+import { readPatiently, Target } from './target.js';
 
 /**
  * Options of {@link plan}.
@@ -143,8 +143,15 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   const planned: PlannedChannel[] = [];
   for (const figures of channels) {
     resolved.signal?.throwIfAborted();
-    const info = await target.stream(streamName(figures.channel));
-    problems.push(...(await channelProblems(source, target, figures, info)));
+    const { info, found } = await readPatiently(
+      `channel '${figures.channel}' was planned`,
+      resolved.signal,
+      async () => {
+        const info = await target.stream(streamName(figures.channel));
+        return { info, found: await channelProblems(source, target, figures, info) };
+      },
+    );
+    problems.push(...found);
     let told = clock.now();
     const large = readPayloads
       ? await tooLarge(source, target, figures, (seen) => {

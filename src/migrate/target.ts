@@ -5,6 +5,7 @@ import type * as jetstream from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import { makeClock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import { MigrationTargetError, PeerMissingError } from './errors.js';
 import type { Side } from './options.js';
@@ -192,6 +193,58 @@ export function isDenied(error: unknown): boolean {
     if (each.name === 'PermissionViolationError') return true;
   }
   return false;
+}
+
+/** Whether an error may pass by itself: the servers are restarted, or elect. */
+export function isPassing(error: unknown): boolean {
+  const name = (error as Error | undefined)?.name ?? '';
+  const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown };
+  if (typeof code === 'number') return status === 503 || code === 10008 || code === 10023;
+  if (isDenied(error)) return false;
+  return !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
+}
+
+/** Whether an error is of the official client, or of the servers that it asks. */
+const isOfClient = (error: unknown): error is Error =>
+  error instanceof Error &&
+  /^(JetStream\w*|(StreamNotFound|ConsumerNotFound|Timeout|Request|Connection|ClosedConnection|DrainingConnection|Protocol|PermissionViolation|Authorization)Error|NoResponders)$/.test(
+    error.name,
+  );
+
+/** What a step ends with when the official client fails. Any other error stays what it is. */
+export function targetError(error: unknown, what: string): unknown {
+  if (!isOfClient(error)) return error;
+  return new MigrationTargetError(
+    `JetStream did not answer as it should while ${what}: ${describe(error)}. Run it again`,
+    {
+      cause: error,
+    },
+  );
+}
+
+/** How often a step asks anew while the servers are restarted or elect, and the pause before, in ms. */
+const ATTEMPTS = 15;
+const PAUSE = 1000;
+
+/**
+ * Does a piece of work that only reads, and does it anew when the servers of the target are away for a moment.
+ * @param what the work, for the error: "channel 'orders' was compared"
+ * @throws MigrationTargetError when they stay away; the errors of the work
+ */
+export async function readPatiently<T>(
+  what: string,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!isOfClient(error) || !isPassing(error) || attempt === ATTEMPTS) throw targetError(error, what);
+      await new Promise<void>((resolve) => makeClock().after(PAUSE, resolve));
+    }
+  }
 }
 
 /** Connects to the servers of one side. @throws MigrationTargetError */

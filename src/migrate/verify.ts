@@ -15,7 +15,7 @@ import type { Problem, Report } from './report.js';
 import { findSeam, originsIn } from './seam.js';
 import { Source, type SourceChannel } from './source.js';
 import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
-import { Target } from './target.js';
+import { readPatiently, Target } from './target.js';
 
 /**
  * Options of {@link verify}.
@@ -142,10 +142,18 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
       told = now;
       onProgress?.({ messages: Math.max(total, done), messagesDone: done, channel: figures.channel });
     };
-    const check = new ChannelCheck(stan, source, target, figures.channel, resolved.signal, tell, (ms) => {
-      return new Promise((resolve) => clock.after(ms, resolve));
-    });
-    const { result, problems: found } = await check.run();
+    const before = done;
+    const { result, problems: found } = await readPatiently(
+      `channel '${figures.channel}' was compared`,
+      resolved.signal,
+      () => {
+        done = before;
+        const check = new ChannelCheck(stan, source, target, figures.channel, resolved.signal, tell, (ms) => {
+          return new Promise((resolve) => clock.after(ms, resolve));
+        });
+        return check.run();
+      },
+    );
     if (result !== undefined) results.push(result);
     problems.push(...found);
   }
