@@ -8,6 +8,7 @@
  * message behind it goes out alone, by its number only, because a server that has been restarted does not know the ID any
  * more. When that one is stored, the others follow.
  */
+import { MESSAGE_TOO_LARGE, WRONG_LAST_ID, WRONG_LAST_SEQUENCE } from './api-errors.js';
 
 /** A message of the channel, as the chain needs it. */
 export interface Link {
@@ -40,13 +41,11 @@ export type Answer =
 export type Verdict = 'stored' | 'reread' | 'hopeless';
 
 /** The codes with which a server refuses what does not fit behind its last message. */
-const OUT_OF_PLACE: readonly number[] = [10070, 10071, 10164];
-/** The codes with which a server refuses a message whatever is before it: it is too large. */
-const HOPELESS: readonly number[] = [10054];
+const OUT_OF_PLACE: readonly number[] = [WRONG_LAST_ID, ...WRONG_LAST_SEQUENCE];
 
 export function verdictOf(sequence: number, answer: Answer): Verdict {
   if ('stored' in answer) return answer.stored === sequence ? 'stored' : 'reread';
-  if ('refused' in answer && HOPELESS.includes(answer.refused)) return 'hopeless';
+  if ('refused' in answer && answer.refused === MESSAGE_TOO_LARGE) return 'hopeless';
   return 'reread';
 }
 

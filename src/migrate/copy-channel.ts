@@ -7,6 +7,7 @@ import type { Clock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { isRefusal } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
 import { doorOf, importSubject } from './fence.js';
@@ -443,7 +444,5 @@ export class ChannelCopier {
 /** Whether an error may pass by itself: the servers are restarted, or elect. */
 function isPassing(error: unknown): boolean {
   const name = (error as Error | undefined)?.name ?? '';
-  const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown };
-  if (typeof code === 'number') return status === 503 || code === 10008 || code === 10023;
-  return !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
+  return !isRefusal(error) && !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
 }

@@ -1,5 +1,6 @@
 /** The step `cut`: opens the streams for native publishers, and appends what still reaches STAN. */
 import { makeClock, type Clock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { copy } from './copy.js';
@@ -134,12 +135,16 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   const appenders = open.map((each) => new StragglerAppender(source, target, clock, each.channel, each.stream));
   try {
     for (const appender of appenders) {
-      if (signal?.aborted !== true) await appender.start();
+      if (signal?.aborted === true) break;
+      await appender.start().catch((error: unknown) => {
+        if (signal?.aborted !== true) throw error;
+      });
     }
     while (signal?.aborted !== true) {
-      tell({ phase: 'stragglers', stragglers: count(appenders) });
-      const silent = clock.now() - Math.max(0, ...appenders.map(({ heard }) => heard));
-      if (!follow && (silent >= quiet || appenders.length === 0)) break;
+      const delays = appenders.flatMap(({ delay }) => delay ?? []);
+      const todo = delays.length === 0 ? {} : { todo: delays.map((delay) => `${delay}. Mend that`).join('\n') };
+      tell({ phase: 'stragglers', ...todo, stragglers: count(appenders) });
+      if (!follow && Math.min(...appenders.map(({ idleFor }) => idleFor)) >= quiet) break;
       await pause(clock, Math.min(LOOK, quiet));
     }
   } finally {
@@ -147,6 +152,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   }
   tell({ phase: 'stragglers', stragglers: count(appenders) });
   problems.push(...cuts.flatMap(({ problem }) => problem ?? []));
+  for (const appender of appenders) problems.push(...(await appender.problems()));
   const cutAt = new Map(appenders.map(({ channel, seam }) => [channel, seam]));
   const late = new Map(appenders.map(({ channel, appended }) => [channel, appended]));
   return {
@@ -190,7 +196,6 @@ interface Step {
 const names = (cuts: readonly ChannelCut[]): string[] => cuts.map(({ channel }) => channel);
 const count = (appenders: readonly StragglerAppender[]): number =>
   appenders.reduce((sum, { appended }) => sum + appended.length, 0);
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));
 
 /** Tells what is new, and what is not new once a second. */
 function teller(clock: Clock, onProgress: CutOptions['onProgress']): (progress: CutProgress) => void {

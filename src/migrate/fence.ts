@@ -9,6 +9,7 @@
  */
 import type { StreamConfig } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
+import { WRONG_LAST_SEQUENCE } from './api-errors.js';
 import { MigrationTargetError } from './errors.js';
 import type { Side } from './options.js';
 import { Target } from './target.js';
@@ -78,8 +79,6 @@ export type Door = 'open' | 'shut' | 'closed' | 'foreign';
 
 /** A sequence that no stream reaches, and that is exact as a number. A message that expects it as the last one is always refused. */
 const NEVER = String(Number.MAX_SAFE_INTEGER);
-/** JetStream's codes of "the last sequence is another one": before 2.12, and from then on. */
-const WRONG_LAST_SEQUENCE = [10071, 10164];
 /** How long the stream may take to refuse the question, in ms. */
 const TIMEOUT = 5000;
 

@@ -8,10 +8,11 @@
  */
 import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
+import { apiCode, CONSUMER_NOT_FOUND } from './api-errors.js';
 import { noteText, type ConsumerNote } from './consumer-note.js';
 import { MigrationTargetError } from './errors.js';
 import { STAN_SEQUENCE } from './stan-headers.js';
-import { CONSUMER_NOT_FOUND, apiCode, type Target } from './target.js';
+import type { Target } from './target.js';
 
 /** How many messages are asked for at a time. */
 const BATCH = 1000;

@@ -6,6 +6,7 @@ import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
 import { describe } from '../errors.js';
+import { apiCode, NO_MESSAGE, STREAM_NOT_FOUND } from './api-errors.js';
 import { MigrationTargetError, PeerMissingError } from './errors.js';
 import type { Side } from './options.js';
 
@@ -173,17 +174,6 @@ export class Target {
       }
     }
   }
-}
-
-/** The codes of JetStream's errors. */
-export const STREAM_NOT_FOUND = 10059;
-export const CONSUMER_NOT_FOUND = 10014;
-export const NO_MESSAGE = 10037;
-
-/** The code of an error of JetStream's API. Undefined for another error. */
-export function apiCode(error: unknown): number | undefined {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'number' ? code : undefined;
 }
 
 /** Connects to the servers of one side. @throws MigrationTargetError */
