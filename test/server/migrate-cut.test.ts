@@ -173,7 +173,7 @@ describe('the cut', function () {
       const cutting = cutNow({
         onProgress: (progress) => {
           if (progress.phase !== 'stragglers') return;
-          if (told.push(progress) === 1) server!.pause();
+          if (told.push(progress) === 1) void server!.pause();
         },
       });
       await until(() => told.length > 0, 'it is not cut');
@@ -181,7 +181,7 @@ describe('the cut', function () {
       // It goes on telling, for longer than STAN has to be silent, and in the end why nothing goes on.
       await until(() => told.at(-1)!.todo !== undefined, 'it does not say that JetStream is away');
       assert.match(told.at(-1)!.todo!, /JetStream does not store message 4 of channel/);
-      server!.resume();
+      await server!.resume();
       assert.equal(allRight(await cutting).cutAt, 4);
       assert.deepEqual(
         await content(js),
