@@ -4,6 +4,7 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../clock/clock.js';
+import { every, pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
@@ -26,6 +27,8 @@ const MIN_IN_FLIGHT = 16;
 const MAX_IN_FLIGHT = 1024;
 /** How long an answer of the target may take, in ms. */
 const PATIENCE = 5000;
+/** How often it is looked whether answers are overdue, in ms. */
+const WATCH = 250;
 /** The longest wait before the target is asked again, in ms. */
 const MAX_WAIT = 2000;
 /** How often in a row the target may refuse without anything stored between. */
@@ -179,9 +182,9 @@ export class ChannelCopier {
     const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
     this.#heard = this.#context.clock.now();
-    const watch = this.#watch();
-    const stan = await source.stan();
+    const unwatch = every(this.#context.clock, WATCH, () => this.#watch());
     try {
+      const stan = await source.stan();
       const subscription = await stan.subscribe(this.channel, (message) => this.#take(message), {
         startAt: { sequence: last + 1 },
         maxInFlight,
@@ -195,7 +198,7 @@ export class ChannelCopier {
       if (this.#isStopping && chain.stored === chain.taken) this.#finish('done');
       return await ended;
     } finally {
-      watch();
+      unwatch();
       this.#end = undefined;
       this.#room?.();
       this.#room = undefined;
@@ -294,17 +297,11 @@ export class ChannelCopier {
 
   // ── when the target does not answer, or answers otherwise ─────────────────────────────────────────────────────────
 
-  /** Notices that answers do not come, and that the connection is gone. Returns what ends it. */
-  #watch(): () => void {
+  /** Notices that answers do not come, and that it is to stop. */
+  #watch(): void {
     const { clock } = this.#context;
-    let cancel = (): void => undefined;
-    const look = (): void => {
-      if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
-      if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
-      cancel = clock.after(250, look);
-    };
-    cancel = clock.after(250, look);
-    return () => cancel();
+    if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
+    if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
   }
 
   /** The connection to the target was lost, so answers that are on their way do not come any more. */
@@ -398,7 +395,7 @@ export class ChannelCopier {
   }
 
   #sleep(ms: number): Promise<void> {
-    return ms <= 0 ? Promise.resolve() : new Promise((resolve) => this.#context.clock.after(ms, resolve));
+    return pause(this.#context.clock, ms);
   }
 
   // ── what is wrong ─────────────────────────────────────────────────────────────────────────────────────────────────

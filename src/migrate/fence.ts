@@ -134,7 +134,7 @@ export interface ServerDoors {
 export async function doorsEverywhere(
   side: Side,
   channels: readonly string[],
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<ServerDoors[]> {
   const asked = new Map<string, ServerDoors>();
   const open = side.addresses.map(({ host, port }) => ({ host, port }));
@@ -151,7 +151,7 @@ export async function doorsEverywhere(
         if (host !== undefined && port !== undefined) open.push({ host, port: Number(port) });
       }
     } catch (error) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       asked.set(server, { server, doors: undefined, reason: describe(error) });
     }
   }

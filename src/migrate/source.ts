@@ -84,7 +84,7 @@ export class Source {
       clusterId,
       name: 'resilient-stan migrate',
       ...(source.options as ConnectOptions),
-      ...(signal !== undefined && { signal }),
+      signal,
       ...more,
     });
   }

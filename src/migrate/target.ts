@@ -5,6 +5,8 @@ import type * as jetstream from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import { makeClock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { apiCode, NO_MESSAGE, STREAM_NOT_FOUND } from './api-errors.js';
 import { MigrationTargetError, PeerMissingError } from './errors.js';
@@ -67,7 +69,7 @@ export class Target {
     try {
       const manager = await client.jetstream.jetstreamManager(connection, { checkAPI: false });
       const target = new Target(client, connection, manager);
-      await target.#checkJetStream();
+      await target.#checkJetStream(signal);
       return target;
     } catch (error) {
       await connection.close();
@@ -155,15 +157,17 @@ export class Target {
     await this.close();
   }
 
-  async #checkJetStream(): Promise<void> {
+  async #checkJetStream(signal: AbortSignal | undefined): Promise<void> {
+    const clock = makeClock();
     // A cluster says so, too, for as long as it has no leader.
     for (let attempt = 1; ; attempt++) {
       try {
         await this.manager.getAccountInfo();
         return;
       } catch (error) {
+        signal?.throwIfAborted();
         if (attempt < 10) {
-          await this.client.core.delay(200 * attempt);
+          await pause(clock, 200 * attempt);
           continue;
         }
         throw new MigrationTargetError(
