@@ -76,16 +76,18 @@ export const NO_MAPPINGS = 'mappings: {}';
  */
 export type Door = 'open' | 'shut' | 'closed' | 'foreign';
 
-/** A sequence that no stream reaches, and that is exact as a number. A message that expects it as the last one is always refused. */
-const NEVER = String(Number.MAX_SAFE_INTEGER);
-/** JetStream's codes of "the last sequence is another one": before 2.12, and from then on. */
-const WRONG_LAST_SEQUENCE = [10071, 10164];
+/** A name that no stream can have, because of its full stops. A message for that stream is always refused. */
+const NO_STREAM = 'no.stream.has.this.name';
+/** JetStream's code of "the message is for another stream". */
+const OTHER_STREAM = 10060;
 /** How long the stream may take to refuse the question, in ms. */
 const TIMEOUT = 5000;
 
 /**
  * Asks the server of a connection whether a native publish would get into the stream of a channel. The question is a message that
- * the stream has to refuse, so nothing is stored.
+ * the stream has to refuse, so nothing is stored. It is refused for its stream's name, because that is done before the replicas of
+ * the stream hear of it. What they have to refuse themselves (as for its sequence) they count, and 2.9.24 forgets that count at a
+ * restart: the replica then stores as many messages once more, and has other sequences than the others from there on.
  * @throws MigrationTargetError when nobody answers
  */
 export async function doorOf(target: Target, channel: string): Promise<Door> {
@@ -98,7 +100,7 @@ export async function doorOf(target: Target, channel: string): Promise<Door> {
 /** Who answers on a subject. */
 async function ask({ client, connection }: Target, subject: string): Promise<'stream' | 'nobody' | 'other'> {
   const headers = client.core.headers();
-  headers.set('Nats-Expected-Last-Sequence', NEVER);
+  headers.set('Nats-Expected-Stream', NO_STREAM);
   let text: string;
   try {
     text = (await connection.request(subject, undefined, { headers, timeout: TIMEOUT })).string();
@@ -112,7 +114,7 @@ async function ask({ client, connection }: Target, subject: string): Promise<'st
   }
   try {
     const { error } = JSON.parse(text) as { error?: { err_code?: number } };
-    return WRONG_LAST_SEQUENCE.includes(error?.err_code ?? 0) ? 'stream' : 'other';
+    return error?.err_code === OTHER_STREAM ? 'stream' : 'other';
   } catch {
     return 'other';
   }
