@@ -130,7 +130,7 @@ export class ChannelCopier {
   /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or what is wrong. */
   async #place(): Promise<number | Problem> {
     const { source, target } = this.#context;
-    let info = await target.stream(this.stream);
+    let info = await (this.stored > 0 ? target.knownStream(this.stream) : target.stream(this.stream));
     if (info === undefined && this.stored > 0) return this.#lost();
     const figures = await source.channel(this.channel);
     if (figures === undefined) return this.#problem('no-channel', `channel '${this.channel}' is gone from STAN`);
@@ -335,7 +335,7 @@ export class ChannelCopier {
   async #afterRereading(answer: Answer): Promise<Ending | 'on'> {
     const { target } = this.#context;
     const chain = this.#chain!;
-    const info = await target.stream(this.stream);
+    const info = await target.knownStream(this.stream);
     if (info === undefined) return this.#lost();
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
