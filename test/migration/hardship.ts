@@ -13,6 +13,7 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { ResilientStan } from '../../src/index.js';
 import { streamName, type CopyReport, type VerifyCopyReport } from '../../src/migrate/index.js';
 import { waitFor, type JetStreamCluster, type StanCluster } from '../../src/testing/index.js';
+import { sleep } from '../../src/testing/wait.js';
 import type { ServerNode } from '../../src/testing/server-node.js';
 import { between, pick, randomFrom, shuffled } from '../../src/testing/random.js';
 import { runCommand, startCommand, type Running } from '../support/command.js';
@@ -58,7 +59,7 @@ export async function hardship(options: HardshipOptions): Promise<Hardship> {
   ];
   const stan = await ResilientStan.connect(from.urls, { publishing: { maxPending: 1e6, maxPendingBytes: 1e9 } });
   const connection = await connect({ servers: to?.urls ?? from.urls, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
-  const copiers = new Copiers(args);
+  const copiers = new Copiers(args, say);
   const publisher = new Publisher(stan);
   const kills = shuffled(random, [
     ...Array<Victim>(options.copiers).fill('copier'),
@@ -124,7 +125,10 @@ class Copiers {
   readonly #running = new Map<number, Running>();
   #over = false;
 
-  constructor(args: readonly string[]) {
+  constructor(
+    args: readonly string[],
+    private readonly say: (line: string) => void,
+  ) {
     this.#args = args;
     // No copier outlives this process.
     process.once('exit', this.#killAll);
@@ -133,9 +137,16 @@ class Copiers {
   start(slot: number): void {
     const running = startCommand(['migrate', 'copy', '--follow', ...this.#args]);
     this.#running.set(slot, running);
-    void running.closed.then(({ code, stderr, stdout }) => {
+    void running.closed.then(async ({ code, stderr, stdout }) => {
       if (this.#over || running.child.signalCode !== null) return;
-      this.failure = `a copier ended by itself with ${code}: ${stderr}${stdout}`;
+      if (stdout !== '') {
+        this.failure = `a copier ended by itself with ${code}: ${stderr}${stdout}`;
+        return;
+      }
+      // It has not begun, because a side was away at that moment: whoever looks after processes starts it again.
+      this.say(`copier ${slot + 1} could not begin: ${stderr.trim()}`);
+      await sleep(200);
+      if (!this.#over && this.#running.get(slot) === running) this.start(slot);
     });
   }
 
@@ -146,7 +157,7 @@ class Copiers {
     const running = this.#running.get(slot)!;
     running.child.kill('SIGKILL');
     await running.closed;
-    this.start(slot);
+    if (this.#running.get(slot) === running) this.start(slot);
   }
 
   async stop(): Promise<void> {

@@ -126,6 +126,31 @@ describe('the chain', () => {
     assert.equal(verdictOf(5, { refused: 10054, text: '' }), 'hopeless');
   });
 
+  it('tells of each message once, in order, when all before it are stored', () => {
+    const step = fc.record({ answered: fc.nat({ max: 7 }), resumed: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const told: number[] = [];
+        const chain = new Chain(0, WINDOW, ({ sequence }) => told.push(sequence));
+        let onWay: number[] = [];
+        for (const { answered, resumed } of steps) {
+          while (chain.hasRoom) chain.take(link(chain.taken + 1));
+          for (let send = chain.next(); send !== undefined; send = chain.next()) onWay.push(send.link.sequence);
+          if (resumed) {
+            // Answers that came early, and those that were lost, are both found in the stream.
+            chain.resume(onWay[answered] ?? chain.stored);
+            onWay = [];
+          } else onWay.splice(answered, 1).forEach((sequence) => chain.storedAt(sequence));
+          assert.deepEqual(
+            told,
+            Array.from({ length: chain.stored }, (_, i) => i + 1),
+          );
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   it('stores nothing behind a foreign message, and all in order without one, whatever is lost on the way', () => {
     const step = fc.constantFrom('answer', 'lose', 'foreign', 'restart' as const);
     fc.assert(
