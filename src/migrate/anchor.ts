@@ -98,17 +98,14 @@ export async function anchorFault(
   };
 }
 
-/** Whether STAN has not reached a number. Only the leader knows for sure, so it is asked before this is said. */
-export async function endsBefore(source: Source, { channel, last }: SourceChannel, number: number): Promise<boolean> {
+/** Whether STAN has not reached a number. It is asked once more, because a copy at the same time may have brought what came meanwhile. */
+async function endsBefore(source: Source, { channel, last }: SourceChannel, number: number): Promise<boolean> {
   return number > last && number > (await newestOf(source, channel));
 }
 
-/** The highest number of a channel, as the server that leads has it. */
+/** The highest number of a channel by now. */
 export async function newestOf(source: Source, channel: string): Promise<number> {
-  await source.findLeader();
-  const last = (await source.channel(channel))?.last;
-  // Asking for its newest message would make a channel that is not there.
-  return last === undefined ? 0 : Math.max(last, await (await source.stan()).lastSequence(channel));
+  return (await source.channel(channel))?.last ?? 0;
 }
 
 /** The messages that were copied, are gone from the beginning of the stream, and are still in STAN. The stream has the limits of STAN. */
@@ -121,7 +118,6 @@ async function lackingIn(
   const isLacking = ({ messages, first, last }: SourceChannel): boolean =>
     messages > 0 && first < state.first_seq && state.last_seq >= first && last >= state.first_seq - 1;
   if (!isLacking(figures)) return undefined;
-  await source.findLeader();
   const now = await source.channel(figures.channel);
   if (now === undefined || !isLacking(now)) return undefined;
   const { channel, first: from, limits } = now;

@@ -4,9 +4,11 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../clock/clock.js';
+import { every, pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { isRefusal } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
 import { doorOf, importSubject } from './fence.js';
@@ -17,7 +19,7 @@ import type { Slots } from './slots.js';
 import type { Source } from './source.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
-import { apiCode, isDenied, isPassing, type Target } from './target.js';
+import { isDenied, type Target } from './target.js';
 
 /** Below the limit at which servers from 2.11 on refuse what waits in their memory, which is 10 000 messages. */
 const WINDOW: Window = { messages: 2048, bytes: 8 * 1024 * 1024 };
@@ -27,6 +29,8 @@ const MIN_IN_FLIGHT = 16;
 const MAX_IN_FLIGHT = 1024;
 /** How long an answer of the target may take, in ms. */
 const PATIENCE = 5000;
+/** How often it is looked whether answers are overdue, in ms. */
+const WATCH = 250;
 /** The longest wait before the target is asked again, in ms. */
 const MAX_WAIT = 2000;
 /** How often in a row the target may refuse without anything stored between. */
@@ -46,8 +50,10 @@ export interface CopyContext {
   readonly stopping: () => boolean;
   /** Hears why nothing can be copied at the moment, and undefined when it goes on. */
   readonly onWaiting: (channel: string, reason: string | undefined) => void;
-  /** Hears of each message that is stored. */
-  readonly onStored: (channel: string, stored: number, messages: number, bytes: number) => void;
+  /** Hears of each message that this copy finds stored: its number, and its size in bytes. */
+  readonly onStored: (channel: string, sequence: number, bytes: number) => void;
+  /** Hears up to which message a stream has copies at the beginning. */
+  readonly onPlaced: (channel: string, sequence: number) => void;
 }
 
 type Ending = 'done' | 'again' | Problem;
@@ -58,6 +64,8 @@ export class ChannelCopier {
   readonly #context: CopyContext;
   /** Up to here it is copied, when it does not follow. */
   #to: number | undefined;
+  /** The size of a message in STAN, in bytes, on average. */
+  #average = 0;
   /** Messages of the stream up to this one are ours. */
   stored = 0;
   /** The first message of the stream. */
@@ -112,7 +120,7 @@ export class ChannelCopier {
       }
     } catch (error) {
       // What JetStream refuses to one channel may be allowed to others.
-      if (target.isClosed || (apiCode(error) === undefined && !isDenied(error))) throw error;
+      if (target.isClosed || (!isRefusal(error) && !isDenied(error))) throw error;
       return this.#problem(
         'refused',
         `JetStream refuses what the copy of channel '${this.channel}' into stream '${this.stream}' needs: ${describe(error)}. Allow it, and ` +
@@ -140,7 +148,7 @@ export class ChannelCopier {
   /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or what is wrong. */
   async #place(): Promise<number | Problem> {
     const { source, target } = this.#context;
-    let info = await target.stream(this.stream);
+    let info = await (this.stored > 0 ? target.knownStream(this.stream) : target.stream(this.stream));
     if (info === undefined && this.stored > 0) return this.#lost();
     const figures = await source.channel(this.channel);
     if (figures === undefined) return this.#gone(info);
@@ -148,6 +156,7 @@ export class ChannelCopier {
     if (unusable !== undefined) return this.#problem('inconsistent-monitoring', unusable);
     const first = figures.messages === 0 ? figures.last + 1 : figures.first;
     this.#to ??= figures.last;
+    this.#average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
     if (info === undefined) {
       const { clusterId, settings } = this.#context;
       const config = streamConfig(target, clusterId, this.channel, figures.limits, settings, first);
@@ -175,7 +184,7 @@ export class ChannelCopier {
       return fault;
     }
     this.stored = last;
-    this.#context.onStored(this.channel, last, 0, 0);
+    this.#context.onPlaced(this.channel, last);
     return last;
   }
 
@@ -183,7 +192,11 @@ export class ChannelCopier {
 
   async #copyFrom(last: number): Promise<Ending> {
     const { source, follow } = this.#context;
-    const chain = new Chain<CopiedMessage>(last, WINDOW);
+    const chain = new Chain<CopiedMessage>(last, WINDOW, ({ sequence, data }) => {
+      this.copied++;
+      this.copiedBytes += data.length;
+      this.#context.onStored(this.channel, sequence, data.length);
+    });
     this.#chain = chain;
     this.#rereading = false;
     this.#pipeline!.newRun();
@@ -192,14 +205,12 @@ export class ChannelCopier {
       this.#caughtUp();
       if (!follow) return 'done';
     }
-    const figures = await this.#patiently(() => source.channel(this.channel));
-    if (figures === undefined) return this.#isStopping ? 'done' : 'again';
-    const average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
-    const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
+    const ahead = Math.round(READ_AHEAD / Math.max(1, this.#average));
+    const maxInFlight = Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, ahead));
+    const stan = await source.stan();
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
     this.#heard = this.#context.clock.now();
-    const stan = await source.stan();
-    const watch = this.#watch();
+    const unwatch = every(this.#context.clock, WATCH, () => this.#watch());
     // Behind a new session there may be a STAN that began anew, under the same numbers. No message of it has come yet.
     const anew = (): void => this.#finish('again');
     stan.on('session', anew);
@@ -218,7 +229,7 @@ export class ChannelCopier {
       if (this.#isStopping && chain.stored === chain.taken) this.#finish('done');
       return await ended;
     } finally {
-      watch();
+      unwatch();
       stan.off('session', anew);
       this.#end = undefined;
       this.#room?.();
@@ -296,18 +307,12 @@ export class ChannelCopier {
     if (this.#end === undefined) return;
     this.#heard = this.#context.clock.now();
     switch (verdictOf(sequence, answer)) {
-      case 'stored': {
-        const link = chain.link(sequence);
-        const more = chain.storedAt(sequence);
-        if (link !== undefined) {
-          this.copied++;
-          this.copiedBytes += link.data.length;
-        }
+      case 'stored':
+        chain.storedAt(sequence);
         this.#refusals = 0;
-        this.#stored(chain, more, link?.data.length ?? 0);
+        this.#storedMore(chain);
         this.#pump();
         return;
-      }
       case 'hopeless':
         this.#tooLarge(chain.link(sequence), 'text' in answer ? answer.text : '');
         return;
@@ -316,9 +321,8 @@ export class ChannelCopier {
     }
   }
 
-  #stored(chain: Chain<CopiedMessage>, messages: number, bytes: number): void {
+  #storedMore(chain: Chain<CopiedMessage>): void {
     this.stored = chain.stored;
-    this.#context.onStored(this.channel, chain.stored, messages, bytes);
     if (this.#room !== undefined && chain.hasRoom) {
       this.#room();
       this.#room = undefined;
@@ -349,17 +353,11 @@ export class ChannelCopier {
 
   // ── when the target does not answer, or answers otherwise ─────────────────────────────────────────────────────────
 
-  /** Notices that answers do not come, and that the connection is gone. Returns what ends it. */
-  #watch(): () => void {
+  /** Notices that answers do not come, and that it is to stop. */
+  #watch(): void {
     const { clock } = this.#context;
-    let cancel = (): void => undefined;
-    const look = (): void => {
-      if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
-      if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
-      cancel = clock.after(250, look);
-    };
-    cancel = clock.after(250, look);
-    return () => cancel();
+    if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
+    if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
   }
 
   /** The connection to the target was lost, so answers that are on their way do not come any more. */
@@ -395,7 +393,7 @@ export class ChannelCopier {
 
   async #afterRereading(chain: Chain<CopiedMessage>, answer: Answer): Promise<Ending | 'on'> {
     const { target } = this.#context;
-    const info = await target.stream(this.stream);
+    const info = await target.knownStream(this.stream);
     if (!this.#isAtWork(chain)) return 'done';
     if (info === undefined) return this.#lost();
     const closed = this.#entranceFault(info);
@@ -419,14 +417,10 @@ export class ChannelCopier {
       );
     }
     const before = chain.stored;
-    let bytes = 0;
-    for (let sequence = before + 1; sequence <= last; sequence++) bytes += chain.link(sequence)?.data.length ?? 0;
     chain.resume(last);
     if (last > before) {
-      this.copied += last - before;
-      this.copiedBytes += bytes;
       this.#refusals = 0;
-      this.#stored(chain, last - before, bytes);
+      this.#storedMore(chain);
     }
     this.#heard = this.#context.clock.now();
     return this.#isAtWork(chain) ? 'on' : 'done';
@@ -460,7 +454,7 @@ export class ChannelCopier {
   }
 
   #sleep(ms: number): Promise<void> {
-    return ms <= 0 ? Promise.resolve() : new Promise((resolve) => this.#context.clock.after(ms, resolve));
+    return pause(this.#context.clock, ms);
   }
 
   // ── what is wrong ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -513,4 +507,10 @@ export class ChannelCopier {
       ),
     );
   }
+}
+
+/** Whether an error may pass by itself: the servers are restarted, or elect. */
+function isPassing(error: unknown): boolean {
+  const name = (error as Error | undefined)?.name ?? '';
+  return !isRefusal(error) && !isDenied(error) && !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
 }

@@ -1,10 +1,12 @@
 /** `copy`: all channels, each into its stream, once or for as long as it is told to. */
 import '../dispose.js';
 import { makeClock, type Clock } from '../clock/clock.js';
+import { every } from '../clock/pause.js';
 import { describe, toOurs } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { ChannelCopier, type CopyContext } from './copy-channel.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import { PROGRESS, readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { Slots } from './slots.js';
 import { Source } from './source.js';
@@ -110,7 +112,6 @@ const NAMES = {
 
 /** How often channels are looked for while it follows, and how far behind it is, in ms. */
 const LOOK = 1000;
-const PROGRESS = 250;
 /** How many channels look at both sides at a time, when all of them have to: at the beginning, and behind each session with STAN. */
 const PLACING = 16;
 
@@ -121,7 +122,8 @@ const PLACING = 16;
  *
  * @returns what became of each channel. What is wrong with one does not stop the others
  * @throws InvalidArgumentError; PeerMissingError when the official client is not installed; MigrationSourceError or
- * ConnectError when STAN cannot be reached; MigrationTargetError when JetStream cannot be used
+ * ConnectError when STAN cannot be reached; MigrationTargetError when JetStream cannot be used; AbortedError when `signal` was aborted
+ * before it has begun; CallbackError when `onProgress` throws
  *
  * @example
  * ```ts
@@ -132,16 +134,14 @@ const PLACING = 16;
  */
 export async function copy(options: CopyOptions = {}): Promise<CopyReport> {
   const read = new OptionReader(options, 'options', NAMES);
-  const resolved = readMigrateOptions(read);
+  using resolved = readMigrateOptions(read);
   const follow = read.boolean('follow', false);
   const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
   const concurrency = read.number('concurrency', 4, { min: 1, max: 100, unit: 'channels' });
-  const onProgress = read.callback<(progress: CopyProgress) => void>('onProgress', '(progress) => …');
+  const onProgress = readProgress<CopyProgress>(read);
   const clock = makeClock();
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
-  // What keeps it from STAN ends it here. Later on it waits until STAN is back.
-  await source.stan();
   const work = new Copying({
     source,
     target,
@@ -164,8 +164,8 @@ interface Settings {
   readonly follow: boolean;
   readonly replicas: number | undefined;
   readonly concurrency: number;
-  readonly onProgress: ((progress: CopyProgress) => void) | undefined;
-  readonly signal: AbortSignal | undefined;
+  readonly onProgress: (progress: CopyProgress) => void;
+  readonly signal: AbortSignal;
 }
 
 /** One channel at work. */
@@ -190,11 +190,17 @@ class Copying {
   #copied = 0;
   #copiedBytes = 0;
   #stopped = false;
-  #onFirst: (() => void) | undefined;
+  #looking = false;
+  /** The channels that were not up to date when it was told to stop, because one of the sides was away. */
+  #unfinished: readonly WaitingChannel[] = [];
   #failure: unknown;
+  /** Resolves when there is a channel, or nothing is to be done any more. */
+  readonly #somethingToDo: Promise<void>;
+  #begun: () => void = () => undefined;
 
   constructor(settings: Settings) {
     this.#settings = settings;
+    this.#somethingToDo = new Promise((resolve) => (this.#begun = resolve));
     this.#slots = new Slots(settings.concurrency);
     const { source, target, clock, clusterId, follow, replicas, signal } = settings;
     this.#context = {
@@ -205,18 +211,24 @@ class Copying {
       follow,
       settings: { replicas },
       placing: new Slots(PLACING),
-      stopping: () => this.#stopped || signal?.aborted === true,
+      stopping: () => this.#stopped || signal.aborted,
       onWaiting: (channel, reason) => {
         if (reason === undefined) this.#waiting.delete(channel);
         else this.#waiting.set(channel, reason);
       },
-      onStored: (channel, stored, messages, bytes) => {
-        const work = this.#channels.get(channel);
-        if (work !== undefined) work.newest = Math.max(work.newest, stored);
-        this.#copied += messages;
+      onStored: (channel, sequence, bytes) => {
+        this.#hasAtLeast(channel, sequence);
+        this.#copied++;
         this.#copiedBytes += bytes;
       },
+      onPlaced: (channel, sequence) => this.#hasAtLeast(channel, sequence),
     };
+  }
+
+  /** STAN has what a stream has. */
+  #hasAtLeast(channel: string, sequence: number): void {
+    const work = this.#channels.get(channel);
+    if (work !== undefined) work.newest = Math.max(work.newest, sequence);
   }
 
   async run(): Promise<CopyReport> {
@@ -225,54 +237,44 @@ class Copying {
     const { channels, problems } = await source.channels();
     this.#problems.push(...problems);
     for (const { channel, first, last } of channels) this.#begin(channel, first, last);
-    const unwatch = this.#settings.target.onDisconnect(() => {
-      for (const { copier } of this.#channels.values()) copier.disconnected();
-    });
-    const cancels = [every(clock, PROGRESS, () => onProgress?.(this.#progress()))];
-    let stop = (): void => undefined;
-    let unfinished: WaitingChannel[] = [];
+    const ends = [
+      this.#settings.target.onDisconnect(() => {
+        for (const { copier } of this.#channels.values()) copier.disconnected();
+      }),
+      every(clock, PROGRESS, () => this.#tell()),
+    ];
     if (follow) {
-      cancels.push(every(clock, LOOK, () => void this.#look()));
-      const told = new Promise<void>((resolve) => (stop = resolve));
+      ends.push(every(clock, LOOK, () => void this.#look()));
       const onAbort = (): void => {
-        unfinished = this.#unfinished();
-        for (const { copier } of this.#channels.values()) copier.stop();
-        stop();
+        this.#unfinished = this.#waitingChannels();
+        this.#stop();
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (signal?.aborted === true) onAbort();
-      try {
-        // A copy that follows nothing any more has nothing to wait for. One that has found no channel yet waits for the first.
-        const some =
-          this.#channels.size + problems.length > 0
-            ? undefined
-            : new Promise<void>((resolve) => (this.#onFirst = resolve));
-        await Promise.race([told, Promise.resolve(some).then(() => this.#allEnded())]);
-      } finally {
-        signal?.removeEventListener('abort', onAbort);
-      }
+      signal.addEventListener('abort', onAbort, { once: true });
+      // A copy that follows nothing any more has nothing to wait for; one that finds no channel waits for the first.
+      if (channels.length === 0 && problems.length === 0 && !signal.aborted) await this.#somethingToDo;
     }
     await this.#allEnded();
-    for (const cancel of cancels) cancel();
-    unwatch();
+    for (const end of ends) end();
     if (this.#failure !== undefined) throw toOurs(targetError(this.#failure, 'channels were copied'), 'copy()');
+    // Without an answer the lag is the one that was last known.
     await this.#figures().catch(() => undefined);
-    if (!follow && signal?.aborted === true) {
+    onProgress(this.#progress());
+    const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
+    if (works.some(({ complete, problem }) => !complete && problem === undefined)) {
       this.#problems.push({
         code: 'interrupted',
-        message: 'the copy was interrupted before its end: run it again, and it goes on where it was',
+        message: 'the copy was interrupted before it had all that was there: run it again, and it goes on where it was',
       });
     }
-    for (const { channel, reason } of unfinished) {
-      if (this.#channels.get(channel)?.problem !== undefined) continue;
+    for (const { channel, reason } of this.#unfinished) {
+      const work = this.#channels.get(channel);
+      if (work?.complete !== true || work.problem !== undefined) continue;
       this.#problems.push({
         code: 'interrupted',
         channel,
         message: `the copy was told to stop, and channel '${channel}' was not up to date (${reason}): run it again, and it goes on where it was`,
       });
     }
-    onProgress?.(this.#progress());
-    const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
     const all = this.#allProblems();
     return {
       ok: all.length === 0,
@@ -299,16 +301,11 @@ class Copying {
     const work: Work = { copier, oldest, newest, complete: false, problem: undefined, ended: Promise.resolve() };
     this.#channels.set(channel, work);
     work.ended = this.#work(work);
-    this.#onFirst?.();
+    this.#begun();
   }
 
-  /** The channels that have not all that is known of them, and nothing is on its way that would bring it. */
-  #unfinished(): WaitingChannel[] {
-    return [...this.#channels.values()].flatMap(({ copier: { channel }, complete, problem }) => {
-      if (problem !== undefined) return [];
-      const reason = this.#waiting.get(channel) ?? (complete ? undefined : 'it had not caught up yet');
-      return reason === undefined ? [] : [{ channel, reason }];
-    });
+  #waitingChannels(): WaitingChannel[] {
+    return [...this.#waiting].map(([channel, reason]) => ({ channel, reason }));
   }
 
   #allProblems(): Problem[] {
@@ -329,10 +326,8 @@ class Copying {
       });
       if (work.problem !== undefined) work.complete = false;
     } catch (error) {
-      // What ends one ends all: the target or STAN cannot be used.
-      this.#failure ??= error;
-      this.#stopped = true;
-      for (const { copier } of this.#channels.values()) copier.stop();
+      // What ends one ends all: the target or STAN cannot be used. When it is aborted, the client of STAN is closed.
+      if (!this.#settings.signal.aborted) this.#fail(error);
     } finally {
       this.#waiting.delete(work.copier.channel);
       release();
@@ -347,10 +342,33 @@ class Copying {
     }
   }
 
+  /** Ends the copy for a reason that it rejects with. */
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#stopped = true;
+    this.#stop();
+  }
+
+  /** Lets the channels end, each at its next safe point. */
+  #stop(): void {
+    for (const { copier } of this.#channels.values()) copier.stop();
+    this.#begun();
+  }
+
   /** Finds channels that are new, and how far behind the others are. */
   async #look(): Promise<void> {
-    if (this.#context.stopping()) return;
+    if (this.#looking || this.#context.stopping()) return;
+    this.#looking = true;
     await this.#figures().catch((error: unknown) => this.#waiting.set('', describe(error)));
+    this.#looking = false;
+  }
+
+  #tell(): void {
+    try {
+      this.#settings.onProgress(this.#progress());
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async #figures(): Promise<void> {
@@ -382,21 +400,8 @@ class Copying {
       copiedBytes: this.#copiedBytes,
       lag: sum(lag),
       following: this.#settings.follow,
-      waiting: [...this.#waiting].map(([channel, reason]) => ({ channel, reason })),
+      waiting: this.#waitingChannels(),
       problems: this.#allProblems(),
     };
   }
-}
-
-/** Calls back again and again. Returns what ends it. */
-function every(clock: Clock, ms: number, callback: () => void): () => void {
-  let cancel = (): void => undefined;
-  const again = (): void => {
-    cancel = clock.after(ms, () => {
-      callback();
-      again();
-    });
-  };
-  again();
-  return () => cancel();
 }
