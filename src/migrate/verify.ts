@@ -105,6 +105,9 @@ const NAMES = { known: [...MIGRATE_OPTIONS, 'onProgress'], hints: MIGRATE_HINTS 
 const NAMED = 20;
 /** How long a copy that follows may take to bring what was the newest message, in ms. */
 const CATCH_UP = 5000;
+/** What JetStream may send ahead, in bytes and in messages. */
+const READ_AHEAD = 32 * 1024 * 1024;
+const MOST_AHEAD = 1000;
 
 /**
  * Compares every message of each channel that STAN has now with its copy: number, bytes and time. It may run while a copy follows, and
@@ -453,7 +456,13 @@ class CopyReader {
         deliver_policy: client.jetstream.DeliverPolicy.StartSequence,
         opt_start_seq: this.#from,
       });
-      this.#messages = await consumer.consume({ max_messages: 1000, abort_on_missing_resource: true });
+      // A server drops a client for which more than 64 MiB wait, so that large messages would never come.
+      const { maxPayload } = this.#target;
+      const fits = info.state.bytes <= READ_AHEAD ? MOST_AHEAD : Math.max(1, Math.floor(READ_AHEAD / maxPayload));
+      this.#messages = await consumer.consume({
+        max_messages: Math.min(MOST_AHEAD, fits),
+        abort_on_missing_resource: true,
+      });
       this.#iterator = this.#messages[Symbol.asyncIterator]();
     }
     const next = await this.#iterator.next();

@@ -142,6 +142,15 @@ describe('a migration that would not be true', function () {
     }
   });
 
+  it('is not one whose last messages are large, of which a server lets only so many wait', async () => {
+    await publish('large', 100);
+    for (let i = 0; i < 15; i++) {
+      await Promise.all(Array.from({ length: 10 }, () => stan.publish('large', Buffer.alloc(1_000_000, i))));
+    }
+    assert.deepEqual((await copy(sides('large'))).problems, []);
+    assert.deepEqual((await verify(sides('large'))).problems, []);
+  });
+
   it('is one without a channel that cannot be moved, and the others are', async () => {
     await Promise.all([publish('$JS.API.odd', 1), publish('$JS.even', 1)]);
     const { channel } = await copied();
