@@ -128,7 +128,14 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   const step: Step = { source, target, clock, copyAgain, tell, signal };
 
   if (fenceKind(target) === 'stream') await openStreams(step, cuts);
-  else await waitForServers(step, cuts, () => doorsEverywhere(resolved.target, names(cuts), signal));
+  else {
+    // In place the cluster of STAN is that of the target.
+    const servers = async (): Promise<ReadonlySet<string> | undefined> =>
+      resolved.inPlace ? await source.serverIds() : undefined;
+    await waitForServers(step, cuts, async () =>
+      doorsEverywhere(resolved.target, names(cuts), await servers(), signal),
+    );
+  }
 
   const open = cuts.filter(({ state }) => state !== 'shut');
   const appenders = open.map((each) => new StragglerAppender(source, target, clock, each.channel, each.stream));

@@ -1,7 +1,7 @@
 /** The STAN side of a migration: what its monitoring says, and a client that reads its channels. */
 import '../dispose.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
-import type { Channelz } from '../monitoring/pages.js';
+import type { Channelz, Routez } from '../monitoring/pages.js';
 import { allChannels, findStreamingServer, oneChannel, type Monitoring } from '../monitoring/streaming-server.js';
 import { ResilientStan, type ConnectOptions } from '../resilient-stan.js';
 import { suggest } from '../suggest.js';
@@ -130,6 +130,14 @@ export class Source {
   async heartbeatInbox(clientId: string): Promise<string | undefined> {
     const path = `/streaming/clientsz?client=${encodeURIComponent(clientId)}`;
     return (await this.#ask((monitoring) => monitoring.get<{ hb_inbox?: string }>(path)))?.hb_inbox;
+  }
+
+  /** The IDs that the servers of the cluster have for NATS: of the one that is asked, and of those that it has routes to. */
+  async serverIds(): Promise<ReadonlySet<string>> {
+    const page = await this.#ask((monitoring) => monitoring.get<Routez>('/routez'));
+    return new Set(
+      [page?.server_id, ...(page?.routes ?? []).map(({ remote_id }) => remote_id)].filter((id) => id !== undefined),
+    );
   }
 
   /** Closes the client, if there is one. */
