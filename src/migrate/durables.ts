@@ -170,14 +170,14 @@ function unknownNames(
     const near = suggest(given, names);
     const hint =
       near !== undefined
-        ? `did you mean '${near}'?`
+        ? `did you mean '${near}'? `
         : names.length === 0
-          ? 'these channels have no durables'
-          : `there are ${[...new Set(all.map(({ id }) => `'${id.clientId ?? id.group}/${id.durable}'`))].join(', ')}`;
+          ? 'these channels have no durables. '
+          : `there are ${[...new Set(all.map(({ id }) => `'${id.clientId ?? id.group}/${id.durable}'`))].join(', ')}. `;
     return [
       {
         code: 'no-durable',
-        message: `no durable of these channels in cluster '${clusterId}' is called '${given}': ${hint}. Nothing was made for it`,
+        message: `no durable of these channels in cluster '${clusterId}' is called '${given}': ${hint}Nothing was made for it`,
       },
     ];
   });

@@ -5,6 +5,7 @@ import type * as jetstream from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import { makeClock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import { MigrationTargetError, PeerMissingError } from './errors.js';
 import type { Side } from './options.js';
@@ -39,6 +40,9 @@ async function loadJetStream(): Promise<OfficialClient['jetstream']> {
 
 /** The version of a server, as numbers. */
 export type Version = readonly [major: number, minor: number, patch: number];
+
+/** For how long a cluster may be without a leader of JetStream, in ms. */
+const PATIENCE = 10_000;
 
 /** A connection to the servers with JetStream. */
 export class Target {
@@ -155,19 +159,31 @@ export class Target {
   }
 
   async #checkJetStream(): Promise<void> {
-    // A cluster says so, too, for as long as it has no leader.
-    for (let attempt = 1; ; attempt++) {
+    const clock = makeClock();
+    const patience = clock.now() + PATIENCE;
+    for (;;) {
       try {
         await this.manager.getAccountInfo();
         return;
       } catch (error) {
-        if (attempt < 10) {
-          await this.client.core.delay(200 * attempt);
+        const { version, jetstream } = this.connection.info ?? {};
+        const server = `${this.connection.getServer()} (${version})`;
+        // Nobody answers for a server without JetStream, unless others of its cluster have it.
+        if (jetstream !== true) {
+          throw new MigrationTargetError(
+            `the server at ${server} has no JetStream. For a move in place, 'resilient-stan migrate plan --in-place' says which ` +
+              "lines the configuration of each server lacks. For a move to other servers, name them with 'to' (--to)",
+            { cause: error },
+          );
+        }
+        // A cluster refuses for as long as it has no leader.
+        if (clock.now() < patience) {
+          await this.client.core.delay(500);
           continue;
         }
         throw new MigrationTargetError(
-          `the server at ${this.connection.getServer()} (${this.connection.info?.version}) has no JetStream for us: ${describe(error)}. ` +
-            "Add 'jetstream { store_dir: … }' to its configuration and restart it, or enable JetStream for the account",
+          `JetStream at ${server} does not answer: ${describe(error)}. Enable it for the account, or, if its cluster has no leader, ` +
+            'start the missing servers',
           { cause: error },
         );
       }

@@ -72,6 +72,16 @@ describe('leaving in place', function () {
     );
   });
 
+  it('without JetStream in the servers, a step says which command says what they lack', async () => {
+    cluster = await StanCluster.start({ nodes: 2 });
+    // Nobody answers for JetStream there, so it takes one timeout.
+    await assert.rejects(copy({ from: cluster.urls, monitor: (await cluster.leader()).monitor.url }), {
+      code: 'ERR_STAN_MIGRATION_TARGET',
+      message:
+        /\(2\.9\.24\) has no JetStream\. For a move in place, 'resilient-stan migrate plan --in-place' says which lines/,
+    });
+  });
+
   /** Everything from the plan to the cut, with a durable that has holes. Returns what its consumer has to deliver. */
   async function leave(): Promise<{ consumer: string; expected: number[] }> {
     const stan = await clients.connect(cluster.urls);

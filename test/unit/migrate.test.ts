@@ -1,11 +1,13 @@
 /** What decides in a migration: names, times, the chain, and which channels are meant. Pure. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { inPlaceLines } from '../../src/cli/migrate/plan.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
-import { matches } from '../../src/migrate/options.js';
+import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
 import { formatTimestamp, parseTimestamp } from '../../src/migrate/stan-headers.js';
+import { OptionReader } from '../../src/option-reader.js';
 
 /** Names as STAN allows them, and some that are near each other. */
 const NAME = fc.oneof(
@@ -57,6 +59,18 @@ describe('the time of a copied message', () => {
       ),
     );
     assert.equal(formatTimestamp(1_700_000_000_000_000_001n), '2023-11-14T22:13:20.000000001Z');
+  });
+});
+
+describe('the monitoring that is asked', () => {
+  const monitorOf = (options: MigrateOptions): readonly string[] =>
+    readMigrateOptions(new OptionReader(options, 'options', { known: Object.keys(options) })).monitor;
+
+  it('is where it is by custom, as for the command channels, or where it is said to be', () => {
+    assert.deepEqual(monitorOf({ from: ['nats://a:4222', 'nats://b:24222', 'nats://b:24223'] }), [
+      ...['http://a:8222', 'http://b:8222', 'http://b:28222', 'http://b:28223'],
+    ]);
+    assert.deepEqual(monitorOf({ from: 'nats://a:24222', monitor: 'http://c:1' }), ['http://c:1']);
   });
 });
 
@@ -178,5 +192,37 @@ describe('the progress of a step', () => {
       '[======>                 ] 25 % · 450 of 1\u202f800 · 90/s · 15 s left · lag 3',
     );
     assert.equal(progressLine({ done: 5, total: 5 }, undefined), `[${'='.repeat(24)}] 100 % · 5 of 5`);
+  });
+});
+
+describe('what a plan says', () => {
+  it('is a comment to its last word where it stands in a configuration, however narrow the terminal is', () => {
+    const [name, where] = ['a server of the cluster '.repeat(6), 'at the top level, on a disk with room '.repeat(6)];
+    const add = [{ what: name, where, lines: ['jetstream: {', '}'], needs: 'restart' }] as const;
+    const server = { name: 'a', monitor: 'http://a:8222', version: '2.9.24', jetstream: false, fenced: true, add };
+    const report = { ok: true, problems: [], servers: [server], afterwards: ['one two three four five '.repeat(9)] };
+    for (const width of [40, 80, 120, Infinity]) {
+      const lines = inPlaceLines(report, width);
+      const end = lines.indexOf('Then:');
+      const pasted = lines.slice(1, end).map((line) => line.trim());
+      assert.deepEqual(
+        pasted.filter((line) => line !== '' && !line.startsWith('# ')),
+        ['jetstream: {', '}'],
+      );
+      assert.equal(
+        pasted
+          .filter((line) => line.startsWith('# '))
+          .join(' ')
+          .replaceAll('# ', '')
+          .replace(/ +/g, ' '),
+        `${name}${where}needs a restart`,
+      );
+      assert.ok(lines.slice(1).every((line) => line.length <= Math.min(width, 100)));
+      assert.deepEqual(
+        lines.slice(end + 1).map((line) => line.slice(0, 5)),
+        lines.slice(end + 1).map((_, i) => (i === 0 ? '  1. ' : '     ')),
+        'below the text of its item',
+      );
+    }
   });
 });
