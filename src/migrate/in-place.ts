@@ -162,15 +162,15 @@ export const AFTERWARDS = [
  * @category Migration
  */
 export async function planInPlace(options: MigrateOptions = {}): Promise<InPlaceReport> {
-  const resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
+  using resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
   await using source = await Source.open(resolved);
-  const { channels, problems } = await source.channels();
+  const { channels, problems } = await source.channels({ figures: false });
   const names = channels.map(({ channel }) => channel);
   const servers: InPlaceServer[] = [];
   const asked = new Set<string>();
   let most = 0;
   for (const places of placesOf(resolved)) {
-    resolved.signal?.throwIfAborted();
+    resolved.signal.throwIfAborted();
     const reasons: string[] = [];
     for (const monitor of places) {
       try {
