@@ -6,6 +6,7 @@ import { durables } from '../../migrate/durables.js';
 import { streamName } from '../../migrate/names.js';
 import type { MigrateOptions } from '../../migrate/options.js';
 import type { Report } from '../../migrate/report.js';
+import { loadOfficialClient } from '../../migrate/target.js';
 import { verify } from '../../migrate/verify.js';
 import { OptionReader } from '../../option-reader.js';
 import { StanCluster } from '../cluster.js';
@@ -158,6 +159,7 @@ class Rehearsal {
   async run(): Promise<RehearsalReport> {
     const { inPlace, nodes, version, rate } = this.#settings;
     const choice = version === undefined ? {} : { version };
+    await loadOfficialClient(); // before anything is booted
     const mode = nodes === 1 ? 'single' : 'clustered';
     this.#say(`booting ${nodes === 1 ? 'a STAN server' : `${nodes} STAN servers`}${inPlace ? ' with JetStream' : ''}`);
     await using cluster = await StanCluster.start({ mode, nodes, jetstream: inPlace, startTimeout: PATIENCE });
