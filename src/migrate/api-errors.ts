@@ -12,6 +12,8 @@ export const SUBJECT_IN_USE = 10065;
 export const WRONG_LAST_SEQUENCE: readonly number[] = [10071, 10164];
 /** The last message has another ID than it was said. */
 export const WRONG_LAST_ID = 10070;
+/** The message is for another stream. */
+export const OTHER_STREAM = 10060;
 /** JetStream has no leader, or is too busy. These pass. */
 const PASSING: readonly number[] = [10008, 10023];
 /** What a server answers in the words of HTTP when it is not available for now. */

@@ -46,8 +46,10 @@ export interface CopyContext {
   readonly stopping: () => boolean;
   /** Hears why nothing can be copied at the moment, and undefined when it goes on. */
   readonly onWaiting: (channel: string, reason: string | undefined) => void;
-  /** Hears of each message that is stored. */
-  readonly onStored: (channel: string, stored: number, messages: number, bytes: number) => void;
+  /** Hears of each message that this copy finds stored: its number, and its size in bytes. */
+  readonly onStored: (channel: string, sequence: number, bytes: number) => void;
+  /** Hears up to which message a stream has copies at the beginning. */
+  readonly onPlaced: (channel: string, sequence: number) => void;
 }
 
 type Ending = 'done' | 'again' | Problem;
@@ -58,6 +60,8 @@ export class ChannelCopier {
   readonly #context: CopyContext;
   /** Up to here it is copied, when it does not follow. */
   #to: number | undefined;
+  /** The size of a message in STAN, in bytes, on average. */
+  #average = 0;
   /** Messages of the stream up to this one are ours. */
   stored = 0;
   /** The first message of the stream. */
@@ -130,7 +134,7 @@ export class ChannelCopier {
   /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or what is wrong. */
   async #place(): Promise<number | Problem> {
     const { source, target } = this.#context;
-    let info = await target.stream(this.stream);
+    let info = await (this.stored > 0 ? target.knownStream(this.stream) : target.stream(this.stream));
     if (info === undefined && this.stored > 0) return this.#lost();
     const figures = await source.channel(this.channel);
     if (figures === undefined) return this.#problem('no-channel', `channel '${this.channel}' is gone from STAN`);
@@ -138,6 +142,7 @@ export class ChannelCopier {
     if (unusable !== undefined) return this.#problem('inconsistent-monitoring', unusable);
     const first = figures.messages === 0 ? figures.last + 1 : figures.first;
     this.#to ??= figures.last;
+    this.#average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
     if (info === undefined) {
       const { clusterId, settings } = this.#context;
       const config = streamConfig(target, clusterId, this.channel, figures.limits, settings, first);
@@ -160,7 +165,7 @@ export class ChannelCopier {
     const fault = await anchorFault(source, target, this.stream, figures, info);
     if (fault !== undefined) return fault;
     this.stored = last;
-    this.#context.onStored(this.channel, last, 0, 0);
+    this.#context.onPlaced(this.channel, last);
     return last;
   }
 
@@ -168,7 +173,11 @@ export class ChannelCopier {
 
   async #copyFrom(last: number): Promise<Ending> {
     const { source, follow } = this.#context;
-    const chain = new Chain<CopiedMessage>(last, WINDOW);
+    const chain = new Chain<CopiedMessage>(last, WINDOW, ({ sequence, data }) => {
+      this.copied++;
+      this.copiedBytes += data.length;
+      this.#context.onStored(this.channel, sequence, data.length);
+    });
     this.#chain = chain;
     this.#pipeline!.newRun();
     this.#refusals = 0;
@@ -176,10 +185,8 @@ export class ChannelCopier {
       this.#caughtUp();
       if (!follow) return 'done';
     }
-    const figures = await this.#patiently(() => source.channel(this.channel));
-    if (figures === undefined) return 'done';
-    const average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
-    const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
+    const ahead = Math.round(READ_AHEAD / Math.max(1, this.#average));
+    const maxInFlight = Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, ahead));
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
     this.#heard = this.#context.clock.now();
     const unwatch = every(this.#context.clock, WATCH, () => this.#watch());
@@ -249,18 +256,12 @@ export class ChannelCopier {
     if (this.#end === undefined) return;
     this.#heard = this.#context.clock.now();
     switch (verdictOf(sequence, answer)) {
-      case 'stored': {
-        const link = chain.link(sequence);
-        const more = chain.storedAt(sequence);
-        if (link !== undefined) {
-          this.copied++;
-          this.copiedBytes += link.data.length;
-        }
+      case 'stored':
+        chain.storedAt(sequence);
         this.#refusals = 0;
-        this.#stored(chain, more, link?.data.length ?? 0);
+        this.#storedMore(chain);
         this.#pump();
         return;
-      }
       case 'hopeless':
         this.#tooLarge(chain.link(sequence), 'text' in answer ? answer.text : '');
         return;
@@ -269,9 +270,8 @@ export class ChannelCopier {
     }
   }
 
-  #stored(chain: Chain<CopiedMessage>, messages: number, bytes: number): void {
+  #storedMore(chain: Chain<CopiedMessage>): void {
     this.stored = chain.stored;
-    this.#context.onStored(this.channel, chain.stored, messages, bytes);
     if (this.#room !== undefined && chain.hasRoom) {
       this.#room();
       this.#room = undefined;
@@ -335,7 +335,7 @@ export class ChannelCopier {
   async #afterRereading(answer: Answer): Promise<Ending | 'on'> {
     const { target } = this.#context;
     const chain = this.#chain!;
-    const info = await target.stream(this.stream);
+    const info = await target.knownStream(this.stream);
     if (info === undefined) return this.#lost();
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
@@ -359,9 +359,8 @@ export class ChannelCopier {
     const before = chain.stored;
     chain.resume(last);
     if (last > before) {
-      this.copied += last - before;
       this.#refusals = 0;
-      this.#stored(chain, last - before, 0);
+      this.#storedMore(chain);
     }
     this.#heard = this.#context.clock.now();
     return this.#end === undefined ? 'done' : 'on';

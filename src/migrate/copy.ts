@@ -208,13 +208,19 @@ class Copying {
         if (reason === undefined) this.#waiting.delete(channel);
         else this.#waiting.set(channel, reason);
       },
-      onStored: (channel, stored, messages, bytes) => {
-        const work = this.#channels.get(channel);
-        if (work !== undefined) work.newest = Math.max(work.newest, stored);
-        this.#copied += messages;
+      onStored: (channel, sequence, bytes) => {
+        this.#hasAtLeast(channel, sequence);
+        this.#copied++;
         this.#copiedBytes += bytes;
       },
+      onPlaced: (channel, sequence) => this.#hasAtLeast(channel, sequence),
     };
+  }
+
+  /** STAN has what a stream has. */
+  #hasAtLeast(channel: string, sequence: number): void {
+    const work = this.#channels.get(channel);
+    if (work !== undefined) work.newest = Math.max(work.newest, sequence);
   }
 
   async run(): Promise<CopyReport> {

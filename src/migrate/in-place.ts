@@ -157,7 +157,7 @@ export const AFTERWARDS = [
 export async function planInPlace(options: MigrateOptions = {}): Promise<InPlaceReport> {
   using resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
   await using source = await Source.open(resolved);
-  const { channels, problems } = await source.channels();
+  const { channels, problems } = await source.channels({ figures: false });
   const names = channels.map(({ channel }) => channel);
   const servers: InPlaceServer[] = [];
   let most = 0;

@@ -43,6 +43,10 @@ async function loadJetStream(): Promise<OfficialClient['jetstream']> {
 /** The version of a server, as numbers. */
 export type Version = readonly [major: number, minor: number, patch: number];
 
+/** How often a stream that was there is asked for, and the pause between, in ms: 10 s in all. */
+const ASK_AGAIN = 41;
+const ASK_AGAIN_AFTER = 250;
+
 /** A connection to the servers with JetStream. */
 export class Target {
   readonly client: OfficialClient;
@@ -106,6 +110,18 @@ export class Target {
     } catch (error) {
       if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
       throw error;
+    }
+  }
+
+  /**
+   * A stream that was there a moment ago. A server that has just become the leader of JetStream, or has just started, may not know
+   * it yet and says that there is none; so that is believed only when it is said for a while.
+   */
+  async knownStream(name: string): Promise<StreamInfo | undefined> {
+    for (let asked = 1; ; asked++) {
+      const found = await this.stream(name);
+      if (found !== undefined || !this.isClustered || asked === ASK_AGAIN) return found;
+      await this.client.core.delay(ASK_AGAIN_AFTER);
     }
   }
 
