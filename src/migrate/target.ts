@@ -122,6 +122,21 @@ export class Target {
     }
   }
 
+  /**
+   * Lets a stream with several replicas choose its leader anew, and waits for the new one. The new leader tells the others to count
+   * from nothing what they had to refuse.
+   */
+  async stepDown(name: string): Promise<void> {
+    const before = await this.knownStream(name);
+    if (before === undefined || before.config.num_replicas === 1) return;
+    await this.connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${name}`, '{}', { timeout: 5000 });
+    for (let asked = 1; asked < ASK_AGAIN; asked++) {
+      await this.client.core.delay(ASK_AGAIN_AFTER);
+      const now = await this.stream(name).catch(() => undefined);
+      if (now?.cluster?.leader !== undefined && now.cluster.leader !== before.cluster?.leader) return;
+    }
+  }
+
   /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */
   async message(stream: string, seq: number): Promise<StoredMsg | undefined> {
     try {
