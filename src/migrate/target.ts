@@ -5,6 +5,7 @@ import type * as jetstream from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import { makeClock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import { MigrationTargetError, PeerMissingError } from './errors.js';
 import type { Side } from './options.js';
@@ -43,6 +44,9 @@ export type Version = readonly [major: number, minor: number, patch: number];
 /** How often a stream that was there is asked for, and the pause between, in ms: 10 s in all. */
 const ASK_AGAIN = 41;
 const ASK_AGAIN_AFTER = 250;
+
+/** How long a stream may take to choose another leader, in ms. */
+const STEP_DOWN = 20_000;
 
 /** A connection to the servers with JetStream. */
 export class Target {
@@ -124,17 +128,27 @@ export class Target {
 
   /**
    * Lets a stream with several replicas choose its leader anew, and waits for the new one. The new leader tells the others to count
-   * from nothing what they had to refuse.
+   * from nothing what they had to refuse. It takes at most {@link STEP_DOWN} and one question more.
+   * @returns whether another server leads the stream now, or it has one replica only
    */
-  async stepDown(name: string): Promise<void> {
-    const before = await this.knownStream(name);
-    if (before === undefined || before.config.num_replicas === 1) return;
-    await this.connection.request(`$JS.API.STREAM.LEADER.STEPDOWN.${name}`, '{}', { timeout: 5000 });
-    for (let asked = 1; asked < ASK_AGAIN; asked++) {
+  async stepDown(name: string): Promise<boolean> {
+    const clock = makeClock();
+    const deadline = clock.now() + STEP_DOWN;
+    let former: string | undefined;
+    while (clock.now() < deadline) {
+      // Nobody answers while a leader is elected.
+      const found = await this.stream(name).catch(() => undefined);
+      if (found?.config.num_replicas === 1) return true;
+      const leader = found?.cluster?.leader;
+      if (leader !== undefined && former !== undefined && leader !== former) return true;
+      if (leader !== undefined) {
+        former = leader;
+        const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${name}`;
+        await this.connection.request(subject, '{}', { timeout: 5000 }).catch(() => undefined);
+      }
       await this.client.core.delay(ASK_AGAIN_AFTER);
-      const now = await this.stream(name).catch(() => undefined);
-      if (now?.cluster?.leader !== undefined && now.cluster.leader !== before.cluster?.leader) return;
     }
+    return false;
   }
 
   /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */
