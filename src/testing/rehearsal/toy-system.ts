@@ -10,7 +10,8 @@ import type { ClusterConnectOptions, ServerConnectOptions } from '../security.js
 /** How long the server waits for an acknowledgement of the toy, in ms. */
 const ACK_WAIT = 1000;
 
-const DURABLE: SubscribeOptions = { durableName: 'books', startAt: 'first', ackWait: ACK_WAIT };
+/** One at a time: JetStream keeps the order of a durable through the death of a server in no other way. */
+const DURABLE: SubscribeOptions = { durableName: 'books', startAt: 'first', ackWait: ACK_WAIT, maxInFlight: 1 };
 const GROUP: SubscribeOptions = { durableName: 'work', queueGroup: 'workers', startAt: 'first', ackWait: ACK_WAIT };
 
 /** The readers, in the order in which they move. The checker knows them by these names. */
