@@ -282,6 +282,8 @@ async function waitForServers(
     // Behind a native message nothing is copied: that is where the cut is.
     const problems = await copyAgain(cuts.filter(({ problem }) => problem === undefined));
     if (isTold()) continue;
+    // What replicas had to refuse while it was copied they count, and 2.9.24 may lose that count when a server is replaced.
+    if (round === 1) for (const { stream } of cuts) await target.stepDown(stream);
     const servers = await look();
     todo = [];
     for (const each of cuts) {

@@ -49,6 +49,9 @@ const PATIENCE = 10_000;
 const ASK_AGAIN = 41;
 const ASK_AGAIN_AFTER = 250;
 
+/** How long a stream may take to choose another leader, in ms. */
+const STEP_DOWN = 20_000;
+
 /** A connection to the servers with JetStream. */
 export class Target {
   readonly client: OfficialClient;
@@ -125,6 +128,31 @@ export class Target {
       if (found !== undefined || !this.isClustered || asked === ASK_AGAIN) return found;
       await this.client.core.delay(ASK_AGAIN_AFTER);
     }
+  }
+
+  /**
+   * Lets a stream with several replicas choose its leader anew, and waits for the new one. The new leader tells the others to count
+   * from nothing what they had to refuse. It takes at most {@link STEP_DOWN} and one question more.
+   * @returns whether another server leads the stream now, or it has one replica only
+   */
+  async stepDown(name: string): Promise<boolean> {
+    const clock = makeClock();
+    const deadline = clock.now() + STEP_DOWN;
+    let former: string | undefined;
+    while (clock.now() < deadline) {
+      // Nobody answers while a leader is elected.
+      const found = await this.stream(name).catch(() => undefined);
+      if (found?.config.num_replicas === 1) return true;
+      const leader = found?.cluster?.leader;
+      if (leader !== undefined && former !== undefined && leader !== former) return true;
+      if (leader !== undefined) {
+        former = leader;
+        const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${name}`;
+        await this.connection.request(subject, '{}', { timeout: 5000 }).catch(() => undefined);
+      }
+      await this.client.core.delay(ASK_AGAIN_AFTER);
+    }
+    return false;
   }
 
   /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */

@@ -163,6 +163,24 @@ describe('leaving in place', function () {
     // As a server does that listens on all interfaces: some of their addresses are for others only.
     cluster = await StanCluster.start({ jetstream: true, config: { client_advertise: '[::1]:1' } });
     await hasEverything(cluster.urls, await leave());
+    // Each step has asked the servers for their doors. A plain server that has to get the stream from the others has the same
+    // numbers: 2.9.24 counts what replicas refuse, and whoever catches up without that count stores messages twice.
+    const plain = await cluster.natsServers();
+    const [former] = cluster.nodes as [StanNode];
+    await former.stop();
+    const [node] = plain.nodes;
+    await node!.wipe();
+    await node!.start({ timeout: 60_000 });
+    await plain.settled({ timeout: 60_000 });
+    const last = async (): Promise<number | undefined> =>
+      (await node!.monitor.jsz({ streams: true }))?.account_details?.[0]?.stream_detail?.[0]?.state.last_seq;
+    await until(async () => ((await last()) ?? 0) >= 31, 'the server does not get the stream', 30_000);
+    // What it would store twice comes with the next message at the latest.
+    const js = await JetStreamSide.open(cluster.urls);
+    assert.equal((await js.jetstream.publish('orders', 'order 32')).seq, 32);
+    await js.close();
+    await until(async () => ((await last()) ?? 0) >= 32, 'the server does not get the next message', 30_000);
+    assert.equal(await last(), 32);
   });
 
   it('a plain server takes the place: the same port, the same store, and a durable with holes', async () => {
