@@ -283,7 +283,7 @@ async function waitForServers(
     const problems = await copyAgain(cuts.filter(({ problem }) => problem === undefined));
     if (isTold()) continue;
     // What replicas had to refuse while it was copied they count, and 2.9.24 may lose that count when a server is replaced.
-    if (round === 1) for (const { stream } of cuts) await target.stepDown(stream);
+    if (round === 1) for (const { stream } of cuts) await target.stepDown(stream, signal);
     const servers = await look();
     todo = [];
     for (const each of cuts) {

@@ -135,11 +135,11 @@ export class Target {
    * from nothing what they had to refuse. It takes at most {@link STEP_DOWN} and one question more.
    * @returns whether another server leads the stream now, or it has one replica only
    */
-  async stepDown(name: string): Promise<boolean> {
+  async stepDown(name: string, signal?: AbortSignal): Promise<boolean> {
     const clock = makeClock();
     const deadline = clock.now() + STEP_DOWN;
     let former: string | undefined;
-    while (clock.now() < deadline) {
+    while (clock.now() < deadline && signal?.aborted !== true) {
       // Nobody answers while a leader is elected.
       const found = await this.stream(name).catch(() => undefined);
       if (found?.config.num_replicas === 1) return true;

@@ -423,7 +423,7 @@ class Rehearsal {
     const onReplace = async (): Promise<void> => {
       if (cluster.mode === 'single') return;
       stage.command(`nats stream cluster step-down ${STREAM}`);
-      if (!(await stepDown(jetstream.urls))) stage.say(`no other server leads stream '${STREAM}' so far`);
+      if (!(await stepDown(jetstream.urls, stage.signal))) stage.say(`no other server leads stream '${STREAM}' so far`);
     };
     await stage.wait(jetstream.takeOver({ timeout: PATIENCE, onReplace, onReplaced }), {
       what: () => `the servers are not replaced; the last one that is: ${last}`,
@@ -530,10 +530,10 @@ async function lastOf(cluster: StanCluster): Promise<number | undefined> {
 }
 
 /** Lets the stream choose its leader anew. */
-async function stepDown(urls: readonly string[]): Promise<boolean> {
+async function stepDown(urls: readonly string[], signal: AbortSignal): Promise<boolean> {
   const read = new OptionReader({ from: urls }, 'options', { known: MIGRATE_OPTIONS });
   await using target = await Target.open(readMigrateOptions(read).target);
-  return await target.stepDown(STREAM);
+  return await target.stepDown(STREAM, signal);
 }
 
 async function versionOf(cluster: JetStreamCluster): Promise<string> {

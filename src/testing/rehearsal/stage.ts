@@ -33,10 +33,10 @@ export class Stage {
       this.#over.signal.addEventListener('abort', () => reject(this.#over.signal.reason as Error), { once: true });
     });
     this.#failed.catch(() => {}); // whoever waits hears of it
-    const stop = (): void =>
-      this.fail(
-        new AbortedError('the rehearsal was aborted, and everything of it is ended', { cause: signal?.reason }),
-      );
+    const stop = (): void => {
+      this.say('the rehearsal is aborted: everything of it is ended');
+      this.fail(new AbortedError('the rehearsal was aborted', { cause: signal?.reason }));
+    };
     signal?.addEventListener('abort', stop, { once: true });
     this.#forget = () => signal?.removeEventListener('abort', stop);
     if (signal?.aborted === true) stop();

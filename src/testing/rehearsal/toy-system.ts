@@ -42,6 +42,7 @@ export interface Doubled {
 /** The system, which is at STAN first. */
 export class ToySystem {
   readonly #members: Member[] = [];
+  readonly #loops: { stop(): void }[] = [];
   /** The number under which each message has come first, by its text. */
   readonly #numbers = new Map<string, number>();
   /** Which part of the messages the workers fail on at their first try, from 0 to 1. */
@@ -83,7 +84,7 @@ export class ToySystem {
       await checker.subscribe('workers', await join('workers', worker), { ...GROUP, work });
     // One after the other, so that the order can be judged on both sides.
     for (const shop of ['shop-1', 'shop-2'])
-      checker.publish(shop, await join('publishers', shop), { rate: rate / 2, window: 1 });
+      this.#loops.push(checker.publish(shop, await join('publishers', shop), { rate: rate / 2, window: 1 }));
   }
 
   /** Makes the publishers wait. Resolves when everything that they had sent is stored. */
@@ -105,8 +106,9 @@ export class ToySystem {
     });
   }
 
-  /** Closes everything, wherever it is. */
+  /** Stops the publishers, which would go on for ever, and closes everything, wherever it is. */
   async close(): Promise<void> {
+    for (const loop of this.#loops) loop.stop();
     await Promise.allSettled(
       this.#members.map(async ({ stan, after }) => {
         await stan.close({ timeout: 1000 });
