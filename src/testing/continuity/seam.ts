@@ -49,7 +49,8 @@ export class Seam implements CheckedClient {
   /** Publishers wait for this. Undefined: they need not. */
   #gate: Promise<void> | undefined;
   #open: () => void = () => {};
-  #idle: (() => void) | undefined;
+  /** Who waits until no publish is under way. */
+  readonly #idle: (() => void)[] = [];
 
   /** @param before the client for the time before the cut, as a `ResilientStan` */
   constructor(before: CheckedClient) {
@@ -63,7 +64,7 @@ export class Seam implements CheckedClient {
     try {
       await (this.#after ?? this.#before).publish(channel, data);
     } finally {
-      if (--this.#underWay === 0) this.#idle?.();
+      if (--this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
@@ -86,7 +87,7 @@ export class Seam implements CheckedClient {
   async hold(): Promise<void> {
     this.#gate ??= new Promise((resolve) => (this.#open = resolve));
     if (this.#underWay === 0) return;
-    await new Promise<void>((resolve) => (this.#idle = resolve));
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /**
