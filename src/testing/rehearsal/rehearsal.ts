@@ -212,7 +212,9 @@ class Rehearsal {
       quiet: 500,
       onProgress: ({ phase }) => {
         // The streams are open: the system goes on while STAN is still watched for what comes late.
-        if (phase === 'stragglers') crossed ??= toy.cross(target.urls, target.connectOptions);
+        if (phase !== 'stragglers' || crossed !== undefined) return;
+        crossed = toy.cross(target.urls, target.connectOptions);
+        crossed.catch(() => {}); // it is awaited below
       },
     });
     this.#take(cutReport);
