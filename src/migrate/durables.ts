@@ -279,10 +279,9 @@ class DurableMigration {
   async #make(
     durable: StanDurable,
   ): Promise<{ outcome: 'made' | 'remade' | 'unchanged'; pending: number } | undefined> {
-    const { channel, id, position, ackWait } = durable;
+    const { channel, id, position, ackWait, maxInFlight } = durable;
     const stream = streamName(channel);
     const consumer = consumerName(id);
-    let { maxInFlight } = durable;
     const reach = await this.#reachOf(stream, durable);
     const existing = await findConsumer(this.#target, stream, consumer);
     let remade = false;
@@ -308,7 +307,7 @@ class DurableMigration {
           );
         }
         remade = true;
-      } else maxInFlight = note.maxInFlight;
+      }
     }
     const pending = position.pending === 0 ? [] : await this.#pendingOf(durable);
     // What it was told of meanwhile is newer than what we have begun with.

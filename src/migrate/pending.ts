@@ -3,8 +3,10 @@
  * which ones they are by sending them: to whoever attaches to the durable, all of them, however few may be in flight. Nothing is
  * acknowledged here, and with no more in flight than are pending the server sends nothing new. So the durable stays where it is.
  */
+import { createInbox } from '../connection/wire.js';
 import type { Position, StanDurable } from './stan-durables.js';
 import { MigrationSourceError } from './errors.js';
+import { lookingInbox } from './looking-inbox.js';
 import type { ResolvedMigrateOptions } from './options.js';
 import { withSession } from './stan-session.js';
 
@@ -32,8 +34,9 @@ export async function readPending(
       channel,
       durableName: id.durable,
       ...(id.group !== undefined && { queueGroup: id.group }),
-      // The server takes this for the durable's window. A window of one keeps the order, so no other window may become one.
-      maxInFlight: maxInFlight === 1 || durable.position.pending < 2 ? 1 : 2,
+      // The server takes this for the durable's window, so its own one is in the inbox.
+      maxInFlight: 1,
+      inbox: lookingInbox(createInbox(), maxInFlight),
       ackWait: Math.max(1, ackWait) * 1000,
       start: { at: 'new' },
     } as const;
