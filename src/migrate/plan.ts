@@ -324,6 +324,18 @@ async function consequences(target: Target, channels: readonly SourceChannel[]):
     }
   }
   if (!target.isAtLeast(2, 11)) lines.push('a consumer has no holder: two readers of one consumer share its messages');
-  lines.push('max_age begins anew with the copy, and max_bytes counts the headers as well');
+  const some = (limit: keyof ChannelLimits): boolean => channels.some(({ limits }) => limits[limit] !== undefined);
+  if (some('age')) lines.push('max_age begins anew with the copy: a message is kept for so long from then on');
+  if (some('bytes')) {
+    lines.push(
+      'max_bytes is set at the cut, and until then a stream has none: it is that of the channel, and what the headers of the copied ' +
+        'messages take besides. The target sets so much room aside',
+    );
+  }
+  if (some('inactivity')) {
+    lines.push(
+      'max_inactivity has nothing like it in JetStream: delete a stream that is of no more use (nats stream rm NAME)',
+    );
+  }
   return lines;
 }

@@ -5,7 +5,9 @@
 import type { Clock } from '../clock/clock.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { clusterFault, tailFault } from './anchor.js';
 import { CopiedMessage } from './pipeline.js';
+import type { Problem } from './report.js';
 import { findSeam, stragglersIn, type Straggler } from './seam.js';
 import type { Source } from './source.js';
 import { messageId, STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
@@ -38,21 +40,47 @@ export class StragglerAppender {
     this.heard = clock.now();
   }
 
-  /** Finds what the stream has of STAN, and appends what comes after that until {@link stop}. */
-  async start(): Promise<void> {
+  /**
+   * Finds what the stream has of STAN, and appends what comes after that until {@link stop}.
+   * @returns what is wrong. Unless it is of messages that STAN has dropped, nothing is appended
+   */
+  async start(): Promise<Problem | undefined> {
     const info = await this.#target.stream(this.stream);
     if (info === undefined) throw new Error(`stream '${this.stream}' is gone`);
     this.seam = await findSeam(this.#target, info);
-    let position = this.seam;
-    for await (const { inStan } of stragglersIn(this.#target, this.stream, this.seam + 1, info.state.last_seq)) {
-      position = Math.max(position, inStan);
+    let latest: Straggler = { inStan: this.seam, sequence: this.seam };
+    for await (const each of stragglersIn(this.#target, this.stream, this.seam + 1, info.state.last_seq)) {
+      if (each.inStan > latest.inStan) latest = each;
     }
+    const fault = clusterFault(this.#source, this.channel, info) ?? (await this.#tailFault(latest));
+    if (fault !== undefined && fault.code !== 'retention') return fault;
     this.heard = this.#clock.now();
     const stan = await this.#source.stan();
     this.#subscription = await stan.subscribe(this.channel, (message) => this.#append(message), {
-      startAt: { sequence: position + 1 },
+      startAt: { sequence: latest.inStan + 1 },
       concurrency: 1,
     });
+    return fault;
+  }
+
+  /** Why what STAN has does not go on behind the last message of STAN that the stream has. */
+  async #tailFault({ inStan, sequence }: Straggler): Promise<Problem | undefined> {
+    const { channel, stream } = this;
+    const figures = await this.#source.channel(channel);
+    const stored = await this.#target.message(stream, sequence);
+    if (figures === undefined || stored === undefined) return undefined;
+    const fault = await tailFault(this.#source, this.#target, stream, figures, stored);
+    if (fault === undefined || fault.code === 'inconsistent-monitoring') return fault;
+    // The stream has native messages by now, so nobody is told to delete it.
+    return {
+      ...fault,
+      message:
+        fault.code === 'retention'
+          ? `messages ${fault.from} to ${fault.to} of channel '${channel}' have reached STAN after the cut, and its limits have dropped them ` +
+            `before they were appended to stream '${stream}'`
+          : `what STAN has of channel '${channel}' does not go on behind its message ${inStan}, which is message ${sequence} of stream ` +
+            `'${stream}': STAN began anew after the cut, or this is another cluster. Nothing was appended`,
+    };
   }
 
   async stop(): Promise<void> {
