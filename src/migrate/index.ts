@@ -31,7 +31,7 @@ export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
 export { plan, type PlannedChannel, type PlannedDurable, type PlanOptions, type PlanReport } from './plan.js';
 export type { Problem, Report } from './report.js';
 export type { Straggler } from './seam.js';
-export type { ChannelLimits } from './source.js';
+export type { ChannelLimits } from './stan-limits.js';
 export {
   verify,
   type Difference,

@@ -1,6 +1,7 @@
 /** The limits of a channel, as its stream has them after the cut. Pure. */
 import type { StreamConfig } from '@nats-io/jetstream';
-import type { ChannelLimits, SourceChannel } from './source.js';
+import type { SourceChannel } from './source.js';
+import type { ChannelLimits } from './stan-limits.js';
 import { HEADER_BYTES } from './stan-headers.js';
 
 /** What JetStream counts for a message besides its subject and its payload, in bytes, at most: the headers, and its own record. */

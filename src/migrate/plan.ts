@@ -5,10 +5,12 @@ import { makeClock } from '../clock/clock.js';
 import { OptionReader } from '../option-reader.js';
 import { anchorFault, inconsistency } from './anchor.js';
 import { doorOf, fenceKind, importSubject } from './fence.js';
+import { maxBytesAtCut } from './limits.js';
 import { consumerName, MAX_NAME, streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import type { Problem, Report } from './report.js';
-import { Source, type ChannelLimits, type SourceChannel } from './source.js';
+import { Source, type SourceChannel } from './source.js';
+import type { ChannelLimits } from './stan-limits.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, replicasOf } from './stream.js';
 import { Target } from './target.js';
@@ -327,9 +329,10 @@ async function consequences(target: Target, channels: readonly SourceChannel[]):
   const some = (limit: keyof ChannelLimits): boolean => channels.some(({ limits }) => limits[limit] !== undefined);
   if (some('age')) lines.push('max_age begins anew with the copy: a message is kept for so long from then on');
   if (some('bytes')) {
+    const total = channels.reduce((sum, channel) => sum + (maxBytesAtCut(channel) ?? 0), 0);
     lines.push(
       'max_bytes is set at the cut, and until then a stream has none: it is that of the channel, and what the headers of the copied ' +
-        'messages take besides. The target sets so much room aside',
+        `messages take besides. A server may refuse it, because it sets so much room aside: together ${total} bytes`,
     );
   }
   if (some('inactivity')) {

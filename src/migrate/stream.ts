@@ -3,7 +3,7 @@ import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
 import { fencedEntrance, fenceKind, openEntrance, type Entrance } from './fence.js';
 import { streamName } from './names.js';
-import type { ChannelLimits } from './source.js';
+import type { ChannelLimits } from './stan-limits.js';
 import { streamNoteText } from './stream-note.js';
 import { apiCode, type Target } from './target.js';
 
