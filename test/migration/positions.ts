@@ -37,6 +37,9 @@ async function trial(name: string, boot: () => Promise<Sides>): Promise<void> {
   } catch (error) {
     failed = true;
     console.log(`${name}: failed`, error);
+    for (const node of [...sides.from.nodes, ...(sides.to?.nodes ?? [])]) {
+      console.error(`the last of ${node.name}:\n${node.log().slice(-20).join('\n')}`);
+    }
   } finally {
     await sides.to?.stop();
     await sides.from.stop();
