@@ -8,10 +8,12 @@
  */
 import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
+import { apiCode, CONSUMER_NOT_FOUND } from './api-errors.js';
 import { noteText, type ConsumerNote } from './consumer-note.js';
 import { MigrationTargetError } from './errors.js';
 import { STAN_SEQUENCE } from './stan-headers.js';
-import { CONSUMER_NOT_FOUND, apiCode, type Target } from './target.js';
+import type { Target } from './target.js';
 
 /** How many messages are asked for at a time. */
 const BATCH = 1000;
@@ -19,6 +21,8 @@ const BATCH = 1000;
 const BATCH_TIMEOUT = 10_000;
 /** How long the server may take to work off acknowledgements, in ms. */
 const ACK_TIMEOUT = 10_000;
+/** The pause between two looks at that, in ms. */
+const LOOK = 50;
 /** For how long the pending messages of a consumer that is being made are not sent again by themselves, in ns: an hour. */
 const MAKING_ACK_WAIT = 3600 * 1e9;
 
@@ -63,7 +67,7 @@ export function wasUsed(info: ConsumerInfo, note: ConsumerNote & { state: 'made'
  * Makes the consumer, and leaves it not ready: {@link finish} makes it ready.
  * @throws MigrationTargetError when its state is not what it has to be
  */
-export async function begin(target: Target, handOver: HandOver, signal?: AbortSignal): Promise<void> {
+export async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<void> {
   const { stream, consumer, start, end } = handOver;
   const { manager, client } = target;
   const existing = await findConsumer(target, stream, consumer);
@@ -92,12 +96,12 @@ export async function begin(target: Target, handOver: HandOver, signal?: AbortSi
 async function deliverUpTo(
   { jetstream, connection }: Target,
   { stream, consumer, pending, start, end, lastSent }: HandOver,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<(() => void)[]> {
   const pull = await jetstream.consumers.get(stream, consumer);
   const kept: (() => void)[] = [];
   for (let next = start; next <= end;) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const before = next;
     const batch = await pull.fetch({ max_messages: Math.min(BATCH, end - next + 1), expires: BATCH_TIMEOUT });
     for await (const message of batch) {
@@ -133,7 +137,7 @@ async function settled(target: Target, { stream, consumer }: HandOver, kept: num
           'should: an acknowledgement was lost, or somebody else uses the consumer. Run it again',
       );
     }
-    await new Promise<void>((resolve) => clock.after(50, resolve));
+    await pause(clock, LOOK);
   }
 }
 

@@ -128,10 +128,13 @@ export class Positions {
 
   /** Of each durable what STAN says of it: the last sent, and how many are pending. */
   async #positions(): Promise<ReadonlyMap<string, string>> {
-    const leader = await this.#sides.from.leader();
-    const page = await leader.monitor.channelz(this.#channel);
+    // The monitoring of a busy server takes its time.
+    const page = await waitFor(async () => (await this.#sides.from.leader()).monitor.channelz(this.#channel), {
+      timeout: 30_000,
+      what: () => 'the monitoring does not answer',
+    });
     const found = new Map<string, string>();
-    for (const each of page?.subscriptions ?? []) {
+    for (const each of page.subscriptions ?? []) {
       const name = each.queue_name?.split(':')[0] ?? each.durable_name!;
       found.set(name, `${each.last_sent}, ${each.pending_count} pending, ${each.is_offline ? 'offline' : 'online'}`);
     }
