@@ -151,7 +151,10 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
       const appender = new StragglerAppender(source, target, clock, each.channel, each.stream);
       appenders.push(appender);
       try {
-        each.problem ??= await appender.start();
+        const fault = await appender.start();
+        each.problem ??= fault;
+        // It has said why it appends nothing.
+        if (fault !== undefined) appenders.pop();
       } catch (error) {
         if (!signal.aborted) throw error;
       }
