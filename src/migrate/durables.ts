@@ -6,6 +6,7 @@ import { describe, ResilientStanError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { suggest } from '../suggest.js';
 import { show } from '../validation.js';
+import { clusterFault, foreignIn, foreignMessage } from './anchor.js';
 import { readNote } from './consumer-note.js';
 import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
@@ -151,7 +152,20 @@ export async function durables(options: DurablesOptions = {}): Promise<DurablesR
     done.push(result);
     tell({ done: done.length, total: chosen.length, durable: result });
   }
+  // What came in the middle of it.
+  for (const channel of new Set(done.map((each) => each.channel))) {
+    if (problems.some((each) => each.code === 'foreign-message' && each.channel === channel)) continue;
+    const foreign = await foreignProblem(target, channel);
+    if (foreign !== undefined) problems.push(foreign);
+  }
   return { ok: problems.length === 0, problems, durables: done };
+}
+
+/** A message in the stream of a channel that has no place there before the cut. */
+async function foreignProblem(target: Target, channel: string): Promise<Problem | undefined> {
+  const info = await target.stream(streamName(channel));
+  const sequence = info && (await foreignIn(target, info));
+  return sequence === undefined ? undefined : foreignMessage(channel, info!, sequence);
 }
 
 function namesOf(read: OptionReader): string[] | undefined {
@@ -191,9 +205,12 @@ function unknownNames(
 /** A durable that cannot be moved. */
 class Refused extends Error {
   readonly code: string;
-  constructor(code: string, message: string) {
+  /** The message that it is about, if it is about one. */
+  readonly sequence: number | undefined;
+  constructor(code: string, message: string, sequence?: number) {
     super(message);
     this.code = code;
+    this.sequence = sequence;
   }
 }
 
@@ -242,7 +259,12 @@ class DurableMigration {
       if (!(error instanceof Refused || error instanceof ResilientStanError)) throw error;
       return {
         result: { ...result('refused'), outcome: 'refused' },
-        problem: { code: error.code, channel, message: describe(error) },
+        problem: {
+          code: error.code,
+          channel,
+          ...(error instanceof Refused && error.sequence !== undefined && { sequence: error.sequence }),
+          message: describe(error),
+        },
       };
     }
   }
@@ -284,10 +306,9 @@ class DurableMigration {
   async #make(
     durable: StanDurable,
   ): Promise<{ outcome: 'made' | 'remade' | 'unchanged'; pending: number } | undefined> {
-    const { channel, id, position, ackWait } = durable;
+    const { channel, id, position, ackWait, maxInFlight } = durable;
     const stream = streamName(channel);
     const consumer = consumerName(id);
-    let { maxInFlight } = durable;
     const reach = await this.#reachOf(stream, durable);
     const existing = await findConsumer(this.#target, stream, consumer);
     let remade = false;
@@ -313,7 +334,7 @@ class DurableMigration {
           );
         }
         remade = true;
-      } else maxInFlight = note.maxInFlight;
+      }
     }
     const pending = position.pending === 0 ? [] : await this.#pendingOf(durable);
     // What it was told of meanwhile is newer than what we have begun with.
@@ -357,6 +378,8 @@ class DurableMigration {
       if (info === undefined) {
         throw new Refused('not-copied', `there is no stream '${stream}' of channel '${channel}' yet: copy it first`);
       }
+      const fault = clusterFault(this.#source, channel, info) ?? (await foreignProblem(this.#target, channel));
+      if (fault !== undefined) throw new Refused(fault.code, fault.message, fault.sequence);
       const reach = await reachOf(this.#target, info, position.lastSent);
       if (reach.inStan >= position.lastSent) return reach;
       if (clock.now() > deadline) {

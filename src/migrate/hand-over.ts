@@ -68,13 +68,13 @@ export function wasUsed(info: ConsumerInfo, note: ConsumerNote & { state: 'made'
  * @throws MigrationTargetError when its state is not what it has to be
  */
 export async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<void> {
-  const { stream, consumer, start, end, maxInFlight } = handOver;
+  const { stream, consumer, start, end } = handOver;
   const { manager, client } = target;
   const existing = await findConsumer(target, stream, consumer);
   if (existing !== undefined) await manager.consumers.delete(stream, consumer);
   await manager.consumers.add(stream, {
     durable_name: consumer,
-    description: noteText({ state: 'making', maxInFlight }),
+    description: noteText({ state: 'making' }),
     ack_policy: client.jetstream.AckPolicy.Explicit,
     deliver_policy: client.jetstream.DeliverPolicy.StartSequence,
     opt_start_seq: start,

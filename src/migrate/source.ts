@@ -16,34 +16,15 @@ import { suggest } from '../suggest.js';
 import { MigrationSourceError } from './errors.js';
 import { matches, isPattern, type ResolvedMigrateOptions } from './options.js';
 import type { Problem } from './report.js';
-
-/** The limits of one channel. Undefined is no limit. */
-export interface ChannelLimits {
-  /** Messages. */
-  readonly messages: number | undefined;
-  /** Bytes. */
-  readonly bytes: number | undefined;
-  /** The age of a message, in ms. */
-  readonly age: number | undefined;
-  /** The time without any use after which the channel is deleted, in ms. */
-  readonly inactivity: number | undefined;
-}
+import { limitsOf, type ChannelLimits, type StoreLimits } from './stan-limits.js';
 
 /** One channel of STAN. */
 export interface SourceChannel extends ChannelFigures {
   readonly limits: ChannelLimits;
 }
 
-/** What the server says of its limits: times in ns; 0 and less have a meaning of their own. */
-interface ServerLimits {
-  max_msgs?: number;
-  max_bytes?: number;
-  max_age?: number;
-  max_inactivity?: number;
-}
 interface Storez {
-  type: string;
-  limits: ServerLimits & { channels?: Record<string, ServerLimits> };
+  readonly limits: StoreLimits;
 }
 
 /** How long a server that leads is looked for, in ms. The servers' own timings need up to eight seconds. */
@@ -57,7 +38,7 @@ export class Source {
   #monitoring: Monitoring;
   /** The server that leads, as it was found last. Undefined: it is to be found. */
   #leader: Promise<Monitoring> | undefined;
-  #limits: Storez['limits'] | undefined;
+  #limits: StoreLimits | undefined;
   #stan: Promise<ResilientStan> | undefined;
 
   private constructor(options: ResolvedMigrateOptions, monitoring: Monitoring) {
@@ -166,7 +147,7 @@ export class Source {
     await this.close();
   }
 
-  async #serverLimits(): Promise<Storez['limits']> {
+  async #serverLimits(): Promise<StoreLimits> {
     this.#limits ??=
       (await this.#askAnybody((monitoring) => monitoring.get<Storez>('/streaming/storez')))?.limits ?? {};
     return this.#limits;
@@ -263,23 +244,4 @@ async function find({ monitor, clusterId, source }: ResolvedMigrateOptions): Pro
     );
   }
   return found;
-}
-
-/** In the limits of a channel, 0 takes the one of all channels, and less is none. In those of all channels, 0 is none. */
-function limitsOf(limits: Storez['limits'], channel: string): ChannelLimits {
-  const own = limits.channels?.[channel];
-  const limit = (name: keyof ServerLimits): number | undefined => {
-    const value = own?.[name] || limits[name] || 0;
-    return value > 0 ? value : undefined;
-  };
-  const ms = (name: keyof ServerLimits): number | undefined => {
-    const ns = limit(name);
-    return ns === undefined ? undefined : ns / 1e6;
-  };
-  return {
-    messages: limit('max_msgs'),
-    bytes: limit('max_bytes'),
-    age: ms('max_age'),
-    inactivity: ms('max_inactivity'),
-  };
 }

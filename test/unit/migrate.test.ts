@@ -5,9 +5,13 @@ import fc from 'fast-check';
 import { inPlaceLines } from '../../src/cli/migrate/plan.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
+import { maxBytesAtCut } from '../../src/migrate/limits.js';
+import { lookingInbox, windowOf } from '../../src/migrate/looking-inbox.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
 import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
 import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
+import { limitsOf, type StoreLimits } from '../../src/migrate/stan-limits.js';
+import { readStreamNote, streamNoteText } from '../../src/migrate/stream-note.js';
 import { OptionReader } from '../../src/option-reader.js';
 
 /** Names as STAN allows them, and some that are near each other. */
@@ -129,6 +133,71 @@ class Stream {
     return sequence;
   }
 }
+
+describe('the limits of a channel', () => {
+  // As a server of 0.25.6 tells them for { a.>: 200 messages, an hour; a.*: no limit of messages; a.b: 5000 bytes, no age }.
+  const limits: StoreLimits = {
+    max_msgs: 1_000_000,
+    max_bytes: 1_024_000_000,
+    max_age: 36e12,
+    max_inactivity: 0,
+    channels: {
+      'a.*': { max_msgs: 0, max_bytes: 1_024_000_000, max_age: 36e11, max_inactivity: 0 },
+      'a.>': { max_msgs: 200, max_bytes: 1_024_000_000, max_age: 36e11, max_inactivity: 0 },
+      'a.b': { max_msgs: 0, max_bytes: 5000, max_age: 0, max_inactivity: 60e9 },
+    },
+  };
+
+  it('are those of the narrowest entry that fits, in which 0 is none', () => {
+    const age = 3_600_000;
+    for (const [channel, expected] of [
+      ['other', { messages: 1_000_000, bytes: 1_024_000_000, age: 36_000_000, inactivity: undefined }],
+      ['a.x.y', { messages: 200, bytes: 1_024_000_000, age, inactivity: undefined }],
+      ['a.x', { messages: undefined, bytes: 1_024_000_000, age, inactivity: undefined }],
+      ['a.b', { messages: undefined, bytes: 5000, age: undefined, inactivity: 60_000 }],
+    ] as const) {
+      assert.deepEqual(limitsOf(limits, channel), expected, channel);
+    }
+  });
+
+  it('of bytes leave room at the cut for whatever STAN may have, with its headers', () => {
+    const none = { messages: undefined, age: undefined, inactivity: undefined };
+    assert.equal(maxBytesAtCut({ limits: { ...none, bytes: undefined }, messages: 3, bytes: 100 }), undefined);
+    assert.equal(maxBytesAtCut({ limits: { ...none, bytes: 1000 }, messages: 0, bytes: 0 }), 1000);
+    const one = maxBytesAtCut({ limits: { ...none, bytes: 10 }, messages: 1, bytes: 5000 })!;
+    assert.ok(one > 5000 + HEADER_BYTES);
+  });
+});
+
+describe('the note of a stream', () => {
+  it('is read back, and a description of somebody else is none', () => {
+    fc.assert(
+      fc.property(
+        fc.stringMatching(/^[\w'.-]+$/),
+        fc.stringMatching(/^[\w-]+$/),
+        fc.constantFrom('copied' as const, 'being cut' as const, 'cut' as const),
+        (channel, clusterId, state) => {
+          const note = { channel, clusterId, state };
+          assert.deepEqual(readStreamNote(streamNoteText(note)), note);
+        },
+      ),
+    );
+    for (const text of [undefined, '', 'orders', "STAN channel 'a' of cluster 'b', moved by resilient-stan"]) {
+      assert.equal(readStreamNote(text), undefined);
+    }
+  });
+});
+
+describe('the window of a durable', () => {
+  it('is that of its last subscriber, also when that was ourselves, who have kept the one before', () => {
+    assert.equal(windowOf({ inbox: '_INBOX.abc', max_inflight: 1 }), 1);
+    fc.assert(
+      fc.property(fc.nat(100_000), (window) => {
+        assert.equal(windowOf({ inbox: lookingInbox('_INBOX.abc', window), max_inflight: 1 }), window);
+      }),
+    );
+  });
+});
 
 describe('the chain', () => {
   const WINDOW = { messages: 8, bytes: 1000 };

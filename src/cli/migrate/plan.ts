@@ -1,11 +1,12 @@
 /** `resilient-stan migrate plan` */
-import { plan, planInPlace, type ChannelLimits, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
-import { formatBytes, formatDuration, plural } from '../../testing/report/format.js';
+import { plan, planInPlace, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
+import { formatBytes, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
 import { marked, tableWidth } from '../text.js';
 import { wholeNumber } from '../values.js';
 import { durableTable } from './durable-table.js';
+import { limitsText } from './limits.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
@@ -134,14 +135,4 @@ export function planLines({ source, target, channels }: PlanReport, width: numbe
         ]),
     '',
   ];
-}
-
-function limitsText({ messages, bytes, age, inactivity }: ChannelLimits): string {
-  const parts = [
-    messages !== undefined && plural(messages, 'message'),
-    bytes !== undefined && formatBytes(bytes),
-    age !== undefined && formatDuration(age),
-    inactivity !== undefined && `deleted after ${formatDuration(inactivity)} without use`,
-  ].filter((part) => part !== false);
-  return parts.length === 0 ? 'none' : parts.join(', ');
 }
