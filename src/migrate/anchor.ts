@@ -6,6 +6,7 @@ import type { StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type { ResilientStan } from '../resilient-stan.js';
 import { CopiedMessage } from './pipeline.js';
 import type { Problem } from './report.js';
+import type { Straggler } from './seam.js';
 import type { Source, SourceChannel } from './source.js';
 import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
 import type { Target } from './target.js';
@@ -23,6 +24,30 @@ export function isCopyOf(stored: StoredMsg, { sequence, timestamp, data }: Copie
     stored.header.get(STAN_TIMESTAMP) === timestamp &&
     data.equals(stored.data)
   );
+}
+
+/**
+ * Why a stream is not the copy of what STAN has now, judged by one message of STAN in it, the last one if possible. Undefined if it is,
+ * and where that message is gone from STAN or from the stream. It holds behind the cut as well.
+ * @param figures of the channel, asked for after the stream has had the message
+ */
+export async function originFault(
+  source: Source,
+  target: Target,
+  stream: string,
+  figures: SourceChannel,
+  { inStan, sequence }: Straggler,
+): Promise<Problem | undefined> {
+  const { channel, messages, first, last } = figures;
+  if (inStan > last) return wiped(figures, stream, inStan);
+  if (messages === 0 || inStan < first) return undefined;
+  const stored = await target.message(stream, sequence);
+  if (stored === undefined) return undefined;
+  const original = await stanMessage(await source.stan(), channel, inStan);
+  if (original === undefined) return undefined;
+  const timestamp = stored.header.get(STAN_TIMESTAMP);
+  if (original.data.equals(stored.data) && (timestamp === '' || timestamp === original.timestamp)) return undefined;
+  return changed(channel, stream, inStan);
 }
 
 /** One message of a channel. Undefined when STAN does not have it. */
@@ -85,13 +110,17 @@ export async function anchorFault(
   const original = await stanMessage(await source.stan(), channel, last);
   // The limits of the channel have taken it since the figures were asked for.
   if (original === undefined || isCopyOf(stored, original)) return undefined;
+  return changed(channel, stream, last);
+}
+
+function changed(channel: string, stream: string, sequence: number): Problem {
   return {
     code: 'source-wiped',
     channel,
-    sequence: last,
+    sequence,
     message:
-      `message ${last} of channel '${channel}' is not the one that stream '${stream}' has under this number, so STAN began anew ` +
-      `after an earlier copy. Nothing was written. If the stream is of no more use, delete it, and copy again`,
+      `message ${sequence} of channel '${channel}' is not the one that stream '${stream}' has under this number, so STAN began anew ` +
+      `after an earlier copy, or this is another STAN. Nothing was written. If the stream is of no more use, delete it, and copy again`,
   };
 }
 

@@ -5,10 +5,11 @@ import { describe, ResilientStanError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { suggest } from '../suggest.js';
 import { show } from '../validation.js';
+import { originFault } from './anchor.js';
 import { readNote } from './consumer-note.js';
-import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
+import { begin, findConsumer, finish, reserve, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
-import { consumerName, streamName, type DurableId } from './names.js';
+import { consumerName, MAX_NAME, streamName, type DurableId } from './names.js';
 import {
   MIGRATE_HINTS,
   MIGRATE_OPTIONS,
@@ -197,6 +198,8 @@ type Moved =
   | { readonly result: MigratedDurable & { readonly outcome: 'refused' }; readonly problem: Problem };
 
 class DurableMigration {
+  /** What is wrong with a stream, by channel. It is looked at once. */
+  readonly #faults = new Map<string, Problem | undefined>();
   readonly #options: ResolvedMigrateOptions;
   readonly #source: Source;
   readonly #target: Target;
@@ -225,7 +228,8 @@ class DurableMigration {
     try {
       for (let attempt = 1; ; attempt++) {
         last = await this.#offline(channel, id);
-        const made = await this.#make(last);
+        // STAN forgets the window when the durable is read, so the one of the first look counts.
+        const made = await this.#make({ ...last, maxInFlight: durable.maxInFlight });
         if (made !== undefined) return { result: { ...result(made.outcome), pending: made.pending } };
         if (attempt === ATTEMPTS) {
           const text = `the ${durableText(id)} on '${channel}' moves on while it is read: stop its clients, and run this again`;
@@ -234,12 +238,21 @@ class DurableMigration {
       }
     } catch (error) {
       this.#options.signal?.throwIfAborted();
-      if (!(error instanceof Refused || error instanceof ResilientStanError)) throw error;
-      return {
-        result: { ...result('refused'), outcome: 'refused' },
-        problem: { code: error.code, channel, message: describe(error) },
-      };
+      return { result: { ...result('refused'), outcome: 'refused' }, problem: this.#problem(durable, error) };
     }
+  }
+
+  /** @throws the error when it is none of the servers */
+  #problem({ channel, id }: StanDurable, error: unknown): Problem {
+    if (error instanceof Refused || error instanceof ResilientStanError) {
+      return { code: error.code, channel, message: describe(error) };
+    }
+    if (!this.#target.isAnswer(error)) throw error;
+    return {
+      code: 'target',
+      channel,
+      message: `JetStream makes no consumer of the ${durableText(id)} on '${channel}': ${describe(error)}. Run this again`,
+    };
   }
 
   /** The durable as it is now, when nobody holds it. @throws Refused */
@@ -283,7 +296,16 @@ class DurableMigration {
     const stream = streamName(channel);
     const consumer = consumerName(id);
     let { maxInFlight } = durable;
+    const size = Buffer.byteLength(consumer);
+    if (size > MAX_NAME) {
+      throw new Refused(
+        'name-too-long',
+        `the ${durableText(id)} on '${channel}' would be a consumer with a name of ${size} characters, and JetStream takes ` +
+          `${MAX_NAME}: read it to its end in STAN before the cut, and begin with a consumer of your own behind that`,
+      );
+    }
     const reach = await this.#reachOf(stream, durable);
+    await this.#checkOrigin(channel, stream, reach.seam);
     const existing = await findConsumer(this.#target, stream, consumer);
     let remade = false;
     if (existing !== undefined) {
@@ -310,6 +332,7 @@ class DurableMigration {
         remade = true;
       } else maxInFlight = note.maxInFlight;
     }
+    if (position.pending > 0) await reserve(this.#target, { stream, consumer, maxInFlight });
     const pending = position.pending === 0 ? [] : await this.#pendingOf(durable);
     // What it was told of meanwhile is newer than what we have begun with.
     if (!(await this.#isAt(durable, pending.length))) return undefined;
@@ -323,10 +346,21 @@ class DurableMigration {
       maxInFlight,
       isGroup: id.group !== undefined,
     };
-    await begin(this.#target, handOver, this.#options.signal);
+    const deliveries = await begin(this.#target, handOver, this.#options.signal);
     if (!(await this.#isAt(durable, pending.length))) return undefined;
-    await finish(this.#target, handOver);
+    await finish(this.#target, handOver, deliveries);
     return { outcome: remade ? 'remade' : 'made', pending: pending.length };
+  }
+
+  /** @throws Refused when the stream is the copy of another STAN */
+  async #checkOrigin(channel: string, stream: string, seam: number): Promise<void> {
+    if (!this.#faults.has(channel)) {
+      const figures = await this.#source.channel(channel);
+      const last = { inStan: seam, sequence: seam };
+      this.#faults.set(channel, figures && (await originFault(this.#source, this.#target, stream, figures, last)));
+    }
+    const fault = this.#faults.get(channel);
+    if (fault !== undefined) throw new Refused(fault.code, fault.message);
   }
 
   async #pendingOf(durable: StanDurable): Promise<number[]> {
