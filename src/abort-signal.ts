@@ -1,6 +1,6 @@
 /** The only file that uses an AbortSignal of a caller. The signal may be a polyfill's or a false one, so what it throws is caught here. */
 import { getMaxListeners, setMaxListeners } from 'node:events';
-import { describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
+import { AbortedError, describe, InvalidArgumentError, type ResilientStanErrorOptions } from './errors.js';
 import { show } from './validation.js';
 
 const MANY = 10_000;
@@ -102,5 +102,35 @@ export class AbortWatch {
     const onAbort = this.onAbort;
     this.stop();
     onAbort?.();
+  }
+}
+
+/**
+ * Aborts a signal of our own with a caller's, until {@link stop} is called. The reason is an {@link AbortedError} then, so that
+ * `throwIfAborted()` throws it.
+ */
+export class FollowedSignal {
+  readonly signal: AbortSignal;
+  readonly #watch: AbortWatch | undefined;
+
+  /**
+   * @param message of the AbortedError
+   * @throws InvalidArgumentError when the caller's signal does not let us listen
+   */
+  constructor(given: AbortSignal | undefined, message: string) {
+    const controller = new AbortController();
+    this.signal = controller.signal;
+    expectManyListeners(this.signal);
+    if (given === undefined) return;
+    const watch = new AbortWatch(given);
+    const abort = (): void => controller.abort(new AbortedError(message, { cause: watch.reason }));
+    watch.onAbort = abort;
+    if (watch.aborted) abort();
+    this.#watch = watch;
+  }
+
+  /** Stops listening to the caller's signal. */
+  stop(): void {
+    this.#watch?.stop();
   }
 }

@@ -31,6 +31,8 @@ export class Interruption {
       }
       this.#name = name;
       this.#at = now;
+      // A process that runs out of work lets go of its signals before it ends, and a further one would kill it. One that exits keeps them.
+      process.once('beforeExit', () => process.exit());
       this.#controller.abort(name);
     };
     process.on(name, listener);

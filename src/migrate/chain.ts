@@ -8,6 +8,7 @@
  * message behind it goes out alone, by its number only, because a server that has been restarted does not know the ID any
  * more. When that one is stored, the others follow.
  */
+import { MESSAGE_TOO_LARGE, WRONG_LAST_ID, WRONG_LAST_SEQUENCE } from './api-errors.js';
 
 /** A message of the channel, as the chain needs it. */
 export interface Link {
@@ -40,13 +41,11 @@ export type Answer =
 export type Verdict = 'stored' | 'reread' | 'hopeless';
 
 /** The codes with which a server refuses what does not fit behind its last message. */
-const OUT_OF_PLACE: readonly number[] = [10070, 10071, 10164];
-/** The codes with which a server refuses a message whatever is before it: it is too large. */
-const HOPELESS: readonly number[] = [10054];
+const OUT_OF_PLACE: readonly number[] = [WRONG_LAST_ID, ...WRONG_LAST_SEQUENCE];
 
 export function verdictOf(sequence: number, answer: Answer): Verdict {
   if ('stored' in answer) return answer.stored === sequence ? 'stored' : 'reread';
-  if ('refused' in answer && HOPELESS.includes(answer.refused)) return 'hopeless';
+  if ('refused' in answer && answer.refused === MESSAGE_TOO_LARGE) return 'hopeless';
   return 'reread';
 }
 
@@ -55,6 +54,7 @@ export const isOutOfPlace = (answer: Answer): boolean => 'refused' in answer && 
 
 export class Chain<L extends Link> {
   readonly #window: Window;
+  readonly #onStored: (link: L) => void;
   /** What is taken and not stored for sure, by its number. */
   readonly #links = new Map<number, L>();
   #bytes = 0;
@@ -68,12 +68,16 @@ export class Chain<L extends Link> {
   readonly #early = new Set<number>();
   #state: 'alone' | 'running' | 'stopped' = 'alone';
 
-  /** @param stored the last number of the stream */
-  constructor(stored: number, window: Window) {
+  /**
+   * @param stored the last number of the stream
+   * @param onStored hears of each message once, when all up to it are stored
+   */
+  constructor(stored: number, window: Window, onStored: (link: L) => void = () => undefined) {
     this.#stored = stored;
     this.#taken = stored;
     this.#sent = stored;
     this.#window = window;
+    this.#onStored = onStored;
   }
 
   /** All messages up to this number are in the stream. */
@@ -120,18 +124,16 @@ export class Chain<L extends Link> {
     return { link: this.#links.get(this.#sent)!, chained };
   }
 
-  /** Message `sequence` of this run is stored. Returns how many more are stored for sure now. */
-  storedAt(sequence: number): number {
-    if (sequence <= this.#stored || sequence > this.#sent) return 0;
+  /** Message `sequence` of this run is stored. */
+  storedAt(sequence: number): void {
+    if (sequence <= this.#stored || sequence > this.#sent) return;
     if (this.#state === 'alone') this.#state = 'running';
     if (sequence !== this.#stored + 1) {
       this.#early.add(sequence);
-      return 0;
+      return;
     }
-    const before = this.#stored;
     do this.#drop(++this.#stored);
     while (this.#early.delete(this.#stored + 1));
-    return this.#stored - before;
   }
 
   /** Sends nothing more in this run. */
@@ -154,7 +156,9 @@ export class Chain<L extends Link> {
   }
 
   #drop(sequence: number): void {
-    this.#bytes -= this.#links.get(sequence)?.size ?? 0;
+    const link = this.#links.get(sequence)!;
+    this.#bytes -= link.size;
     this.#links.delete(sequence);
+    this.#onStored(link);
   }
 }

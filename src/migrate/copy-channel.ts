@@ -4,9 +4,11 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../clock/clock.js';
+import { every, pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { isRefusal } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
 import { doorOf, importSubject } from './fence.js';
@@ -25,6 +27,8 @@ const MIN_IN_FLIGHT = 16;
 const MAX_IN_FLIGHT = 1024;
 /** How long an answer of the target may take, in ms. */
 const PATIENCE = 5000;
+/** How often it is looked whether answers are overdue, in ms. */
+const WATCH = 250;
 /** The longest wait before the target is asked again, in ms. */
 const MAX_WAIT = 2000;
 /** How often in a row the target may refuse without anything stored between. */
@@ -42,8 +46,10 @@ export interface CopyContext {
   readonly stopping: () => boolean;
   /** Hears why nothing can be copied at the moment, and undefined when it goes on. */
   readonly onWaiting: (channel: string, reason: string | undefined) => void;
-  /** Hears of each message that is stored. */
-  readonly onStored: (channel: string, stored: number, messages: number, bytes: number) => void;
+  /** Hears of each message that this copy finds stored: its number, and its size in bytes. */
+  readonly onStored: (channel: string, sequence: number, bytes: number) => void;
+  /** Hears up to which message a stream has copies at the beginning. */
+  readonly onPlaced: (channel: string, sequence: number) => void;
 }
 
 type Ending = 'done' | 'again' | Problem;
@@ -54,6 +60,8 @@ export class ChannelCopier {
   readonly #context: CopyContext;
   /** Up to here it is copied, when it does not follow. */
   #to: number | undefined;
+  /** The size of a message in STAN, in bytes, on average. */
+  #average = 0;
   /** Messages of the stream up to this one are ours. */
   stored = 0;
   /** The first message of the stream. */
@@ -126,7 +134,7 @@ export class ChannelCopier {
   /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or what is wrong. */
   async #place(): Promise<number | Problem> {
     const { source, target } = this.#context;
-    let info = await target.stream(this.stream);
+    let info = await (this.stored > 0 ? target.knownStream(this.stream) : target.stream(this.stream));
     if (info === undefined && this.stored > 0) return this.#lost();
     const figures = await source.channel(this.channel);
     if (figures === undefined) return this.#problem('no-channel', `channel '${this.channel}' is gone from STAN`);
@@ -134,6 +142,7 @@ export class ChannelCopier {
     if (unusable !== undefined) return this.#problem('inconsistent-monitoring', unusable);
     const first = figures.messages === 0 ? figures.last + 1 : figures.first;
     this.#to ??= figures.last;
+    this.#average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
     if (info === undefined) {
       const { clusterId, settings } = this.#context;
       const config = streamConfig(target, clusterId, this.channel, figures.limits, settings, first);
@@ -156,7 +165,7 @@ export class ChannelCopier {
     const fault = await anchorFault(source, target, this.stream, figures, info);
     if (fault !== undefined) return fault;
     this.stored = last;
-    this.#context.onStored(this.channel, last, 0, 0);
+    this.#context.onPlaced(this.channel, last);
     return last;
   }
 
@@ -164,7 +173,11 @@ export class ChannelCopier {
 
   async #copyFrom(last: number): Promise<Ending> {
     const { source, follow } = this.#context;
-    const chain = new Chain<CopiedMessage>(last, WINDOW);
+    const chain = new Chain<CopiedMessage>(last, WINDOW, ({ sequence, data }) => {
+      this.copied++;
+      this.copiedBytes += data.length;
+      this.#context.onStored(this.channel, sequence, data.length);
+    });
     this.#chain = chain;
     this.#pipeline!.newRun();
     this.#refusals = 0;
@@ -172,15 +185,13 @@ export class ChannelCopier {
       this.#caughtUp();
       if (!follow) return 'done';
     }
-    const figures = await this.#patiently(() => source.channel(this.channel));
-    if (figures === undefined) return 'done';
-    const average = figures.messages === 0 ? 0 : figures.bytes / figures.messages;
-    const maxInFlight = Math.round(Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, READ_AHEAD / Math.max(1, average))));
+    const ahead = Math.round(READ_AHEAD / Math.max(1, this.#average));
+    const maxInFlight = Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, ahead));
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
     this.#heard = this.#context.clock.now();
-    const watch = this.#watch();
-    const stan = await source.stan();
+    const unwatch = every(this.#context.clock, WATCH, () => this.#watch());
     try {
+      const stan = await source.stan();
       const subscription = await stan.subscribe(this.channel, (message) => this.#take(message), {
         startAt: { sequence: last + 1 },
         maxInFlight,
@@ -194,7 +205,7 @@ export class ChannelCopier {
       if (this.#isStopping && chain.stored === chain.taken) this.#finish('done');
       return await ended;
     } finally {
-      watch();
+      unwatch();
       this.#end = undefined;
       this.#room?.();
       this.#room = undefined;
@@ -245,18 +256,12 @@ export class ChannelCopier {
     if (this.#end === undefined) return;
     this.#heard = this.#context.clock.now();
     switch (verdictOf(sequence, answer)) {
-      case 'stored': {
-        const link = chain.link(sequence);
-        const more = chain.storedAt(sequence);
-        if (link !== undefined) {
-          this.copied++;
-          this.copiedBytes += link.data.length;
-        }
+      case 'stored':
+        chain.storedAt(sequence);
         this.#refusals = 0;
-        this.#stored(chain, more, link?.data.length ?? 0);
+        this.#storedMore(chain);
         this.#pump();
         return;
-      }
       case 'hopeless':
         this.#tooLarge(chain.link(sequence), 'text' in answer ? answer.text : '');
         return;
@@ -265,9 +270,8 @@ export class ChannelCopier {
     }
   }
 
-  #stored(chain: Chain<CopiedMessage>, messages: number, bytes: number): void {
+  #storedMore(chain: Chain<CopiedMessage>): void {
     this.stored = chain.stored;
-    this.#context.onStored(this.channel, chain.stored, messages, bytes);
     if (this.#room !== undefined && chain.hasRoom) {
       this.#room();
       this.#room = undefined;
@@ -293,17 +297,11 @@ export class ChannelCopier {
 
   // ── when the target does not answer, or answers otherwise ─────────────────────────────────────────────────────────
 
-  /** Notices that answers do not come, and that the connection is gone. Returns what ends it. */
-  #watch(): () => void {
+  /** Notices that answers do not come, and that it is to stop. */
+  #watch(): void {
     const { clock } = this.#context;
-    let cancel = (): void => undefined;
-    const look = (): void => {
-      if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
-      if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
-      cancel = clock.after(250, look);
-    };
-    cancel = clock.after(250, look);
-    return () => cancel();
+    if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
+    if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
   }
 
   /** The connection to the target was lost, so answers that are on their way do not come any more. */
@@ -337,7 +335,7 @@ export class ChannelCopier {
   async #afterRereading(answer: Answer): Promise<Ending | 'on'> {
     const { target } = this.#context;
     const chain = this.#chain!;
-    const info = await target.stream(this.stream);
+    const info = await target.knownStream(this.stream);
     if (info === undefined) return this.#lost();
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
@@ -361,9 +359,8 @@ export class ChannelCopier {
     const before = chain.stored;
     chain.resume(last);
     if (last > before) {
-      this.copied += last - before;
       this.#refusals = 0;
-      this.#stored(chain, last - before, 0);
+      this.#storedMore(chain);
     }
     this.#heard = this.#context.clock.now();
     return this.#end === undefined ? 'done' : 'on';
@@ -397,7 +394,7 @@ export class ChannelCopier {
   }
 
   #sleep(ms: number): Promise<void> {
-    return ms <= 0 ? Promise.resolve() : new Promise((resolve) => this.#context.clock.after(ms, resolve));
+    return pause(this.#context.clock, ms);
   }
 
   // ── what is wrong ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -443,7 +440,5 @@ export class ChannelCopier {
 /** Whether an error may pass by itself: the servers are restarted, or elect. */
 function isPassing(error: unknown): boolean {
   const name = (error as Error | undefined)?.name ?? '';
-  const { code, status } = (error ?? {}) as { code?: unknown; status?: unknown };
-  if (typeof code === 'number') return status === 503 || code === 10008 || code === 10023;
-  return !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
+  return !isRefusal(error) && !/^(TypeError|RangeError|AssertionError|SyntaxError)$/.test(name);
 }

@@ -1,10 +1,12 @@
 /** `copy`: all channels, each into its stream, once or for as long as it is told to. */
 import '../dispose.js';
 import { makeClock, type Clock } from '../clock/clock.js';
+import { every } from '../clock/pause.js';
 import { describe, toOurs } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { ChannelCopier, type CopyContext } from './copy-channel.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import { PROGRESS, readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { Source } from './source.js';
 import { Target } from './target.js';
@@ -107,7 +109,6 @@ const NAMES = {
 
 /** How often channels are looked for while it follows, and how far behind it is, in ms. */
 const LOOK = 1000;
-const PROGRESS = 250;
 
 /**
  * Copies channels into streams: message n of a channel becomes message n of its stream, with the same bytes, and with the
@@ -116,7 +117,8 @@ const PROGRESS = 250;
  *
  * @returns what became of each channel. What is wrong with one does not stop the others
  * @throws InvalidArgumentError; PeerMissingError when the official client is not installed; MigrationSourceError or
- * ConnectError when STAN cannot be reached; MigrationTargetError when JetStream cannot be used
+ * ConnectError when STAN cannot be reached; MigrationTargetError when JetStream cannot be used; AbortedError when `signal` was aborted
+ * before it has begun; CallbackError when `onProgress` throws
  *
  * @example
  * ```ts
@@ -127,11 +129,11 @@ const PROGRESS = 250;
  */
 export async function copy(options: CopyOptions = {}): Promise<CopyReport> {
   const read = new OptionReader(options, 'options', NAMES);
-  const resolved = readMigrateOptions(read);
+  using resolved = readMigrateOptions(read);
   const follow = read.boolean('follow', false);
   const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
   const concurrency = read.number('concurrency', 4, { min: 1, max: 100, unit: 'channels' });
-  const onProgress = read.callback<(progress: CopyProgress) => void>('onProgress', '(progress) => …');
+  const onProgress = readProgress<CopyProgress>(read);
   const clock = makeClock();
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
@@ -157,8 +159,8 @@ interface Settings {
   readonly follow: boolean;
   readonly replicas: number | undefined;
   readonly concurrency: number;
-  readonly onProgress: ((progress: CopyProgress) => void) | undefined;
-  readonly signal: AbortSignal | undefined;
+  readonly onProgress: (progress: CopyProgress) => void;
+  readonly signal: AbortSignal;
 }
 
 /** One channel at work. */
@@ -183,10 +185,15 @@ class Copying {
   #copied = 0;
   #copiedBytes = 0;
   #stopped = false;
+  #looking = false;
   #failure: unknown;
+  /** Resolves when there is a channel, or nothing is to be done any more. */
+  readonly #somethingToDo: Promise<void>;
+  #begun: () => void = () => undefined;
 
   constructor(settings: Settings) {
     this.#settings = settings;
+    this.#somethingToDo = new Promise((resolve) => (this.#begun = resolve));
     this.#slots = new Slots(settings.concurrency);
     const { source, target, clock, clusterId, follow, replicas, signal } = settings;
     this.#context = {
@@ -196,18 +203,24 @@ class Copying {
       clusterId,
       follow,
       settings: { replicas },
-      stopping: () => this.#stopped || signal?.aborted === true,
+      stopping: () => this.#stopped || signal.aborted,
       onWaiting: (channel, reason) => {
         if (reason === undefined) this.#waiting.delete(channel);
         else this.#waiting.set(channel, reason);
       },
-      onStored: (channel, stored, messages, bytes) => {
-        const work = this.#channels.get(channel);
-        if (work !== undefined) work.newest = Math.max(work.newest, stored);
-        this.#copied += messages;
+      onStored: (channel, sequence, bytes) => {
+        this.#hasAtLeast(channel, sequence);
+        this.#copied++;
         this.#copiedBytes += bytes;
       },
+      onPlaced: (channel, sequence) => this.#hasAtLeast(channel, sequence),
     };
+  }
+
+  /** STAN has what a stream has. */
+  #hasAtLeast(channel: string, sequence: number): void {
+    const work = this.#channels.get(channel);
+    if (work !== undefined) work.newest = Math.max(work.newest, sequence);
   }
 
   async run(): Promise<CopyReport> {
@@ -216,40 +229,31 @@ class Copying {
     const { channels, problems } = await source.channels();
     this.#problems.push(...problems);
     for (const { channel, first, last } of channels) this.#begin(channel, first, last);
-    const unwatch = this.#settings.target.onDisconnect(() => {
-      for (const { copier } of this.#channels.values()) copier.disconnected();
-    });
-    const cancels = [every(clock, PROGRESS, () => onProgress?.(this.#progress()))];
-    let stop = (): void => undefined;
+    const ends = [
+      this.#settings.target.onDisconnect(() => {
+        for (const { copier } of this.#channels.values()) copier.disconnected();
+      }),
+      every(clock, PROGRESS, () => this.#tell()),
+    ];
     if (follow) {
-      cancels.push(every(clock, LOOK, () => void this.#look()));
-      const told = new Promise<void>((resolve) => (stop = resolve));
-      const onAbort = (): void => {
-        for (const { copier } of this.#channels.values()) copier.stop();
-        stop();
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (signal?.aborted === true) onAbort();
-      try {
-        // A copy that follows nothing any more has nothing to wait for.
-        await Promise.race([told, this.#allEnded()]);
-      } finally {
-        signal?.removeEventListener('abort', onAbort);
-      }
+      ends.push(every(clock, LOOK, () => void this.#look()));
+      signal.addEventListener('abort', () => this.#stop(), { once: true });
+      // A copy that follows nothing any more has nothing to wait for; one that finds no channel waits for the first.
+      if (channels.length === 0 && problems.length === 0 && !signal.aborted) await this.#somethingToDo;
     }
     await this.#allEnded();
-    for (const cancel of cancels) cancel();
-    unwatch();
+    for (const end of ends) end();
     if (this.#failure !== undefined) throw toOurs(this.#failure, 'copy()');
+    // Without an answer the lag is the one that was last known.
     await this.#figures().catch(() => undefined);
-    if (!follow && signal?.aborted === true) {
+    onProgress(this.#progress());
+    const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
+    if (works.some(({ complete, problem }) => !complete && problem === undefined)) {
       this.#problems.push({
         code: 'interrupted',
-        message: 'the copy was interrupted before its end: run it again, and it goes on where it was',
+        message: 'the copy was interrupted before it had all that was there: run it again, and it goes on where it was',
       });
     }
-    onProgress?.(this.#progress());
-    const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
     const all = [...this.#problems, ...works.flatMap(({ problem }) => problem ?? [])];
     return {
       ok: all.length === 0,
@@ -276,6 +280,7 @@ class Copying {
     const work: Work = { copier, oldest, newest, complete: false, problem: undefined, ended: Promise.resolve() };
     this.#channels.set(channel, work);
     work.ended = this.#work(work);
+    this.#begun();
   }
 
   async #work(work: Work): Promise<void> {
@@ -292,10 +297,8 @@ class Copying {
       });
       if (work.problem !== undefined) work.complete = false;
     } catch (error) {
-      // What ends one ends all: the target or STAN cannot be used.
-      this.#failure ??= error;
-      this.#stopped = true;
-      for (const { copier } of this.#channels.values()) copier.stop();
+      // What ends one ends all: the target or STAN cannot be used. When it is aborted, the client of STAN is closed.
+      if (!this.#settings.signal.aborted) this.#fail(error);
     } finally {
       this.#waiting.delete(work.copier.channel);
       release();
@@ -310,10 +313,33 @@ class Copying {
     }
   }
 
+  /** Ends the copy for a reason that it rejects with. */
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#stopped = true;
+    this.#stop();
+  }
+
+  /** Lets the channels end, each at its next safe point. */
+  #stop(): void {
+    for (const { copier } of this.#channels.values()) copier.stop();
+    this.#begun();
+  }
+
   /** Finds channels that are new, and how far behind the others are. */
   async #look(): Promise<void> {
-    if (this.#context.stopping()) return;
+    if (this.#looking || this.#context.stopping()) return;
+    this.#looking = true;
     await this.#figures().catch((error: unknown) => this.#waiting.set('', describe(error)));
+    this.#looking = false;
+  }
+
+  #tell(): void {
+    try {
+      this.#settings.onProgress(this.#progress());
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   async #figures(): Promise<void> {
@@ -372,17 +398,4 @@ class Slots {
     if (next === undefined) this.#free++;
     else next();
   }
-}
-
-/** Calls back again and again. Returns what ends it. */
-function every(clock: Clock, ms: number, callback: () => void): () => void {
-  let cancel = (): void => undefined;
-  const again = (): void => {
-    cancel = clock.after(ms, () => {
-      callback();
-      again();
-    });
-  };
-  again();
-  return () => cancel();
 }

@@ -1,11 +1,13 @@
 /** The step `cut`: opens the streams for native publishers, and appends what still reaches STAN. */
 import { makeClock, type Clock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { copy } from './copy.js';
 import { doorsEverywhere, fenceKind, hasFence, NO_MAPPINGS, openEntrance } from './fence.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import { readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
 import type { Straggler } from './seam.js';
 import { Source } from './source.js';
@@ -99,6 +101,7 @@ const ROUNDS = 3;
  * @throws PeerMissingError when the official client is not installed
  * @throws MigrationSourceError when STAN cannot be read
  * @throws MigrationTargetError when JetStream cannot be used
+ * @throws AbortedError when `signal` was aborted before it has begun; CallbackError when `onProgress` throws
  * @example
  * ```ts
  * const { ok, channels } = await cut({ from: 'nats://a:4222', channels: ['orders'] });
@@ -108,10 +111,9 @@ const ROUNDS = 3;
  */
 export async function cut(options: CutOptions = {}): Promise<CutReport> {
   const read = new OptionReader(options, 'options', NAMES);
-  const resolved = readMigrateOptions(read);
+  using resolved = readMigrateOptions(read);
   const follow = read.boolean('follow', false);
   const quiet = read.milliseconds('quiet', 10_000);
-  const onProgress = read.callback<(progress: CutProgress) => void>('onProgress', '(progress) => …');
   const { signal } = resolved;
   const clock = makeClock();
   await using source = await Source.open(resolved);
@@ -124,7 +126,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
     const report = await copy({ ...base, channels: these.map(({ channel }) => channel) });
     return new Map(report.problems.map((problem) => [problem.channel ?? '', problem]));
   };
-  const tell = teller(clock, onProgress);
+  const tell = teller(clock, readProgress<CutProgress>(read));
   const step: Step = { source, target, clock, copyAgain, tell, signal };
 
   if (fenceKind(target) === 'stream') await openStreams(step, cuts);
@@ -134,12 +136,16 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   const appenders = open.map((each) => new StragglerAppender(source, target, clock, each.channel, each.stream));
   try {
     for (const appender of appenders) {
-      if (signal?.aborted !== true) await appender.start();
+      if (signal.aborted) break;
+      await appender.start().catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+      });
     }
-    while (signal?.aborted !== true) {
-      tell({ phase: 'stragglers', stragglers: count(appenders) });
-      const silent = clock.now() - Math.max(0, ...appenders.map(({ heard }) => heard));
-      if (!follow && (silent >= quiet || appenders.length === 0)) break;
+    while (!signal.aborted) {
+      const delays = appenders.flatMap(({ delay }) => delay ?? []);
+      const todo = delays.length === 0 ? {} : { todo: delays.map((delay) => `${delay}. Mend that`).join('\n') };
+      tell({ phase: 'stragglers', ...todo, stragglers: count(appenders) });
+      if (!follow && Math.min(...appenders.map(({ idleFor }) => idleFor)) >= quiet) break;
       await pause(clock, Math.min(LOOK, quiet));
     }
   } finally {
@@ -147,6 +153,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   }
   tell({ phase: 'stragglers', stragglers: count(appenders) });
   problems.push(...cuts.flatMap(({ problem }) => problem ?? []));
+  for (const appender of appenders) problems.push(...(await appender.problems()));
   const cutAt = new Map(appenders.map(({ channel, seam }) => [channel, seam]));
   const late = new Map(appenders.map(({ channel, appended }) => [channel, appended]));
   return {
@@ -184,16 +191,15 @@ interface Step {
   /** Copies what is missing of these. Returns what is wrong, by channel. */
   readonly copyAgain: (cuts: readonly ChannelCut[]) => Promise<ReadonlyMap<string, Problem>>;
   readonly tell: (progress: CutProgress) => void;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
 }
 
 const names = (cuts: readonly ChannelCut[]): string[] => cuts.map(({ channel }) => channel);
 const count = (appenders: readonly StragglerAppender[]): number =>
   appenders.reduce((sum, { appended }) => sum + appended.length, 0);
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));
 
 /** Tells what is new, and what is not new once a second. */
-function teller(clock: Clock, onProgress: CutOptions['onProgress']): (progress: CutProgress) => void {
+function teller(clock: Clock, onProgress: (progress: CutProgress) => void): (progress: CutProgress) => void {
   let last = '';
   let at = -Infinity;
   return (progress) => {
@@ -202,7 +208,7 @@ function teller(clock: Clock, onProgress: CutOptions['onProgress']): (progress: 
     if (text === last && now - at < TELL) return;
     last = text;
     at = now;
-    onProgress?.(progress);
+    onProgress(progress);
   };
 }
 
@@ -221,11 +227,8 @@ async function openStreams(step: Step, cuts: readonly ChannelCut[]): Promise<voi
     each.problem = problems.get(each.channel);
     for (let round = 1; each.problem === undefined; round++) {
       const info = await target.stream(each.stream);
-      if (signal?.aborted === true || info === undefined || !hasFence(info.config, each.channel)) {
-        each.problem = notOpened(
-          each,
-          signal?.aborted === true ? 'it was interrupted' : 'its stream is gone or was changed',
-        );
+      if (signal.aborted || info === undefined || !hasFence(info.config, each.channel)) {
+        each.problem = notOpened(each, signal.aborted ? 'it was interrupted' : 'its stream is gone or was changed');
         break;
       }
       each.last = info.state.last_seq;
@@ -260,7 +263,7 @@ async function waitForServers(
   cuts: readonly ChannelCut[],
   look: () => ReturnType<typeof doorsEverywhere>,
 ): Promise<void> {
-  const isTold = (): boolean => signal?.aborted === true;
+  const isTold = (): boolean => signal.aborted;
   let todo: string[] = [];
   tell({ phase: 'copying', stragglers: 0 });
   for (let round = 1; ; round++) {

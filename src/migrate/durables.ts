@@ -1,6 +1,7 @@
 /** The step `durables`: each STAN durable becomes a JetStream consumer that delivers exactly what the durable would have got. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { describe, ResilientStanError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { suggest } from '../suggest.js';
@@ -18,6 +19,7 @@ import {
   type ResolvedMigrateOptions,
 } from './options.js';
 import { readPending } from './pending.js';
+import { readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, rangeOf, stragglersIn } from './seam.js';
 import { Source } from './source.js';
@@ -99,6 +101,8 @@ const NAMES = {
 const ATTEMPTS = 3;
 /** How long a copy that follows STAN may take to reach a durable, in ms. */
 const FOLLOW_PATIENCE = 3000;
+/** The pause between two looks at that, in ms. */
+const FOLLOW_LOOK = 200;
 
 /**
  * Makes a JetStream consumer of each durable subscription and of each durable queue group of STAN. It delivers what was pending,
@@ -112,6 +116,7 @@ const FOLLOW_PATIENCE = 3000;
  * @throws PeerMissingError when the official client is not installed
  * @throws MigrationSourceError when STAN cannot be read
  * @throws MigrationTargetError when JetStream cannot be used
+ * @throws AbortedError when `signal` is aborted; CallbackError when `onProgress` throws
  * @example
  * ```ts
  * const { ok, durables: made, problems } = await durables({ from: 'nats://a:4222', channels: ['orders'] });
@@ -122,9 +127,9 @@ const FOLLOW_PATIENCE = 3000;
  */
 export async function durables(options: DurablesOptions = {}): Promise<DurablesReport> {
   const read = new OptionReader(options, 'options', NAMES);
-  const resolved = readMigrateOptions(read);
+  using resolved = readMigrateOptions(read);
   const wanted = namesOf(read);
-  const onProgress = read.callback<(progress: DurablesProgress) => void>('onProgress', '(progress) => …');
+  const tell = readProgress<DurablesProgress>(read);
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
   await using holders = await Holders.open(resolved);
@@ -140,12 +145,12 @@ export async function durables(options: DurablesOptions = {}): Promise<DurablesR
   const migration = new DurableMigration(resolved, source, target, holders);
   const done: MigratedDurable[] = [];
   for (const durable of chosen) {
-    resolved.signal?.throwIfAborted();
+    resolved.signal.throwIfAborted();
     const migrated = await migration.move(durable);
     if ('problem' in migrated) problems.push(migrated.problem);
     const { result } = migrated;
     done.push(result);
-    onProgress?.({ done: done.length, total: chosen.length, durable: result });
+    tell({ done: done.length, total: chosen.length, durable: result });
   }
   return { ok: problems.length === 0, problems, durables: done };
 }
@@ -237,7 +242,7 @@ class DurableMigration {
         }
       }
     } catch (error) {
-      this.#options.signal?.throwIfAborted();
+      this.#options.signal.throwIfAborted();
       return { result: { ...result('refused'), outcome: 'refused' }, problem: this.#problem(durable, error) };
     }
   }
@@ -395,7 +400,7 @@ class DurableMigration {
             `to ${reach.inStan}: copy the channel so far first`,
         );
       }
-      await new Promise<void>((resolve) => clock.after(200, resolve));
+      await pause(clock, FOLLOW_LOOK);
     }
   }
 }

@@ -9,6 +9,7 @@
  */
 import type { StreamConfig } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
+import { OTHER_STREAM } from './api-errors.js';
 import { MigrationTargetError } from './errors.js';
 import type { Side } from './options.js';
 import { Target } from './target.js';
@@ -76,16 +77,16 @@ export const NO_MAPPINGS = 'mappings: {}';
  */
 export type Door = 'open' | 'shut' | 'closed' | 'foreign';
 
-/** A sequence that no stream reaches, and that is exact as a number. A message that expects it as the last one is always refused. */
-const NEVER = String(Number.MAX_SAFE_INTEGER);
-/** JetStream's codes of "the last sequence is another one": before 2.12, and from then on. */
-const WRONG_LAST_SEQUENCE = [10071, 10164];
+/** A name that no stream can have, because of its full stops. A message for that stream is always refused. */
+const NO_STREAM = 'no.stream.has.this.name';
 /** How long the stream may take to refuse the question, in ms. */
 const TIMEOUT = 5000;
 
 /**
  * Asks the server of a connection whether a native publish would get into the stream of a channel. The question is a message that
- * the stream has to refuse, so nothing is stored.
+ * the stream has to refuse, so nothing is stored. It is refused for its stream's name, because that is done before the replicas of
+ * the stream hear of it. What they have to refuse themselves (as for its sequence) they count, and 2.9.24 forgets that count at a
+ * restart: the replica then stores as many messages once more, and has other sequences than the others from there on.
  * @throws MigrationTargetError when nobody answers
  */
 export async function doorOf(target: Target, channel: string): Promise<Door> {
@@ -98,7 +99,7 @@ export async function doorOf(target: Target, channel: string): Promise<Door> {
 /** Who answers on a subject. */
 async function ask({ client, connection }: Target, subject: string): Promise<'stream' | 'nobody' | 'other'> {
   const headers = client.core.headers();
-  headers.set('Nats-Expected-Last-Sequence', NEVER);
+  headers.set('Nats-Expected-Stream', NO_STREAM);
   let text: string;
   try {
     text = (await connection.request(subject, undefined, { headers, timeout: TIMEOUT })).string();
@@ -112,7 +113,7 @@ async function ask({ client, connection }: Target, subject: string): Promise<'st
   }
   try {
     const { error } = JSON.parse(text) as { error?: { err_code?: number } };
-    return WRONG_LAST_SEQUENCE.includes(error?.err_code ?? 0) ? 'stream' : 'other';
+    return error?.err_code === OTHER_STREAM ? 'stream' : 'other';
   } catch {
     return 'other';
   }
@@ -135,7 +136,7 @@ export interface ServerDoors {
 export async function doorsEverywhere(
   side: Side,
   channels: readonly string[],
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<ServerDoors[]> {
   const asked = new Map<string, ServerDoors>();
   const open = side.addresses.map(({ host, port }) => ({ host, port }));
@@ -152,7 +153,7 @@ export async function doorsEverywhere(
         if (host !== undefined && port !== undefined) open.push({ host, port: Number(port) });
       }
     } catch (error) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       asked.set(server, { server, doors: undefined, reason: describe(error) });
     }
   }

@@ -9,10 +9,12 @@
  */
 import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
+import { apiCode, CONSUMER_NOT_FOUND } from './api-errors.js';
 import { noteText, type ConsumerNote } from './consumer-note.js';
 import { MigrationTargetError } from './errors.js';
 import { NOT_READY_EXPIRES, takePrivately } from './private-pull.js';
-import { CONSUMER_NOT_FOUND, apiCode, type Target } from './target.js';
+import type { Target } from './target.js';
 
 /** How many messages are asked for at a time. */
 const BATCH = 1000;
@@ -20,6 +22,8 @@ const BATCH = 1000;
 const BATCH_TIMEOUT = 10_000;
 /** How long the server may take to work off acknowledgements, in ms. */
 const ACK_TIMEOUT = 10_000;
+/** The pause between two looks at that, in ms. */
+const LOOK = 50;
 /** For how long the pending messages of a consumer that is being made are not sent again by themselves, in ns: an hour. */
 const MAKING_ACK_WAIT = 3600 * 1e9;
 
@@ -99,7 +103,7 @@ async function add(
  * @returns how many messages it was sent
  * @throws MigrationTargetError when its state is not what it has to be
  */
-export async function begin(target: Target, handOver: HandOver, signal?: AbortSignal): Promise<number> {
+export async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<number> {
   const { stream, consumer, start, end, maxInFlight } = handOver;
   const existing = await findConsumer(target, stream, consumer);
   if (existing !== undefined) await target.manager.consumers.delete(stream, consumer);
@@ -119,12 +123,12 @@ export async function begin(target: Target, handOver: HandOver, signal?: AbortSi
 async function deliverUpTo(
   target: Target,
   { stream, consumer, pending, start, end, lastSent }: HandOver,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<{ deliveries: number; kept: (() => void)[] }> {
   const kept: (() => void)[] = [];
   let deliveries = 0;
   for (let next = start; next <= end;) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const before = next;
     const batch = await takePrivately(target, stream, consumer, Math.min(BATCH, end - next + 1), BATCH_TIMEOUT);
     for (const { sequence, inStan, ack, giveBack } of batch) {
@@ -160,7 +164,7 @@ async function settled(target: Target, { stream, consumer }: HandOver, kept: num
           'should: an acknowledgement was lost, or somebody else uses the consumer. Run it again',
       );
     }
-    await new Promise<void>((resolve) => clock.after(50, resolve));
+    await pause(clock, LOOK);
   }
 }
 

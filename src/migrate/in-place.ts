@@ -155,14 +155,14 @@ export const AFTERWARDS = [
  * @category Migration
  */
 export async function planInPlace(options: MigrateOptions = {}): Promise<InPlaceReport> {
-  const resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
+  using resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
   await using source = await Source.open(resolved);
-  const { channels, problems } = await source.channels();
+  const { channels, problems } = await source.channels({ figures: false });
   const names = channels.map(({ channel }) => channel);
   const servers: InPlaceServer[] = [];
   let most = 0;
   for (const monitor of resolved.monitor) {
-    resolved.signal?.throwIfAborted();
+    resolved.signal.throwIfAborted();
     try {
       const { facts, routes } = await ask(monitor);
       most = Math.max(most, routes + 1);

@@ -27,7 +27,14 @@ export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './
 export { planInPlace, type ConfigLines, type InPlaceReport, type InPlaceServer } from './in-place.js';
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
 export type { MigrateOptions, SideOptions, TlsFiles } from './options.js';
-export { plan, type PlannedChannel, type PlannedDurable, type PlanOptions, type PlanReport } from './plan.js';
+export {
+  plan,
+  type PlannedChannel,
+  type PlannedDurable,
+  type PlanOptions,
+  type PlanProgress,
+  type PlanReport,
+} from './plan.js';
 export type { Problem, Report } from './report.js';
 export type { Straggler } from './seam.js';
 export type { ChannelLimits } from './source.js';

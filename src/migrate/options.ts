@@ -1,4 +1,6 @@
 /** The options that all steps of a migration take. They are checked here; nothing is dialled. */
+import '../dispose.js';
+import { FollowedSignal } from '../abort-signal.js';
 import { parseServers, type ServerAddress } from '../connection/servers.js';
 import { InvalidArgumentError } from '../errors.js';
 import { monitorUrl, MONITOR_PORT } from '../monitoring/streaming-server.js';
@@ -80,7 +82,10 @@ export interface MigrateOptions {
    * what is for one side is never sent to the other.
    */
   target?: SideOptions | undefined;
-  /** When it is aborted, the step ends at the next safe point. What a step answers then is told with it. Default: none. */
+  /**
+   * When it is aborted, the step ends at the next safe point. A copy or a cut that has begun then answers what it has done; any other
+   * step rejects with an AbortedError. Default: none.
+   */
   signal?: AbortSignal | undefined;
 }
 
@@ -103,7 +108,15 @@ export interface ResolvedMigrateOptions {
   readonly channels: readonly string[] | undefined;
   /** The URLs of the monitoring, as `http://host:8222`. */
   readonly monitor: readonly string[];
-  readonly signal: AbortSignal | undefined;
+  /** Is aborted with the caller's. Its reason is an AbortedError then. */
+  readonly signal: AbortSignal;
+  /** Stops listening to the caller's signal. */
+  [Symbol.dispose](): void;
+}
+
+/** What a step rejects with. When it is aborted that counts, and not what the end of its connections has led to. */
+export function reasonOf(error: unknown, signal: AbortSignal): unknown {
+  return signal.aborted ? signal.reason : error;
 }
 
 /** The names of the options that all steps take. A step adds its own. */
@@ -131,14 +144,13 @@ export function readMigrateOptions(read: OptionReader): ResolvedMigrateOptions {
   const source = side(read, 'source', from, clusterId);
   const inPlace = to === undefined;
   const target = side(read, inPlace && !read.has('target') ? 'source' : 'target', inPlace ? from : to, clusterId);
+  const channels = channelsOf(read);
+  const monitor = monitorOf(read, source);
+  const followed = new FollowedSignal(read.signal(), 'the step of the migration was interrupted before its end');
+  const { signal } = followed;
   return {
-    source,
-    target,
-    inPlace,
-    clusterId,
-    channels: channelsOf(read),
-    monitor: monitorOf(read, source),
-    signal: read.signal(),
+    ...{ source, target, inPlace, clusterId, channels, monitor, signal },
+    [Symbol.dispose]: () => followed.stop(),
   };
 }
 

@@ -3,9 +3,10 @@
  * which ones they are by sending them: to whoever attaches to the durable, all of them, however few may be in flight. Nothing is
  * acknowledged here, and with no more in flight than are pending the server sends nothing new. So the durable stays where it is.
  */
-import type { Position, StanDurable } from './stan-durables.js';
+import { pause } from '../clock/pause.js';
 import { MigrationSourceError } from './errors.js';
 import type { ResolvedMigrateOptions } from './options.js';
+import type { Position, StanDurable } from './stan-durables.js';
 import { withSession } from './stan-session.js';
 
 /** How long the server may send nothing that is missing, in ms. */
@@ -49,14 +50,14 @@ export async function readPending(
       const now = await position();
       // Messages that the channel does not have any more are not sent, and the server strikes them off.
       if (now !== undefined && now.pending === sequences.size) break;
-      options.signal?.throwIfAborted();
+      options.signal.throwIfAborted();
       if (clock.now() - heard > PATIENCE) {
         throw new MigrationSourceError(
           `STAN says that ${now?.pending} messages of '${channel}' are pending, and has sent ${sequences.size} of them in ` +
             `${PATIENCE / 1000} s. Run it again when the servers are less busy`,
         );
       }
-      await new Promise<void>((resolve) => clock.after(PAUSE, resolve));
+      await pause(clock, PAUSE);
     }
     await subscription.close();
     return [...sequences].sort((one, other) => one - other);

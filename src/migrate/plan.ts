@@ -6,7 +6,8 @@ import { OptionReader } from '../option-reader.js';
 import { anchorFault, inconsistency } from './anchor.js';
 import { doorOf, fenceKind, importSubject } from './fence.js';
 import { consumerName, MAX_NAME, streamName } from './names.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
+import { readProgress, throttled } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { Source, type ChannelLimits, type SourceChannel } from './source.js';
 import { HEADER_BYTES } from './stan-headers.js';
@@ -26,8 +27,20 @@ export interface PlanOptions extends MigrateOptions {
    */
   readPayloads?: boolean | undefined;
   /** Is called about four times a second while channels are read. */
-  onProgress?:
-    ((progress: { readonly channel: string; readonly read: number; readonly of: number }) => void) | undefined;
+  onProgress?: ((progress: PlanProgress) => void) | undefined;
+}
+
+/**
+ * How far {@link plan} is with reading a channel.
+ * @category Migration
+ */
+export interface PlanProgress {
+  /** The channel that is read now. */
+  readonly channel: string;
+  /** How many of its messages are read. */
+  readonly read: number;
+  /** How many it has. */
+  readonly of: number;
 }
 
 /**
@@ -112,13 +125,12 @@ export interface PlanReport extends Report {
 }
 
 const NAMES = { known: [...MIGRATE_OPTIONS, 'replicas', 'readPayloads', 'onProgress'], hints: MIGRATE_HINTS };
-const PROGRESS = 250;
 
 /**
  * Looks at both sides, and says what a copy would do: which channel becomes which stream, which durable which consumer, and what
  * keeps it from that. It writes nothing, and may run at any time.
  *
- * @throws as {@link copy}
+ * @throws as {@link copy}; AbortedError when `signal` is aborted
  *
  * @example
  * ```ts
@@ -129,27 +141,26 @@ const PROGRESS = 250;
  */
 export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   const read = new OptionReader(options, 'options', NAMES);
-  const resolved = readMigrateOptions(read);
+  using resolved = readMigrateOptions(read);
   const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
   const readPayloads = read.boolean('readPayloads', true);
-  const onProgress = read.callback<NonNullable<PlanOptions['onProgress']>>('onProgress', '(progress) => …');
-  const clock = makeClock();
+  const tell = throttled(makeClock(), readProgress<PlanProgress>(read));
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
   const { channels, problems } = await source.channels();
   problems.push(...collisions(channels));
   const planned: PlannedChannel[] = [];
   for (const figures of channels) {
-    resolved.signal?.throwIfAborted();
+    resolved.signal.throwIfAborted();
     const info = await target.stream(streamName(figures.channel));
     problems.push(...(await channelProblems(source, target, figures, info)));
-    let told = clock.now();
+    const { channel, messages } = figures;
     const large = readPayloads
-      ? await tooLarge(source, target, figures, (seen) => {
-          if (clock.now() - told < PROGRESS) return;
-          told = clock.now();
-          onProgress?.({ channel: figures.channel, read: seen, of: figures.messages });
-        })
+      ? await tooLarge(source, target, figures, (seen) => tell(() => ({ channel, read: seen, of: messages }))).catch(
+          (error: unknown) => {
+            throw reasonOf(error, resolved.signal);
+          },
+        )
       : undefined;
     if (large !== undefined) problems.push(large);
     planned.push(plannedChannel(figures, info));

@@ -1,8 +1,16 @@
 /** The STAN side of a migration: what its monitoring says, and a client that reads its channels. */
 import '../dispose.js';
+import { makeClock, type Clock } from '../clock/clock.js';
+import { describe } from '../errors.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
-import type { Channelz } from '../monitoring/pages.js';
-import { allChannels, findStreamingServer, oneChannel, type Monitoring } from '../monitoring/streaming-server.js';
+import type { Channelz, Serverz } from '../monitoring/pages.js';
+import {
+  allChannels,
+  findStreamingServer,
+  leads,
+  oneChannel,
+  type Monitoring,
+} from '../monitoring/streaming-server.js';
 import { ResilientStan, type ConnectOptions } from '../resilient-stan.js';
 import { suggest } from '../suggest.js';
 import { MigrationSourceError } from './errors.js';
@@ -38,9 +46,17 @@ interface Storez {
   limits: ServerLimits & { channels?: Record<string, ServerLimits> };
 }
 
+/** How long a server that leads is looked for, in ms. The servers' own timings need up to eight seconds. */
+const PATIENCE = 15_000;
+/** The pause before it is looked for again, in ms. */
+const PAUSE = 200;
+
 export class Source {
   readonly #options: ResolvedMigrateOptions;
+  readonly #clock: Clock = makeClock();
   #monitoring: Monitoring;
+  /** The server that leads, as it was found last. Undefined: it is to be found. */
+  #leader: Promise<Monitoring> | undefined;
   #limits: Storez['limits'] | undefined;
   #stan: Promise<ResilientStan> | undefined;
 
@@ -50,7 +66,7 @@ export class Source {
   }
 
   /**
-   * Finds the monitoring of the server that leads. Nothing is connected yet.
+   * Finds the monitoring. Nothing is connected yet.
    * @throws MigrationSourceError when nobody answers, or it is another cluster
    */
   static async open(options: ResolvedMigrateOptions): Promise<Source> {
@@ -84,17 +100,18 @@ export class Source {
       clusterId,
       name: 'resilient-stan migrate',
       ...(source.options as ConnectOptions),
-      ...(signal !== undefined && { signal }),
+      signal,
       ...more,
     });
   }
 
   /**
    * The channels that were asked for, by name, and a problem for each name that does not exist.
-   * @throws MigrationSourceError when the monitoring does not answer
+   * @param settings `figures: false` when only the names count, and those of a server that does not lead will do. Default: true
+   * @throws MigrationSourceError when the monitoring does not answer, or nobody leads; ConnectError when STAN cannot be reached
    */
-  async channels(): Promise<{ channels: SourceChannel[]; problems: Problem[] }> {
-    const all = await this.#ask((monitoring) => allChannels(monitoring));
+  async channels({ figures = true } = {}): Promise<{ channels: SourceChannel[]; problems: Problem[] }> {
+    const all = figures ? await this.#ask(allChannels) : await this.#askAnybody(allChannels);
     const limits = await this.#serverLimits();
     const wanted = this.#options.channels;
     const names = all.map(({ name }) => name);
@@ -142,12 +159,66 @@ export class Source {
   }
 
   async #serverLimits(): Promise<Storez['limits']> {
-    this.#limits ??= (await this.#ask((monitoring) => monitoring.get<Storez>('/streaming/storez')))?.limits ?? {};
+    this.#limits ??=
+      (await this.#askAnybody((monitoring) => monitoring.get<Storez>('/streaming/storez')))?.limits ?? {};
     return this.#limits;
   }
 
-  /** Asks the server that leads, and looks for another one if it does not answer. */
+  /**
+   * Asks the server that leads. The others, and a server that has just begun to lead or was just started, may be behind: what they
+   * say of a channel can be older than what the stream has already. So an answer counts only if the server leads when it is given,
+   * and has led, without a restart, since a client was registered there, because that waits until all is applied.
+   */
   async #ask<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
+    const deadline = this.#clock.now() + PATIENCE;
+    for (;;) {
+      const monitoring = await this.#leading();
+      let reason = 'it does not lead any more';
+      try {
+        const answer = await question(monitoring);
+        const server = await monitoring.get<Serverz>('/streaming/serverz');
+        if (server?.server_id === monitoring.server.server_id && leads(server)) return answer;
+      } catch (error) {
+        reason = describe(error);
+      }
+      this.#leader = undefined;
+      if (this.#clock.now() > deadline) {
+        throw new MigrationSourceError(`the monitoring at ${monitoring.url} gives no answer that counts: ${reason}`);
+      }
+      await this.#pause();
+    }
+  }
+
+  #leading(): Promise<Monitoring> {
+    this.#leader ??= this.#findLeader().catch((error: unknown) => {
+      this.#leader = undefined;
+      throw error;
+    });
+    return this.#leader;
+  }
+
+  async #findLeader(): Promise<Monitoring> {
+    const deadline = this.#clock.now() + PATIENCE;
+    for (;;) {
+      const found = await find(this.#options);
+      if (leads(found.server)) {
+        this.#monitoring = found;
+        await (await this.anotherStan()).close({ timeout: 2000 });
+        return found;
+      }
+      if (this.#clock.now() > deadline) {
+        throw new MigrationSourceError(
+          `no server whose monitoring answers leads cluster '${this.#options.clusterId}' (${found.url} is a ` +
+            `${found.server.role?.toLowerCase() ?? found.server.state}): name the monitoring of all its servers by the option 'monitor', ` +
+            'and see that most of them run',
+        );
+      }
+      await this.#pause();
+    }
+  }
+
+  /** Asks for what all servers know, and looks for another server if that one does not answer. */
+  async #askAnybody<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
     try {
       return await question(this.#monitoring);
     } catch {
@@ -160,6 +231,11 @@ export class Source {
         });
       }
     }
+  }
+
+  #pause(): Promise<void> {
+    this.#options.signal?.throwIfAborted();
+    return new Promise((resolve) => this.#clock.after(PAUSE, resolve));
   }
 }
 

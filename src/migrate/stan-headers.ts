@@ -11,10 +11,30 @@ export const HEADER_BYTES = 256;
 /** The ID by which the target knows a copied message: no other one has it on this channel. */
 export const messageId = (sequence: number): string => `stan:${sequence}`;
 
+/**
+ * The headers of a message on its way into a stream, as they are on the wire.
+ * @param chained whether the target has to know the message before by its ID
+ */
+export function copyHeaders(sequence: number, timestamp: string, chained: boolean): string {
+  return (
+    `NATS/1.0\r\nNats-Msg-Id: ${messageId(sequence)}\r\nNats-Expected-Last-Sequence: ${sequence - 1}\r\n` +
+    (chained ? `Nats-Expected-Last-Msg-Id: ${messageId(sequence - 1)}\r\n` : '') +
+    `${STAN_SEQUENCE}: ${sequence}\r\n${STAN_TIMESTAMP}: ${timestamp}\r\n\r\n`
+  );
+}
+
+/** The second that was formatted last, and its text: messages come in the order of their times. */
+let lastSecond = Number.NaN;
+let lastText = '';
+
 /** @param nanos ns since 1970-01-01 */
 export function formatTimestamp(nanos: bigint): string {
-  const seconds = new Date(Number(nanos / 1_000_000n)).toISOString();
-  return `${seconds.slice(0, 20)}${String(nanos % 1_000_000_000n).padStart(9, '0')}Z`;
+  const second = Number(nanos / 1_000_000_000n);
+  if (second !== lastSecond) {
+    lastText = new Date(second * 1000).toISOString().slice(0, 20);
+    lastSecond = second;
+  }
+  return `${lastText}${String(nanos % 1_000_000_000n).padStart(9, '0')}Z`;
 }
 
 /** The time in ns since 1970-01-01. Undefined when the text is not as {@link formatTimestamp} writes it. */

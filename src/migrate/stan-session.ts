@@ -3,6 +3,7 @@
  * the server again, and reads from the channel, what a durable seems to have missed. Here exactly what the server sends counts.
  */
 import { makeClock, type Clock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import type { SupervisedSession } from '../connection/gateway.js';
 import { NatsGateway } from '../connection/nats-gateway.js';
 import { Participants } from '../connection/participants.js';
@@ -87,7 +88,7 @@ async function open(
   const deadline = clock.now() + PATIENCE;
   const never = new AbortController().signal;
   for (;;) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     const search = gateway.search(undefined, true);
     try {
       const found = await search.round();
@@ -102,6 +103,6 @@ async function open(
         });
       }
     }
-    await new Promise<void>((resolve) => clock.after(PAUSE, resolve));
+    await pause(clock, PAUSE);
   }
 }

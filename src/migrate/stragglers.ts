@@ -3,26 +3,45 @@
  * number in STAN in a header only. What was appended is found in the stream itself: it is the only checkpoint.
  */
 import type { Clock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
+import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { isRefusal } from './api-errors.js';
+import { MigrationTargetError } from './errors.js';
 import { CopiedMessage } from './pipeline.js';
+import type { Problem } from './report.js';
 import { findSeam, stragglersIn, type Straggler } from './seam.js';
 import type { Source } from './source.js';
 import { messageId, STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
-import { apiCode, type Target } from './target.js';
+import type { Target } from './target.js';
 
 /** The pause before a message that was not stored is sent again, in ms. */
 const PAUSE = 200;
 
+/** A message that JetStream does not take. */
+interface Delayed {
+  readonly sequence: number;
+  readonly reason: string;
+  /** Since when it is refused, in ms of the clock. Undefined when JetStream is only away. */
+  readonly refusedSince: number | undefined;
+}
+
 export class StragglerAppender {
   readonly channel: string;
   readonly stream: string;
-  /** The last message that has the number of STAN. It is known after {@link start}. */
-  seam = 0;
+  /** The last message that has the number of STAN. Undefined before {@link start}. */
+  seam: number | undefined;
   /** What was appended behind the seam, by this run. */
   readonly appended: Straggler[] = [];
-  /** When a message of STAN has last come, in ms of the clock. */
-  heard: number;
+  /** All messages of STAN up to this one are in the stream, or were dropped by the limits of the channel. */
+  #reached = 0;
+  /** What the limits of the channel have dropped before it was appended. */
+  readonly #dropped: { from: number; to: number }[] = [];
+  /** When a message of STAN has last come, or was last stored, in ms of the clock. */
+  #heard: number;
+  #appending = false;
+  #delayed: Delayed | undefined;
   readonly #source: Source;
   readonly #target: Target;
   readonly #clock: Clock;
@@ -35,24 +54,41 @@ export class StragglerAppender {
     this.#clock = clock;
     this.channel = channel;
     this.stream = stream;
-    this.heard = clock.now();
+    this.#heard = clock.now();
+  }
+
+  /** For how long there was nothing to append, or nothing that JetStream takes, in ms. */
+  get idleFor(): number {
+    if (!this.#appending) return this.#clock.now() - this.#heard;
+    const { refusedSince } = this.#delayed ?? {};
+    return refusedSince === undefined ? 0 : this.#clock.now() - refusedSince;
+  }
+
+  /** Why a message is not appended at the moment. Undefined when all is well. */
+  get delay(): string | undefined {
+    if (this.#delayed === undefined) return undefined;
+    const { sequence, reason } = this.#delayed;
+    return `JetStream does not store message ${sequence} of channel '${this.channel}' in stream '${this.stream}': ${reason}`;
   }
 
   /** Finds what the stream has of STAN, and appends what comes after that until {@link stop}. */
   async start(): Promise<void> {
     const info = await this.#target.stream(this.stream);
-    if (info === undefined) throw new Error(`stream '${this.stream}' is gone`);
-    this.seam = await findSeam(this.#target, info);
-    let position = this.seam;
-    for await (const { inStan } of stragglersIn(this.#target, this.stream, this.seam + 1, info.state.last_seq)) {
-      position = Math.max(position, inStan);
+    if (info === undefined) throw new MigrationTargetError(`stream '${this.stream}' is gone`);
+    const seam = await findSeam(this.#target, info);
+    this.seam = seam;
+    this.#reached = seam;
+    for await (const { inStan } of stragglersIn(this.#target, this.stream, seam + 1, info.state.last_seq)) {
+      this.#reached = Math.max(this.#reached, inStan);
     }
-    this.heard = this.#clock.now();
+    this.#heard = this.#clock.now();
     const stan = await this.#source.stan();
+    const startAt = { sequence: this.#reached + 1 };
     this.#subscription = await stan.subscribe(this.channel, (message) => this.#append(message), {
-      startAt: { sequence: position + 1 },
+      startAt,
       concurrency: 1,
     });
+    this.#subscription.on('gap', ({ from, to }) => this.#dropped.push({ from, to }));
   }
 
   async stop(): Promise<void> {
@@ -60,8 +96,32 @@ export class StragglerAppender {
     await this.#subscription?.close();
   }
 
+  /** What has reached STAN and is not in the stream, after {@link stop}. */
+  async problems(): Promise<Problem[]> {
+    const { channel, stream } = this;
+    if (this.#subscription === undefined) {
+      const message = `what has reached channel '${channel}' of STAN after the cut was not appended: it was interrupted. Run this again`;
+      return [{ code: 'not-appended', channel, message }];
+    }
+    const problems = this.#dropped.map(({ from, to }): Problem => {
+      const message =
+        `messages ${from} to ${to} of channel '${channel}' reached STAN after the cut, and its limits have dropped them before they ` +
+        `could be appended to stream '${stream}'`;
+      return { code: 'retention', channel, from, to, message };
+    });
+    const from = this.#reached + 1;
+    const to = (await this.#source.channel(channel))?.last ?? 0;
+    if (to < from) return problems;
+    const why = this.delay ?? 'it was stopped before';
+    const message =
+      `messages ${from} to ${to} of channel '${channel}' have reached STAN after the cut, and are not in stream '${stream}': ` +
+      `${why}. Run this again`;
+    return [...problems, { code: 'not-appended', channel, from, to, message }];
+  }
+
   async #append(message: StanMessage): Promise<void> {
-    this.heard = this.#clock.now();
+    this.#heard = this.#clock.now();
+    this.#appending = true;
     const { client, jetstream } = this.#target;
     const { sequence, timestamp, data } = new CopiedMessage(message);
     const headers = client.core.headers();
@@ -74,17 +134,18 @@ export class StragglerAppender {
         // Until a native message has come, STAN's numbers go on.
         if (seq === sequence && this.seam === sequence - 1) this.seam = sequence;
         else this.appended.push({ inStan: sequence, sequence: seq });
+        this.#reached = sequence;
+        this.#delayed = undefined;
         break;
       } catch (error) {
-        if (apiCode(error) !== undefined && !isPassing(error)) throw error;
-        await new Promise<void>((resolve) => this.#clock.after(PAUSE, resolve));
+        // What comes behind it waits, because the order is STAN's.
+        const now = this.#clock.now();
+        const refusedSince = isRefusal(error) ? (this.#delayed?.refusedSince ?? now) : undefined;
+        this.#delayed = { sequence, reason: describe(error), refusedSince };
+        await pause(this.#clock, PAUSE);
       }
     }
-    this.heard = this.#clock.now();
+    this.#appending = false;
+    this.#heard = this.#clock.now();
   }
-}
-
-/** Whether JetStream refuses a message only for now. */
-function isPassing(error: unknown): boolean {
-  return (error as { status?: unknown }).status === 503;
 }

@@ -1,20 +1,15 @@
 /** The stream that a channel becomes: its configuration, and how it is made. */
 import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
+import { apiCode, NAME_IN_USE, NO_PEERS, NOT_CLUSTERED, SUBJECT_IN_USE } from './api-errors.js';
 import { fencedEntrance, fenceKind, openEntrance, type Entrance } from './fence.js';
 import { streamName } from './names.js';
 import type { ChannelLimits } from './source.js';
-import { apiCode, type Target } from './target.js';
+import type { Target } from './target.js';
 
 /** The longest time that a server remembers IDs by default, in ms. */
 const DUPLICATE_WINDOW = 120_000;
 const NS = 1e6;
-
-/** The codes of JetStream's errors at the creation of a stream. */
-const NAME_IN_USE = 10058;
-const SUBJECT_IN_USE = 10065;
-const NO_PEERS = 10005;
-const NOT_CLUSTERED = 10074;
 
 /** How a step makes streams. */
 export interface StreamSettings {

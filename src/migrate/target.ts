@@ -5,7 +5,10 @@ import type * as jetstream from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
+import { makeClock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
+import { apiCode, NO_MESSAGE, STREAM_NOT_FOUND } from './api-errors.js';
 import { MigrationTargetError, PeerMissingError } from './errors.js';
 import type { Side } from './options.js';
 
@@ -40,6 +43,10 @@ async function loadJetStream(): Promise<OfficialClient['jetstream']> {
 /** The version of a server, as numbers. */
 export type Version = readonly [major: number, minor: number, patch: number];
 
+/** How often a stream that was there is asked for, and the pause between, in ms: 10 s in all. */
+const ASK_AGAIN = 41;
+const ASK_AGAIN_AFTER = 250;
+
 /** A connection to the servers with JetStream. */
 export class Target {
   readonly client: OfficialClient;
@@ -66,7 +73,7 @@ export class Target {
     try {
       const manager = await client.jetstream.jetstreamManager(connection, { checkAPI: false });
       const target = new Target(client, connection, manager);
-      await target.#checkJetStream();
+      await target.#checkJetStream(signal);
       return target;
     } catch (error) {
       await connection.close();
@@ -103,6 +110,18 @@ export class Target {
     } catch (error) {
       if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
       throw error;
+    }
+  }
+
+  /**
+   * A stream that was there a moment ago. A server that has just become the leader of JetStream, or has just started, may not know
+   * it yet and says that there is none; so that is believed only when it is said for a while.
+   */
+  async knownStream(name: string): Promise<StreamInfo | undefined> {
+    for (let asked = 1; ; asked++) {
+      const found = await this.stream(name);
+      if (found !== undefined || !this.isClustered || asked === ASK_AGAIN) return found;
+      await this.client.core.delay(ASK_AGAIN_AFTER);
     }
   }
 
@@ -162,15 +181,17 @@ export class Target {
     await this.close();
   }
 
-  async #checkJetStream(): Promise<void> {
+  async #checkJetStream(signal: AbortSignal | undefined): Promise<void> {
+    const clock = makeClock();
     // A cluster says so, too, for as long as it has no leader.
     for (let attempt = 1; ; attempt++) {
       try {
         await this.manager.getAccountInfo();
         return;
       } catch (error) {
+        signal?.throwIfAborted();
         if (attempt < 10) {
-          await this.client.core.delay(200 * attempt);
+          await pause(clock, 200 * attempt);
           continue;
         }
         throw new MigrationTargetError(
@@ -181,17 +202,6 @@ export class Target {
       }
     }
   }
-}
-
-/** The codes of JetStream's errors. */
-export const STREAM_NOT_FOUND = 10059;
-export const CONSUMER_NOT_FOUND = 10014;
-export const NO_MESSAGE = 10037;
-
-/** The code of an error of JetStream's API. Undefined for another error. */
-export function apiCode(error: unknown): number | undefined {
-  const code = (error as { code?: unknown } | undefined)?.code;
-  return typeof code === 'number' ? code : undefined;
 }
 
 /** Connects to the servers of one side. @throws MigrationTargetError */

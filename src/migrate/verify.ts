@@ -2,13 +2,14 @@
 import '../dispose.js';
 import { createHash, type Hash } from 'node:crypto';
 import type { ConsumerMessages, JsMsg } from '@nats-io/jetstream';
-import { makeClock } from '../clock/clock.js';
-import { AbortedError } from '../errors.js';
+import { makeClock, type Clock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { OptionReader } from '../option-reader.js';
 import type { ResilientStan } from '../resilient-stan.js';
 import { streamName } from './names.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
 import { CopiedMessage } from './pipeline.js';
+import { readProgress, throttled } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, stragglersIn } from './seam.js';
 import { Source, type SourceChannel } from './source.js';
@@ -95,7 +96,6 @@ export interface VerifyCopyReport extends Report {
 }
 
 const NAMES = { known: [...MIGRATE_OPTIONS, 'onProgress'], hints: MIGRATE_HINTS };
-const PROGRESS = 250;
 /** How many differences of a channel are named. */
 const NAMED = 20;
 /** How long a copy that follows may take to bring what was the newest message, in ms. */
@@ -117,8 +117,8 @@ const CATCH_UP = 5000;
  */
 export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCopyReport> {
   const read = new OptionReader(options, 'options', NAMES);
-  const resolved = readMigrateOptions(read);
-  const onProgress = read.callback<(progress: VerifyCopyProgress) => void>('onProgress', '(progress) => …');
+  using resolved = readMigrateOptions(read);
+  const onProgress = readProgress<VerifyCopyProgress>(read);
   const clock = makeClock();
   const began = clock.elapsed();
   await using source = await Source.open(resolved);
@@ -128,26 +128,24 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
   const stan = await source.stan();
   const results: VerifiedChannel[] = [];
   let done = 0;
-  let told = 0;
-  for (const figures of channels) {
-    const tell = (): void => {
+  const tell = throttled(clock, onProgress);
+  for (const { channel } of channels) {
+    const onCompared = (): void => {
       done++;
-      const now = clock.now();
-      if (now - told < PROGRESS) return;
-      told = now;
-      onProgress?.({ messages: Math.max(total, done), messagesDone: done, channel: figures.channel });
+      tell(() => ({ messages: Math.max(total, done), messagesDone: done, channel }));
     };
-    const check = new ChannelCheck(stan, source, target, figures.channel, resolved.signal, tell, (ms) => {
-      return new Promise((resolve) => clock.after(ms, resolve));
+    const { signal } = resolved;
+    const check = new ChannelCheck({ stan, source, target, clock, signal, channel, onCompared });
+    const result = await check.run().catch((error: unknown) => {
+      throw reasonOf(error, signal);
     });
-    const result = await check.run();
     if ('problem' in result) problems.push(result.problem);
     else {
       results.push(result);
       problems.push(...problemsOf(result));
     }
   }
-  onProgress?.({ messages: done, messagesDone: done, channel: '' });
+  onProgress({ messages: done, messagesDone: done, channel: '' });
   return {
     ok: problems.length === 0,
     problems,
@@ -175,38 +173,41 @@ function problemsOf({ channel, stream, different, differences }: VerifiedChannel
   ];
 }
 
+interface CheckSettings {
+  readonly stan: ResilientStan;
+  readonly source: Source;
+  readonly target: Target;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly channel: string;
+  /** Hears of each message that is compared. */
+  readonly onCompared: () => void;
+}
+
 class ChannelCheck {
   readonly #stan: ResilientStan;
   readonly #source: Source;
   readonly #target: Target;
   readonly #channel: string;
   readonly #stream: string;
-  readonly #signal: AbortSignal | undefined;
-  readonly #tell: () => void;
-  readonly #sleep: (ms: number) => Promise<void>;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #onCompared: () => void;
   readonly #stanHash = createHash('sha256');
   readonly #jetStreamHash = createHash('sha256');
   #compared = 0;
   #different = 0;
   readonly #differences: { from: number; to: number; what: Difference['what'] }[] = [];
 
-  constructor(
-    stan: ResilientStan,
-    source: Source,
-    target: Target,
-    channel: string,
-    signal: AbortSignal | undefined,
-    tell: () => void,
-    sleep: (ms: number) => Promise<void>,
-  ) {
+  constructor({ stan, source, target, clock, signal, channel, onCompared }: CheckSettings) {
     this.#stan = stan;
     this.#source = source;
     this.#target = target;
     this.#channel = channel;
     this.#stream = streamName(channel);
+    this.#clock = clock;
     this.#signal = signal;
-    this.#tell = tell;
-    this.#sleep = sleep;
+    this.#onCompared = onCompared;
   }
 
   async run(): Promise<VerifiedChannel | { problem: Problem }> {
@@ -249,7 +250,7 @@ class ChannelCheck {
       const enough = state.last_seq >= last || waited >= CATCH_UP || (waited >= 1000 && state.last_seq === before);
       if (!enough) {
         if (waited % 1000 === 0) before = state.last_seq;
-        await this.#sleep(100);
+        await pause(this.#clock, 100);
         continue;
       }
       const seam = state.messages === 0 ? state.last_seq : await findSeam(this.#target, info);
@@ -263,7 +264,7 @@ class ChannelCheck {
     try {
       let copy = seam >= from ? await copies.next() : undefined;
       for await (const message of this.#stan.read(this.#channel, { from, to })) {
-        this.#checkAborted();
+        this.#signal.throwIfAborted();
         const original = new CopiedMessage(message);
         // What STAN has dropped since the figures were asked for.
         while (copy !== undefined && copy.seq < original.sequence) copy = await copies.next();
@@ -283,7 +284,7 @@ class ChannelCheck {
     }
     if (to > seam) {
       for await (const message of this.#stan.read(this.#channel, { from: seam + 1, to })) {
-        this.#checkAborted();
+        this.#signal.throwIfAborted();
         const original = new CopiedMessage(message);
         const place = places.get(original.sequence);
         const copy = place === undefined ? undefined : await this.#target.message(this.#stream, place);
@@ -295,7 +296,7 @@ class ChannelCheck {
 
   #check(original: CopiedMessage, copy: Pick<JsMsg, 'headers' | 'data'> | undefined): void {
     this.#compared++;
-    this.#tell();
+    this.#onCompared();
     add(this.#stanHash, String(original.sequence), original.timestamp, original.data);
     if (copy === undefined) {
       this.#differs(original.sequence, 'missing');
@@ -314,12 +315,6 @@ class ChannelCheck {
     const before = this.#differences.at(-1);
     if (before?.what === what && before.to === sequence - 1) before.to = sequence;
     else if (this.#differences.length < NAMED) this.#differences.push({ from: sequence, to: sequence, what });
-  }
-
-  #checkAborted(): void {
-    if (this.#signal?.aborted === true) {
-      throw new AbortedError('the comparison was interrupted before its end', { cause: this.#signal.reason });
-    }
   }
 }
 

@@ -323,8 +323,7 @@ describe('resilient-stan verify', function () {
       // What was just started then is in its first moments, with no handler of its own.
       await new Promise((resolve) => setTimeout(resolve, delay));
       process.kill(-child.pid!, 'SIGINT');
-      // npx sends on what the terminal has sent already. It is the same Ctrl-C. Not by the clock: on a busy machine a timer here
-      // may be so late that the process is just ending, and Node has no handler any more while it takes itself down.
+      // npx sends on what the terminal has sent already. It is the same Ctrl-C, and is sent as soon as the first one was heard.
       await until(
         () => said.stderr.includes('Ctrl-C again'),
         () => said.stderr,

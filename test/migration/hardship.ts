@@ -2,6 +2,9 @@
  * A copy under faults, from its beginning to its end: copiers are killed, servers of the target are killed, leaders of STAN are killed,
  * and two copiers are at work at once, while programs publish. Then the same command is run once more, and every message is looked at
  * through the official client.
+ *
+ * Half of the messages are there before the copy begins. The others are published in bursts, one before each kill, and a kill comes
+ * when the copiers have stored a part of its burst: so it strikes a copy that has its hands full.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -10,6 +13,9 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { ResilientStan } from '../../src/index.js';
 import { streamName, type CopyReport, type VerifyCopyReport } from '../../src/migrate/index.js';
 import { waitFor, type JetStreamCluster, type StanCluster } from '../../src/testing/index.js';
+import { sleep } from '../../src/testing/wait.js';
+import type { ServerNode } from '../../src/testing/server-node.js';
+import { between, pick, randomFrom, shuffled } from '../../src/testing/random.js';
 import { runCommand, startCommand, type Running } from '../support/command.js';
 
 export interface HardshipOptions {
@@ -20,14 +26,17 @@ export interface HardshipOptions {
   readonly copiers: number;
   readonly targets: number;
   readonly leaders: number;
-  /** Messages that are there before the copy begins. */
+  /** Messages in the channel at the end, at least. */
   readonly messages: number;
-  /** Messages a second that are published meanwhile. */
+  /** Messages a second that are published besides, without a rest. */
   readonly rate: number;
+  /** The order of the kills, who is struck, and when, follow from it. */
+  readonly seed: number;
   readonly say?: (line: string) => void;
 }
 
 export interface Hardship {
+  /** Messages in the channel at the end, and in the stream. */
   readonly messages: number;
   readonly seconds: number;
   readonly lost: number;
@@ -36,11 +45,12 @@ export interface Hardship {
 }
 
 const CHANNEL = 'orders.eu';
-/** Kills of what is killed follow each other after so many further messages in the stream. */
-const BETWEEN = 50;
+
+type Victim = 'copier' | 'target' | 'leader';
 
 export async function hardship(options: HardshipOptions): Promise<Hardship> {
   const { from, to, say = () => undefined } = options;
+  const random = randomFrom(options.seed);
   const began = performance.now();
   const args = [
     ...['--from', from.urls.join(','), '--monitor', from.nodes.map(({ monitor }) => monitor.url).join(',')],
@@ -49,32 +59,41 @@ export async function hardship(options: HardshipOptions): Promise<Hardship> {
   ];
   const stan = await ResilientStan.connect(from.urls, { publishing: { maxPending: 1e6, maxPendingBytes: 1e9 } });
   const connection = await connect({ servers: to?.urls ?? from.urls, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
-  const copiers = new Copiers(args);
+  const copiers = new Copiers(args, say);
   const publisher = new Publisher(stan);
+  const kills = shuffled(random, [
+    ...Array<Victim>(options.copiers).fill('copier'),
+    ...Array<Victim>(options.targets).fill('target'),
+    ...Array<Victim>(options.leaders).fill('leader'),
+  ]);
+  const burst = Math.ceil(options.messages / 2 / Math.max(1, kills.length));
+  const strike = async (victim: Victim): Promise<string> => {
+    if (victim === 'copier') {
+      const slot = between(random, 0, 1);
+      await copiers.kill(slot);
+      return `copier ${slot + 1}`;
+    }
+    const node = victim === 'leader' ? await from.leader() : pick<ServerNode>(random, (to ?? from).nodes);
+    await node.kill();
+    await node.start();
+    await from.ready();
+    await to?.ready();
+    return `${victim} ${node.name}`;
+  };
   try {
-    await publisher.publish(options.messages);
+    await publisher.publish(Math.floor(options.messages / 2));
     publisher.start(options.rate);
     copiers.start(0);
     copiers.start(1);
-    const kills = shuffled([
-      ...Array<'copier'>(options.copiers).fill('copier'),
-      ...Array<'target'>(options.targets).fill('target'),
-      ...Array<'leader'>(options.leaders).fill('leader'),
-    ]);
     await advance(connection, 1, copiers);
-    for (const [i, kill] of kills.entries()) {
-      say(`${i + 1} of ${kills.length}: ${kill}`);
-      if (kill === 'copier') await copiers.kill(i % 2);
-      else {
-        const cluster = kill === 'leader' ? from : (to ?? from);
-        const node = kill === 'leader' ? await from.leader() : cluster.nodes[i % cluster.nodes.length]!;
-        await node.kill();
-        await node.start();
-        await from.ready();
-        await to?.ready();
-      }
-      await advance(connection, BETWEEN, copiers);
+    for (const [i, victim] of kills.entries()) {
+      // In an outage of STAN that the kill before has left, it waits for the servers as the copiers do.
+      const published = publisher.publish(burst);
+      const stored = await advance(connection, between(random, 1, burst), copiers);
+      const [struck] = await Promise.all([strike(victim), published]);
+      say(`${i + 1} of ${kills.length}: ${struck} killed, at message ${stored}`);
     }
+    await advance(connection, 1, copiers);
     await publisher.stop();
     await copiers.stop();
     say('the same command once more');
@@ -106,16 +125,28 @@ class Copiers {
   readonly #running = new Map<number, Running>();
   #over = false;
 
-  constructor(args: readonly string[]) {
+  constructor(
+    args: readonly string[],
+    private readonly say: (line: string) => void,
+  ) {
     this.#args = args;
+    // No copier outlives this process.
+    process.once('exit', this.#killAll);
   }
 
   start(slot: number): void {
     const running = startCommand(['migrate', 'copy', '--follow', ...this.#args]);
     this.#running.set(slot, running);
-    void running.closed.then(({ code, stderr, stdout }) => {
+    void running.closed.then(async ({ code, stderr, stdout }) => {
       if (this.#over || running.child.signalCode !== null) return;
-      this.failure = `a copier ended by itself with ${code}: ${stderr}${stdout}`;
+      if (stdout !== '') {
+        this.failure = `a copier ended by itself with ${code}: ${stderr}${stdout}`;
+        return;
+      }
+      // It has not begun, because a side was away at that moment: whoever looks after processes starts it again.
+      this.say(`copier ${slot + 1} could not begin: ${stderr.trim()}`);
+      await sleep(200);
+      if (!this.#over && this.#running.get(slot) === running) this.start(slot);
     });
   }
 
@@ -126,15 +157,20 @@ class Copiers {
     const running = this.#running.get(slot)!;
     running.child.kill('SIGKILL');
     await running.closed;
-    this.start(slot);
+    if (this.#running.get(slot) === running) this.start(slot);
   }
 
   async stop(): Promise<void> {
     this.#over = true;
-    for (const { child } of this.#running.values()) child.kill('SIGKILL');
+    this.#killAll();
     await Promise.all([...this.#running.values()].map(({ closed }) => closed));
     this.#running.clear();
+    process.off('exit', this.#killAll);
   }
+
+  readonly #killAll = (): void => {
+    for (const { child } of this.#running.values()) child.kill('SIGKILL');
+  };
 }
 
 class Publisher {
@@ -178,22 +214,23 @@ class Publisher {
   }
 }
 
-/** Waits until the stream has so many messages more, and a copier is there to bring them. */
-async function advance(connection: NatsConnection, messages: number, copiers: Copiers): Promise<void> {
+/** Waits until the stream has so many messages more. Returns its last number. */
+async function advance(connection: NatsConnection, messages: number, copiers: Copiers): Promise<number> {
   const last = async (): Promise<number> => {
     const manager = await jetstreamManager(connection, { checkAPI: false });
     return (await manager.streams.info(streamName(CHANNEL))).state.last_seq;
   };
   let before: number | undefined;
-  await waitFor(
+  return await waitFor(
     async () => {
       if (copiers.failure !== undefined) throw new Error(copiers.failure);
+      // The stream is not there yet, or the server is away.
       const now = await last().catch(() => undefined);
-      before ??= now === undefined ? undefined : now;
-      const enough = now !== undefined && before !== undefined && (messages === 1 ? now > 0 : now >= before + messages);
-      return enough ? true : undefined;
+      if (now === undefined) return undefined;
+      before ??= now;
+      return now >= before + messages ? now : undefined;
     },
-    { timeout: 120_000, what: () => 'no copier brings anything more' },
+    { timeout: 120_000, interval: 5, what: () => 'no copier brings anything more' },
   );
 }
 
@@ -221,12 +258,4 @@ async function judge(
   }
   messages.stop();
   return { lost: last - seen.size, doubled, shifted, digest: hash.digest('hex') };
-}
-
-function shuffled<T>(list: T[]): T[] {
-  for (let i = list.length - 1; i > 0; i--) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [list[i], list[j]] = [list[j]!, list[i]!];
-  }
-  return list;
 }

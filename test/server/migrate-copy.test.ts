@@ -1,10 +1,20 @@
 /** plan, copy and verify, in place: STAN and JetStream in one streaming server. What is stored is looked at through the official client. */
 import assert from 'node:assert/strict';
-import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
+import { DiscardPolicy, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream';
 import { connect, type NatsConnection } from '@nats-io/transport-node';
-import { ResilientStan } from '../../src/index.js';
-import { copy, plan, verify, type CopyReport } from '../../src/migrate/index.js';
+import { AbortedError, CallbackError, ResilientStan } from '../../src/index.js';
+import {
+  copy,
+  cut,
+  durables,
+  plan,
+  planInPlace,
+  verify,
+  type CopyProgress,
+  type CopyReport,
+} from '../../src/migrate/index.js';
 import { StanCluster, waitFor } from '../../src/testing/index.js';
+import { rejection, until } from '../support/clients.js';
 import { runCommand } from '../support/command.js';
 
 describe('a migration in place', function () {
@@ -136,6 +146,92 @@ describe('a migration in place', function () {
     await publish('gone', 5);
     const { problems } = await following;
     assert.equal(problems[0]!.code, 'target-lost');
+  });
+
+  it('waits for the first channel, when it follows and there is none', async () => {
+    await using empty = await StanCluster.start({ mode: 'single', jetstream: true });
+    await using writer = await ResilientStan.connect(empty.urls);
+    const stop = new AbortController();
+    let told: CopyProgress | undefined;
+    const following = copy({
+      ...{ from: empty.urls, monitor: empty.nodes[0]!.monitor.url, follow: true, signal: stop.signal },
+      onProgress: (progress) => (told = progress),
+    });
+    await Promise.race([following, until(() => told?.channels === 0, 'it does not follow')]);
+    await writer.publish('late', 'here');
+    await Promise.race([following, until(() => told?.copied === 1, 'it does not find the channel')]);
+    stop.abort();
+    const { ok, channels } = await following;
+    assert.deepEqual([ok, channels.map(({ channel, last }) => [channel, last])], [true, [['late', 1]]]);
+  });
+
+  describe('is told to stop', () => {
+    it('before it has begun: every step rejects with an AbortedError', async () => {
+      const reason = new Error('no time');
+      for (const step of [plan, copy, verify, durables, cut, planInPlace]) {
+        const error = await rejection(step({ ...from, signal: AbortSignal.abort(reason) }), AbortedError);
+        assert.equal(error.cause, reason);
+      }
+    });
+
+    it('while it follows, and has not yet all that was there: it is not done', async () => {
+      await publish('stuck', 1);
+      await run('stuck');
+      await publish('stuck', 1);
+      await manager.streams.update('stuck', { discard: DiscardPolicy.New, max_msgs: 1 });
+      const following = new AbortController();
+      const { ok, problems, channels } = await copy({
+        ...{ ...from, channels: ['stuck'], follow: true, signal: following.signal },
+        onProgress: () => following.abort(),
+      });
+      assert.deepEqual(
+        [ok, problems.map(({ code }) => code), channels.map(({ complete, lag }) => ({ complete, lag }))],
+        [false, ['interrupted'], [{ complete: false, lag: 1 }]],
+      );
+    });
+
+    it('in the middle: a copy answers what it has done, and a comparison rejects', async () => {
+      await publish('stopped', 5000);
+      const copying = new AbortController();
+      const { ok, problems } = await copy({
+        ...{ ...from, channels: ['stopped'], signal: copying.signal },
+        onProgress: () => copying.abort(),
+      });
+      // It may have come to its end before it was told.
+      if (!ok)
+        assert.deepEqual(
+          problems.map(({ code }) => code),
+          ['interrupted'],
+        );
+      assert.equal((await run('stopped')).ok, true);
+      const comparing = new AbortController();
+      const compared = verify({
+        ...{ ...from, channels: ['stopped', 'orders.eu'], signal: comparing.signal },
+        onProgress: () => comparing.abort(),
+      });
+      await rejection(compared, AbortedError);
+    });
+  });
+
+  it('ends with the error of a progress callback that throws, or that rejects', async () => {
+    await publish('told', 20);
+    const ours = new Error('not ready for this');
+    const throws = (): void => {
+      throw ours;
+    };
+    const rejects = (): unknown => Promise.reject(ours);
+    for (const onProgress of [throws, rejects as () => void]) {
+      const options = { ...from, channels: ['told'], onProgress, follow: true };
+      for (const step of [copy, cut]) assert.equal((await rejection(step(options), CallbackError)).cause, ours);
+    }
+  });
+
+  it('leaves nothing that keeps the process when STAN cannot be reached', async () => {
+    await publish('unreachable', 1);
+    const to = ['--to', cluster.urls.join(','), '--monitor', from.monitor, '--channels', 'unreachable'];
+    const { code, stderr } = await runCommand(['migrate', 'copy', '--from', 'nats://127.0.0.1:1', ...to]);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, /no server could be reached/);
   });
 
   it('refuses a STAN that began anew after a copy', async () => {

@@ -33,7 +33,7 @@ describe('the cut', function () {
       StanCluster.start({
         mode: 'single',
         jetstream: true,
-        config: { streaming: { store_limits: { max_channels: 0 } } },
+        config: { streaming: { store_limits: { max_channels: 0, channels: { 'few.>': { max_msgs: 5 } } } } },
       }),
       JetStreamCluster.start({ nodes: 1 }),
     ]);
@@ -141,6 +141,67 @@ describe('the cut', function () {
       assert.deepEqual(
         (await copy(options())).problems.map(({ code }) => code),
         ['not-importing'],
+      );
+    });
+
+    it('says which late messages are not in the stream, because JetStream refuses them', async () => {
+      await publish(3);
+      allRight(await cutNow());
+      assert.equal(await native(js), 4);
+      await js.manager.streams.update(streamName(channel), { max_msg_size: 200 });
+      await publish(1);
+      await stan.publish(channel, 'x'.repeat(500));
+      await publish(1);
+      const { ok, problems, channels } = await cutNow();
+      assert.deepEqual(
+        [ok, problems.map(({ code, from, to }) => ({ code, from, to }))],
+        [false, [{ code: 'not-appended', from: 5, to: 6 }]],
+      );
+      assert.match(problems[0]!.message, /message size exceeds maximum allowed/);
+      assert.deepEqual(channels[0]!.stragglers, [{ inStan: 4, sequence: 5 }]);
+      await js.manager.streams.update(streamName(channel), { max_msg_size: -1 });
+      assert.deepEqual(allRight(await cutNow()).stragglers, [
+        { inStan: 5, sequence: 6 },
+        { inStan: 6, sequence: 7 },
+      ]);
+    });
+
+    it('does not take a JetStream that is away for a STAN that is silent', async () => {
+      await publish(3);
+      const [server] = plain.nodes;
+      const told: CutProgress[] = [];
+      const cutting = cutNow({
+        onProgress: (progress) => {
+          if (progress.phase !== 'stragglers') return;
+          if (told.push(progress) === 1) void server!.pause();
+        },
+      });
+      await until(() => told.length > 0, 'it is not cut');
+      await publish(1);
+      // It goes on telling, for longer than STAN has to be silent, and in the end why nothing goes on.
+      await until(() => told.at(-1)!.todo !== undefined, 'it does not say that JetStream is away');
+      assert.match(told.at(-1)!.todo!, /JetStream does not store message 4 of channel/);
+      await server!.resume();
+      assert.equal(allRight(await cutting).cutAt, 4);
+      assert.deepEqual(
+        await content(js),
+        published.map((text, i) => [i + 1, i + 1, text]),
+      );
+    });
+
+    it('says which late messages the limits of the channel have dropped before', async () => {
+      channel = uniqueName('few.cut');
+      await publish(3);
+      allRight(await cutNow());
+      await publish(8);
+      const { ok, problems, channels } = await cutNow();
+      assert.deepEqual(
+        [ok, problems.map(({ code, from, to }) => ({ code, from, to }))],
+        [false, [{ code: 'retention', from: 4, to: 6 }]],
+      );
+      assert.deepEqual(
+        channels[0]!.stragglers.map(({ inStan }) => inStan),
+        [7, 8, 9, 10, 11],
       );
     });
 

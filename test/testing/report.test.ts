@@ -548,6 +548,13 @@ describe('testing: report', () => {
       assert.match(html, /max-width: 1000px\) {\s*\.hint { display: block; }/);
     });
 
+    it('ends no line of its headline between a figure and what it counts', () => {
+      const [, head = ''] = /<h1>(.*)<\/h1>/.exec(renderHtml(report({ end: 'interrupted', faults: [] }))) ?? [];
+      assert.match(head, /none/);
+      assert.doesNotMatch(head, /(none|\d) /);
+      assert.equal(head.replaceAll('\u00a0', ' '), headline(report({ end: 'interrupted', faults: [] })));
+    });
+
     it('says what there was besides', () => {
       const settings = { ...report().settings, maxMessages: 500, subscriptions: 2000 };
       const html = renderHtml(report({ settings }));

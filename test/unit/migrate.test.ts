@@ -1,11 +1,12 @@
 /** What decides in a migration: names, times, the chain, and which channels are meant. Pure. */
 import assert from 'node:assert/strict';
+import { headers, MsgHdrsImpl } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
 import { matches } from '../../src/migrate/options.js';
-import { formatTimestamp, parseTimestamp } from '../../src/migrate/stan-headers.js';
+import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
 
 /** Names as STAN allows them, and some that are near each other. */
 const NAME = fc.oneof(
@@ -57,6 +58,33 @@ describe('the time of a copied message', () => {
       ),
     );
     assert.equal(formatTimestamp(1_700_000_000_000_000_001n), '2023-11-14T22:13:20.000000001Z');
+  });
+});
+
+describe('the headers of a message on its way', () => {
+  it('are what the official client reads', () => {
+    const time = '2026-01-31T08:00:00.123456789Z';
+    const read = (chained: boolean): [string, string][] => {
+      const headers = MsgHdrsImpl.decode(Buffer.from(copyHeaders(1001, time, chained)));
+      return [...headers].map(([name, values]) => [name, values.join()]);
+    };
+    const chain: [string, string] = ['Nats-Expected-Last-Msg-Id', 'stan:1000'];
+    const others: [string, string][] = [
+      ['Nats-Msg-Id', 'stan:1001'],
+      ['Nats-Expected-Last-Sequence', '1000'],
+      ['Stan-Sequence', '1001'],
+      ['Stan-Timestamp', time],
+    ];
+    assert.deepEqual(read(false), others);
+    assert.deepEqual(read(true), [...others.slice(0, 2), chain, ...others.slice(2)]);
+    const carried = headers();
+    for (const [name, value] of read(true)) carried.append(name, value);
+    assert.equal(copyHeaders(1001, time, true), (carried as MsgHdrsImpl).toString());
+  });
+
+  it('are shorter than the bound by which a plan judges payloads', () => {
+    const longest = copyHeaders(Number.MAX_SAFE_INTEGER, '2026-01-31T08:00:00.123456789Z', true);
+    assert.ok(longest.length <= HEADER_BYTES, `${longest.length}`);
   });
 });
 
@@ -124,6 +152,31 @@ describe('the chain', () => {
     assert.equal(verdictOf(5, { refused: 10071, text: '' }), 'reread');
     assert.equal(verdictOf(5, { silent: 'nobody' }), 'reread');
     assert.equal(verdictOf(5, { refused: 10054, text: '' }), 'hopeless');
+  });
+
+  it('tells of each message once, in order, when all before it are stored', () => {
+    const step = fc.record({ answered: fc.nat({ max: 7 }), resumed: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const told: number[] = [];
+        const chain = new Chain(0, WINDOW, ({ sequence }) => told.push(sequence));
+        let onWay: number[] = [];
+        for (const { answered, resumed } of steps) {
+          while (chain.hasRoom) chain.take(link(chain.taken + 1));
+          for (let send = chain.next(); send !== undefined; send = chain.next()) onWay.push(send.link.sequence);
+          if (resumed) {
+            // Answers that came early, and those that were lost, are both found in the stream.
+            chain.resume(onWay[answered] ?? chain.stored);
+            onWay = [];
+          } else onWay.splice(answered, 1).forEach((sequence) => chain.storedAt(sequence));
+          assert.deepEqual(
+            told,
+            Array.from({ length: chain.stored }, (_, i) => i + 1),
+          );
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('stores nothing behind a foreign message, and all in order without one, whatever is lost on the way', () => {

@@ -71,9 +71,14 @@ function header(data: ReportData): string {
   const server = environment.server === undefined ? '' : ` of nats-streaming-server ${environment.server}`;
   return `<header>
 <p class="verdict ${good ? 'good' : 'bad'}">${good ? '✓' : '✗'} ${word}</p>
-<h1>${escape(headline(data))}</h1>
+<h1>${withoutLoneFigures(escape(headline(data)))}</h1>
 <p class="about"><b>${escape(client.name + version)}</b> · ${settings.ordering} · ${escape(where + server)} · seed ${settings.seed} · <span class="when">${escape(data.startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</span></p>
 </header>`;
+}
+
+/** Binds each figure of a text to what it counts, so that no line ends between them. */
+function withoutLoneFigures(text: string): string {
+  return text.replace(/\b(none|[\d.\u202f]+) /g, '$1\u00a0');
 }
 
 function tiles(data: ReportData): string {

@@ -1,0 +1,85 @@
+/**
+ * What a migration believes of STAN's monitoring. A follower, and a server that has only just become the leader, say less than the
+ * leader has. That moment cannot be hit with real servers, so here a real server's pages go through one that can be told to be behind.
+ */
+import assert from 'node:assert/strict';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { ResilientStan } from '../../src/index.js';
+import { copy, verify } from '../../src/migrate/index.js';
+import { StanCluster } from '../../src/testing/index.js';
+
+/** What a server says of itself beside its figures. */
+type As = 'leader' | 'follower' | 'restarted';
+
+describe('the figures of a migration', function () {
+  this.timeout(60_000);
+
+  let cluster: StanCluster;
+  let stan: ResilientStan;
+  let front: Server;
+  let options: { from: string[]; monitor: string; channels: string[] };
+  /** What the next answers are: how many messages behind, and what the server says of itself afterwards. The last one stays. */
+  let script: { behind: number; afterwards: As }[];
+  /** How many of the answers to questions for a channel were behind. */
+  let stale = 0;
+
+  before(async () => {
+    cluster = await StanCluster.start({ mode: 'single', jetstream: true });
+    stan = await ResilientStan.connect(cluster.urls);
+    await Promise.all(Array.from({ length: 100 }, (_, i) => stan.publish('orders', `${i}`)));
+    const real = cluster.nodes[0]!.monitor.url;
+    let as: As = 'leader';
+    const answer = async (path: string): Promise<unknown> => {
+      const page = (await (await fetch(`${real}${path}`)).json()) as Record<string, unknown>;
+      if (path.startsWith('/streaming/serverz')) {
+        const role = as === 'follower' ? 'Follower' : 'Leader';
+        if (as === 'restarted') page['server_id'] = 'another';
+        as = 'leader';
+        return { ...page, state: 'CLUSTERED', role };
+      }
+      if (!path.includes('channel=')) return page;
+      const step = script.length > 1 ? script.shift()! : script[0]!;
+      as = step.afterwards;
+      if (step.behind > 0) stale++;
+      const [last, count] = [page['last_seq'] as number, page['msgs'] as number];
+      return { ...page, last_seq: last - step.behind, msgs: count - step.behind };
+    };
+    front = createServer((request, response) => {
+      void answer(request.url!).then((page) => response.end(JSON.stringify(page)));
+    });
+    await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
+    const monitor = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
+    options = { from: cluster.urls, monitor, channels: ['orders'] };
+  });
+  after(async () => {
+    front?.close();
+    await stan?.close();
+    await cluster?.stop();
+  });
+
+  for (const afterwards of ['follower', 'restarted'] as const) {
+    it(`are asked for again when the server that gave them is ${afterwards === 'follower' ? 'a follower' : 'another one'} by then`, async () => {
+      script = [
+        { behind: 30, afterwards },
+        { behind: 20, afterwards },
+        { behind: 0, afterwards: 'leader' },
+      ];
+      stale = 0;
+      const report = await copy(options);
+      assert.deepEqual(report.problems, []);
+      assert.deepEqual([report.channels[0]!.last, stale], [100, 2]);
+      // The stream has more than such a server says: this is no STAN that has lost messages.
+      script = [
+        { behind: 30, afterwards },
+        { behind: 0, afterwards: 'leader' },
+      ];
+      assert.deepEqual((await copy(options)).problems, []);
+      script = [
+        { behind: 30, afterwards },
+        { behind: 0, afterwards: 'leader' },
+      ];
+      assert.equal((await verify(options)).compared, 100);
+    });
+  }
+});
