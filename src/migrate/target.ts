@@ -190,6 +190,14 @@ export class Target {
     return this.connection.isClosed();
   }
 
+  /** Whether an error is what the servers have answered, or that they have not, and no fault of this program. */
+  isAnswer(error: unknown): boolean {
+    const { core, jetstream } = this.client;
+    const kinds = [...Object.values(core.errors), jetstream.JetStreamError, jetstream.JetStreamApiError];
+    // The client does not export every error that it throws.
+    return kinds.some((kind) => error instanceof kind) || (error as Error | undefined)?.name === 'JetStreamNotEnabled';
+  }
+
   /** What a step ends with when the official client has given up. */
   closedError(cause: unknown): MigrationTargetError {
     return new MigrationTargetError(`the connection to JetStream is closed for good: ${describe(cause)}`, { cause });

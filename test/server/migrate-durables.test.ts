@@ -1,6 +1,7 @@
 /** `durables` of a migration in place: what each consumer delivers is compared with what its durable would have got. */
 import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
+import { headers } from '@nats-io/transport-node';
 import type { ResilientStan, SubscribeOptions } from '../../src/index.js';
 import { consumerName, durables, streamName, type DurableId, type DurablesReport } from '../../src/migrate/index.js';
 import { noteText } from '../../src/migrate/consumer-note.js';
@@ -98,7 +99,8 @@ describe('durables in JetStream', function () {
   }
 
   async function subscriptions(on = channel): Promise<SubscriptionMonitor[]> {
-    return (await server.monitor.channelz(on))?.subscriptions ?? [];
+    // Whoever reads the channel for the test is none of them, and may be there for a moment longer.
+    return ((await server.monitor.channelz(on))?.subscriptions ?? []).filter((each) => each.is_durable);
   }
 
   function move(options: Parameters<typeof durables>[0] = {}): Promise<DurablesReport> {
@@ -161,10 +163,15 @@ describe('durables in JetStream', function () {
     await publish(50);
     const acknowledged = (sequence: number): boolean => sequence % 3 === 0 || (sequence > 20 && sequence < 30);
     await work('worker', { only: acknowledged, until: 40, maxInFlight: 24 });
-    const [{ last_sent: lastSent, pending_count: pending } = { last_sent: 0, pending_count: 0 }] =
-      await subscriptions();
-    const missing = range(1, lastSent, acknowledged);
-    assert.equal(missing.length, pending);
+    let lastSent = 0;
+    let pending = 0;
+    let missing: number[] = [];
+    await until(async () => {
+      const [now] = await subscriptions();
+      [lastSent, pending] = [now?.last_sent ?? 0, now?.pending_count ?? 0];
+      missing = range(1, lastSent, acknowledged);
+      return missing.length === pending;
+    }, 'acknowledgements are missing');
     await js.copy(stan, channel);
     assert.deepEqual(outcomes(await move()), [`worker+reader made ${lastSent} ${pending}`]);
 
@@ -256,10 +263,12 @@ describe('durables in JetStream', function () {
   it('offline for so long that all it was sent is dropped: begins with the first message that is left', async () => {
     channel = uniqueName('few.channel');
     await publish(5);
-    await work('worker', { only: (sequence) => sequence > 2, until: 5 });
+    await work('worker', { only: (sequence) => sequence > 1, until: 5 });
     await publish(20);
     await js.copy(stan, channel);
     await move();
+    const { config } = await js.manager.consumers.info(streamName(channel), reader());
+    assert.equal(config.max_ack_pending, 1000);
     await delivers(reader(), range(16, 25));
   });
 
@@ -384,6 +393,85 @@ describe('durables in JetStream', function () {
       problems.map(({ code }) => code),
       ['consumer-exists'],
     );
+  });
+
+  it('a name that is too long for JetStream: refused, and the others are made', async () => {
+    await publish(5);
+    const long = 'ä'.repeat(50);
+    await work('a-first', { until: 5, durableName: long });
+    await work('worker', { only: (sequence) => sequence < 4, until: 5 });
+    await js.copy(stan, channel);
+    const { ok, problems, durables: moved } = await move();
+    assert.deepEqual(
+      [ok, problems.map(({ code }) => code), moved.map(({ outcome }) => outcome)],
+      [false, ['name-too-long'], ['refused', 'made']],
+    );
+    assert.match(problems[0]!.message, /a name of 308 characters, and JetStream takes 255/);
+    await delivers(reader(), [4, 5]);
+  });
+
+  it('JetStream refuses one: told, and the others are made', async () => {
+    await publish(5);
+    for (const clientId of ['one', 'two']) await work(clientId, { until: 5 });
+    await js.manager.streams.add({ name: streamName(channel), subjects: [channel], max_consumers: 2 });
+    await js.copy(stan, channel);
+    await js.manager.consumers.add(streamName(channel), { durable_name: 'of-somebody', ack_policy: 'explicit' });
+    const { ok, problems, durables: moved } = await move();
+    assert.deepEqual(
+      [ok, problems.map(({ code }) => code), moved.map(({ outcome }) => outcome)],
+      [false, ['target'], ['made', 'refused']],
+    );
+    assert.match(
+      problems[0]!.message,
+      /makes no consumer of the durable 'reader' of client 'two' .* maximum consumers/,
+    );
+  });
+
+  it('readers that wait for the consumer while it is made: get nothing of it before it is ready', async () => {
+    await publish(2000);
+    await work('worker', { only: (sequence) => sequence % 2 === 0, until: 2000, maxInFlight: 2000 });
+    await js.copy(stan, channel);
+    const texts: string[] = [];
+    let over = false;
+    const early = (async () => {
+      while (!over) {
+        try {
+          const pull = await js.jetstream.consumers.get(streamName(channel), reader());
+          for await (const message of await pull.fetch({ max_messages: 10, expires: 1000 })) {
+            texts.push(message.string());
+            message.ack();
+          }
+        } catch {
+          // It is not there, or not ready.
+        }
+      }
+    })();
+    assert.deepEqual(outcomes(await move()), ['worker+reader made 2000 1000']);
+    await until(
+      () => texts.length === 1000,
+      () => `it has got ${texts.length}`,
+    );
+    over = true;
+    await early;
+    assert.ok(texts.every((text) => text !== ''));
+    assert.equal(new Set(texts).size, 1000);
+  });
+
+  it('a STAN that is another one than that of the copy: refused, and nothing is made', async () => {
+    await publish(5);
+    await work('worker', { only: (sequence) => sequence < 4, until: 5 });
+    const name = streamName(channel);
+    await js.manager.streams.add({ name, subjects: [channel] });
+    for (let i = 1; i <= 8; i++) {
+      const carried = headers();
+      carried.set('Stan-Sequence', String(i));
+      await js.jetstream.publish(channel, 'of another time', { headers: carried });
+    }
+    const codes = async () => (await move()).problems.map(({ code }) => code);
+    assert.deepEqual(await codes(), ['source-wiped']);
+    await publish(5);
+    assert.deepEqual(await codes(), ['source-wiped']);
+    assert.deepEqual(await js.manager.consumers.list(name).next(), []);
   });
 
   it('one that was cut short while it was made: made again', async () => {
