@@ -3,16 +3,20 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseServers } from '../connection/servers.js';
 import { describe, InvalidArgumentError } from '../errors.js';
-import { findStreamingServer, MONITOR_PORT, monitorUrl, type Monitoring } from '../monitoring/streaming-server.js';
+import {
+  customaryMonitors,
+  findStreamingServer,
+  MONITOR_OFFSET,
+  MONITOR_PORT,
+  monitorUrl,
+  type Monitoring,
+} from '../monitoring/streaming-server.js';
 import { show } from '../validation.js';
 import type { Options, Values } from './command.js';
 import { CommandError } from './connect.js';
 import { hostSurroundings, SERVER_OPTIONS } from './connection-options.js';
 import { CONFIG_OPTION, readSettings } from './settings.js';
 import { UsageError } from './usage.js';
-
-/** How far monitoring is customarily above the port for clients: where one host has several servers, each has its own. */
-const OFFSET = MONITOR_PORT - 4222;
 
 export const MONITOR_OPTIONS = {
   monitor: {
@@ -21,7 +25,7 @@ export const MONITOR_OPTIONS = {
     value: '<urls>',
     help:
       "the servers' monitoring as http://host:8222, several separated by commas; who leads is asked " +
-      `(default: port ${MONITOR_PORT} of the hosts of --servers, and ${OFFSET} above the ports there)`,
+      `(default: port ${MONITOR_PORT} of the hosts of --servers, and ${MONITOR_OFFSET} above the ports there)`,
     group: 'Connection',
     env: ['STAN_MONITOR'],
     file: 'monitor',
@@ -72,10 +76,7 @@ export function parseMonitors(text: string, from: string): string[] {
 
 function monitorsOf(servers: { value: string | boolean; from: string } | undefined): string[] {
   try {
-    const places = parseServers(servers?.value).flatMap(({ host, port }) =>
-      [MONITOR_PORT, port + OFFSET].filter((each) => each <= 65_535).map((each) => `http://${host}:${each}`),
-    );
-    return [...new Set(places)];
+    return customaryMonitors(parseServers(servers?.value));
   } catch (error) {
     if (error instanceof InvalidArgumentError) throw new UsageError(error.message, { cause: error });
     throw error;

@@ -70,6 +70,17 @@ export function indented(text: string, width: number, indent: number): string[] 
   return wrap(text, width - indent, 0, 'whole').map((line) => ' '.repeat(indent) + line);
 }
 
+/**
+ * A text behind a mark, as `- `. The lines after the first one stand below the text.
+ * @param again what the lines after the first one begin with, in the place of blanks: `# ` where each of them has to be a comment
+ */
+export function marked(mark: string, text: string, width: number, indent: number, again?: string): string[] {
+  const next = again ?? ' '.repeat(widthOf(mark));
+  return wrap(text, width - indent - widthOf(mark), 0, 'whole').map(
+    (line, i) => ' '.repeat(indent) + (i === 0 ? mark : next) + line,
+  );
+}
+
 /** Two columns. The text of a row begins below its term where the term is too long. */
 export function definitions(rows: readonly (readonly [term: string, text: string])[], width: number): string[] {
   const longest = Math.max(...rows.map(([term]) => widthOf(term)));

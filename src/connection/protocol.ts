@@ -26,6 +26,8 @@ export interface SubscribeRequest {
   start: StartPosition;
   /** Whether the subscription can be left out if the server has no room for it. */
   optional?: boolean;
+  /** The subject to which the messages are sent. Default: a new inbox. */
+  inbox?: string;
 }
 
 /** A message as it was received. Its fields are methods, so that each is decoded only when it is used. */

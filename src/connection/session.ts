@@ -32,7 +32,7 @@ import type { ConnectionSettings } from './settings.js';
 import { SubscriptionHandle, type HandleHost } from './subscription-handle.js';
 import type { Line } from './throughput.js';
 import { FailureDetector, type FailureDetectorOptions } from './failure-detector.js';
-import { NatsError, StartAt, takeFrames, type StanConnection, type StanSubscription } from './wire.js';
+import { NatsError, StartAt, takeFrames, withInbox, type StanConnection, type StanSubscription } from './wire.js';
 
 export interface SessionOptions extends Pick<FailureDetectorOptions, 'settings' | 'participants' | 'race' | 'clock'> {
   settings: ConnectionSettings;
@@ -328,9 +328,11 @@ export class StanSession implements SupervisedSession, HandleHost {
         start.at === 'first' ? StartAt.FIRST : start.at === 'last' ? StartAt.LAST_RECEIVED : StartAt.NEW_ONLY,
       );
     }
-    return request.queueGroup === undefined
-      ? this.#stan.subscribe(request.channel, options)
-      : this.#stan.subscribe(request.channel, request.queueGroup, options);
+    return withInbox(request.inbox, () =>
+      request.queueGroup === undefined
+        ? this.#stan.subscribe(request.channel, options)
+        : this.#stan.subscribe(request.channel, request.queueGroup, options),
+    );
   }
 
   /** Handles a forbidden subject. Returns true, because it is handled or the session has ended. */

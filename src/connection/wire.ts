@@ -89,7 +89,7 @@ interface ErrorResponse {
 
 const nats = natsPackage as unknown as {
   connect(options: Record<string, unknown>): NatsConnection;
-  createInbox(): string;
+  createInbox: () => string;
   NatsError: new (...args: never[]) => Error & { code?: string; chainedError?: Error };
 };
 
@@ -339,6 +339,22 @@ export function takeFrames(connection: NatsConnection, subscription: number, onP
 }
 
 export const createInbox = (): string => nats.createInbox();
+
+/**
+ * Subscribes with an inbox that is not one of the wrapped client's making. That one makes it while it is asked to subscribe, and
+ * cannot be told another.
+ */
+export function withInbox(inbox: string | undefined, subscribe: () => StanSubscription): StanSubscription {
+  if (inbox === undefined) return subscribe();
+  const { createInbox: own } = nats;
+  nats.createInbox = () => inbox;
+  try {
+    return subscribe();
+  } finally {
+    nats.createInbox = own;
+  }
+}
+
 export const connectStan = (clusterId: string, clientId: string, options: StanConnectOptions): StanConnection =>
   stan.connect(clusterId, clientId, options);
 

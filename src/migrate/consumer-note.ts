@@ -5,11 +5,7 @@
 
 /** The note of a consumer that is being made, or is made. */
 export type ConsumerNote =
-  | {
-      readonly state: 'making';
-      /** The most messages in flight of the durable. STAN forgets it when somebody else attaches. */
-      readonly maxInFlight: number;
-    }
+  | { readonly state: 'making' }
   | {
       readonly state: 'made';
       /** The position of the durable that it was made from. */
@@ -21,11 +17,11 @@ export type ConsumerNote =
       readonly deliveries: number;
     };
 
+const MAKING = 'from a STAN durable, not ready: being handed over';
+
 /** The note as text for people, which {@link readNote} understands. */
 export function noteText(note: ConsumerNote): string {
-  if (note.state === 'making') {
-    return `from a STAN durable, not ready: being handed over (max in flight ${note.maxInFlight})`;
-  }
+  if (note.state === 'making') return MAKING;
   const { lastSent, pending, kept, deliveries } = note;
   return `from a STAN durable, handed over at ${lastSent} with ${pending} pending (${kept} kept of ${deliveries} deliveries)`;
 }
@@ -33,8 +29,7 @@ export function noteText(note: ConsumerNote): string {
 /** Undefined for a description of somebody else. */
 export function readNote(description: string | undefined): ConsumerNote | undefined {
   if (description === undefined) return undefined;
-  const making = /^from a STAN durable, not ready: being handed over \(max in flight (\d+)\)$/.exec(description);
-  if (making) return { state: 'making', maxInFlight: Number(making[1]) };
+  if (description === MAKING) return { state: 'making' };
   const made = /^from a STAN durable, handed over at (\d+) with (\d+) pending \((\d+) kept of (\d+) deliveries\)$/.exec(
     description,
   );

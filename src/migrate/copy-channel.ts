@@ -168,6 +168,12 @@ export class ChannelCopier {
     if (closed !== undefined) return closed;
     this.fenced = (await doorOf(target, this.channel)) === 'shut';
     this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
+    const fault = await anchorFault(source, target, this.stream, figures, info);
+    if (fault !== undefined) {
+      // What is copied remains so.
+      if (fault.code === 'retention') this.stored = info.state.last_seq;
+      return fault;
+    }
     const { messages } = info.state;
     this.#isEmpty = messages === 0;
     let last = info.state.last_seq;
@@ -177,12 +183,6 @@ export class ChannelCopier {
       last = first - 1;
       this.first = first;
     } else this.first = Math.max(info.state.first_seq, last === 0 ? first : 0);
-    const fault = await anchorFault(source, target, this.stream, figures, info);
-    if (fault !== undefined) {
-      // What is copied remains so.
-      if (fault.code === 'retention') this.stored = last;
-      return fault;
-    }
     this.stored = last;
     this.#context.onPlaced(this.channel, last);
     return last;
@@ -401,11 +401,11 @@ export class ChannelCopier {
     const last = info.state.last_seq;
     // It has lost its end, as after a power cut; or another copy is ahead of us.
     if (last < chain.stored || last > chain.taken) {
-      const foreign = last > chain.taken ? await this.#foreignUpTo(last, chain.stored + 1) : undefined;
+      const foreign = last > chain.taken ? await this.#foreignUpTo(info, chain.stored + 1) : undefined;
       return foreign ?? 'again';
     }
     if (last > chain.stored) {
-      const foreign = await this.#foreignUpTo(last, chain.stored + 1);
+      const foreign = await this.#foreignUpTo(info, chain.stored + 1);
       if (foreign !== undefined) return foreign;
     }
     if (!this.#isAtWork(chain)) return 'done';
@@ -427,12 +427,13 @@ export class ChannelCopier {
   }
 
   /** What is wrong when the last message of the stream is none of ours. */
-  async #foreignUpTo(last: number, from: number): Promise<Problem | undefined> {
+  async #foreignUpTo(info: StreamInfo, from: number): Promise<Problem | undefined> {
     const { target } = this.#context;
+    const { last_seq: last } = info.state;
     const stored = await target.message(this.stream, last);
     const ours = this.#chain!.link(last);
     if (stored !== undefined && (ours === undefined ? isCopy(stored) : isCopyOf(stored, ours))) return undefined;
-    return foreignMessage(this.channel, this.stream, await firstForeign(target, this.stream, from, last));
+    return foreignMessage(this.channel, info, await firstForeign(target, this.stream, from, last));
   }
 
   /** Tries again until the target and the monitoring of STAN answer. Undefined when it is to stop. */

@@ -3,8 +3,10 @@ import { makeClock, type Clock } from '../clock/clock.js';
 import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
+import { CUT_ALREADY } from './anchor.js';
 import { copy } from './copy.js';
 import { doorsEverywhere, fenceKind, hasFence, NO_MAPPINGS, openEntrance } from './fence.js';
+import { limitsOfStream, maxBytesAtCut, type StreamLimits } from './limits.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import { readProgress } from './progress.js';
@@ -12,6 +14,7 @@ import type { Problem, Report } from './report.js';
 import type { Straggler } from './seam.js';
 import { Source } from './source.js';
 import { StragglerAppender } from './stragglers.js';
+import { readStreamNote, streamNoteText, type StreamNote } from './stream-note.js';
 import { Target } from './target.js';
 
 /**
@@ -63,6 +66,13 @@ export interface CutChannel {
   readonly cutAt: number;
   /** What has reached STAN after the cut, and was appended by this run: its number in STAN, and its number in the stream. */
   readonly stragglers: readonly Straggler[];
+  /** The limits of the stream: messages, bytes, and the age in ms. Undefined is none. */
+  readonly limits: StreamLimits;
+  /**
+   * For how long STAN keeps the channel while nobody uses it, in ms. JetStream has no such limit: a stream that is of no use has to be
+   * deleted. Undefined when STAN keeps it for good.
+   */
+  readonly inactivity?: number;
 }
 
 /**
@@ -119,7 +129,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, signal);
   const { channels, problems } = await source.channels();
-  const cuts = channels.map(({ channel }) => new ChannelCut(channel));
+  const cuts = channels.map(({ channel, limits }) => new ChannelCut(channel, limits.inactivity));
   const { follow: _, quiet: __, onProgress: ___, ...base } = options;
   const copyAgain = async (these: readonly ChannelCut[]): Promise<ReadonlyMap<string, Problem>> => {
     if (these.length === 0) return new Map();
@@ -127,19 +137,34 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
     return new Map(report.problems.map((problem) => [problem.channel ?? '', problem]));
   };
   const tell = teller(clock, readProgress<CutProgress>(read));
-  const step: Step = { source, target, clock, copyAgain, tell, signal };
+  const step: Step = { source, target, clock, clusterId: resolved.clusterId, copyAgain, tell, signal };
 
   if (fenceKind(target) === 'stream') await openStreams(step, cuts);
-  else await waitForServers(step, cuts, () => doorsEverywhere(resolved.target, names(cuts), signal));
+  else {
+    // In place the cluster of STAN is that of the target.
+    const servers = async (): Promise<ReadonlySet<string> | undefined> =>
+      resolved.inPlace ? await source.serverIds() : undefined;
+    await waitForServers(step, cuts, async () =>
+      doorsEverywhere(resolved.target, names(cuts), await servers(), signal),
+    );
+  }
 
   const open = cuts.filter(({ state }) => state !== 'shut');
-  const appenders = open.map((each) => new StragglerAppender(source, target, clock, each.channel, each.stream));
+  for (const each of open) await limit(step, each);
+  const appenders: StragglerAppender[] = [];
   try {
-    for (const appender of appenders) {
+    for (const each of open) {
       if (signal.aborted) break;
-      await appender.start().catch((error: unknown) => {
+      const appender = new StragglerAppender(source, target, clock, each.channel, each.stream);
+      appenders.push(appender);
+      try {
+        const fault = await appender.start();
+        each.problem ??= fault;
+        // It has said why it appends nothing.
+        if (fault !== undefined) appenders.pop();
+      } catch (error) {
         if (!signal.aborted) throw error;
-      });
+      }
     }
     while (!signal.aborted) {
       const delays = appenders.flatMap(({ delay }) => delay ?? []);
@@ -156,15 +181,22 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   for (const appender of appenders) problems.push(...(await appender.problems()));
   const cutAt = new Map(appenders.map(({ channel, seam }) => [channel, seam]));
   const late = new Map(appenders.map(({ channel, appended }) => [channel, appended]));
+  const limits = new Map<string, StreamLimits>();
+  for (const { stream } of cuts) {
+    const info = await target.stream(stream);
+    if (info !== undefined) limits.set(stream, limitsOfStream(info.config));
+  }
   return {
     ok: problems.length === 0,
     problems,
-    channels: cuts.map(({ channel, stream, state, last }) => ({
+    channels: cuts.map(({ channel, stream, state, last, inactivity }) => ({
       channel,
       stream,
       state,
       cutAt: cutAt.get(channel) ?? last,
       stragglers: late.get(channel) ?? [],
+      limits: limits.get(stream) ?? { messages: undefined, bytes: undefined, age: undefined },
+      ...(inactivity !== undefined && { inactivity }),
     })),
   };
 }
@@ -178,9 +210,13 @@ class ChannelCut {
   /** The last message of the stream, as long as nobody else publishes to it. */
   last = 0;
 
-  constructor(channel: string) {
+  /** For how long STAN keeps the channel while nobody uses it, in ms. */
+  readonly inactivity: number | undefined;
+
+  constructor(channel: string, inactivity: number | undefined) {
     this.channel = channel;
     this.stream = streamName(channel);
+    this.inactivity = inactivity;
   }
 }
 
@@ -188,6 +224,7 @@ interface Step {
   readonly source: Source;
   readonly target: Target;
   readonly clock: Clock;
+  readonly clusterId: string;
   /** Copies what is missing of these. Returns what is wrong, by channel. */
   readonly copyAgain: (cuts: readonly ChannelCut[]) => Promise<ReadonlyMap<string, Problem>>;
   readonly tell: (progress: CutProgress) => void;
@@ -239,7 +276,11 @@ async function openStreams(step: Step, cuts: readonly ChannelCut[]): Promise<voi
       }
       try {
         const { subjects } = openEntrance(each.channel);
-        await target.manager.streams.update(each.stream, { subjects, subject_transform: undefined as never });
+        await target.manager.streams.update(each.stream, {
+          subjects,
+          subject_transform: undefined as never,
+          description: noteOf(step, each, 'being cut'),
+        });
         each.state = 'opened';
       } catch (error) {
         each.problem = notOpened(each, `${describe(error)}`);
@@ -257,12 +298,47 @@ function notOpened({ channel, stream }: ChannelCut, why: string): Problem {
   };
 }
 
-/** Before 2.10: the servers open, when their configuration is changed. Until then it goes on copying. */
+/**
+ * Gives a stream that is open the limit of bytes of its channel. It is done once: what somebody has set after the cut stays. The other
+ * limits it has from the beginning.
+ */
+async function limit(step: Step, each: ChannelCut): Promise<void> {
+  const { source, target } = step;
+  const config = (await target.stream(each.stream))?.config;
+  const note = readStreamNote(config?.description);
+  if (config === undefined || note === undefined || note.state === 'cut') return;
+  const figures = await source.channel(each.channel);
+  const bytes = figures && maxBytesAtCut(figures);
+  try {
+    await target.manager.streams.update(each.stream, {
+      description: noteOf(step, each, 'cut'),
+      ...(bytes !== undefined && config.max_bytes <= 0 && { max_bytes: bytes }),
+    });
+  } catch (error) {
+    each.problem ??= {
+      code: 'not-limited',
+      channel: each.channel,
+      message:
+        `stream '${each.stream}' is open, and did not get the limit of its channel, which would be ${bytes} bytes: ${describe(error)}. ` +
+        `Run this again when there is room, or set another one: nats stream edit ${each.stream} --max-bytes=…`,
+    };
+  }
+}
+
+function noteOf({ clusterId }: Step, { channel }: ChannelCut, state: StreamNote['state']): string {
+  return streamNoteText({ clusterId, channel, state });
+}
+
+/**
+ * Before 2.10: the servers open, when their configuration is changed. Until then it goes on copying. The stream says when all of STAN
+ * was in it: native messages that come after that are in their place, and one that came before is a foreign one.
+ */
 async function waitForServers(
-  { target, copyAgain, tell, clock, signal }: Step,
+  step: Step,
   cuts: readonly ChannelCut[],
   look: () => ReturnType<typeof doorsEverywhere>,
 ): Promise<void> {
+  const { source, target, copyAgain, tell, clock, signal } = step;
   const isTold = (): boolean => signal.aborted;
   let todo: string[] = [];
   tell({ phase: 'copying', stragglers: 0 });
@@ -272,15 +348,30 @@ async function waitForServers(
       for (const each of cuts) each.problem ??= notOpened(each, why);
       return;
     }
-    // Behind a native message nothing is copied: that is where the cut is.
     const problems = await copyAgain(cuts.filter(({ problem }) => problem === undefined));
     if (isTold()) continue;
+    // What replicas had to refuse while it was copied they count, and 2.9.24 may lose that count when a server is replaced.
+    if (round === 1) for (const { stream } of cuts) await target.stepDown(stream, signal);
     const servers = await look();
     todo = [];
     for (const each of cuts) {
+      if (each.problem !== undefined) continue;
       const problem = problems.get(each.channel);
-      if (problem !== undefined && problem.code !== 'foreign-message') each.problem = problem;
-      each.last = (await target.stream(each.stream))?.state.last_seq ?? 0;
+      // Behind the first native message nothing is copied: that is where the cut is.
+      const isInPlace =
+        problem === undefined ||
+        problem.code === CUT_ALREADY ||
+        (problem.code === 'foreign-message' &&
+          problem.sequence! > ((await source.channel(each.channel))?.last ?? Infinity));
+      if (!isInPlace) {
+        each.problem = problem;
+        continue;
+      }
+      const info = await target.stream(each.stream);
+      each.last = info?.state.last_seq ?? 0;
+      if (readStreamNote(info?.config.description)?.state === 'copied') {
+        await target.manager.streams.update(each.stream, { description: noteOf(step, each, 'being cut') });
+      }
     }
     for (const { server, doors, reason } of servers) {
       if (doors === undefined) {

@@ -6,10 +6,11 @@ import { describe, ResilientStanError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { suggest } from '../suggest.js';
 import { show } from '../validation.js';
+import { clusterFault, foreignIn, foreignMessage, tailFault } from './anchor.js';
 import { readNote } from './consumer-note.js';
 import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
-import { consumerName, streamName, type DurableId } from './names.js';
+import { consumerName, MAX_NAME, streamName, type DurableId } from './names.js';
 import {
   MIGRATE_HINTS,
   MIGRATE_OPTIONS,
@@ -151,7 +152,20 @@ export async function durables(options: DurablesOptions = {}): Promise<DurablesR
     done.push(result);
     tell({ done: done.length, total: chosen.length, durable: result });
   }
+  // What came in the middle of it.
+  for (const channel of new Set(done.map((each) => each.channel))) {
+    if (problems.some((each) => each.code === 'foreign-message' && each.channel === channel)) continue;
+    const foreign = await foreignProblem(target, channel);
+    if (foreign !== undefined) problems.push(foreign);
+  }
   return { ok: problems.length === 0, problems, durables: done };
+}
+
+/** A message in the stream of a channel that has no place there before the cut. */
+async function foreignProblem(target: Target, channel: string): Promise<Problem | undefined> {
+  const info = await target.stream(streamName(channel));
+  const sequence = info && (await foreignIn(target, info));
+  return sequence === undefined ? undefined : foreignMessage(channel, info!, sequence);
 }
 
 function namesOf(read: OptionReader): string[] | undefined {
@@ -175,14 +189,14 @@ function unknownNames(
     const near = suggest(given, names);
     const hint =
       near !== undefined
-        ? `did you mean '${near}'?`
+        ? `did you mean '${near}'? `
         : names.length === 0
-          ? 'these channels have no durables'
-          : `there are ${[...new Set(all.map(({ id }) => `'${id.clientId ?? id.group}/${id.durable}'`))].join(', ')}`;
+          ? 'these channels have no durables. '
+          : `there are ${[...new Set(all.map(({ id }) => `'${id.clientId ?? id.group}/${id.durable}'`))].join(', ')}. `;
     return [
       {
         code: 'no-durable',
-        message: `no durable of these channels in cluster '${clusterId}' is called '${given}': ${hint}. Nothing was made for it`,
+        message: `no durable of these channels in cluster '${clusterId}' is called '${given}': ${hint}Nothing was made for it`,
       },
     ];
   });
@@ -191,9 +205,12 @@ function unknownNames(
 /** A durable that cannot be moved. */
 class Refused extends Error {
   readonly code: string;
-  constructor(code: string, message: string) {
+  /** The message that it is about, if it is about one. */
+  readonly sequence: number | undefined;
+  constructor(code: string, message: string, sequence?: number) {
     super(message);
     this.code = code;
+    this.sequence = sequence;
   }
 }
 
@@ -202,6 +219,8 @@ type Moved =
   | { readonly result: MigratedDurable & { readonly outcome: 'refused' }; readonly problem: Problem };
 
 class DurableMigration {
+  /** What is wrong with a stream, by channel. It is looked at once. */
+  readonly #faults = new Map<string, Problem | undefined>();
   readonly #options: ResolvedMigrateOptions;
   readonly #source: Source;
   readonly #target: Target;
@@ -239,12 +258,26 @@ class DurableMigration {
       }
     } catch (error) {
       this.#options.signal.throwIfAborted();
-      if (!(error instanceof Refused || error instanceof ResilientStanError)) throw error;
+      return { result: { ...result('refused'), outcome: 'refused' }, problem: this.#problem(durable, error) };
+    }
+  }
+
+  /** @throws the error when it is none of the servers */
+  #problem({ channel, id }: StanDurable, error: unknown): Problem {
+    if (error instanceof Refused || error instanceof ResilientStanError) {
       return {
-        result: { ...result('refused'), outcome: 'refused' },
-        problem: { code: error.code, channel, message: describe(error) },
+        code: error.code,
+        channel,
+        ...(error instanceof Refused && error.sequence !== undefined && { sequence: error.sequence }),
+        message: describe(error),
       };
     }
+    if (!this.#target.isAnswer(error)) throw error;
+    return {
+      code: 'target',
+      channel,
+      message: `JetStream makes no consumer of the ${durableText(id)} on '${channel}': ${describe(error)}. Run this again`,
+    };
   }
 
   /** The durable as it is now, when nobody holds it. @throws Refused */
@@ -284,11 +317,19 @@ class DurableMigration {
   async #make(
     durable: StanDurable,
   ): Promise<{ outcome: 'made' | 'remade' | 'unchanged'; pending: number } | undefined> {
-    const { channel, id, position, ackWait } = durable;
+    const { channel, id, position, ackWait, maxInFlight } = durable;
     const stream = streamName(channel);
     const consumer = consumerName(id);
-    let { maxInFlight } = durable;
+    const size = Buffer.byteLength(consumer);
+    if (size > MAX_NAME) {
+      throw new Refused(
+        'name-too-long',
+        `the ${durableText(id)} on '${channel}' would be a consumer with a name of ${size} characters, and JetStream takes ` +
+          `${MAX_NAME}: read it to its end in STAN before the cut, and begin with a consumer of your own behind that`,
+      );
+    }
     const reach = await this.#reachOf(stream, durable);
+    await this.#checkOrigin(channel, stream, reach.seam);
     const existing = await findConsumer(this.#target, stream, consumer);
     let remade = false;
     if (existing !== undefined) {
@@ -313,7 +354,7 @@ class DurableMigration {
           );
         }
         remade = true;
-      } else maxInFlight = note.maxInFlight;
+      }
     }
     const pending = position.pending === 0 ? [] : await this.#pendingOf(durable);
     // What it was told of meanwhile is newer than what we have begun with.
@@ -328,10 +369,25 @@ class DurableMigration {
       maxInFlight,
       isGroup: id.group !== undefined,
     };
-    await begin(this.#target, handOver, this.#options.signal);
+    const deliveries = await begin(this.#target, handOver, this.#options.signal);
     if (!(await this.#isAt(durable, pending.length))) return undefined;
-    await finish(this.#target, handOver);
+    await finish(this.#target, handOver, deliveries);
     return { outcome: remade ? 'remade' : 'made', pending: pending.length };
+  }
+
+  /** @throws Refused when the last message of STAN that the stream has is not the one that STAN has now */
+  async #checkOrigin(channel: string, stream: string, seam: number): Promise<void> {
+    if (!this.#faults.has(channel)) this.#faults.set(channel, await this.#originFault(channel, stream, seam));
+    const fault = this.#faults.get(channel);
+    if (fault !== undefined) throw new Refused(fault.code, fault.message, fault.sequence);
+  }
+
+  async #originFault(channel: string, stream: string, seam: number): Promise<Problem | undefined> {
+    if (seam === 0) return undefined;
+    const figures = await this.#source.channel(channel);
+    const stored = await this.#target.message(stream, seam);
+    if (figures === undefined || stored === undefined) return undefined;
+    return await tailFault(this.#source, this.#target, stream, figures, stored);
   }
 
   async #pendingOf(durable: StanDurable): Promise<number[]> {
@@ -357,6 +413,8 @@ class DurableMigration {
       if (info === undefined) {
         throw new Refused('not-copied', `there is no stream '${stream}' of channel '${channel}' yet: copy it first`);
       }
+      const fault = clusterFault(this.#source, channel, info) ?? (await foreignProblem(this.#target, channel));
+      if (fault !== undefined) throw new Refused(fault.code, fault.message, fault.sequence);
       const reach = await reachOf(this.#target, info, position.lastSent);
       if (reach.inStan >= position.lastSent) return reach;
       if (clock.now() > deadline) {

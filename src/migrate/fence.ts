@@ -131,33 +131,47 @@ export interface ServerDoors {
 
 /**
  * Asks every server of a side, because a fence that is made of mappings is in each server for itself: those of the URLs, and those
- * that they announce.
+ * that they announce. A server that announces several addresses is asked at the first one.
+ *
+ * An announced address may be one that only others reach, as that of a network inside the servers' machine. So it is left out when it
+ * cannot be reached and every server of the cluster has been asked elsewhere.
+ *
+ * @param cluster the IDs of all servers of the cluster. Undefined: not known, so every address has to answer
  */
 export async function doorsEverywhere(
   side: Side,
   channels: readonly string[],
+  cluster: ReadonlySet<string> | undefined,
   signal: AbortSignal,
 ): Promise<ServerDoors[]> {
+  const dialled = new Set<string>();
   const asked = new Map<string, ServerDoors>();
-  const open = side.addresses.map(({ host, port }) => ({ host, port }));
+  const silent: (ServerDoors & { readonly announced: boolean })[] = [];
+  const everybody = (): boolean => cluster !== undefined && [...cluster].every((id) => asked.has(id));
+  const open = side.addresses.map(({ host, port }) => ({ host, port, announced: false }));
   for (let next = open.shift(); next !== undefined; next = open.shift()) {
     const server = `${next.host}:${next.port}`;
-    if (asked.has(server)) continue;
+    if (dialled.has(server) || (next.announced && everybody())) continue;
+    dialled.add(server);
     try {
       await using target = await Target.open(at(side, next), signal);
-      const doors = new Map<string, Door>();
-      for (const channel of channels) doors.set(channel, await doorOf(target, channel));
-      asked.set(server, { server, doors });
-      for (const url of target.connection.info?.connect_urls ?? []) {
-        const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(url) ?? [];
-        if (host !== undefined && port !== undefined) open.push({ host, port: Number(port) });
+      const { server_id: id = server, connect_urls: announced = [] } = target.connection.info ?? {};
+      if (!asked.has(id)) {
+        const doors = new Map<string, Door>();
+        for (const channel of channels) doors.set(channel, await doorOf(target, channel));
+        asked.set(id, { server, doors });
+      }
+      for (const url of announced) {
+        // An IPv6 address stands in brackets, and stays in them.
+        const [, host, port] = /^(\[.*\]|[^[\]]*):(\d+)$/.exec(url) ?? [];
+        if (host !== undefined && port !== undefined) open.push({ host, port: Number(port), announced: true });
       }
     } catch (error) {
       signal.throwIfAborted();
-      asked.set(server, { server, doors: undefined, reason: describe(error) });
+      silent.push({ server, doors: undefined, reason: describe(error), announced: next.announced });
     }
   }
-  return [...asked.values()];
+  return [...asked.values(), ...silent.filter(({ announced }) => !announced || !everybody())];
 }
 
 /** The same side with one server only, with the credentials and the TLS options of the first. */

@@ -4,7 +4,8 @@
  *
  * JetStream has no call for that. So the consumer starts at the first pending message, is sent everything up to the last one that
  * was sent, acknowledges what is not pending, and gives the pending back. While it is made it gets headers only, which makes that
- * quick, and its description says that it is not ready. If this is cut short, the next run deletes it and begins again.
+ * quick, its description says that it is not ready, and it refuses the requests of everybody else, because a reader may have waited
+ * for it to be there. If this is cut short, the next run deletes it and begins again.
  */
 import type { ConsumerConfig, ConsumerInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
@@ -12,7 +13,7 @@ import { pause } from '../clock/pause.js';
 import { apiCode, CONSUMER_NOT_FOUND } from './api-errors.js';
 import { noteText, type ConsumerNote } from './consumer-note.js';
 import { MigrationTargetError } from './errors.js';
-import { STAN_SEQUENCE } from './stan-headers.js';
+import { NOT_READY_EXPIRES, takePrivately } from './private-pull.js';
 import type { Target } from './target.js';
 
 /** How many messages are asked for at a time. */
@@ -63,30 +64,43 @@ export function wasUsed(info: ConsumerInfo, note: ConsumerNote & { state: 'made'
   return info.delivered.consumer_seq !== note.deliveries || info.num_ack_pending !== note.kept;
 }
 
-/**
- * Makes the consumer, and leaves it not ready: {@link finish} makes it ready.
- * @throws MigrationTargetError when its state is not what it has to be
- */
-export async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<void> {
-  const { stream, consumer, start, end, maxInFlight } = handOver;
-  const { manager, client } = target;
-  const existing = await findConsumer(target, stream, consumer);
-  if (existing !== undefined) await manager.consumers.delete(stream, consumer);
+/** @param most how many messages it is to deliver while it is made */
+async function add(
+  { manager, client }: Target,
+  stream: string,
+  consumer: string,
+  start: number,
+  most: number,
+): Promise<void> {
   await manager.consumers.add(stream, {
     durable_name: consumer,
-    description: noteText({ state: 'making', maxInFlight }),
+    description: noteText({ state: 'making' }),
     ack_policy: client.jetstream.AckPolicy.Explicit,
     deliver_policy: client.jetstream.DeliverPolicy.StartSequence,
     opt_start_seq: start,
     ack_wait: MAKING_ACK_WAIT,
-    max_ack_pending: Math.max(0, end - start + 1) + 2 * BATCH,
+    max_ack_pending: most + 2 * BATCH,
+    max_expires: NOT_READY_EXPIRES,
     headers_only: true,
   });
-  if (end < start) return;
-  const kept = await deliverUpTo(target, handOver, signal);
+}
+
+/**
+ * Makes the consumer, and leaves it not ready: {@link finish} makes it ready.
+ * @returns how many messages it was sent
+ * @throws MigrationTargetError when its state is not what it has to be
+ */
+export async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<number> {
+  const { stream, consumer, start, end } = handOver;
+  const existing = await findConsumer(target, stream, consumer);
+  if (existing !== undefined) await target.manager.consumers.delete(stream, consumer);
+  await add(target, stream, consumer, start, Math.max(0, end - start + 1));
+  if (end < start) return 0;
+  const { deliveries, kept } = await deliverUpTo(target, handOver, signal);
   await settled(target, handOver, kept.length);
   for (const giveBack of kept) giveBack();
   await target.connection.flush();
+  return deliveries;
 }
 
 /**
@@ -94,22 +108,22 @@ export async function begin(target: Target, handOver: HandOver, signal: AbortSig
  * @returns what gives each of the others back, ascending
  */
 async function deliverUpTo(
-  { jetstream, connection }: Target,
+  target: Target,
   { stream, consumer, pending, start, end, lastSent }: HandOver,
   signal: AbortSignal,
-): Promise<(() => void)[]> {
-  const pull = await jetstream.consumers.get(stream, consumer);
+): Promise<{ deliveries: number; kept: (() => void)[] }> {
   const kept: (() => void)[] = [];
+  let deliveries = 0;
   for (let next = start; next <= end;) {
     signal.throwIfAborted();
     const before = next;
-    const batch = await pull.fetch({ max_messages: Math.min(BATCH, end - next + 1), expires: BATCH_TIMEOUT });
-    for await (const message of batch) {
-      const inStan = Number(message.headers?.get(STAN_SEQUENCE) || NaN);
-      if (inStan <= lastSent && !pending.has(inStan)) message.ack();
-      else kept.push(() => message.nak());
-      next = message.seq + 1;
+    const batch = await takePrivately(target, stream, consumer, Math.min(BATCH, end - next + 1), BATCH_TIMEOUT);
+    for (const { sequence, inStan, ack, giveBack } of batch) {
+      if (inStan <= lastSent && !pending.has(inStan)) ack();
+      else kept.push(giveBack);
+      next = sequence + 1;
     }
+    deliveries += batch.length;
     if (next === before) {
       throw new MigrationTargetError(
         `the consumer '${consumer}' of stream '${stream}' got nothing for ${BATCH_TIMEOUT / 1000} s, and has to get the ` +
@@ -117,8 +131,8 @@ async function deliverUpTo(
       );
     }
   }
-  await connection.flush();
-  return kept;
+  await target.connection.flush();
+  return { deliveries, kept };
 }
 
 /**
@@ -141,20 +155,25 @@ async function settled(target: Target, { stream, consumer }: HandOver, kept: num
   }
 }
 
-/** Makes the consumer ready: from now on it delivers whole messages, and its description says so. */
-export async function finish(target: Target, handOver: HandOver): Promise<ConsumerInfo> {
+/**
+ * Makes the consumer ready: from now on it delivers whole messages to everybody, and its description says so.
+ * @param deliveries how many messages it was sent while it was made
+ * @throws MigrationTargetError when somebody else has got something of it meanwhile
+ */
+export async function finish(target: Target, handOver: HandOver, deliveries: number): Promise<ConsumerInfo> {
   const { stream, consumer, lastSent, pending, ackWait } = handOver;
-  const { delivered, num_ack_pending } = await target.manager.consumers.info(stream, consumer);
+  const { delivered, num_ack_pending: kept } = await target.manager.consumers.info(stream, consumer);
+  if (delivered.consumer_seq !== deliveries) {
+    throw new MigrationTargetError(
+      `somebody else has got messages of the consumer '${consumer}' of stream '${stream}' while it was made, without their ` +
+        'bodies: stop that reader until this is done, and run it again',
+    );
+  }
   return await target.manager.consumers.update(stream, consumer, {
-    description: noteText({
-      state: 'made',
-      lastSent,
-      pending: pending.size,
-      kept: num_ack_pending,
-      deliveries: delivered.consumer_seq,
-    }),
+    description: noteText({ state: 'made', lastSent, pending: pending.size, kept, deliveries }),
     ack_wait: Math.max(1, ackWait) * 1e9,
     max_ack_pending: maxAckPending(handOver),
+    max_expires: 0,
     headers_only: false,
   } satisfies Partial<ConsumerConfig>);
 }

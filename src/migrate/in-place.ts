@@ -5,10 +5,17 @@
  */
 import { describe } from '../errors.js';
 import { getJson } from '../monitoring/http.js';
+import { customaryMonitors } from '../monitoring/streaming-server.js';
 import type { Routez, Serverz } from '../monitoring/pages.js';
 import { OptionReader } from '../option-reader.js';
 import { fencedSubject, importSubject, mappingsBlock, NO_MAPPINGS } from './fence.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
+import {
+  MIGRATE_HINTS,
+  MIGRATE_OPTIONS,
+  readMigrateOptions,
+  type MigrateOptions,
+  type ResolvedMigrateOptions,
+} from './options.js';
 import type { Problem, Report } from './report.js';
 import { Source } from './source.js';
 
@@ -160,25 +167,41 @@ export async function planInPlace(options: MigrateOptions = {}): Promise<InPlace
   const { channels, problems } = await source.channels({ figures: false });
   const names = channels.map(({ channel }) => channel);
   const servers: InPlaceServer[] = [];
+  const asked = new Set<string>();
   let most = 0;
-  for (const monitor of resolved.monitor) {
+  for (const places of placesOf(resolved)) {
     resolved.signal.throwIfAborted();
-    try {
-      const { facts, routes } = await ask(monitor);
-      most = Math.max(most, routes + 1);
-      servers.push(serverOf(facts, names));
-    } catch (error) {
-      problems.push({
-        code: 'no-answer',
-        message: `the monitoring at ${monitor} does not say what its server has: ${describe(error)}. Start the server, and run this again`,
-      });
+    const reasons: string[] = [];
+    for (const monitor of places) {
+      try {
+        const { facts, routes } = await ask(monitor);
+        // Where it is by custom, another cluster may be.
+        if (resolved.monitorByCustom && facts.serverz.cluster_id !== resolved.clusterId) continue;
+        most = Math.max(most, routes + 1);
+        if (!asked.has(facts.varz.server_id)) servers.push(serverOf(facts, names));
+        asked.add(facts.varz.server_id);
+      } catch (error) {
+        reasons.push(`${monitor}: ${describe(error)}`);
+      }
     }
+    if (reasons.length < places.length) continue;
+    problems.push({
+      code: 'no-answer',
+      message: `no monitoring says what its server has: ${reasons.join('; ')}. Start the server, or say with 'monitor' where it is, and run this again`,
+    });
   }
   problems.push(...missing(servers, most), ...tooOld(servers));
   return { ok: problems.length === 0, problems, servers, afterwards: AFTERWARDS };
 }
 
 const NAMES = { known: MIGRATE_OPTIONS, hints: MIGRATE_HINTS };
+
+/** For each server where its monitoring may be. */
+function placesOf({ monitor, monitorByCustom, source }: ResolvedMigrateOptions): string[][] {
+  return monitorByCustom
+    ? source.addresses.map((address) => customaryMonitors([address]))
+    : monitor.map((url) => [url]);
+}
 
 function serverOf(facts: ServerFacts, channels: readonly string[]): InPlaceServer {
   const { monitor, varz, serverz, jetstream, mappings } = facts;

@@ -23,6 +23,7 @@ export {
   type DurablesReport,
   type MigratedDurable,
 } from './durables.js';
+export type { StreamLimits } from './limits.js';
 export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
 export { planInPlace, type ConfigLines, type InPlaceReport, type InPlaceServer } from './in-place.js';
 export { channelOf, consumerName, durableOf, streamName, type DurableId } from './names.js';
@@ -37,7 +38,7 @@ export {
 } from './plan.js';
 export type { Problem, Report } from './report.js';
 export type { Straggler } from './seam.js';
-export type { ChannelLimits } from './source.js';
+export type { ChannelLimits } from './stan-limits.js';
 export {
   verify,
   type Difference,

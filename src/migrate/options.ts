@@ -3,7 +3,7 @@ import '../dispose.js';
 import { FollowedSignal } from '../abort-signal.js';
 import { parseServers, type ServerAddress } from '../connection/servers.js';
 import { InvalidArgumentError } from '../errors.js';
-import { monitorUrl, MONITOR_PORT } from '../monitoring/streaming-server.js';
+import { customaryMonitors, monitorUrl, MONITOR_PORT } from '../monitoring/streaming-server.js';
 import type { OptionReader } from '../option-reader.js';
 import { resolveConnectOptions } from '../options.js';
 import { checkChannel, show } from '../validation.js';
@@ -72,7 +72,7 @@ export interface MigrateOptions {
   channels?: readonly string[] | undefined;
   /**
    * URLs of the STAN servers' monitoring, as `http://host:8222`. Of several servers the one that leads is asked. Default: port 8222 of
-   * the hosts of `from`.
+   * the hosts of `from`, and 4000 above the ports there.
    */
   monitor?: string | readonly string[] | undefined;
   /** Credentials and TLS of the STAN servers. Default: as the URLs say. */
@@ -108,6 +108,8 @@ export interface ResolvedMigrateOptions {
   readonly channels: readonly string[] | undefined;
   /** The URLs of the monitoring, as `http://host:8222`. */
   readonly monitor: readonly string[];
+  /** Whether the URLs of the monitoring are where it is by custom, because nobody has said where it is. */
+  readonly monitorByCustom: boolean;
   /** Is aborted with the caller's. Its reason is an AbortedError then. */
   readonly signal: AbortSignal;
   /** Stops listening to the caller's signal. */
@@ -150,6 +152,7 @@ export function readMigrateOptions(read: OptionReader): ResolvedMigrateOptions {
   const { signal } = followed;
   return {
     ...{ source, target, inPlace, clusterId, channels, monitor, signal },
+    monitorByCustom: read.values['monitor'] === undefined,
     [Symbol.dispose]: () => followed.stop(),
   };
 }
@@ -220,9 +223,7 @@ export function matches(given: string, channel: string): boolean {
 
 function monitorOf(read: OptionReader, source: Side): string[] {
   const given = read.values['monitor'];
-  if (given === undefined) {
-    return [...new Set(source.addresses.map(({ host }) => `http://${host}:${MONITOR_PORT}`))];
-  }
+  if (given === undefined) return customaryMonitors(source.addresses);
   const list: unknown[] = typeof given === 'string' ? given.split(',') : Array.isArray(given) ? given : [given];
   return list.map((entry) => {
     const url = typeof entry === 'string' ? monitorUrl(entry) : undefined;

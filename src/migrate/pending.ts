@@ -4,7 +4,9 @@
  * acknowledged here, and with no more in flight than are pending the server sends nothing new. So the durable stays where it is.
  */
 import { pause } from '../clock/pause.js';
+import { createInbox } from '../connection/wire.js';
 import { MigrationSourceError } from './errors.js';
+import { lookingInbox } from './looking-inbox.js';
 import type { ResolvedMigrateOptions } from './options.js';
 import type { Position, StanDurable } from './stan-durables.js';
 import { withSession } from './stan-session.js';
@@ -33,8 +35,9 @@ export async function readPending(
       channel,
       durableName: id.durable,
       ...(id.group !== undefined && { queueGroup: id.group }),
-      // The server takes this for the durable's window. A window of one keeps the order, so no other window may become one.
-      maxInFlight: maxInFlight === 1 || durable.position.pending < 2 ? 1 : 2,
+      // The server takes this for the durable's window, so its own one is in the inbox.
+      maxInFlight: 1,
+      inbox: lookingInbox(createInbox(), maxInFlight),
       ackWait: Math.max(1, ackWait) * 1000,
       start: { at: 'new' },
     } as const;

@@ -5,11 +5,13 @@ import { makeClock } from '../clock/clock.js';
 import { OptionReader } from '../option-reader.js';
 import { anchorFault, inconsistency } from './anchor.js';
 import { doorOf, fenceKind, importSubject } from './fence.js';
+import { maxBytesAtCut } from './limits.js';
 import { consumerName, MAX_NAME, streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
 import { readProgress, throttled } from './progress.js';
 import type { Problem, Report } from './report.js';
-import { Source, type ChannelLimits, type SourceChannel } from './source.js';
+import { Source, type SourceChannel } from './source.js';
+import type { ChannelLimits } from './stan-limits.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, replicasOf } from './stream.js';
 import { readPatiently, Target } from './target.js';
@@ -342,6 +344,19 @@ async function consequences(target: Target, channels: readonly SourceChannel[]):
     }
   }
   if (!target.isAtLeast(2, 11)) lines.push('a consumer has no holder: two readers of one consumer share its messages');
-  lines.push('max_age begins anew with the copy, and max_bytes counts the headers as well');
+  const some = (limit: keyof ChannelLimits): boolean => channels.some(({ limits }) => limits[limit] !== undefined);
+  if (some('age')) lines.push('max_age begins anew with the copy: a message is kept for so long from then on');
+  if (some('bytes')) {
+    const total = channels.reduce((sum, channel) => sum + (maxBytesAtCut(channel) ?? 0), 0);
+    lines.push(
+      'max_bytes is set at the cut, and until then a stream has none: it is that of the channel, and what the headers of the copied ' +
+        `messages take besides. A server may refuse it, because it sets so much room aside: together ${total} bytes`,
+    );
+  }
+  if (some('inactivity')) {
+    lines.push(
+      'max_inactivity has nothing like it in JetStream: delete a stream that is of no more use (nats stream rm NAME)',
+    );
+  }
   return lines;
 }

@@ -3,7 +3,7 @@ import '../dispose.js';
 import { makeClock, type Clock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
-import type { Channelz, Serverz } from '../monitoring/pages.js';
+import type { Channelz, Routez, Serverz } from '../monitoring/pages.js';
 import {
   allChannels,
   findStreamingServer,
@@ -17,34 +17,15 @@ import { checkChannel } from '../validation.js';
 import { MigrationSourceError } from './errors.js';
 import { matches, isPattern, type ResolvedMigrateOptions } from './options.js';
 import type { Problem } from './report.js';
-
-/** The limits of one channel. Undefined is no limit. */
-export interface ChannelLimits {
-  /** Messages. */
-  readonly messages: number | undefined;
-  /** Bytes. */
-  readonly bytes: number | undefined;
-  /** The age of a message, in ms. */
-  readonly age: number | undefined;
-  /** The time without any use after which the channel is deleted, in ms. */
-  readonly inactivity: number | undefined;
-}
+import { limitsOf, type ChannelLimits, type StoreLimits } from './stan-limits.js';
 
 /** One channel of STAN. */
 export interface SourceChannel extends ChannelFigures {
   readonly limits: ChannelLimits;
 }
 
-/** What the server says of its limits: times in ns; 0 and less have a meaning of their own. */
-interface ServerLimits {
-  max_msgs?: number;
-  max_bytes?: number;
-  max_age?: number;
-  max_inactivity?: number;
-}
 interface Storez {
-  type: string;
-  limits: ServerLimits & { channels?: Record<string, ServerLimits> };
+  readonly limits: StoreLimits;
 }
 
 /** How long a server that leads is looked for, in ms. The servers' own timings need up to eight seconds. */
@@ -60,7 +41,7 @@ export class Source {
   #monitoring: Monitoring;
   /** The server that leads, as it was found last. Undefined: it is to be found. */
   #leader: Promise<Monitoring> | undefined;
-  #limits: Storez['limits'] | undefined;
+  #limits: StoreLimits | undefined;
   #stan: Promise<ResilientStan> | undefined;
 
   private constructor(options: ResolvedMigrateOptions, monitoring: Monitoring) {
@@ -159,6 +140,14 @@ export class Source {
     return (await this.#ask((monitoring) => monitoring.get<{ hb_inbox?: string }>(path)))?.hb_inbox;
   }
 
+  /** The IDs that the servers of the cluster have for NATS: of the one that is asked, and of those that it has routes to. */
+  async serverIds(): Promise<ReadonlySet<string>> {
+    const page = await this.#ask((monitoring) => monitoring.get<Routez>('/routez'));
+    return new Set(
+      [page?.server_id, ...(page?.routes ?? []).map(({ remote_id }) => remote_id)].filter((id) => id !== undefined),
+    );
+  }
+
   /** Closes the client, if there is one. */
   async close(): Promise<void> {
     await (await this.#stan?.catch(() => undefined))?.close({ timeout: 2000 });
@@ -168,7 +157,7 @@ export class Source {
     await this.close();
   }
 
-  async #serverLimits(): Promise<Storez['limits']> {
+  async #serverLimits(): Promise<StoreLimits> {
     this.#limits ??=
       (await this.#askAnybody((monitoring) => monitoring.get<Storez>('/streaming/storez')))?.limits ?? {};
     return this.#limits;
@@ -296,23 +285,4 @@ function nameFault(name: string): string | undefined {
   } catch (error) {
     return describe(error);
   }
-}
-
-/** In the limits of a channel, 0 takes the one of all channels, and less is none. In those of all channels, 0 is none. */
-function limitsOf(limits: Storez['limits'], channel: string): ChannelLimits {
-  const own = limits.channels?.[channel];
-  const limit = (name: keyof ServerLimits): number | undefined => {
-    const value = own?.[name] || limits[name] || 0;
-    return value > 0 ? value : undefined;
-  };
-  const ms = (name: keyof ServerLimits): number | undefined => {
-    const ns = limit(name);
-    return ns === undefined ? undefined : ns / 1e6;
-  };
-  return {
-    messages: limit('max_msgs'),
-    bytes: limit('max_bytes'),
-    age: ms('max_age'),
-    inactivity: ms('max_inactivity'),
-  };
 }

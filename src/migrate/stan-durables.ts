@@ -1,5 +1,6 @@
 /** The durables of a channel, as the monitoring of the leader tells them. Pure. */
 import type { Channelz, SubscriptionMonitor } from '../monitoring/pages.js';
+import { windowOf } from './looking-inbox.js';
 import { consumerName, type DurableId } from './names.js';
 
 /** A durable subscription, or a durable queue group with all its members. */
@@ -11,7 +12,7 @@ export interface StanDurable {
   readonly position: Position;
   /** How long the server waits for an acknowledgement, in seconds: the longest of the members. */
   readonly ackWait: number;
-  /** How many messages a holder may have unacknowledged: the most of the members. */
+  /** How many messages its last subscriber, and not ourselves, may have unacknowledged: the most of the members. */
   readonly maxInFlight: number;
 }
 
@@ -45,7 +46,7 @@ export function durablesOf({ name, subscriptions = [] }: Channelz): StanDurable[
         pending: members.reduce((sum, each) => sum + each.pending_count, 0),
       },
       ackWait: Math.max(...members.map((each) => each.ack_wait)),
-      maxInFlight: Math.max(...members.map((each) => each.max_inflight)),
+      maxInFlight: Math.max(...members.map(windowOf)),
     }));
 }
 

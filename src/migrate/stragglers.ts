@@ -7,6 +7,7 @@ import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
+import { clusterFault, tailFault } from './anchor.js';
 import { isRefusal } from './api-errors.js';
 import { MigrationTargetError } from './errors.js';
 import { CopiedMessage } from './pipeline.js';
@@ -71,16 +72,22 @@ export class StragglerAppender {
     return `JetStream does not store message ${sequence} of channel '${this.channel}' in stream '${this.stream}': ${reason}`;
   }
 
-  /** Finds what the stream has of STAN, and appends what comes after that until {@link stop}. */
-  async start(): Promise<void> {
+  /**
+   * Finds what the stream has of STAN, and appends what comes after that until {@link stop}.
+   * @returns why nothing is appended
+   */
+  async start(): Promise<Problem | undefined> {
     const info = await this.#target.stream(this.stream);
     if (info === undefined) throw new MigrationTargetError(`stream '${this.stream}' is gone`);
     const seam = await findSeam(this.#target, info);
     this.seam = seam;
-    this.#reached = seam;
-    for await (const { inStan } of stragglersIn(this.#target, this.stream, seam + 1, info.state.last_seq)) {
-      this.#reached = Math.max(this.#reached, inStan);
+    let latest: Straggler = { inStan: seam, sequence: seam };
+    for await (const each of stragglersIn(this.#target, this.stream, seam + 1, info.state.last_seq)) {
+      if (each.inStan > latest.inStan) latest = each;
     }
+    this.#reached = latest.inStan;
+    const fault = clusterFault(this.#source, this.channel, info) ?? (await this.#tailFault(latest));
+    if (fault !== undefined) return fault;
     this.#heard = this.#clock.now();
     const stan = await this.#source.stan();
     const startAt = { sequence: this.#reached + 1 };
@@ -89,6 +96,26 @@ export class StragglerAppender {
       concurrency: 1,
     });
     this.#subscription.on('gap', ({ from, to }) => this.#dropped.push({ from, to }));
+    return undefined;
+  }
+
+  /** Why what STAN has does not go on behind the last message of STAN that the stream has. */
+  async #tailFault({ inStan, sequence }: Straggler): Promise<Problem | undefined> {
+    const { channel, stream } = this;
+    const figures = await this.#source.channel(channel);
+    const stored = await this.#target.message(stream, sequence);
+    if (figures === undefined || stored === undefined) return undefined;
+    const fault = await tailFault(this.#source, this.#target, stream, figures, stored);
+    // What STAN has dropped meanwhile is told with the rest.
+    if (fault === undefined || fault.code === 'retention') return undefined;
+    if (fault.code !== 'source-wiped') return fault;
+    // The stream has native messages by now, so nobody is told to delete it.
+    return {
+      ...fault,
+      message:
+        `what STAN has of channel '${channel}' does not go on behind its message ${inStan}, which is message ${sequence} of stream ` +
+        `'${stream}': STAN began anew after the cut, or this is another cluster. Nothing was appended`,
+    };
   }
 
   async stop(): Promise<void> {

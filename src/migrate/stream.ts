@@ -4,7 +4,8 @@ import { describe } from '../errors.js';
 import { apiCode, NAME_IN_USE, NO_PEERS, NOT_CLUSTERED, SUBJECT_IN_USE } from './api-errors.js';
 import { fencedEntrance, fenceKind, openEntrance, type Entrance } from './fence.js';
 import { streamName } from './names.js';
-import type { ChannelLimits } from './source.js';
+import type { ChannelLimits } from './stan-limits.js';
+import { streamNoteText } from './stream-note.js';
 import type { Target } from './target.js';
 
 /** The longest time that a server remembers IDs by default, in ms. */
@@ -37,14 +38,10 @@ export function replicasOf(target: Target, { replicas }: StreamSettings): number
   return replicas ?? (target.isClustered ? 3 : 1);
 }
 
-/** The text by which a stream is known as the copy of a channel. */
-export function descriptionOf(clusterId: string, channel: string): string {
-  return `STAN channel '${channel}' of cluster '${clusterId}', copied by resilient-stan`;
-}
-
 /**
  * The configuration of a stream. It keeps at least what STAN keeps: the limit of messages is the same, and ages count from the
- * copy. The limit of bytes is left out while messages are copied, because with their headers they are larger than in STAN.
+ * copy. The limit of bytes is left out while messages are copied, because with their headers they are larger than in STAN. The cut
+ * sets it.
  */
 export function streamConfig(
   target: Target,
@@ -56,7 +53,7 @@ export function streamConfig(
 ): Partial<StreamConfig> & { name: string } {
   return {
     name: streamName(channel),
-    description: descriptionOf(clusterId, channel),
+    description: streamNoteText({ clusterId, channel, state: 'copied' }),
     ...importEntrance(target, channel),
     storage: 'file',
     retention: 'limits',

@@ -43,9 +43,14 @@ async function loadJetStream(): Promise<OfficialClient['jetstream']> {
 /** The version of a server, as numbers. */
 export type Version = readonly [major: number, minor: number, patch: number];
 
+/** For how long a cluster may be without a leader of JetStream, in ms. */
+const PATIENCE = 10_000;
 /** How often a stream that was there is asked for, and the pause between, in ms: 10 s in all. */
 const ASK_AGAIN = 41;
 const ASK_AGAIN_AFTER = 250;
+
+/** How long a stream may take to choose another leader, in ms. */
+const STEP_DOWN = 20_000;
 
 /** A connection to the servers with JetStream. */
 export class Target {
@@ -125,6 +130,31 @@ export class Target {
     }
   }
 
+  /**
+   * Lets a stream with several replicas choose its leader anew, and waits for the new one. The new leader tells the others to count
+   * from nothing what they had to refuse. It takes at most {@link STEP_DOWN} and one question more.
+   * @returns whether another server leads the stream now, or it has one replica only
+   */
+  async stepDown(name: string, signal?: AbortSignal): Promise<boolean> {
+    const clock = makeClock();
+    const deadline = clock.now() + STEP_DOWN;
+    let former: string | undefined;
+    while (clock.now() < deadline && signal?.aborted !== true) {
+      // Nobody answers while a leader is elected.
+      const found = await this.stream(name).catch(() => undefined);
+      if (found?.config.num_replicas === 1) return true;
+      const leader = found?.cluster?.leader;
+      if (leader !== undefined && former !== undefined && leader !== former) return true;
+      if (leader !== undefined) {
+        former = leader;
+        const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${name}`;
+        await this.connection.request(subject, '{}', { timeout: 5000 }).catch(() => undefined);
+      }
+      await this.client.core.delay(ASK_AGAIN_AFTER);
+    }
+    return false;
+  }
+
   /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */
   async message(stream: string, seq: number): Promise<StoredMsg | undefined> {
     try {
@@ -160,6 +190,14 @@ export class Target {
     return this.connection.isClosed();
   }
 
+  /** Whether an error is what the servers have answered, or that they have not, and no fault of this program. */
+  isAnswer(error: unknown): boolean {
+    const { core, jetstream } = this.client;
+    const kinds = [...Object.values(core.errors), jetstream.JetStreamError, jetstream.JetStreamApiError];
+    // The client does not export every error that it throws.
+    return kinds.some((kind) => error instanceof kind) || (error as Error | undefined)?.name === 'JetStreamNotEnabled';
+  }
+
   /** What a step ends with when the official client has given up. */
   closedError(cause: unknown): MigrationTargetError {
     return new MigrationTargetError(`the connection to JetStream is closed for good: ${describe(cause)}`, { cause });
@@ -175,20 +213,31 @@ export class Target {
 
   async #checkJetStream(signal: AbortSignal | undefined): Promise<void> {
     const clock = makeClock();
-    // A cluster says so, too, for as long as it has no leader.
-    for (let attempt = 1; ; attempt++) {
+    const patience = clock.now() + PATIENCE;
+    for (;;) {
       try {
         await this.manager.getAccountInfo();
         return;
       } catch (error) {
         signal?.throwIfAborted();
-        if (attempt < 10) {
-          await pause(clock, 200 * attempt);
+        const { version, jetstream } = this.connection.info ?? {};
+        const server = `${this.connection.getServer()} (${version})`;
+        // Nobody answers for a server without JetStream, unless others of its cluster have it.
+        if (jetstream !== true) {
+          throw new MigrationTargetError(
+            `the server at ${server} has no JetStream. For a move in place, 'resilient-stan migrate plan --in-place' says which ` +
+              "lines the configuration of each server lacks. For a move to other servers, name them with 'to' (--to)",
+            { cause: error },
+          );
+        }
+        // A cluster refuses for as long as it has no leader.
+        if (clock.now() < patience) {
+          await pause(clock, 500);
           continue;
         }
         throw new MigrationTargetError(
-          `the server at ${this.connection.getServer()} (${this.connection.info?.version}) has no JetStream for us: ${describe(error)}. ` +
-            "Add 'jetstream { store_dir: … }' to its configuration and restart it, or enable JetStream for the account",
+          `JetStream at ${server} does not answer: ${describe(error)}. Enable it for the account, or, if its cluster has no leader, ` +
+            'start the missing servers',
           { cause: error },
         );
       }

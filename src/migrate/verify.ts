@@ -6,7 +6,7 @@ import { makeClock, type Clock } from '../clock/clock.js';
 import { pause } from '../clock/pause.js';
 import { OptionReader } from '../option-reader.js';
 import type { ResilientStan } from '../resilient-stan.js';
-import { foreignMessage, newestOf, overtaken } from './anchor.js';
+import { foreignMessage, overtaken } from './anchor.js';
 import { doorOf, hasFence } from './fence.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
@@ -14,6 +14,7 @@ import { CopiedMessage } from './pipeline.js';
 import { readProgress, throttled } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, originsIn } from './seam.js';
+import { readStreamNote } from './stream-note.js';
 import { Source, type SourceChannel } from './source.js';
 import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
 import { readPatiently, Target } from './target.js';
@@ -272,8 +273,8 @@ class ChannelCheck {
     // Nothing of it may be left to compare, and still it is not true.
     if (info.state.messages > 0 && last < from - 1)
       problems.push(overtaken(this.#channel, this.#stream, last + 1, from - 1));
-    if (firstNative !== undefined && (await this.#isFenced(info)))
-      problems.push(foreignMessage(this.#channel, this.#stream, firstNative));
+    if (firstNative !== undefined && (await this.#isUncut(info)))
+      problems.push(foreignMessage(this.#channel, info, firstNative));
     return { result, problems };
   }
 
@@ -366,7 +367,7 @@ class ChannelCheck {
   async #compareEnds(to: number): Promise<void> {
     if (this.#highest <= to) return;
     // What was published meanwhile is in both.
-    const last = await newestOf(this.#source, this.#channel);
+    const last = (await this.#source.channel(this.#channel))?.last ?? 0;
     if (this.#highest > last) this.#differs(last + 1, 'extra', this.#highest);
   }
 
@@ -391,8 +392,10 @@ class ChannelCheck {
     ];
   }
 
-  /** Whether nothing but the copy gets into the stream, so that it is not cut. */
-  async #isFenced({ config }: StreamInfo): Promise<boolean> {
+  /** Whether all of the stream has to be of STAN. */
+  async #isUncut({ config }: StreamInfo): Promise<boolean> {
+    const note = readStreamNote(config.description);
+    if (note !== undefined) return note.state === 'copied';
     return hasFence(config, this.#channel) || (await doorOf(this.#target, this.#channel)) === 'shut';
   }
 

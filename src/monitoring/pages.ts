@@ -100,6 +100,8 @@ export interface Clientsz {
  * @category Cluster
  */
 export interface Routez {
+  /** The ID of the server that is asked. */
+  server_id: string;
   /** How many routes there are. */
   num_routes: number;
   /** The routes. */

@@ -5,6 +5,16 @@ import type { Channelz, Serverz } from './pages.js';
 
 /** The port that servers have by custom. */
 export const MONITOR_PORT = 8222;
+/** How far monitoring is customarily above the port for clients: where one host has several servers, each has its own. */
+export const MONITOR_OFFSET = MONITOR_PORT - 4222;
+
+/** Where the monitoring of servers is by custom, when nobody says where: as `http://host:8222`, each once. */
+export function customaryMonitors(servers: readonly { readonly host: string; readonly port: number }[]): string[] {
+  const places = servers.flatMap(({ host, port }) =>
+    [MONITOR_PORT, port + MONITOR_OFFSET].filter((each) => each <= 65_535).map((each) => `http://${host}:${each}`),
+  );
+  return [...new Set(places)];
+}
 
 /** The monitoring that is asked: of the server that leads, where one does. */
 export interface Monitoring {

@@ -53,8 +53,8 @@ export type StartAt =
     };
 
 /**
- * Takes a message for which the handler failed `maxDeliveries` times, or with `retry` for the last time. The message is
- * acknowledged when the promise resolves. If it rejects, the message stays unacknowledged and comes again.
+ * Takes a message that was delivered `maxDeliveries` times in vain, or for which the handler failed for the last time with `retry`. The
+ * message is acknowledged when the promise resolves. If it rejects, the message stays unacknowledged and comes again.
  * @param error the last error of the handler
  * @category Subscribing
  */
@@ -109,8 +109,9 @@ export interface SubscribeOptions {
    */
   retry?: RetryOptions | undefined;
   /**
-   * After how many failed deliveries a message is a dead letter. It is then given to `deadLetter`, acknowledged, and told as
-   * `dead_letter`. Each try of `retry` is a delivery. Default: never, or with `retry` and `deadLetter` after the last try.
+   * After how many deliveries in vain a message is a dead letter, when its handler fails again. It is then given to `deadLetter`,
+   * acknowledged, and told as `dead_letter`. What the server has sent in vain counts as well, as to a process that died, or over a
+   * connection that was lost. Each try of `retry` is a delivery. Default: never, or with `retry` and `deadLetter` after the last try.
    */
   maxDeliveries?: number | undefined;
   /** Takes dead letters. It needs `maxDeliveries` or `retry`. Default: they are only told. */

@@ -12,7 +12,6 @@ import type { ClusterConnectOptions } from './security.js';
 import { resolveServer } from './server-binary/index.js';
 import { checkPosix, ServerCluster, withFreePorts, type WaitingOptions } from './server-cluster.js';
 import { Site, type Place } from './site.js';
-import { waitFor } from './wait.js';
 
 /**
  * A real NATS Streaming cluster on this machine, whose nodes can be killed, frozen and cut off. It needs a POSIX system. No
@@ -34,8 +33,6 @@ export class StanCluster extends ServerCluster<StanNode> {
   readonly store: StoreKind;
   /** The cluster ID of the nodes. */
   readonly clusterId: string;
-  /** Whether the nodes have JetStream, too. */
-  readonly jetstream: boolean;
   /**
    * The options a client needs: cluster ID, credentials and TLS. They fit
    * `ResilientStan.connect(cluster.urls, cluster.connectOptions)`.
@@ -44,8 +41,9 @@ export class StanCluster extends ServerCluster<StanNode> {
 
   readonly #site: Site;
   readonly #options: CheckedClusterOptions;
-  /** The nodes by the names that JetStream knows. Empty without JetStream. */
+  /** The nodes by the names that JetStream knows. */
   readonly #peers: readonly Peer[];
+  #jetstream: boolean;
   readonly #successors: JetStreamCluster[] = [];
 
   private constructor(options: CheckedClusterOptions, server: string, site: Site) {
@@ -66,11 +64,27 @@ export class StanCluster extends ServerCluster<StanNode> {
     this.mode = mode;
     this.store = store;
     this.clusterId = clusterId;
-    this.jetstream = jetstream;
+    this.#jetstream = jetstream;
     this.connectOptions = { clusterId, ...site.security.connectOptions };
-    this.#peers = jetstream
-      ? nodes.map((node) => ({ node, serverName: serverName({ clusterId, name: node.name }) }))
-      : [];
+    this.#peers = nodes.map((node) => ({ node, serverName: serverName({ clusterId, name: node.name }) }));
+  }
+
+  /** Whether the nodes have JetStream, too. */
+  get jetstream(): boolean {
+    return this.#jetstream;
+  }
+
+  /**
+   * @internal Notes that all nodes have got JetStream by a change of their configuration, in the directories where they would have
+   * had it from the start.
+   */
+  gotJetStream(): void {
+    this.#jetstream = true;
+  }
+
+  /** @internal The directory where JetStream of a node stores, or would store. */
+  jetstreamDir(node: StanNode): string {
+    return this.#site.jetstreamDir(node.name);
   }
 
   /**
@@ -177,14 +191,15 @@ export class StanCluster extends ServerCluster<StanNode> {
     const leader = await this.leader(options);
     const members = this.nodes.filter((node) => node !== leader && node.running && !node.paused);
     if (this.mode !== 'clustered' || members.length === 0) return;
-    const wanted = await waitFor(() => lastSequences(leader), { timeout, what: () => 'the leader says nothing' });
-    const streams = await whatLeadersHave(this.#peers);
+    const wanted = await this.waitFor(() => lastSequences(leader), { timeout, what: () => 'the leader says nothing' });
+    const peers = this.jetstream ? this.#peers : [];
+    const streams = await whatLeadersHave(peers);
     const hasStreams = async (node: StanNode): Promise<boolean> => {
-      const peer = this.#peers.find((each) => each.node === node);
+      const peer = peers.find((each) => each.node === node);
       return peer === undefined || (await hasStored(peer, streams));
     };
     const behind = new Set(members);
-    await waitFor(
+    await this.waitFor(
       async () => {
         for (const node of behind) {
           const has = await lastSequences(node);
@@ -234,7 +249,7 @@ export class StanCluster extends ServerCluster<StanNode> {
 
   protected override async end(how: 'kill' | 'stop'): Promise<void> {
     // Before the site that all of them stand on is released.
-    await Promise.allSettled(this.#successors.flatMap(({ nodes }) => nodes.map((node) => node[how]())));
+    await Promise.all(this.#successors.map((servers) => servers.retire(how)));
     await super.end(how);
   }
 }

@@ -44,7 +44,7 @@ export type {
   Verdict,
 } from './continuity/verdict.js';
 export { ServerBinaryError, ServerStartError, type ServerSearchStep } from './errors.js';
-export { JetStreamCluster, type JetStreamLeaderOptions } from './jetstream/jetstream-cluster.js';
+export { JetStreamCluster, type JetStreamLeaderOptions, type TakeOverOptions } from './jetstream/jetstream-cluster.js';
 export { JetStreamNode } from './jetstream/jetstream-node.js';
 export type { JetStreamClusterOptions, NatsServerChoice } from './jetstream/jetstream-options.js';
 export { JetStreamSide, type JetStreamSideOptions } from './jetstream/jetstream-side.js';

@@ -1,13 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import '../dispose.js';
-import { InvalidArgumentError, ResilientStanError, TimeoutError } from '../errors.js';
+import { AbortedError, InvalidArgumentError, ResilientStanError, TimeoutError } from '../errors.js';
 import { ServerStartError } from './errors.js';
 import type { Cut, Network } from './network.js';
 import type { Proxy } from './proxy.js';
 import { NOT_PROXIED, ServerNode } from './server-node.js';
 import type { Site } from './site.js';
-import { waitFor } from './wait.js';
+import { waitFor, type WaitOptions } from './wait.js';
 
 /** How often the start is tried with other ports, when another process takes one of ours before we listen. */
 const PORT_TRIES = 4;
@@ -35,6 +35,7 @@ export abstract class ServerCluster<Node extends ServerNode = ServerNode> {
   readonly #site: Site;
   readonly #label: string;
   #stopping: Promise<void> | undefined;
+  #retired = false;
 
   /** @internal */
   protected constructor(site: Site, label: string, nodes: readonly Node[]) {
@@ -72,10 +73,11 @@ export abstract class ServerCluster<Node extends ServerNode = ServerNode> {
   /**
    * Waits for the node that leads. A frozen node does not count.
    * @throws TimeoutError when no node leads in time
+   * @throws AbortedError when the cluster is stopped meanwhile
    */
   leader(options: WaitingOptions = {}): Promise<Node> {
     const { timeout = 15_000 } = options;
-    return waitFor(() => this.findLeader(), { timeout, what: () => `no node leads. ${this.overview()}` });
+    return this.waitFor(() => this.findLeader(), { timeout, what: () => `no node leads. ${this.overview()}` });
   }
 
   /**
@@ -90,13 +92,25 @@ export abstract class ServerCluster<Node extends ServerNode = ServerNode> {
    * Resolves when the cluster serves clients, and each other node that runs and is not paused is a part of it. From then on the
    * next node may be taken down.
    * @throws TimeoutError when it is not so in time
+   * @throws AbortedError when the cluster is stopped meanwhile
    */
   async settled(options: WaitingOptions = {}): Promise<void> {
     const { timeout = 15_000 } = options;
-    await waitFor(async () => ((await this.isSettled()) ? true : undefined), {
+    await this.waitFor(async () => ((await this.isSettled()) ? true : undefined), {
       timeout,
       what: () => `not every node is in the cluster. ${this.overview()}`,
     });
+  }
+
+  /**
+   * Asks until there is an answer, the time is over, or the cluster is stopped.
+   * @internal
+   */
+  protected waitFor<T>(probe: () => Promise<T | undefined>, options: WaitOptions): Promise<T> {
+    return waitFor(() => {
+      if (this.#retired) throw new AbortedError('the cluster was stopped, and is not waited for any more');
+      return probe();
+    }, options);
   }
 
   /** Whether the cluster is settled now. */
@@ -206,9 +220,15 @@ export abstract class ServerCluster<Node extends ServerNode = ServerNode> {
     return this.#stopping;
   }
 
+  /** @internal Ends all servers for good. Who waits for the cluster waits no longer. */
+  async retire(how: 'kill' | 'stop'): Promise<PromiseSettledResult<void>[]> {
+    this.#retired = true;
+    return await Promise.allSettled(this.nodes.map((node) => node.retire(how)));
+  }
+
   /** Ends all servers, and releases what the cluster stands on. */
   protected async end(how: 'kill' | 'stop'): Promise<void> {
-    const ended = await Promise.allSettled(this.nodes.map((node) => node[how]()));
+    const ended = await this.retire(how);
     await this.#site.release();
     const failed = ended.find((outcome) => outcome.status === 'rejected');
     if (failed && !(failed.reason instanceof TimeoutError)) throw failed.reason;

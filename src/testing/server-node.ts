@@ -15,6 +15,9 @@ import { keepAlive, realTime, sleep, waitFor } from './wait.js';
 /** How many lines of its log a node keeps. */
 const LOG_LINES = 5000;
 
+/** What a server writes when it has read its configuration again, or could not. */
+const RELOADED = /Reloaded server configuration|Failed to reload server configuration/;
+
 export const NOT_PROXIED = 'there is no proxy to break: start the cluster with { proxied: true }';
 
 /**
@@ -72,6 +75,8 @@ export abstract class ServerNode {
 
   readonly #settings: ServerNodeSettings;
   readonly #log = new LineRing(LOG_LINES);
+  /** The text of its configuration file. */
+  #config: string;
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
   /** Settles when the server can be reached, after it has begun to listen. */
@@ -82,11 +87,14 @@ export abstract class ServerNode {
   #lives = 0;
   #paused = false;
   #asked = false;
+  /** Whether its cluster was stopped. */
+  #retired = false;
   #lastExit: NodeExit | undefined;
 
   /** @internal Made by its cluster. */
   constructor(settings: ServerNodeSettings) {
     this.#settings = settings;
+    this.#config = settings.config.text;
     this.name = settings.name;
     this.url = settings.url;
     this.dir = settings.dir;
@@ -152,7 +160,7 @@ export abstract class ServerNode {
    * @param options `timeout`: how long the start may take, in ms, default 20 000
    * @throws ServerStartError with the server's own words, when it refuses to run
    * @throws TimeoutError when the time is over
-   * @throws AbortedError when it is stopped or killed meanwhile
+   * @throws AbortedError when it is stopped or killed meanwhile, and after the end of its cluster
    */
   start(options: { timeout?: number } = {}): Promise<void> {
     if (this.#starting) return this.#starting;
@@ -233,6 +241,49 @@ export abstract class ServerNode {
     this.#note('wiped');
   }
 
+  /**
+   * Changes the configuration file, for this life and for later ones. A server that runs reads it by {@link reload}, or when it is
+   * started again.
+   * @param change gets the text of the file, and returns the new text
+   */
+  async configure(change: (text: string) => string): Promise<void> {
+    this.#config = change(this.#config);
+    await this.#writeConfig();
+  }
+
+  /**
+   * Sends SIGHUP, so that the server reads its configuration file again. The promise resolves when it has.
+   *
+   * @param options `timeout`: how long it may take, in ms, default 10 000
+   * @throws InvalidArgumentError when the node is down
+   * @throws ServerStartError with the server's own words, when it refuses the file. It goes on with what it had
+   * @throws TimeoutError when the time is over
+   */
+  async reload(options: { timeout?: number } = {}): Promise<void> {
+    const { timeout = 10_000 } = options;
+    this.#running('reload');
+    const from = this.#log.count;
+    this.#signal('SIGHUP');
+    const answer = await waitFor(() => this.#log.lines(from).find((line) => RELOADED.test(line)), {
+      timeout,
+      what: () => `node '${this.name}' has not read its configuration again. ${this.#lastWords()}`,
+    });
+    if (answer.includes('Reloaded')) return;
+    throw new ServerStartError(
+      this.name,
+      `node '${this.name}' did not take its new configuration: ${answer}`,
+      this.#log.lines(from),
+      undefined,
+    );
+  }
+
+  /** @internal Ends it for good, because its cluster ends: whoever is about to start it again is refused. */
+  async retire(how: 'kill' | 'stop'): Promise<void> {
+    this.#retired = true;
+    await this[how]();
+    await this.#starting?.catch(() => {});
+  }
+
   /** Whether the server is up, so that {@link start} resolves. It is asked again while the answer is false. */
   protected abstract isUp(state: ServerLogState): boolean | Promise<boolean>;
 
@@ -263,10 +314,9 @@ export abstract class ServerNode {
   }
 
   async #launch(deadline: number, timeout: number): Promise<void> {
-    const { config, server, dir } = this.#settings;
-    await mkdir(dir, { recursive: true });
-    const file = join(dir, config.file);
-    await writeFile(file, config.text, { mode: 0o600 });
+    const { server, dir } = this.#settings;
+    if (!this.#retired) await this.#writeConfig();
+    if (this.#retired) throw new AbortedError(`node '${this.name}' is not started: its cluster was stopped`);
 
     this.#lives++;
     this.#state = FRESH;
@@ -274,7 +324,7 @@ export abstract class ServerNode {
     this.#paused = false;
     this.#note(`started (life ${this.#lives})`);
     this.#lifeStart = this.#log.count;
-    const child = reaper.launch(server, ['-c', file], dir);
+    const child = reaper.launch(server, ['-c', this.#configFile], dir);
     this.#child = child;
     this.#exited = this.#watch(child);
 
@@ -291,6 +341,15 @@ export abstract class ServerNode {
       if (killed) throw new AbortedError(`node '${this.name}' was stopped while it started`, { cause: error });
       throw error;
     }
+  }
+
+  get #configFile(): string {
+    return join(this.dir, this.#settings.config.file);
+  }
+
+  async #writeConfig(): Promise<void> {
+    await mkdir(this.dir, { recursive: true });
+    await writeFile(this.#configFile, this.#config, { mode: 0o600 });
   }
 
   /** Answers true when the server is up. @throws ServerStartError when it never will be */

@@ -72,6 +72,16 @@ describe('leaving in place', function () {
     );
   });
 
+  it('without JetStream in the servers, a step says which command says what they lack', async () => {
+    cluster = await StanCluster.start({ nodes: 2 });
+    // Nobody answers for JetStream there, so it takes one timeout.
+    await assert.rejects(copy({ from: cluster.urls, monitor: (await cluster.leader()).monitor.url }), {
+      code: 'ERR_STAN_MIGRATION_TARGET',
+      message:
+        /\(2\.9\.24\) has no JetStream\. For a move in place, 'resilient-stan migrate plan --in-place' says which lines/,
+    });
+  });
+
   /** Everything from the plan to the cut, with a durable that has holes. Returns what its consumer has to deliver. */
   async function leave(): Promise<{ consumer: string; expected: number[] }> {
     const stan = await clients.connect(cluster.urls);
@@ -106,9 +116,14 @@ describe('leaving in place', function () {
     const { lastSent, pending, consumer } = moved.durables[0]!;
     assert.equal(pending, 10);
 
-    let asked = false;
-    const cutting = cut({ ...options, quiet: 300, onProgress: ({ phase }) => (asked ||= phase === 'waiting') });
-    await until(() => asked, 'the cut does not wait for the servers');
+    let todo: string | undefined;
+    const cutting = cut({ ...options, quiet: 300, onProgress: (progress) => (todo ??= progress.todo) });
+    await until(() => todo !== undefined, 'the cut does not wait for the servers');
+    assert.deepEqual(
+      todo!.split('\n').map((line) => /^(\S+) keeps publishers of orders out/.exec(line)?.[1]),
+      cluster.urls.map((url) => new URL(url).host),
+      'each server once, and no other address',
+    );
     for (const node of cluster.nodes) await add(node, ['mappings: {}']);
     const { problems, channels } = await cutting;
     assert.deepEqual([problems, channels[0]?.state, channels[0]?.cutAt], [[], 'opened', 30]);
@@ -144,9 +159,28 @@ describe('leaving in place', function () {
     }
   }
 
-  it('three servers: each gets the lines of its plan, and all of them have every message and the durable', async () => {
-    cluster = await StanCluster.start({ jetstream: true });
+  it('three servers that also announce an address that nobody reaches: each gets the lines of its plan, and all of them have every message and the durable', async () => {
+    // As a server does that listens on all interfaces: some of their addresses are for others only.
+    cluster = await StanCluster.start({ jetstream: true, config: { client_advertise: '[::1]:1' } });
     await hasEverything(cluster.urls, await leave());
+    // Each step has asked the servers for their doors. A plain server that has to get the stream from the others has the same
+    // numbers: 2.9.24 counts what replicas refuse, and whoever catches up without that count stores messages twice.
+    const plain = await cluster.natsServers();
+    const [former] = cluster.nodes as [StanNode];
+    await former.stop();
+    const [node] = plain.nodes;
+    await node!.wipe();
+    await node!.start({ timeout: 60_000 });
+    await plain.settled({ timeout: 60_000 });
+    const last = async (): Promise<number | undefined> =>
+      (await node!.monitor.jsz({ streams: true }))?.account_details?.[0]?.stream_detail?.[0]?.state.last_seq;
+    await until(async () => ((await last()) ?? 0) >= 31, 'the server does not get the stream', 30_000);
+    // What it would store twice comes with the next message at the latest.
+    const js = await JetStreamSide.open(cluster.urls);
+    assert.equal((await js.jetstream.publish('orders', 'order 32')).seq, 32);
+    await js.close();
+    await until(async () => ((await last()) ?? 0) >= 32, 'the server does not get the next message', 30_000);
+    assert.equal(await last(), 32);
   });
 
   it('a plain server takes the place: the same port, the same store, and a durable with holes', async () => {

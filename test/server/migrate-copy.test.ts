@@ -220,7 +220,7 @@ describe('a migration in place', function () {
       throw ours;
     };
     const rejects = (): unknown => Promise.reject(ours);
-    for (const onProgress of [throws, rejects as () => void]) {
+    for (const onProgress of [throws, rejects]) {
       const options = { ...from, channels: ['told'], onProgress, follow: true };
       for (const step of [copy, cut]) assert.equal((await rejection(step(options), CallbackError)).cause, ours);
     }

@@ -33,7 +33,17 @@ describe('the cut', function () {
       StanCluster.start({
         mode: 'single',
         jetstream: true,
-        config: { streaming: { store_limits: { max_channels: 0, channels: { 'few.>': { max_msgs: 5 } } } } },
+        config: {
+          streaming: {
+            store_limits: {
+              max_channels: 0,
+              channels: {
+                'few.>': { max_msgs: 5 },
+                'limited.>': { max_msgs: 200, max_bytes: 4000, max_age: '1h', max_inactivity: '2h' },
+              },
+            },
+          },
+        },
       }),
       JetStreamCluster.start({ nodes: 1 }),
     ]);
@@ -113,7 +123,8 @@ describe('the cut', function () {
       assert.equal(allRight(await cutNow()).state, 'opened');
       assert.equal(await native(js), 6);
       await publish(2);
-      const late = allRight(await cutNow());
+      const { limits, ...late } = allRight(await cutNow());
+      assert.deepEqual([limits.messages, limits.age], [1_000_000, undefined]);
       assert.deepEqual(late, {
         channel,
         stream: streamName(channel),
@@ -290,6 +301,102 @@ describe('the cut', function () {
       );
     });
 
+    it('with the limits of its channel: drops nothing that STAN has, and what somebody sets later stays', async () => {
+      channel = uniqueName('limited.cut');
+      for (let i = 0; i < 4; i++) {
+        await publish(30);
+        if (i < 3) assert.equal((await copy(options())).ok, true);
+      }
+      const stanHas = (await cluster.nodes[0]!.monitor.channelz(channel))!;
+      assert.ok(stanHas.first_seq > 1 && stanHas.msgs > 10, 'the limit of bytes is not reached');
+      const report = allRight(await cutNow());
+      const { config, state } = await js.manager.streams.info(streamName(channel));
+      assert.deepEqual([config.max_msgs, config.max_age], [200, 3600e9]);
+      assert.ok(config.max_bytes > 4000 && config.max_bytes <= 4000 + stanHas.msgs * 300, String(config.max_bytes));
+      assert.deepEqual(report.limits, { messages: 200, bytes: config.max_bytes, age: 3_600_000 });
+      assert.equal(report.inactivity, 7_200_000);
+      assert.ok(
+        state.first_seq <= stanHas.first_seq,
+        `STAN begins at ${stanHas.first_seq}, the stream at ${state.first_seq}`,
+      );
+      await Promise.all(Array.from({ length: 150 }, () => native(js)));
+      const after = await js.manager.streams.info(streamName(channel));
+      assert.ok(after.state.bytes <= config.max_bytes, 'the limit does not hold');
+      assert.ok(after.state.first_seq > stanHas.first_seq, 'nothing was dropped, so the limit was not reached');
+      await js.manager.streams.update(streamName(channel), { max_bytes: 9000 });
+      assert.equal(allRight(await cutNow()).limits.bytes, 9000);
+    });
+
+    it('a limit that the target has no room for: the stream is open all the same, and it says what to do', async () => {
+      await publish(3);
+      const small = await JetStreamCluster.start({ nodes: 1, config: { jetstream: { max_file_store: 100_000_000 } } });
+      try {
+        const { ok, problems, channels } = await cutNow({ to: small.urls });
+        assert.deepEqual(
+          [ok, problems.map(({ code }) => code), channels[0]?.state],
+          [false, ['not-limited'], 'opened'],
+        );
+        assert.match(problems[0]!.message, /nats stream edit \S+ --max-bytes/);
+        const there = await JetStreamSide.open(small.urls);
+        assert.equal(await native(there), 4);
+        await there.manager.streams.update(streamName(channel), { max_bytes: 50_000_000 });
+        await there.close();
+        assert.equal(allRight(await cutNow({ to: small.urls })).limits.bytes, 50_000_000);
+      } finally {
+        await small.stop();
+      }
+    });
+
+    it('native publishers beside the step durables: get no responders, and it does not notice', async () => {
+      await publish(30);
+      assert.equal((await copy(options())).ok, true);
+      const worker = await clients.connect(cluster.urls, { clientId: uniqueName('worker') });
+      let sent = 0;
+      const subscription = await worker.subscribe(channel, () => void sent++, {
+        durableName: 'reader',
+        startAt: 'first',
+        manualAck: true,
+      });
+      await until(() => sent === 30, 'it was not sent everything');
+      await subscription.close();
+      await worker.close();
+      const stop = new AbortController();
+      let refused = 0;
+      const natives = (async () => {
+        while (!stop.signal.aborted) {
+          await assert.rejects(js.connection.request(channel, 'too early'), /no responders/);
+          refused++;
+        }
+      })();
+      const report = await durables(options());
+      stop.abort();
+      await natives;
+      assert.deepEqual([report.ok, report.problems, refused > 0], [true, [], true]);
+      const got = await js.drain(channel, report.durables[0]!.consumer);
+      assert.deepEqual(
+        got.map(({ text }) => text),
+        published,
+      );
+    });
+
+    it('STAN began anew after the cut: refused, and nothing is appended', async () => {
+      await publish(4);
+      allRight(await cutNow());
+      assert.equal(await native(js), 5);
+      const other = await StanCluster.start({ mode: 'single', store: 'memory' });
+      try {
+        const fresh = await clients.connect(other.urls);
+        for (let i = 0; i < 8; i++) await fresh.publish(channel, 'anew');
+        const { ok, problems } = await cutNow({ from: other.urls, monitor: other.nodes[0]!.monitor.url });
+        assert.deepEqual([ok, problems.map(({ code }) => code)], [false, ['source-wiped']]);
+        assert.match(problems[0]!.message, /Nothing was appended/);
+        assert.equal((await content(js)).length, 5);
+        await fresh.close();
+      } finally {
+        await other.stop();
+      }
+    });
+
     it('what cannot be copied is not opened, and the others are', async () => {
       await publish(2);
       await js.manager.streams.add({ name: streamName(channel), subjects: [`${channel}.else`] });
@@ -364,6 +471,82 @@ describe('the cut', function () {
         await content(js),
         published.map((text, i) => [i + 1, i + 1, text]),
       );
+    });
+
+    it('without it, a native message in the middle of the cut: ends with its number, and stores nothing of STAN behind it', async () => {
+      await publish(300);
+      const stop = new AbortController();
+      const natives = (async () => {
+        while (!stop.signal.aborted) {
+          js.connection.publish(channel, 'foreign');
+          await js.connection.flush();
+        }
+      })();
+      const { ok, problems, channels } = await cutNow();
+      stop.abort();
+      await natives;
+      const all = await content(js);
+      const first = all.find(([, inStan]) => inStan === undefined)![0];
+      assert.deepEqual(
+        [ok, problems.map(({ code, sequence }) => [code, sequence]), channels[0]?.state, channels[0]?.stragglers],
+        [false, [['foreign-message', first]], 'shut', []],
+      );
+      assert.match(problems[0]!.message, new RegExp(`message ${first} of stream`));
+      assert.ok(all.slice(first - 1).every(([, inStan]) => inStan === undefined));
+      // It stays so.
+      const again = await cutNow();
+      assert.deepEqual(again.problems, problems);
+    });
+
+    it('without it, native messages that come when all of STAN is in the stream are where the cut is', async () => {
+      await publish(5);
+      assert.equal((await copy(base())).ok, true);
+      assert.equal(await native(js), 6);
+      const report = allRight(await cutNow());
+      assert.deepEqual([report.state, report.cutAt], ['open', 5]);
+      await publish(1);
+      assert.deepEqual(allRight(await cutNow()).stragglers, [{ inStan: 6, sequence: 7 }]);
+      const { problems } = await copy(base());
+      assert.deepEqual(
+        problems.map(({ code, sequence }) => [code, sequence]),
+        [['cut-already', 6]],
+      );
+    });
+
+    it('without it, a native message in the middle of the step durables: ends with its number, and makes nothing more', async () => {
+      await publish(10);
+      const work = async (clientId: string): Promise<void> => {
+        const worker = await clients.connect(cluster.urls, { clientId });
+        let sent = 0;
+        const subscription = await worker.subscribe(channel, () => void sent++, {
+          durableName: 'reader',
+          startAt: 'first',
+          manualAck: true,
+        });
+        await until(() => sent === 10, 'it was not sent everything');
+        await subscription.close();
+        await worker.close();
+      };
+      await work('a-worker');
+      await work('b-worker');
+      assert.equal((await copy(base())).ok, true);
+      const first = await durables({
+        ...base(),
+        onProgress: ({ done }) => {
+          if (done === 1) js.connection.publish(channel, 'foreign');
+        },
+      });
+      assert.deepEqual(
+        [first.ok, first.problems.map(({ code, sequence }) => [code, sequence])],
+        [false, [['foreign-message', 11]]],
+      );
+      const again = await durables(base());
+      assert.deepEqual(
+        again.durables.map(({ outcome }) => outcome),
+        ['refused', 'refused'],
+      );
+      assert.ok(again.problems.every(({ code, sequence }) => code === 'foreign-message' && sequence === 11));
+      assert.equal((await content(js)).length, 11);
     });
 
     it('waits for the servers, says what to do, and goes on copying meanwhile; then the first native message is the next', async () => {

@@ -1,6 +1,7 @@
 /** `durables` of a migration in place: what each consumer delivers is compared with what its durable would have got. */
 import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
+import { headers } from '@nats-io/transport-node';
 import type { ResilientStan, SubscribeOptions } from '../../src/index.js';
 import { consumerName, durables, streamName, type DurableId, type DurablesReport } from '../../src/migrate/index.js';
 import { noteText } from '../../src/migrate/consumer-note.js';
@@ -21,9 +22,12 @@ describe('durables in JetStream', function () {
   let js: JetStreamSide;
   let channel: string;
 
-  /** A consumer that nobody uses, from the first moment on. */
+  /**
+   * A consumer that nobody uses, from the first moment on. Servers delete one that is not durable after 5 s. A whole minute is waited for by
+   * `npm run migration:positions`.
+   */
   const idle = { channel: uniqueName('idle'), since: 0 };
-  const IDLE_FOR = 60_000;
+  const IDLE_FOR = 15_000;
 
   before(async () => {
     cluster = await StanCluster.start({
@@ -95,7 +99,8 @@ describe('durables in JetStream', function () {
   }
 
   async function subscriptions(on = channel): Promise<SubscriptionMonitor[]> {
-    return (await server.monitor.channelz(on))?.subscriptions ?? [];
+    // Whoever reads the channel for the test is none of them, and may be there for a moment longer.
+    return ((await server.monitor.channelz(on))?.subscriptions ?? []).filter((each) => each.is_durable);
   }
 
   function move(options: Parameters<typeof durables>[0] = {}): Promise<DurablesReport> {
@@ -158,10 +163,15 @@ describe('durables in JetStream', function () {
     await publish(50);
     const acknowledged = (sequence: number): boolean => sequence % 3 === 0 || (sequence > 20 && sequence < 30);
     await work('worker', { only: acknowledged, until: 40, maxInFlight: 24 });
-    const [{ last_sent: lastSent, pending_count: pending } = { last_sent: 0, pending_count: 0 }] =
-      await subscriptions();
-    const missing = range(1, lastSent, acknowledged);
-    assert.equal(missing.length, pending);
+    let lastSent = 0;
+    let pending = 0;
+    let missing: number[] = [];
+    await until(async () => {
+      const [now] = await subscriptions();
+      [lastSent, pending] = [now?.last_sent ?? 0, now?.pending_count ?? 0];
+      missing = range(1, lastSent, acknowledged);
+      return missing.length === pending;
+    }, 'acknowledgements are missing');
     await js.copy(stan, channel);
     assert.deepEqual(outcomes(await move()), [`worker+reader made ${lastSent} ${pending}`]);
 
@@ -253,10 +263,12 @@ describe('durables in JetStream', function () {
   it('offline for so long that all it was sent is dropped: begins with the first message that is left', async () => {
     channel = uniqueName('few.channel');
     await publish(5);
-    await work('worker', { only: (sequence) => sequence > 2, until: 5 });
+    await work('worker', { only: (sequence) => sequence > 1, until: 5 });
     await publish(20);
     await js.copy(stan, channel);
     await move();
+    const { config } = await js.manager.consumers.info(streamName(channel), reader());
+    assert.equal(config.max_ack_pending, 1000);
     await delivers(reader(), range(16, 25));
   });
 
@@ -383,23 +395,139 @@ describe('durables in JetStream', function () {
     );
   });
 
+  it('a name that is too long for JetStream: refused, and the others are made', async () => {
+    await publish(5);
+    const long = 'ä'.repeat(50);
+    await work('a-first', { until: 5, durableName: long });
+    await work('worker', { only: (sequence) => sequence < 4, until: 5 });
+    await js.copy(stan, channel);
+    const { ok, problems, durables: moved } = await move();
+    assert.deepEqual(
+      [ok, problems.map(({ code }) => code), moved.map(({ outcome }) => outcome)],
+      [false, ['name-too-long'], ['refused', 'made']],
+    );
+    assert.match(problems[0]!.message, /a name of 308 characters, and JetStream takes 255/);
+    await delivers(reader(), [4, 5]);
+  });
+
+  it('JetStream refuses one: told, and the others are made', async () => {
+    await publish(5);
+    for (const clientId of ['one', 'two']) await work(clientId, { until: 5 });
+    await js.manager.streams.add({ name: streamName(channel), subjects: [channel], max_consumers: 2 });
+    await js.copy(stan, channel);
+    await js.manager.consumers.add(streamName(channel), { durable_name: 'of-somebody', ack_policy: 'explicit' });
+    const { ok, problems, durables: moved } = await move();
+    assert.deepEqual(
+      [ok, problems.map(({ code }) => code), moved.map(({ outcome }) => outcome)],
+      [false, ['target'], ['made', 'refused']],
+    );
+    assert.match(
+      problems[0]!.message,
+      /makes no consumer of the durable 'reader' of client 'two' .* maximum consumers/,
+    );
+  });
+
+  it('readers that wait for the consumer while it is made: get nothing of it before it is ready', async () => {
+    await publish(2000);
+    await work('worker', { only: (sequence) => sequence % 2 === 0, until: 2000, maxInFlight: 2000 });
+    await js.copy(stan, channel);
+    const texts: string[] = [];
+    let over = false;
+    const early = (async () => {
+      while (!over) {
+        try {
+          const pull = await js.jetstream.consumers.get(streamName(channel), reader());
+          for await (const message of await pull.fetch({ max_messages: 10, expires: 1000 })) {
+            texts.push(message.string());
+            message.ack();
+          }
+        } catch {
+          // It is not there, or not ready.
+        }
+      }
+    })();
+    assert.deepEqual(outcomes(await move()), ['worker+reader made 2000 1000']);
+    await until(
+      () => texts.length === 1000,
+      () => `it has got ${texts.length}`,
+    );
+    over = true;
+    await early;
+    assert.ok(texts.every((text) => text !== ''));
+    assert.equal(new Set(texts).size, 1000);
+  });
+
+  it('a STAN that is another one than that of the copy: refused, and nothing is made', async () => {
+    await publish(5);
+    await work('worker', { only: (sequence) => sequence < 4, until: 5 });
+    const name = streamName(channel);
+    await js.manager.streams.add({ name, subjects: [channel] });
+    for (let i = 1; i <= 8; i++) {
+      const carried = headers();
+      carried.set('Stan-Sequence', String(i));
+      await js.jetstream.publish(channel, 'of another time', { headers: carried });
+    }
+    const codes = async () => (await move()).problems.map(({ code }) => code);
+    assert.deepEqual(await codes(), ['source-wiped']);
+    await publish(5);
+    assert.deepEqual(await codes(), ['source-wiped']);
+    assert.deepEqual(await js.manager.consumers.list(name).next(), []);
+  });
+
   it('one that was cut short while it was made: made again', async () => {
     await publish(10);
     await work('worker', { only: (sequence) => sequence > 5, until: 10, maxInFlight: 1500 });
     await js.copy(stan, channel);
-    // As a run leaves it that dies: with a part of the acknowledgements, and somebody else's window in STAN.
+    // As a run leaves it that dies: with a part of the acknowledgements, and its own window in STAN.
+    await move();
+    await js.manager.consumers.delete(streamName(channel), reader());
     await js.manager.consumers.add(streamName(channel), {
       durable_name: reader(),
-      description: noteText({ state: 'making', maxInFlight: 1500 }),
+      description: noteText({ state: 'making' }),
       ack_policy: 'explicit',
       headers_only: true,
     });
     await js.drain(channel, reader(), 2);
-    await work('worker', { only: () => false, until: 1, maxInFlight: 2 });
+    assert.equal((await subscriptions())[0]?.max_inflight, 1);
     assert.deepEqual(outcomes(await move()), ['worker+reader made 10 5']);
     const { config } = await js.manager.consumers.info(streamName(channel), reader());
     assert.equal(config.max_ack_pending, 1500);
     await delivers(reader(), [1, 2, 3, 4, 5]);
+  });
+
+  it('its window is that of its last subscriber, also when one message is pending and the target was wiped since', async () => {
+    channel = uniqueName('group.and.durable');
+    await publish(10);
+    await work('worker', { only: (sequence) => sequence !== 4, until: 10, maxInFlight: 1500 });
+    await work('worker', { only: (s) => s !== 1, until: 0, durableName: 'untouched', startAt: 'new', maxInFlight: 7 });
+    const group = { queueGroup: 'workers', durableName: 'd' };
+    await work('one', { only: (sequence) => sequence !== 9, until: 10, maxInFlight: 2000, ...group });
+    const windows = async (): Promise<(number | undefined)[]> => {
+      const names = [reader(), consumerName({ durable: 'd', group: 'workers' })];
+      const all = names.map((name) => js.manager.consumers.info(streamName(channel), name));
+      return (await Promise.all(all)).map(({ config }) => config.max_ack_pending);
+    };
+    for (let round = 1; round <= 2; round++) {
+      await js.copy(stan, channel);
+      const made = outcomes(await move());
+      assert.deepEqual(
+        made.filter((line) => !line.includes('untouched')),
+        ['group+d+workers made 10 1', 'worker+reader made 10 1'],
+      );
+      assert.deepEqual(await windows(), [1500, 2000], `round ${round}`);
+      const inStan = await subscriptions();
+      assert.deepEqual(inStan.map((each) => each.max_inflight).sort(), [1, 1, 7]);
+      await js.manager.streams.delete(streamName(channel));
+      if (round === 1) {
+        await server.stop();
+        await server.start();
+      }
+    }
+    // The next subscriber says its own one, and that one counts.
+    await work('worker', { only: () => false, until: 4, maxInFlight: 1 });
+    await js.copy(stan, channel);
+    await move();
+    assert.deepEqual(await windows(), [1, 2000]);
   });
 
   describe('of a client that is gone without a word', () => {
@@ -443,11 +571,11 @@ describe('durables in JetStream', function () {
     }
   });
 
-  it('idle for a minute it is still there, with all it has to deliver', async function () {
+  it('idle for three times as long as a server keeps one that is not durable, it is still there with all it has to deliver', async function () {
     this.timeout(IDLE_FOR + 20_000);
     await setTimeout(Math.max(0, idle.since + IDLE_FOR - performance.now()));
     const { config } = await js.manager.consumers.info(streamName(idle.channel), reader());
-    assert.equal(config.inactive_threshold ?? 0, 0);
+    assert.deepEqual([config.durable_name, config.inactive_threshold ?? 0], [reader(), 0]);
     await delivers(
       reader(),
       range(1, 20, (sequence) => sequence % 2 === 0),

@@ -84,7 +84,7 @@ describe('what is unfinished', function () {
             name,
             (message) => {
               if (message.sequence !== 10) return;
-              attempts.push(message.sequence);
+              attempts.push(message.redeliveryCount);
               throw new Error('never');
             },
             {
@@ -105,7 +105,8 @@ describe('what is unfinished', function () {
             () => `${attempts.length} attempts`,
           );
           assert.deepEqual(dead, [10]);
-          assert.equal(attempts.length, 3);
+          // A delivery that the outage has swallowed counts as well, where the server has counted it.
+          assert.equal(Math.max(attempts.length, attempts.at(-1)! + 1), 3, attempts.join());
           await until(() => subscription.lastSequence === 60, 'subscription.lastSequence === 60');
         });
       }

@@ -3,6 +3,7 @@ import { jetstream, jetstreamManager, type JetStreamClient, type JetStreamManage
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node';
 import type { ResilientStan } from '../../src/index.js';
 import { streamName } from '../../src/migrate/index.js';
+import { formatTimestamp } from '../../src/migrate/stan-headers.js';
 import { until } from './clients.js';
 
 export interface Delivered {
@@ -49,6 +50,7 @@ export class JetStreamSide {
       next = message.sequence + 1;
       const carried = headers();
       carried.set('Stan-Sequence', String(message.sequence));
+      carried.set('Stan-Timestamp', formatTimestamp(message.timestampNanos));
       acks.push(this.jetstream.publish(channel, message.data, { headers: carried }));
       if (acks.length === 500) acks = [void (await Promise.all(acks))] as never;
     }

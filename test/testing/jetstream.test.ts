@@ -206,7 +206,11 @@ describe('testing: JetStream', function () {
         what: () => `the client is at ${client.nats.info?.version}`,
       });
       assert.equal((await client.manager.streams.info('orders')).state.messages, n);
-      const info = await client.manager.consumers.info('orders', 'worker');
+      // The consumer may be without a leader for some seconds after the last server was replaced.
+      const info = await waitFor(() => client.manager.consumers.info('orders', 'worker').catch(() => undefined), {
+        timeout: 30_000,
+        what: () => 'the consumer has no leader',
+      });
       assert.deepEqual([info.ack_floor.stream_seq, info.delivered.stream_seq, info.num_ack_pending], [1, 3, 1]);
       const text = await readFile(join(cluster.dir, 'a', 'nats-server.conf'), 'utf8');
       assert.doesNotMatch(text, /streaming/);

@@ -2,11 +2,17 @@
 import assert from 'node:assert/strict';
 import { headers, MsgHdrsImpl } from '@nats-io/transport-node';
 import fc from 'fast-check';
+import { inPlaceLines } from '../../src/cli/migrate/plan.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
+import { maxBytesAtCut } from '../../src/migrate/limits.js';
+import { lookingInbox, windowOf } from '../../src/migrate/looking-inbox.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
-import { matches } from '../../src/migrate/options.js';
+import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
 import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
+import { limitsOf, type StoreLimits } from '../../src/migrate/stan-limits.js';
+import { readStreamNote, streamNoteText } from '../../src/migrate/stream-note.js';
+import { OptionReader } from '../../src/option-reader.js';
 
 /** Names as STAN allows them, and some that are near each other. */
 const NAME = fc.oneof(
@@ -58,6 +64,18 @@ describe('the time of a copied message', () => {
       ),
     );
     assert.equal(formatTimestamp(1_700_000_000_000_000_001n), '2023-11-14T22:13:20.000000001Z');
+  });
+});
+
+describe('the monitoring that is asked', () => {
+  const monitorOf = (options: MigrateOptions): readonly string[] =>
+    readMigrateOptions(new OptionReader(options, 'options', { known: Object.keys(options) })).monitor;
+
+  it('is where it is by custom, as for the command channels, or where it is said to be', () => {
+    assert.deepEqual(monitorOf({ from: ['nats://a:4222', 'nats://b:24222', 'nats://b:24223'] }), [
+      ...['http://a:8222', 'http://b:8222', 'http://b:28222', 'http://b:28223'],
+    ]);
+    assert.deepEqual(monitorOf({ from: 'nats://a:24222', monitor: 'http://c:1' }), ['http://c:1']);
   });
 });
 
@@ -115,6 +133,71 @@ class Stream {
     return sequence;
   }
 }
+
+describe('the limits of a channel', () => {
+  // As a server of 0.25.6 tells them for { a.>: 200 messages, an hour; a.*: no limit of messages; a.b: 5000 bytes, no age }.
+  const limits: StoreLimits = {
+    max_msgs: 1_000_000,
+    max_bytes: 1_024_000_000,
+    max_age: 36e12,
+    max_inactivity: 0,
+    channels: {
+      'a.*': { max_msgs: 0, max_bytes: 1_024_000_000, max_age: 36e11, max_inactivity: 0 },
+      'a.>': { max_msgs: 200, max_bytes: 1_024_000_000, max_age: 36e11, max_inactivity: 0 },
+      'a.b': { max_msgs: 0, max_bytes: 5000, max_age: 0, max_inactivity: 60e9 },
+    },
+  };
+
+  it('are those of the narrowest entry that fits, in which 0 is none', () => {
+    const age = 3_600_000;
+    for (const [channel, expected] of [
+      ['other', { messages: 1_000_000, bytes: 1_024_000_000, age: 36_000_000, inactivity: undefined }],
+      ['a.x.y', { messages: 200, bytes: 1_024_000_000, age, inactivity: undefined }],
+      ['a.x', { messages: undefined, bytes: 1_024_000_000, age, inactivity: undefined }],
+      ['a.b', { messages: undefined, bytes: 5000, age: undefined, inactivity: 60_000 }],
+    ] as const) {
+      assert.deepEqual(limitsOf(limits, channel), expected, channel);
+    }
+  });
+
+  it('of bytes leave room at the cut for whatever STAN may have, with its headers', () => {
+    const none = { messages: undefined, age: undefined, inactivity: undefined };
+    assert.equal(maxBytesAtCut({ limits: { ...none, bytes: undefined }, messages: 3, bytes: 100 }), undefined);
+    assert.equal(maxBytesAtCut({ limits: { ...none, bytes: 1000 }, messages: 0, bytes: 0 }), 1000);
+    const one = maxBytesAtCut({ limits: { ...none, bytes: 10 }, messages: 1, bytes: 5000 })!;
+    assert.ok(one > 5000 + HEADER_BYTES);
+  });
+});
+
+describe('the note of a stream', () => {
+  it('is read back, and a description of somebody else is none', () => {
+    fc.assert(
+      fc.property(
+        fc.stringMatching(/^[\w'.-]+$/),
+        fc.stringMatching(/^[\w-]+$/),
+        fc.constantFrom('copied' as const, 'being cut' as const, 'cut' as const),
+        (channel, clusterId, state) => {
+          const note = { channel, clusterId, state };
+          assert.deepEqual(readStreamNote(streamNoteText(note)), note);
+        },
+      ),
+    );
+    for (const text of [undefined, '', 'orders', "STAN channel 'a' of cluster 'b', moved by resilient-stan"]) {
+      assert.equal(readStreamNote(text), undefined);
+    }
+  });
+});
+
+describe('the window of a durable', () => {
+  it('is that of its last subscriber, also when that was ourselves, who have kept the one before', () => {
+    assert.equal(windowOf({ inbox: '_INBOX.abc', max_inflight: 1 }), 1);
+    fc.assert(
+      fc.property(fc.nat(100_000), (window) => {
+        assert.equal(windowOf({ inbox: lookingInbox('_INBOX.abc', window), max_inflight: 1 }), window);
+      }),
+    );
+  });
+});
 
 describe('the chain', () => {
   const WINDOW = { messages: 8, bytes: 1000 };
@@ -240,5 +323,37 @@ describe('the progress of a step', () => {
       '[======>                 ] 25 % · 450 of 1\u202f800 · 90/s · 15 s left · lag 3',
     );
     assert.equal(progressLine({ done: 5, total: 5 }, undefined), `[${'='.repeat(24)}] 100 % · 5 of 5`);
+  });
+});
+
+describe('what a plan says', () => {
+  it('is a comment to its last word where it stands in a configuration, however narrow the terminal is', () => {
+    const [name, where] = ['a server of the cluster '.repeat(6), 'at the top level, on a disk with room '.repeat(6)];
+    const add = [{ what: name, where, lines: ['jetstream: {', '}'], needs: 'restart' }] as const;
+    const server = { name: 'a', monitor: 'http://a:8222', version: '2.9.24', jetstream: false, fenced: true, add };
+    const report = { ok: true, problems: [], servers: [server], afterwards: ['one two three four five '.repeat(9)] };
+    for (const width of [40, 80, 120, Infinity]) {
+      const lines = inPlaceLines(report, width);
+      const end = lines.indexOf('Then:');
+      const pasted = lines.slice(1, end).map((line) => line.trim());
+      assert.deepEqual(
+        pasted.filter((line) => line !== '' && !line.startsWith('# ')),
+        ['jetstream: {', '}'],
+      );
+      assert.equal(
+        pasted
+          .filter((line) => line.startsWith('# '))
+          .join(' ')
+          .replaceAll('# ', '')
+          .replace(/ +/g, ' '),
+        `${name}${where}needs a restart`,
+      );
+      assert.ok(lines.slice(1).every((line) => line.length <= Math.min(width, 100)));
+      assert.deepEqual(
+        lines.slice(end + 1).map((line) => line.slice(0, 5)),
+        lines.slice(end + 1).map((_, i) => (i === 0 ? '  1. ' : '     ')),
+        'below the text of its item',
+      );
+    }
   });
 });

@@ -1,11 +1,12 @@
 /** `resilient-stan migrate cut` */
 import { cut, type CutProgress, type CutReport } from '../../migrate/index.js';
-import { plural } from '../../testing/report/format.js';
+import { formatDuration, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { say } from '../say.js';
 import { table } from '../table.js';
 import { tableWidth } from '../text.js';
 import { lengthOfTime } from '../values.js';
+import { limitsText } from './limits.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
@@ -22,7 +23,8 @@ export const migrateCutCommand = defineCommand({
   about: [
     'Stop the publishers of STAN, run this, and start the new publishers. It copies what is missing, and opens each stream: the first ' +
       'native message has the number after the last one of STAN. What reaches STAN later is appended in its order, with its number ' +
-      'in the header Stan-Sequence, and reported.',
+      'in the header Stan-Sequence, and reported. The stream has the limits of its channel then; that of bytes is larger by what ' +
+      'the headers of the copied messages take.',
     'In place, the fence is in the configuration of the servers: it says what to change, waits for that, and goes on copying ' +
       'meanwhile. It may be run again: nothing is appended twice.',
   ],
@@ -84,6 +86,7 @@ export function cutLines({ channels }: CutReport, width: number): string[] {
         { head: 'state' },
         { head: 'cut at', right },
         { head: 'stragglers', right },
+        { head: 'limits' },
       ],
       channels.map((each) => [
         each.channel,
@@ -91,8 +94,17 @@ export function cutLines({ channels }: CutReport, width: number): string[] {
         each.state,
         String(each.cutAt),
         String(each.stragglers.length),
+        limitsText(each.limits),
       ]),
       width,
+    ),
+    ...channels.flatMap(({ channel, stream, inactivity }) =>
+      inactivity === undefined
+        ? []
+        : [
+            `STAN deletes channel '${channel}' after ${formatDuration(inactivity)} without use, and JetStream keeps a stream: ` +
+              `nats stream rm ${stream}, when it is of no more use`,
+          ],
     ),
     ...channels.flatMap(({ channel, stragglers }) =>
       stragglers.map(

@@ -1,5 +1,6 @@
 /** How the steps of a migration reach both sides: the options that all of them share, and what they come to. */
 import type { MigrateOptions } from '../../migrate/index.js';
+import { MONITOR_OFFSET, MONITOR_PORT } from '../../monitoring/streaming-server.js';
 import type { Option, Options, Values } from '../command.js';
 import {
   connectionOf,
@@ -61,8 +62,8 @@ export const MIGRATE_OPTIONS = {
   monitor: {
     ...MONITOR_OPTIONS.monitor,
     help:
-      "the STAN servers' monitoring as http://host:8222, several separated by commas; who leads is asked (default: port 8222 " +
-      'of the hosts of --from)',
+      "the STAN servers' monitoring as http://host:8222, several separated by commas; who leads is asked (default: port " +
+      `${MONITOR_PORT} of the hosts of --from, and ${MONITOR_OFFSET} above the ports there)`,
   },
   ...CONFIG_OPTION,
   ...CREDENTIAL_OPTIONS,

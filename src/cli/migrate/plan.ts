@@ -1,11 +1,12 @@
 /** `resilient-stan migrate plan` */
-import { plan, planInPlace, type ChannelLimits, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
-import { formatBytes, formatDuration, plural } from '../../testing/report/format.js';
+import { plan, planInPlace, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
+import { formatBytes, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
-import { indented, tableWidth } from '../text.js';
+import { marked, tableWidth } from '../text.js';
 import { wholeNumber } from '../values.js';
 import { durableTable } from './durable-table.js';
+import { limitsText } from './limits.js';
 import { MIGRATE_OPTIONS, readMigrate } from './options.js';
 import { JSON_OPTION, runStep, STEP_EXIT_CODES } from './step.js';
 
@@ -72,15 +73,16 @@ export function inPlaceLines({ servers, afterwards }: InPlaceReport, width: numb
     ...servers.flatMap(({ name, monitor, version, add }) => [
       `server ${name} (${monitor}, NATS ${version}): ${add.length === 0 ? 'ready' : 'add to the file it was started with'}`,
       ...add.flatMap(({ what, where, lines, needs }) => [
-        ...indented(`# ${what}`, text, 2),
-        ...indented(`# ${where}`, text, 2),
+        // What is pasted has to be a comment to its last word.
+        ...marked('# ', what, text, 2, '# '),
+        ...marked('# ', where, text, 2, '# '),
         `  # needs a ${needs}`,
         ...lines.map((line) => `  ${line}`),
         '',
       ]),
     ]),
     'Then:',
-    ...afterwards.flatMap((each, i) => indented(`${i + 1}. ${each}`, text, 2)),
+    ...afterwards.flatMap((each, i) => marked(`${i + 1}. `, each, text, 2)),
   ];
 }
 
@@ -92,7 +94,7 @@ export function planLines({ source, target, channels }: PlanReport, width: numbe
   const durables = channels.flatMap(({ channel, durables }) => durables.map((each) => ({ channel, ...each })));
   return [
     `STAN ${source.version}, cluster '${source.clusterId}' → JetStream ${target.version}, ${where}, ${plural(target.replicas, 'replica')}`,
-    ...target.consequences.flatMap((line) => indented(`- ${line}`, text, 2)),
+    ...target.consequences.flatMap((line) => marked('- ', line, text, 2)),
     '',
     ...(channels.length === 0 ? ['There are no channels.'] : []),
     ...(channels.length === 0
@@ -133,14 +135,4 @@ export function planLines({ source, target, channels }: PlanReport, width: numbe
         ]),
     '',
   ];
-}
-
-function limitsText({ messages, bytes, age, inactivity }: ChannelLimits): string {
-  const parts = [
-    messages !== undefined && plural(messages, 'message'),
-    bytes !== undefined && formatBytes(bytes),
-    age !== undefined && formatDuration(age),
-    inactivity !== undefined && `deleted after ${formatDuration(inactivity)} without use`,
-  ].filter((part) => part !== false);
-  return parts.length === 0 ? 'none' : parts.join(', ');
 }

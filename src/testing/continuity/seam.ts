@@ -1,6 +1,7 @@
 /** A client that moves from STAN to JetStream while a {@link ContinuityChecker} publishes and subscribes with it. */
 import { InvalidArgumentError } from '../../errors.js';
 import type { SubscribeOptions } from '../../subscribing/subscribe-options.js';
+import { Anchors } from './anchors.js';
 import type { CheckedClient, CheckedMessage } from './checked-client.js';
 
 type Handler = (message: CheckedMessage) => void | Promise<void>;
@@ -24,6 +25,8 @@ interface Crossing {
  *   violation.
  * - A durable, and a member of a group, goes on at the consumer that was made of its durable. A message that comes again because
  *   its acknowledgement was lost counts as `repeated`, as in the next life of a durable.
+ * - A message that has another number after the cut would look like one that was published twice. So the last messages that came
+ *   before it are read again, and {@link cross} is rejected when one of them is not under its number.
  *
  * The steps are the caller's, so that what lies between them can be done and measured: {@link hold}, {@link leave}, {@link cross}.
  *
@@ -44,12 +47,14 @@ interface Crossing {
 export class Seam implements CheckedClient {
   readonly #before: CheckedClient;
   readonly #crossings: Crossing[] = [];
+  readonly #anchors = new Map<string, Anchors>();
   #after: CheckedClient | undefined;
   #underWay = 0;
   /** Publishers wait for this. Undefined: they need not. */
   #gate: Promise<void> | undefined;
   #open: () => void = () => {};
-  #idle: (() => void) | undefined;
+  /** Who waits until no publish is under way. */
+  readonly #idle: (() => void)[] = [];
 
   /** @param before the client for the time before the cut, as a `ResilientStan` */
   constructor(before: CheckedClient) {
@@ -63,7 +68,7 @@ export class Seam implements CheckedClient {
     try {
       await (this.#after ?? this.#before).publish(channel, data);
     } finally {
-      if (--this.#underWay === 0) this.#idle?.();
+      if (--this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
   }
 
@@ -86,7 +91,7 @@ export class Seam implements CheckedClient {
   async hold(): Promise<void> {
     this.#gate ??= new Promise((resolve) => (this.#open = resolve));
     if (this.#underWay === 0) return;
-    await new Promise<void>((resolve) => (this.#idle = resolve));
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
   /**
@@ -110,10 +115,13 @@ export class Seam implements CheckedClient {
   }
 
   /**
-   * Subscribes at JetStream, and lets the publishers go on there.
+   * Subscribes at JetStream, and lets the publishers go on there. When it is rejected, they still wait.
    * @param after the client for the time after the cut, as a {@link JetStreamSide}
+   * @throws MigrationTargetError when one of the last messages before the cut is not under its number after it
+   * @throws TimeoutError when they do not come at all
    */
   async cross(after: CheckedClient): Promise<void> {
+    await Promise.all([...this.#anchors.values()].map((anchors) => anchors.check(after)));
     this.#after = after;
     await Promise.all(
       this.#crossings.map((crossing) => {
@@ -131,13 +139,24 @@ export class Seam implements CheckedClient {
     const side = this.#after ?? this.#before;
     const isPlain = options.durableName === undefined && options.queueGroup === undefined;
     const life = side === this.#before || isPlain ? 0 : 1;
+    const anchors = side === this.#before ? this.#anchorsOf(crossing.channel) : undefined;
     crossing.established = await side.subscribe(
       crossing.channel,
       ({ sequence, data }) => {
         crossing.highest = Math.max(crossing.highest, sequence);
+        anchors?.note(sequence, data);
         return crossing.handler({ sequence, data, life });
       },
       options,
     );
+  }
+
+  #anchorsOf(channel: string): Anchors {
+    let anchors = this.#anchors.get(channel);
+    if (anchors === undefined) {
+      anchors = new Anchors(channel);
+      this.#anchors.set(channel, anchors);
+    }
+    return anchors;
   }
 }

@@ -6,7 +6,6 @@ import { resolveServer } from '../server-binary/index.js';
 import { checkPosix, ServerCluster, withFreePorts, type WaitingOptions } from '../server-cluster.js';
 import type { ServerNode } from '../server-node.js';
 import { Site } from '../site.js';
-import { waitFor } from '../wait.js';
 import { JetStreamNode } from './jetstream-node.js';
 import { checkJetStreamOptions, type JetStreamClusterOptions, type NatsServerChoice } from './jetstream-options.js';
 import {
@@ -26,6 +25,19 @@ import {
 export interface JetStreamLeaderOptions extends WaitingOptions {
   /** Name of the stream. Default: the leader of JetStream as a whole, which makes and places streams. */
   stream?: string;
+}
+
+/**
+ * Options of {@link JetStreamCluster.takeOver}.
+ * @category Cluster
+ */
+export interface TakeOverOptions extends WaitingOptions {
+  /** How long each replacement may take, in ms. Default 30 000. */
+  timeout?: number;
+  /** Called with each streaming server before it is ended, and awaited. Default: none. */
+  onReplace?: (former: ServerNode) => void | Promise<void>;
+  /** Called with each server that has taken a place. Default: none. */
+  onReplaced?: (node: JetStreamNode) => void;
 }
 
 /** What a JetStream cluster is made of. */
@@ -134,7 +146,7 @@ export class JetStreamCluster extends ServerCluster<JetStreamNode> {
    */
   override leader(options: JetStreamLeaderOptions = {}): Promise<JetStreamNode> {
     const { stream, timeout = 15_000 } = options;
-    return waitFor(() => this.findLeader(stream), {
+    return this.waitFor(() => this.findLeader(stream), {
       timeout,
       what: () => `no node leads${stream === undefined ? '' : ` stream '${stream}'`}. ${this.overview()}`,
     });
@@ -154,7 +166,7 @@ export class JetStreamCluster extends ServerCluster<JetStreamNode> {
     await this.leader(options);
     const wanted = await whatLeadersHave(this.#peers);
     const behind = new Set(awake(this.#peers));
-    await waitFor(
+    await this.waitFor(
       async () => {
         for (const peer of behind) if (await hasStored(peer, wanted)) behind.delete(peer);
         return behind.size === 0 ? true : undefined;
@@ -167,19 +179,24 @@ export class JetStreamCluster extends ServerCluster<JetStreamNode> {
    * In the places of a {@link StanCluster}: ends its servers and starts these, one after the other, each on the same ports and with
    * the same store. While one is replaced the others serve JetStream, so a stream with three replicas goes on. The promise resolves
    * when all are replaced and JetStream serves. Elsewhere, it does nothing.
-   * @param options `timeout`: how long each replacement may take, in ms, default 30 000
+   * Whoever has much to do with a stream before 2.10 lets it choose its leader anew before each replacement, by a request to
+   * `$JS.API.STREAM.LEADER.STEPDOWN.<stream>`: otherwise a replica that has refused messages may store as many twice.
+   * @param options default: 30 s for each replacement
    * @throws ServerStartError with the server's own words, when a server refuses to run
    * @throws TimeoutError when the cluster is not whole again after one was replaced
    */
-  async takeOver(options: WaitingOptions = {}): Promise<void> {
-    const { timeout = 30_000 } = options;
+  async takeOver(options: TakeOverOptions = {}): Promise<void> {
+    const { timeout = 30_000, onReplace, onReplaced } = options;
     for (const [index, former] of this.#former.entries()) {
+      await onReplace?.(former);
       // A streaming server may hang in its own shutdown, and is then killed, as an operator would do.
       await former.stop().catch((error: unknown) => {
         if (!(error instanceof TimeoutError)) throw error;
       });
-      await (this.nodes[index] as JetStreamNode).start({ timeout });
+      const node = this.nodes[index] as JetStreamNode;
+      await node.start({ timeout });
       await this.settled({ timeout });
+      onReplaced?.(node);
     }
   }
 
