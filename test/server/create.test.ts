@@ -161,7 +161,7 @@ describe('ResilientStan.create', function () {
       const published = ['a', 'b', 'c', 'd'].map((text) => stan.publish('c', text));
       const flushed = stan.flush();
       const late = rejection(stan.flush({ timeout: 50 }), TimeoutError, '4 messages are still not acknowledged');
-      const tooLate = rejection(stan.publish('c', 'never', { timeout: 50 }), PublishTimeoutError);
+      const tooLate = rejection(stan.publish('c', 'never', { timeout: 10 }), PublishTimeoutError);
       const abort = new AbortController();
       const aborted = rejection(stan.publish('c', 'never', { signal: abort.signal }), AbortedError);
       const notMade = rejection(
