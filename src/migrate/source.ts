@@ -1,6 +1,7 @@
 /** The STAN side of a migration: what its monitoring says, and a client that reads its channels. */
 import '../dispose.js';
 import { makeClock, type Clock } from '../clock/clock.js';
+import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
 import type { Channelz, Routez, Serverz } from '../monitoring/pages.js';
@@ -250,8 +251,8 @@ export class Source {
   }
 
   #pause(): Promise<void> {
-    this.#options.signal?.throwIfAborted();
-    return new Promise((resolve) => this.#clock.after(PAUSE, resolve));
+    this.#options.signal.throwIfAborted();
+    return pause(this.#clock, PAUSE);
   }
 }
 
