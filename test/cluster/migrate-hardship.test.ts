@@ -35,6 +35,26 @@ describe('a copy in place, in a cluster, under faults', function () {
     assert.ok(found.messages >= 6000);
   });
 
+  it('a server that dies right after the copy has its stream when it is back', async () => {
+    const stan = await clients.connect(cluster.urls);
+    await Promise.all(Array.from({ length: 20 }, (_, i) => stan.publish('few', `message ${i + 1}`)));
+    const monitor = cluster.nodes.map((node) => node.monitor.url);
+    assert.deepEqual((await copy({ from: cluster.urls, monitor, channels: ['few'] })).problems, []);
+    const js = await JetStreamSide.open(cluster.urls);
+    const { cluster: place } = await js.manager.streams.info('few');
+    const holder = cluster.nodes.find(({ name }) => place?.leader?.endsWith(`-${name}`) === true)!;
+    await holder.kill();
+    await holder.start();
+    const found = (): Promise<number | undefined> =>
+      js.manager.streams.info('few').then(
+        ({ state }) => state.messages,
+        () => undefined,
+      );
+    await until(async () => (await found()) !== undefined, 'the stream does not come back', 30_000);
+    assert.equal(await found(), 20);
+    await js.close();
+  });
+
   it('500 messages a second, while servers are killed and frozen: the copy follows without a gap', async () => {
     const stan = await clients.connect(cluster.urls);
     const options = {
