@@ -135,7 +135,9 @@ export class Positions {
     });
     const found = new Map<string, string>();
     for (const each of page.subscriptions ?? []) {
-      const name = each.queue_name?.split(':')[0] ?? each.durable_name!;
+      const name = each.queue_name?.split(':')[0] ?? each.durable_name;
+      // A killed run leaves its own subscription, which has no name, until STAN misses its heartbeats.
+      if (name === undefined || name === '') continue;
       found.set(name, `${each.last_sent}, ${each.pending_count} pending, ${each.is_offline ? 'offline' : 'online'}`);
     }
     return found;
