@@ -11,7 +11,7 @@ import type { ResilientSubscription } from '../subscribing/subscription.js';
 import { isRefusal } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
-import { doorOf, importSubject } from './fence.js';
+import { doorOf, hasFence, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
 import type { Problem } from './report.js';
@@ -166,7 +166,8 @@ export class ChannelCopier {
     }
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
-    this.fenced = (await doorOf(target, this.channel)) === 'shut';
+    // A stream with a fence of its own is reached by the copy's subject only: on the channel's name another stream may listen.
+    this.fenced = hasFence(info.config, this.channel) || (await doorOf(target, this.channel)) === 'shut';
     this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
     const fault = await anchorFault(source, target, this.stream, figures, info);
     if (fault !== undefined) {
