@@ -151,14 +151,21 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   for (const each of cuts) await lookAtStream(step, each);
   signal.throwIfAborted();
   tell({ phase: 'copying', stragglers: 0 });
-  if (fenceKind(target) === 'stream') await openStreams(step, cuts.filter(isWell));
-  else {
+  const isPart = resolved.channels !== undefined;
+  if (fenceKind(target) === 'stream') {
+    await openStreams(step, cuts.filter(isWell));
+    // Servers that have taken the places of others may have kept their mappings. One that is down keeps nobody out.
+    await waitForDoors(step, cuts.filter(isWell), isPart, async (these) => {
+      const servers = await doorsEverywhere(resolved.target, names(these), new Set(), signal);
+      return servers.filter(({ doors }) => doors !== undefined);
+    });
+  } else {
     // In place the cluster of STAN is that of the target.
     const servers = async (): Promise<ReadonlySet<string> | undefined> =>
       resolved.inPlace ? await source.serverIds() : undefined;
     const look = async (these: readonly ChannelCut[]): Promise<ServerDoors[]> =>
       await doorsEverywhere(resolved.target, names(these), await servers(), signal);
-    await waitForServers(step, cuts.filter(isWell), look, resolved.channels !== undefined);
+    await waitForServers(step, cuts.filter(isWell), look, isPart);
   }
 
   const open = cuts.filter(({ state }) => state !== 'shut');
@@ -402,6 +409,31 @@ async function openStreams(step: Step, cuts: readonly ChannelCut[]): Promise<voi
       }
       break;
     }
+  }
+}
+
+/** Waits until publishers get into streams that are open. */
+async function waitForDoors(
+  { tell, clock, signal }: Step,
+  cuts: readonly ChannelCut[],
+  isPart: boolean,
+  look: (cuts: readonly ChannelCut[]) => Promise<ServerDoors[]>,
+): Promise<void> {
+  let todo: readonly string[] = [];
+  let shut: readonly ChannelCut[] = cuts;
+  while (shut.length > 0 && !signal.aborted) {
+    const servers = await unlessTold(signal, () => look(cuts));
+    if (servers === undefined) break;
+    todo = todoOf(servers, cuts, isPart);
+    shut = cuts.filter(({ channel }) => servers.some(({ doors }) => doors?.get(channel) !== 'open'));
+    if (shut.length === 0) return;
+    tell({ phase: 'waiting', todo: todo.join('\n'), stragglers: 0 });
+    await unlessTold(signal, () => pause(clock, LOOK));
+  }
+  // Nobody has looked, or they are known to be shut.
+  for (const each of todo.length === 0 ? [] : shut) {
+    each.state = 'shut';
+    each.interrupted(todo.join('; '));
   }
 }
 

@@ -224,6 +224,37 @@ describe('a cut where the door', function () {
       assert.deepEqual(states(await cutNow(one)), [true, [], ['opened', 3]]);
     });
 
+    it('and the servers have mappings that keep publishers out as well: it says so, and is not open until they are gone', async () => {
+      const mappings = { [one.channel]: fencedSubject(one.channel) };
+      const fenced = await JetStreamCluster.start({ nodes: 1, config: { mappings } });
+      const there = await JetStreamSide.open(fenced.urls);
+      try {
+        const other = { to: fenced.urls, quiet: 300 };
+        await one.publish(3);
+        const stop = new AbortController();
+        let told: CutProgress | undefined;
+        const onProgress = (progress: CutProgress): void => void (told = progress);
+        const cutting = cut({ ...options(one), ...other, signal: stop.signal, onProgress });
+        await until(() => told?.todo !== undefined, 'it does not say what to do');
+        assert.match(told!.todo!, new RegExp(`lets nobody into the streams of ${one.channel}`));
+        assert.equal(told!.phase, 'waiting');
+        await assert.rejects(there.connection.request(one.channel, 'too early'), /no responders/);
+        stop.abort();
+        assert.deepEqual(states(await cutting), [false, ['not-opened', 'interrupted'], ['shut', 3]]);
+        const [node] = fenced.nodes;
+        const file = join(node!.dir, 'nats-server.conf');
+        await writeFile(file, (await readFile(file, 'utf8')).replace(/^mappings[^\n]*\{[^}]*\}/m, NO_MAPPINGS));
+        const again = cut({ ...options(one), ...other });
+        process.kill(node!.pid!, 'SIGHUP');
+        const report = await again;
+        assert.deepEqual([report.ok, report.problems, report.channels[0]?.cutAt], [true, [], 3]);
+        assert.equal((await there.jetstream.publish(one.channel, 'native')).seq, 4);
+      } finally {
+        await there.close();
+        await fenced.stop();
+      }
+    });
+
     it('is opened for some channels only: the others stay shut, and are opened by a cut of their own', async () => {
       const [first, second] = sorted(one, new ChannelOnBothSides(stan, js)) as [ChannelOnBothSides, ChannelOnBothSides];
       await first.publish(3);
