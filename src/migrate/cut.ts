@@ -246,6 +246,11 @@ class ChannelCut {
   readonly stream: string;
   state: CutChannel['state'] = 'shut';
   problem: Problem | undefined;
+  /**
+   * Whether an earlier run has cut it where the fence is in the servers. Then nothing is copied any more: what has come to STAN since is
+   * appended.
+   */
+  isCut = false;
   /** Whether the step was told to stop before it was done with the channel. */
   isCutShort = false;
   /** The last message of the stream, as long as nobody else publishes to it. */
@@ -352,14 +357,19 @@ async function lookAtStream({ target, clusterId, ask }: Step, each: ChannelCut):
   const found = await ask(`channel '${channel}'`, async () => {
     const info = await target.stream(stream);
     if (info === undefined || !info.config.subjects.includes(channel)) return 'shut';
-    if (readStreamNote(info.config.description) !== undefined) return 'open';
+    const state = readStreamNote(info.config.description)?.state;
+    if (isFencing && state !== undefined) return 'open';
+    if (state === 'cut') return 'cut';
+    if (state === 'being cut') return (await findSeam(target, info)) < info.state.last_seq ? 'cut' : 'shut';
+    if (state === 'copied') return 'shut';
     // Without a fence of its own, an empty stream with the right name is as good as one that the copy makes.
-    if (info.state.messages === 0) return isFencing ? 'foreign' : 'open';
+    if (info.state.messages === 0) return isFencing ? 'foreign' : 'shut';
     // Somebody may have changed its description.
     const { seam, isKnown } = await lookForSeam(target, info);
     return isKnown && seam > 0 ? 'open' : 'foreign';
   });
   if (found === 'open' && isFencing) each.state = 'open';
+  each.isCut = found === 'cut';
   if (found !== 'foreign') return;
   const note = streamNoteText({ clusterId, channel, state: 'cut' });
   each.problem = {
@@ -520,14 +530,15 @@ async function waitForServers(
   let todo: readonly string[] = [];
   for (let round = 1; ; round++) {
     const open = cuts.filter(isWell);
-    const problems = await copyWatched(step, open, async (stuck) => {
+    const copied = open.filter(({ isCut }) => !isCut);
+    const problems = await copyWatched(step, copied, async (stuck) => {
       const servers = await unlessTold(signal, () => look(stuck));
       // What keeps only native publishers out does not keep the copy out.
       todo = todoOf(servers ?? [], stuck, isPart, ['closed', 'foreign']);
       return todo;
     });
     // What replicas had to refuse while it was copied they count, and 2.9.24 may lose that count when a server is replaced.
-    if (round === 1) for (const { stream } of open) await unlessTold(signal, () => target.stepDown(stream, signal));
+    if (round === 1) for (const { stream } of copied) await unlessTold(signal, () => target.stepDown(stream, signal));
     const servers = await unlessTold(signal, () => look(open));
     for (const each of open) {
       if (servers === undefined || problems === undefined) break;

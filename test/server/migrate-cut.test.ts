@@ -516,6 +516,27 @@ describe('the cut', function () {
       );
     });
 
+    it('again, when the limits of the stream have dropped all that was copied: appends what is late, once', async () => {
+      channel = uniqueName('few.cut');
+      await publish(3);
+      assert.equal(allRight(await cutNow()).cutAt, 3);
+      for (let i = 0; i < 6; i++) await native(js);
+      await publish(2);
+      const { cutAt, stragglers } = allRight(await cutNow());
+      assert.deepEqual(
+        [cutAt, stragglers],
+        [
+          3,
+          [
+            { inStan: 4, sequence: 10 },
+            { inStan: 5, sequence: 11 },
+          ],
+        ],
+      );
+      for (let i = 0; i < 6; i++) await native(js);
+      assert.deepEqual(allRight(await cutNow()).stragglers, []);
+    });
+
     it('without it, a native message in the middle of the step durables: ends with its number, and makes nothing more', async () => {
       await publish(10);
       const work = async (clientId: string): Promise<void> => {

@@ -6,6 +6,7 @@ import { readStreamNote } from '../../src/migrate/stream-note.js';
 import { JetStreamCluster, StanCluster } from '../../src/testing/index.js';
 import { ChannelOnBothSides } from '../support/channel-on-both-sides.js';
 import { Clients, uniqueName, until } from '../support/clients.js';
+import { startCommand } from '../support/command.js';
 import { JetStreamSide } from '../support/jetstream-side.js';
 
 describe('a straggler', function () {
@@ -83,15 +84,15 @@ describe('a straggler', function () {
     await both.publish(3);
     assert.deepEqual(stragglersOf(await cutNow()), []);
     assert.equal(await both.native(), 4);
-    await js.manager.streams.update(both.stream, { duplicate_window: 100e6 });
     let told: CutProgress | undefined;
     const stop = new AbortController();
     const cutting = cutNow({ follow: true, signal: stop.signal, onProgress: (progress) => (told = progress) });
     await until(() => told?.phase === 'stragglers', 'it is not open');
+    await js.manager.streams.update(both.stream, { duplicate_window: 100e6 });
     const line = plain.nodes[0]!.proxy.add({ type: 'timeout', stream: 'downstream' });
     await both.publish(1);
     await until(async () => (await both.content()).length === 5, 'the straggler is not stored');
-    // The ID is forgotten when another message with the same one would be stored: that is on a stream of our own.
+    // The server is asked on a stream of our own whether it still knows an ID of that time.
     await forgotten(js, 100);
     line.remove();
     await until(() => told?.stragglers === 1, 'the straggler is not counted');
@@ -103,6 +104,36 @@ describe('a straggler', function () {
       [5, 6],
     ]);
     assert.deepEqual(await both.numbers(), [1, 2, 3, undefined, 4, 5]);
+  });
+
+  it('that another run has appended, while this one was frozen for longer than the server remembers IDs, is not stored twice', async () => {
+    await both.publish(3);
+    assert.deepEqual(stragglersOf(await cutNow()), []);
+    assert.equal(await both.native(), 4);
+    await js.manager.streams.update(both.stream, { duplicate_window: 100e6 });
+    const { from, to, monitor, channels } = options();
+    const args = ['--from', from.join(), '--to', to.join(), '--monitor', monitor, '--channels', channels.join()];
+    const { child, said, closed } = startCommand(['migrate', 'cut', ...args, '--follow', '--json']);
+    const isSaid = (what: string): Promise<void> =>
+      until(
+        () => said.stderr.includes(what),
+        () => `it says ${said.stderr}`,
+      );
+    try {
+      await isSaid('open for native publishers');
+      child.kill('SIGSTOP');
+      await both.publish(1);
+      assert.deepEqual(stragglersOf(await cutNow()), [[4, 5]]);
+      await forgotten(js, 100);
+      child.kill('SIGCONT');
+      await isSaid('1 straggler appended');
+      child.kill('SIGINT');
+      const { code, stdout } = await closed;
+      assert.deepEqual([code, stragglersOf(JSON.parse(stdout) as CutReport)], [0, [[4, 5]]]);
+    } finally {
+      child.kill('SIGKILL');
+    }
+    assert.deepEqual(await both.numbers(), [1, 2, 3, undefined, 4]);
   });
 
   describe('and the limits of the stream, which have dropped', () => {
