@@ -15,7 +15,7 @@ import { readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, lookForSeam, type Straggler } from './seam.js';
 import { Source } from './source.js';
-import { StragglerAppender } from './stragglers.js';
+import { StragglerAppender, todoLines } from './stragglers.js';
 import { readStreamNote, streamNoteText } from './stream-note.js';
 import { readPatiently, Target, targetError } from './target.js';
 
@@ -174,7 +174,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
     for (const [i, appender] of appenders.entries()) await begin(step, open[i]!, appender);
     let noted = clock.now();
     while (!signal.aborted) {
-      const todo = appenders.flatMap((appender) => appender.todo ?? []);
+      const todo = todoLines(appenders.flatMap((appender) => appender.todo ?? []));
       tell({
         phase: 'stragglers',
         ...(todo.length > 0 && { todo: todo.join('\n') }),

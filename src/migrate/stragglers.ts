@@ -39,7 +39,27 @@ interface Delayed {
   readonly refusedSince: number | undefined;
 }
 
-/** The last message of STAN that the stream has got. What STAN has stored it at is not known of old streams. */
+/** What is to be done about a channel of which nothing is appended. */
+export interface Todo {
+  readonly channel: string;
+  /** Why nothing is appended, and what to do. */
+  readonly text: string;
+  /** The same for channels with the same reason. */
+  readonly kind: string;
+}
+
+/** What is to be done about several channels, in one line for all that have the same reason. Pure. */
+export function todoLines(todos: readonly Todo[]): string[] {
+  const groups = new Map<string, Todo[]>();
+  for (const each of todos) groups.set(each.kind, [...(groups.get(each.kind) ?? []), each]);
+  return [...groups.values()].map(([first, ...others]) =>
+    others.length === 0
+      ? first!.text
+      : `${first!.text}. It is the same with channel${others.length === 1 ? '' : 's'} ${others.map(({ channel }) => channel).join(', ')}`,
+  );
+}
+
+/** The last message of STAN that the stream has got. Its time is not there when the stream has dropped it and nobody has noted it. */
 type Tail = Straggler & Partial<Pick<LastOfStan, 'timestamp'>>;
 
 export class StragglerAppender {
@@ -100,8 +120,12 @@ export class StragglerAppender {
   }
 
   /** What is to be done now, so that a message is appended. Undefined when all is well. */
-  get todo(): string | undefined {
-    return this.#delayed === undefined ? undefined : `${this.#why(this.#delayed)}. ${this.#advice(this.#delayed)}`;
+  get todo(): Todo | undefined {
+    if (this.#delayed === undefined) return undefined;
+    const { reason, tooLargeFor } = this.#delayed;
+    const text = `${this.#why(this.#delayed)}. ${this.#advice(this.#delayed)}`;
+    // What is too large is so for itself.
+    return { channel: this.channel, text, kind: tooLargeFor === undefined ? reason : text };
   }
 
   /** Whether it was stopped with a message that JetStream has not refused. */
@@ -186,18 +210,13 @@ export class StragglerAppender {
   /** What has reached STAN and is not in the stream, after {@link stop}. @param isTold whether the step was told to stop */
   async problems(isTold: boolean): Promise<Problem[]> {
     const { channel, stream } = this;
-    if (this.fault !== undefined) return [this.fault];
+    if (this.fault !== undefined) return [...this.#lost(), this.fault];
     if (this.#subscription === undefined) {
       this.isCutShort = true;
       const message = `what has reached channel '${channel}' of STAN after the cut was not appended: it was interrupted. Run this again`;
       return [{ code: 'not-appended', channel, message }];
     }
-    const problems = this.#dropped.map(({ from, to }): Problem => {
-      const message =
-        `messages ${from} to ${to} of channel '${channel}' reached STAN after the cut, and its limits have dropped them before they ` +
-        `could be appended to stream '${stream}'`;
-      return { code: 'retention', channel, from, to, message };
-    });
+    const problems = this.#lost();
     const from = this.#tail.inStan + 1;
     let to: number;
     try {
@@ -230,6 +249,17 @@ export class StragglerAppender {
           'Run this again',
       },
     ];
+  }
+
+  /** What the limits of the channel have dropped before it was appended. */
+  #lost(): Problem[] {
+    const { channel, stream } = this;
+    return this.#dropped.map(({ from, to }) => ({
+      ...{ code: 'retention', channel, from, to },
+      message:
+        `messages ${from} to ${to} of channel '${channel}' reached STAN after the cut, and its limits have dropped them before they ` +
+        `could be appended to stream '${stream}'. Publish them to JetStream again, if somebody still has them`,
+    }));
   }
 
   /** Why a message is not appended. */
@@ -296,7 +326,8 @@ export class StragglerAppender {
       sequence: inStan,
       message:
         `what STAN has of channel '${channel}' does not go on behind its message ${inStan}, which is message ${sequence} of stream ` +
-        `'${stream}': STAN began anew after the cut, or this is another cluster. Nothing was appended of it`,
+        `'${stream}': STAN began anew after the cut, or has deleted the channel meanwhile, or this is another cluster. Nothing was appended ` +
+        'of it. Say which servers are meant; if these are, publish to JetStream again what was published to them since',
     };
   }
 

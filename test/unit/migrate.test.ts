@@ -13,6 +13,7 @@ import { channelOf, consumerName, durableOf, streamName, type DurableId } from '
 import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
 import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
 import { limitsOf, type StoreLimits } from '../../src/migrate/stan-limits.js';
+import { todoLines } from '../../src/migrate/stragglers.js';
 import { readStreamNote, streamNoteText } from '../../src/migrate/stream-note.js';
 import { OptionReader } from '../../src/option-reader.js';
 
@@ -258,6 +259,18 @@ describe('what is to be done at the servers', () => {
   it('leaves the mappings of other channels alone, when only some are cut', () => {
     const [line] = todoOf([server('a:1', 'shut')], channels, true);
     assert.match(line!, /take both lines of each of these channels out of its mappings, leave those of other channels/);
+  });
+});
+
+describe('what is to be done about late messages', () => {
+  it('is one line for all channels with the same reason', () => {
+    const todo = (channel: string, kind: string) => ({ channel, kind, text: `${kind} with ${channel}` });
+    assert.deepEqual(todoLines([todo('a', 'away'), todo('b', 'full'), todo('c', 'away'), todo('d', 'away')]), [
+      'away with a. It is the same with channels c, d',
+      'full with b',
+    ]);
+    assert.deepEqual(todoLines([todo('a', 'away'), todo('b', 'away')]), ['away with a. It is the same with channel b']);
+    assert.deepEqual(todoLines([]), []);
   });
 });
 
