@@ -7,7 +7,7 @@ import { within } from '../within.js';
 import { CUT_ALREADY } from './anchor.js';
 import { apiCode, SUBJECT_IN_USE } from './api-errors.js';
 import { copy } from './copy.js';
-import { doorsEverywhere, fenceKind, hasFence, openEntrance, todoOf, type ServerDoors } from './fence.js';
+import { doorsEverywhere, fenceKind, hasFence, openEntrance, todoOf, type Door, type ServerDoors } from './fence.js';
 import { limitsOfStream, maxBytesAtCut, type StreamLimits } from './limits.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
@@ -251,6 +251,8 @@ class ChannelCut {
    * appended.
    */
   isCut = false;
+  /** Whether this run has seen a server that keeps somebody out of it. */
+  wasShut = false;
   /** Whether the step was told to stop before it was done with the channel. */
   isCutShort = false;
   /** The last message of the stream, as long as nobody else publishes to it. */
@@ -295,6 +297,20 @@ const isWell = ({ problem }: ChannelCut): boolean => problem === undefined;
 const names = (cuts: readonly ChannelCut[]): string[] => cuts.map(({ channel }) => channel);
 const count = (appenders: readonly StragglerAppender[]): number =>
   appenders.reduce((sum, { appended }) => sum + appended.length, 0);
+
+/** Those of which a server has a door of some kinds. Default: any but the open one. */
+function notOpen(
+  servers: readonly ServerDoors[],
+  cuts: readonly ChannelCut[],
+  kinds: readonly Door[] = ['shut', 'closed', 'foreign'],
+): ChannelCut[] {
+  return cuts.filter(({ channel }) =>
+    servers.some(({ doors }) => {
+      const door = doors?.get(channel);
+      return door !== undefined && kinds.includes(door);
+    }),
+  );
+}
 
 /** What a piece of work has led to. Undefined when the step is told to stop before, and then it is not waited for. */
 async function unlessTold<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
@@ -435,7 +451,7 @@ async function waitForDoors(
     const servers = await unlessTold(signal, () => look(cuts));
     if (servers === undefined) break;
     todo = todoOf(servers, cuts, isPart);
-    shut = cuts.filter(({ channel }) => servers.some(({ doors }) => doors?.get(channel) !== 'open'));
+    shut = notOpen(servers, cuts);
     if (shut.length === 0) return;
     tell({ phase: 'waiting', todo: todo.join('\n'), stragglers: 0 });
     await unlessTold(signal, () => pause(clock, LOOK));
@@ -532,9 +548,11 @@ async function waitForServers(
     const open = cuts.filter(isWell);
     const copied = open.filter(({ isCut }) => !isCut);
     const problems = await copyWatched(step, copied, async (stuck) => {
-      const servers = await unlessTold(signal, () => look(stuck));
+      const servers = (await unlessTold(signal, () => look(stuck))) ?? [];
       // What keeps only native publishers out does not keep the copy out.
-      todo = todoOf(servers ?? [], stuck, isPart, ['closed', 'foreign']);
+      const kinds: readonly Door[] = ['closed', 'foreign'];
+      for (const each of notOpen(servers, stuck, kinds)) each.wasShut = true;
+      todo = todoOf(servers, stuck, isPart, kinds);
       return todo;
     });
     // What replicas had to refuse while it was copied they count, and 2.9.24 may lose that count when a server is replaced.
@@ -568,8 +586,9 @@ async function waitForServers(
     }
     const waiting = open.filter(isWell);
     todo = todoOf(servers ?? [], waiting, isPart);
+    for (const each of notOpen(servers ?? [], waiting)) each.wasShut = true;
     if (todo.length === 0) {
-      for (const each of waiting) each.state = round === 1 ? 'open' : 'opened';
+      for (const each of waiting) each.state = each.wasShut ? 'opened' : 'open';
       return;
     }
     tell({ phase: 'waiting', todo: todo.join('\n'), stragglers: 0 });

@@ -62,3 +62,8 @@ export function readStreamNote(description: string | undefined): StreamNote | un
     ...(timestamp !== undefined && { last: { inStan: Number(inStan), sequence: Number(sequence), timestamp } }),
   };
 }
+
+/** Whether the cut of a stream is done, or at work. */
+export function isCut({ description }: { readonly description?: string | undefined }): boolean {
+  return (readStreamNote(description)?.state ?? 'copied') !== 'copied';
+}

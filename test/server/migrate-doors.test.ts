@@ -151,7 +151,7 @@ describe('a cut where the door', function () {
       await isTold(new RegExp(`keeps publishers of ${second.channel} out`));
       assert.ok(!told!.todo!.includes(first.channel));
       await configure(NO_MAPPINGS);
-      assert.deepEqual(states(await all), [true, [], ['opened', 3], ['opened', 5]]);
+      assert.deepEqual(states(await all), [true, [], ['open', 3], ['opened', 5]]);
       assert.equal(await second.native(), 6);
     });
 
