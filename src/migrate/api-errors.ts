@@ -25,9 +25,27 @@ export function apiCode(error: unknown): number | undefined {
   return typeof code === 'number' ? code : undefined;
 }
 
-/** Whether JetStream has refused, and not only for now. */
+/** Whether an error is one with which the official client refuses a call by itself: it has sent nothing, and will not. */
+function isOfCall(error: unknown): boolean {
+  return (error as Error | undefined)?.name === 'InvalidArgumentError';
+}
+
+/** Whether JetStream, or the official client in its place, has refused, and not only for now. */
 export function isRefusal(error: unknown): boolean {
   const code = apiCode(error);
-  if (code === undefined || PASSING.includes(code)) return false;
-  return (error as { status?: unknown }).status !== UNAVAILABLE;
+  if (code === undefined) return isOfCall(error);
+  return !PASSING.includes(code) && (error as { status?: unknown }).status !== UNAVAILABLE;
+}
+
+/**
+ * Why a message of a publish is too large.
+ *
+ * - `'servers'`: the official client has not sent it, because the servers would not take it;
+ * - `'stream'`: the stream does not take it.
+ *
+ * Undefined when it was not refused for that.
+ */
+export function tooLargeFor(error: unknown): 'servers' | 'stream' | undefined {
+  if (apiCode(error) === MESSAGE_TOO_LARGE) return 'stream';
+  return isOfCall(error) && /max_payload/.test((error as Error).message) ? 'servers' : undefined;
 }

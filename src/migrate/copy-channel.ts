@@ -12,7 +12,7 @@ import { isRefusal } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
 import { MigrationTargetError } from './errors.js';
-import { doorOf, importSubject } from './fence.js';
+import { doorOf, hasFence, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
 import type { Problem } from './report.js';
@@ -188,7 +188,7 @@ export class ChannelCopier {
     if (follow && isCut(info.config)) return 'cut';
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
-    this.fenced = await this.#isFenced();
+    this.fenced = await this.#isFenced(info);
     this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
     const fault = await anchorFault(source, target, this.stream, figures, info);
     if (fault !== undefined) {
@@ -214,10 +214,11 @@ export class ChannelCopier {
    * Whether native publishers are kept out of the stream.
    * @throws MigrationTargetError when the copy itself does not get in
    */
-  async #isFenced(): Promise<boolean> {
+  async #isFenced({ config }: StreamInfo): Promise<boolean> {
     const { target } = this.#context;
     const door = await doorOf(target, this.channel);
-    if (door !== 'closed') return door === 'shut';
+    // A stream with a fence of its own is reached by the copy's subject only: on the channel's name another stream may listen.
+    if (door !== 'closed') return door === 'shut' || hasFence(config, this.channel);
     throw new MigrationTargetError(
       `nobody takes messages for stream '${this.stream}' at ${target.connection.getServer()}: its servers are away, or elect a leader; ` +
         'or, in place, this server has one of the two lines of the mappings only',
@@ -478,7 +479,8 @@ export class ChannelCopier {
       if (foreign !== undefined) return foreign;
     }
     // The servers may have got other mappings.
-    if ('silent' in answer && answer.silent === 'nobody' && (await this.#isFenced()) !== this.fenced) return 'again';
+    if ('silent' in answer && answer.silent === 'nobody' && (await this.#isFenced(info)) !== this.fenced)
+      return 'again';
     if (!this.#isAtWork(chain)) return 'done';
     if ('refused' in answer && this.#refusals >= MAX_REFUSALS) {
       return this.#problem(

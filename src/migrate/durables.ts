@@ -21,7 +21,7 @@ import {
 import { readPending } from './pending.js';
 import { readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
-import { findSeam, rangeOf, stragglersIn } from './seam.js';
+import { droppedUpTo, findSeam, rangeOf, stragglersIn } from './seam.js';
 import { Source } from './source.js';
 import { durablesOf, durableText, isMeant, type StanDurable } from './stan-durables.js';
 import { Target } from './target.js';
@@ -445,9 +445,9 @@ async function reachOf(target: Target, info: StreamInfo, lastSent: number): Prom
   const first = Math.max(1, info.state.first_seq);
   const seam = await findSeam(target, info);
   let lastStraggler = seam;
-  // What the limits of the channel have dropped before the copy began is not missed.
-  let inStan = Math.max(seam, first - 1);
-  if (inStan < lastSent) {
+  // What limits have dropped is not missed: those of the channel before the copy began, and those of the stream after the cut.
+  let inStan = Math.max(seam, droppedUpTo(info));
+  if (seam < lastSent) {
     for await (const straggler of stragglersIn(target, info.config.name, seam + 1, last)) {
       inStan = Math.max(inStan, straggler.inStan);
       if (straggler.inStan <= lastSent) lastStraggler = straggler.sequence;

@@ -148,3 +148,69 @@ export async function doorsEverywhere(
   const asked = await everyServer(side, signal, ask, cluster);
   return asked.map(({ announced: _, answer, ...each }) => ({ ...each, doors: answer }));
 }
+
+/**
+ * What is to be done at the servers until natives get into the streams of channels, in one line for all servers that need the same.
+ * @param isPart whether the servers may have mappings of other channels, which have to stay
+ * @param kinds the doors that are not wanted. Default: all but the open one
+ */
+export function todoOf(
+  servers: readonly ServerDoors[],
+  channels: readonly { readonly channel: string }[],
+  isPart: boolean,
+  kinds: readonly Door[] = ['shut', 'closed', 'foreign'],
+): string[] {
+  const todo: string[] = [];
+  const silent = servers.filter(({ doors }) => doors === undefined);
+  for (const { names, of: reason } of grouped(silent, ({ reason = 'no reason given' }) => reason)) {
+    const they = names.length === 1 ? 'it' : 'them';
+    todo.push(`${list(names)} cannot be asked (${reason}): start ${they}, or leave ${they} out of the cluster`);
+  }
+  for (const kind of kinds) {
+    const among = ({ doors }: ServerDoors): string =>
+      channels.flatMap(({ channel }) => (doors?.get(channel) === kind ? [channel] : [])).join(', ');
+    for (const { names, of: which } of grouped(servers, among)) {
+      if (which !== '') todo.push(needOf(kind, names, which, isPart));
+    }
+  }
+  return todo;
+}
+
+/** What servers need, with doors of one kind. */
+function needOf(kind: Door, servers: readonly string[], channels: string, isPart: boolean): string {
+  const [keep, let_, its, it] =
+    servers.length === 1 ? ['keeps', 'lets', 'its', 'it'] : ['keep', 'let', 'their', 'each'];
+  const where = list(servers);
+  const read = `and let ${it} read the file again ('nats-streaming-server --signal reload', or SIGHUP)`;
+  const away = isPart
+    ? `take both lines of each of these channels out of ${its} mappings, leave those of other channels, write '${NO_MAPPINGS}' when ` +
+      `none is left, ${read}`
+    : `write '${NO_MAPPINGS}' in the place of ${its} mappings, or leave out the lines of these channels, ${read}`;
+  switch (kind) {
+    case 'shut':
+      return `${where} ${keep} publishers of ${channels} out: ${away}`;
+    case 'closed':
+      return (
+        `${where} ${let_} nobody into the streams of ${channels}, neither publishers nor the copy. One of the two mappings of a ` +
+        `channel is left ('orders' or '${importSubject('orders')}'), or the stream has no leader. ${away[0]!.toUpperCase()}${away.slice(1)}`
+      );
+    default:
+      return (
+        `at ${where} somebody who is no stream replies to what is published to ${channels}, so publishers get a wrong answer: stop that ` +
+        "program (it may be a subscriber on '>')"
+      );
+  }
+}
+
+const list = (names: readonly string[]): string =>
+  names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
+
+/** The servers of which the same is true. */
+function grouped(
+  servers: readonly ServerDoors[],
+  what: (server: ServerDoors) => string,
+): { readonly of: string; readonly names: readonly string[] }[] {
+  const groups = new Map<string, string[]>();
+  for (const each of servers) groups.set(what(each), [...(groups.get(what(each)) ?? []), each.server]);
+  return [...groups].map(([of, names]) => ({ of, names }));
+}

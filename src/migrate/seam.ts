@@ -4,15 +4,29 @@
  */
 import type { StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import { STAN_SEQUENCE } from './stan-headers.js';
+import { readStreamNote } from './stream-note.js';
 import type { Target } from './target.js';
 
 /**
  * Finds the last message of a stream whose sequence is that of STAN, and with it all before. Takes one question for each doubling
  * of the stream's length.
- * @returns its sequence; one below the first of the stream when there is none
+ * @returns its sequence; one below the first of the stream when there is none, and nobody has noted where it was cut
  */
-export async function findSeam(target: Target, { config, state }: StreamInfo): Promise<number> {
-  let low = Math.max(0, state.first_seq - 1);
+export async function findSeam(target: Target, info: StreamInfo): Promise<number> {
+  return (await lookForSeam(target, info)).seam;
+}
+
+/**
+ * As {@link findSeam}.
+ * @returns `isKnown`: false when the limits of the stream have dropped all that had the sequence of STAN, and nobody has noted where
+ * it was cut
+ */
+export async function lookForSeam(
+  target: Target,
+  { config, state }: StreamInfo,
+): Promise<{ seam: number; isKnown: boolean }> {
+  const least = Math.max(0, state.first_seq - 1);
+  let low = least;
   let high = state.last_seq;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
@@ -20,7 +34,17 @@ export async function findSeam(target: Target, { config, state }: StreamInfo): P
     if (message !== undefined && stanSequenceOf(message) === message.seq) low = Math.max(middle, message.seq);
     else high = middle - 1;
   }
-  return Math.min(low, state.last_seq);
+  const found = Math.min(low, state.last_seq);
+  const { cutAt } = readStreamNote(config.description) ?? {};
+  // A stream that has lost its end may end before the place where it was cut.
+  if (cutAt === undefined || cutAt > state.last_seq) return { seam: found, isKnown: found > least || least === 0 };
+  return { seam: found > least ? Math.max(found, cutAt) : cutAt, isKnown: true };
+}
+
+/** The sequence in STAN up to which the limits of a stream have dropped messages of STAN, as far as somebody has noted it; else 0. */
+export function droppedUpTo({ config, state }: StreamInfo): number {
+  const { last } = readStreamNote(config.description) ?? {};
+  return last !== undefined && last.sequence < state.first_seq ? last.inStan : 0;
 }
 
 /** The message at a sequence, or the first behind it. */

@@ -165,10 +165,13 @@ describe('the cut', function () {
       await publish(1);
       const { ok, problems, channels } = await cutNow();
       assert.deepEqual(
-        [ok, problems.map(({ code, from, to }) => ({ code, from, to }))],
-        [false, [{ code: 'not-appended', from: 5, to: 6 }]],
+        [ok, problems.map(({ code, sequence, from, to }) => ({ code, sequence, from, to }))],
+        [false, [{ code: 'too-large', sequence: 5, from: 5, to: 6 }]],
       );
-      assert.match(problems[0]!.message, /message size exceeds maximum allowed/);
+      assert.match(
+        problems[0]!.message,
+        /500 bytes.*message size exceeds maximum allowed.*nats stream edit \S+ --max-msg-size=756/,
+      );
       assert.deepEqual(channels[0]!.stragglers, [{ inStan: 4, sequence: 5 }]);
       await js.manager.streams.update(streamName(channel), { max_msg_size: -1 });
       assert.deepEqual(allRight(await cutNow()).stragglers, [
@@ -513,6 +516,27 @@ describe('the cut', function () {
       );
     });
 
+    it('again, when the limits of the stream have dropped all that was copied: appends what is late, once', async () => {
+      channel = uniqueName('few.cut');
+      await publish(3);
+      assert.equal(allRight(await cutNow()).cutAt, 3);
+      for (let i = 0; i < 6; i++) await native(js);
+      await publish(2);
+      const { cutAt, stragglers } = allRight(await cutNow());
+      assert.deepEqual(
+        [cutAt, stragglers],
+        [
+          3,
+          [
+            { inStan: 4, sequence: 10 },
+            { inStan: 5, sequence: 11 },
+          ],
+        ],
+      );
+      for (let i = 0; i < 6; i++) await native(js);
+      assert.deepEqual(allRight(await cutNow()).stragglers, []);
+    });
+
     it('without it, a native message in the middle of the step durables: ends with its number, and makes nothing more', async () => {
       await publish(10);
       const work = async (clientId: string): Promise<void> => {
@@ -555,7 +579,10 @@ describe('the cut', function () {
       let told: CutProgress | undefined;
       const cutting = cutNow({ onProgress: (progress) => (told = progress) });
       await until(() => told?.phase === 'waiting', 'it does not wait');
-      assert.match(told?.todo ?? '', new RegExp(`keeps publishers of ${channel} out: write 'mappings: \\{\\}'`));
+      assert.match(
+        told?.todo ?? '',
+        new RegExp(`keeps publishers of ${channel} out: take both lines of each of these channels out`),
+      );
       await publish(2);
       await until(
         async () => (await js.manager.streams.info(streamName(channel))).state.last_seq === 5,
@@ -581,7 +608,10 @@ describe('the cut', function () {
         signal: stop.signal,
         onProgress: ({ phase }) => phase === 'waiting' && stop.abort(),
       });
-      assert.deepEqual([ok, problems[0]?.code, channels[0]?.state], [false, 'not-opened', 'shut']);
+      assert.deepEqual(
+        [ok, problems.map(({ code }) => code), channels[0]?.state],
+        [false, ['not-opened', 'interrupted'], 'shut'],
+      );
       await configure(NO_MAPPINGS);
       assert.deepEqual(allRight(await cutNow()).state, 'open');
       assert.equal(await native(js), 4);

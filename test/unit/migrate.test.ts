@@ -4,13 +4,16 @@ import { headers, MsgHdrsImpl } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { inPlaceLines } from '../../src/cli/migrate/plan.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
+import { isRefusal, tooLargeFor } from '../../src/migrate/api-errors.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
+import { todoOf, type Door, type ServerDoors } from '../../src/migrate/fence.js';
 import { maxBytesAtCut } from '../../src/migrate/limits.js';
 import { lookingInbox, windowOf } from '../../src/migrate/looking-inbox.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
 import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
 import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
 import { limitsOf, type StoreLimits } from '../../src/migrate/stan-limits.js';
+import { todoLines } from '../../src/migrate/stragglers.js';
 import { readStreamNote, streamNoteText } from '../../src/migrate/stream-note.js';
 import { OptionReader } from '../../src/option-reader.js';
 
@@ -170,21 +173,129 @@ describe('the limits of a channel', () => {
 });
 
 describe('the note of a stream', () => {
+  const sequence = fc.nat(Number.MAX_SAFE_INTEGER);
+  const last = fc.record(
+    { inStan: sequence, sequence, timestamp: fc.bigInt(0n, 4_000_000_000_000_000_000n).map(formatTimestamp) },
+    { noNullPrototype: true },
+  );
+
   it('is read back, and a description of somebody else is none', () => {
     fc.assert(
       fc.property(
-        fc.stringMatching(/^[\w'.-]+$/),
-        fc.stringMatching(/^[\w-]+$/),
-        fc.constantFrom('copied' as const, 'being cut' as const, 'cut' as const),
-        (channel, clusterId, state) => {
-          const note = { channel, clusterId, state };
-          assert.deepEqual(readStreamNote(streamNoteText(note)), note);
-        },
+        fc.record(
+          {
+            channel: fc.stringMatching(/^[\w'.-]+$/),
+            clusterId: fc.stringMatching(/^[\w-]+$/),
+            state: fc.constantFrom('copied' as const, 'being cut' as const, 'cut' as const),
+            cutAt: sequence,
+            last,
+          },
+          { requiredKeys: ['channel', 'clusterId', 'state'], noNullPrototype: true },
+        ),
+        (note) => assert.deepEqual(readStreamNote(streamNoteText(note)), note),
       ),
     );
     for (const text of [undefined, '', 'orders', "STAN channel 'a' of cluster 'b', moved by resilient-stan"]) {
       assert.equal(readStreamNote(text), undefined);
     }
+  });
+
+  it('is read as earlier versions have written it, without where it was cut', () => {
+    for (const [text, state] of [
+      ['copied', 'copied'],
+      ['copied and being cut', 'being cut'],
+      ['copied and cut', 'cut'],
+    ] as const) {
+      assert.deepEqual(readStreamNote(`STAN channel 'a.b' of cluster 'c', ${text} by resilient-stan`), {
+        channel: 'a.b',
+        clusterId: 'c',
+        state,
+      });
+    }
+  });
+});
+
+describe('what is to be done at the servers', () => {
+  const server = (name: string, door: Door, other: Door = 'open'): ServerDoors => ({
+    server: name,
+    doors: new Map([
+      ['orders', door],
+      ['bills', other],
+    ]),
+  });
+  const channels = [{ channel: 'orders' }, { channel: 'bills' }];
+
+  it('is nothing where the doors are open', () => {
+    assert.deepEqual(todoOf([server('a:1', 'open'), server('b:1', 'open')], channels, false), []);
+  });
+
+  it('is one line for all servers that need the same, with the channels and with what to do', () => {
+    const todo = todoOf(
+      [
+        server('a:1', 'shut'),
+        server('b:1', 'closed'),
+        server('c:1', 'shut'),
+        server('d:1', 'shut', 'shut'),
+        server('e:1', 'foreign'),
+        server('f:1', 'shut'),
+        { server: 'g:1', doors: undefined, reason: 'refused' },
+        { server: 'h:1', doors: undefined, reason: 'refused' },
+      ],
+      channels,
+      false,
+    );
+    assert.deepEqual(
+      todo.map((line) => line.split(':1').length - 1),
+      [2, 3, 1, 1, 1],
+    );
+    const [silent, shut, both, closed, foreign] = todo;
+    assert.equal(silent, 'g:1 and h:1 cannot be asked (refused): start them, or leave them out of the cluster');
+    assert.match(shut!, /^a:1, c:1 and f:1 keep publishers of orders out: write 'mappings: \{\}' .* SIGHUP/);
+    assert.match(both!, /^d:1 keeps publishers of orders, bills out: /);
+    assert.match(closed!, /^b:1 lets nobody into the streams of orders, .* Write 'mappings: \{\}' /);
+    assert.match(foreign!, /^at e:1 somebody who is no stream replies to what is published to orders/);
+  });
+
+  it('leaves the mappings of other channels alone, when only some are cut', () => {
+    const [line] = todoOf([server('a:1', 'shut')], channels, true);
+    assert.match(line!, /take both lines of each of these channels out of its mappings, leave those of other channels/);
+  });
+});
+
+describe('what is to be done about late messages', () => {
+  it('is one line for all channels with the same reason', () => {
+    const todo = (channel: string, kind: string) => ({ channel, kind, text: `${kind} with ${channel}` });
+    assert.deepEqual(todoLines([todo('a', 'away'), todo('b', 'full'), todo('c', 'away'), todo('d', 'away')]), [
+      'away with a. It is the same with channels c, d',
+      'full with b',
+    ]);
+    assert.deepEqual(todoLines([todo('a', 'away'), todo('b', 'away')]), ['away with a. It is the same with channel b']);
+    assert.deepEqual(todoLines([]), []);
+  });
+});
+
+describe('an error of the official client', () => {
+  const refusal = (more: object): Error => Object.assign(new Error('no'), more);
+  const large = Object.assign(new Error("'payload' max_payload size exceeded"), { name: 'InvalidArgumentError' });
+
+  it('is a refusal when it does not pass by itself, whoever has refused', () => {
+    for (const [error, refused] of [
+      [refusal({ code: 10054 }), true],
+      [refusal({ code: 10008 }), false],
+      [refusal({ code: 10059, status: 503 }), false],
+      [refusal({ name: 'TimeoutError' }), false],
+      [large, true],
+      [undefined, false],
+    ] as const) {
+      assert.equal(isRefusal(error), refused, String(error));
+    }
+  });
+
+  it('says for what a message is too large', () => {
+    assert.equal(tooLargeFor(large), 'servers');
+    assert.equal(tooLargeFor(refusal({ code: 10054 })), 'stream');
+    assert.equal(tooLargeFor(refusal({ code: 10077 })), undefined);
+    assert.equal(tooLargeFor(refusal({ name: 'InvalidArgumentError' })), undefined);
   });
 });
 
