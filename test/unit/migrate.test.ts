@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { inPlaceLines } from '../../src/cli/migrate/plan.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
+import { accountProblems } from '../../src/migrate/in-place.js';
 import { maxBytesAtCut } from '../../src/migrate/limits.js';
 import { lookingInbox, windowOf } from '../../src/migrate/looking-inbox.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
@@ -326,11 +327,71 @@ describe('the progress of a step', () => {
   });
 });
 
+describe('an account of STAN', () => {
+  const of = { name: 'a', account: { name: 'APP', jetstream: false, jwt: false, named: true } };
+  const fence = new Map([
+    ['orders', '$STANFENCE.orders'],
+    ['$STANIMPORT.orders', 'orders'],
+  ]);
+  const told = (more: object, mappings = new Map<string, string>()): string[] => {
+    const account = { ...of.account, mappings, elsewhere: new Map<string, Map<string, string>>(), ...more };
+    return accountProblems({ name: 'a', account }, ['orders']).map(({ message }) => message);
+  };
+
+  it('that comes from a JWT is given by commands what no configuration file can give it', () => {
+    const [message, ...more] = told({ jwt: true });
+    assert.deepEqual(more, []);
+    assert.deepEqual(message!.split('\n').slice(1), [
+      'nsc edit account APP --js-mem-storage -1 --js-disk-storage -1',
+      "nsc add mapping --account APP --from 'orders' --to '$STANFENCE.orders'",
+      "nsc add mapping --account APP --from '$STANIMPORT.orders' --to 'orders'",
+    ]);
+    assert.deepEqual(told({ jwt: true, jetstream: true }, fence), []);
+  });
+
+  it('cannot be that of users without one, where there are others', () => {
+    assert.match(told({ name: '$G' })[0]!, /next to other accounts such users cannot have JetStream/);
+    assert.deepEqual(
+      [told({ name: '$G', named: false }), told({ name: '$G', jetstream: true }), told({})],
+      [[], [], []],
+    );
+  });
+});
+
 describe('what a plan says', () => {
+  it('is that a server is ready only if it has JetStream and the fence', () => {
+    const server = { name: 'a', monitor: 'http://a:8222', version: '2.9.24', jetstream: true, fenced: true, add: [] };
+    const [one, two] = inPlaceLines(
+      {
+        ok: false,
+        problems: [],
+        servers: [
+          { ...server, account: '$G' },
+          { ...server, account: 'APP', fenced: false },
+        ],
+        afterwards: [],
+      },
+      80,
+    );
+    assert.equal(one, 'server a (http://a:8222, NATS 2.9.24): ready');
+    assert.equal(
+      two,
+      'server a (http://a:8222, NATS 2.9.24, account APP): not ready, and no line of its file can change that',
+    );
+  });
+
   it('is a comment to its last word where it stands in a configuration, however narrow the terminal is', () => {
     const [name, where] = ['a server of the cluster '.repeat(6), 'at the top level, on a disk with room '.repeat(6)];
     const add = [{ what: name, where, lines: ['jetstream: {', '}'], needs: 'restart' }] as const;
-    const server = { name: 'a', monitor: 'http://a:8222', version: '2.9.24', jetstream: false, fenced: true, add };
+    const server = {
+      name: 'a',
+      monitor: 'http://a:8222',
+      version: '2.9.24',
+      account: '$G',
+      jetstream: false,
+      fenced: true,
+      add,
+    };
     const report = { ok: true, problems: [], servers: [server], afterwards: ['one two three four five '.repeat(9)] };
     for (const width of [40, 80, 120, Infinity]) {
       const lines = inPlaceLines(report, width);
