@@ -12,6 +12,7 @@ import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
 import { CopiedMessage } from './pipeline.js';
 import { readProgress, throttled } from './progress.js';
+import { Replicas } from './replicas.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, originsIn } from './seam.js';
 import { readStreamNote } from './stream-note.js';
@@ -112,7 +113,8 @@ const MOST_AHEAD = 1000;
 
 /**
  * Compares every message of each channel that STAN has now with its copy: number, bytes and time. It may run while a copy follows, and
- * after the cut.
+ * after the cut. Where several servers keep a stream, it also looks whether each of them has as many messages, and waits up to 20 s
+ * in all for those that are behind.
  *
  * @returns what is the same and what differs, by channel
  * @throws as {@link copy}; AbortedError when `signal` is aborted
@@ -138,6 +140,7 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
   const results: VerifiedChannel[] = [];
   let done = 0;
   const tell = throttled(clock, onProgress);
+  const replicas = new Replicas(target, clock, resolved.signal);
   for (const { channel } of channels) {
     const onCompared = (): void => {
       done++;
@@ -145,9 +148,12 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
     };
     const { signal } = resolved;
     const before = done;
-    const { result, problems: found } = await readPatiently(`channel '${channel}' was compared`, signal, () => {
+    const { result, problems: found } = await readPatiently(`channel '${channel}' was compared`, signal, async () => {
       done = before;
-      return new ChannelCheck({ stan, source, target, clock, signal, channel, onCompared }).run();
+      const finding = await new ChannelCheck({ stan, source, target, clock, signal, channel, onCompared }).run();
+      if (finding.result === undefined) return finding;
+      const fault = await replicas.fault(channel, finding.result.stream);
+      return fault === undefined ? finding : { ...finding, problems: [...finding.problems, fault] };
     }).catch((error: unknown) => {
       throw reasonOf(error, signal);
     });

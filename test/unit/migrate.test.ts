@@ -10,6 +10,7 @@ import { maxBytesAtCut } from '../../src/migrate/limits.js';
 import { lookingInbox, windowOf } from '../../src/migrate/looking-inbox.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
 import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
+import { differs, replicasBehind } from '../../src/migrate/replicas.js';
 import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
 import { limitsOf, type StoreLimits } from '../../src/migrate/stan-limits.js';
 import { readStreamNote, streamNoteText } from '../../src/migrate/stream-note.js';
@@ -355,6 +356,67 @@ describe('an account of STAN', () => {
       [told({ name: '$G', named: false }), told({ name: '$G', jetstream: true }), told({})],
       [[], [], []],
     );
+  });
+});
+
+describe('the replicas of a stream', () => {
+  const state = (first_seq: number, last_seq: number) => ({ first_seq, messages: last_seq - first_seq + 1 });
+  const config = { max_age: 0 };
+
+  it('are behind by the word of the leader, or not there', () => {
+    const replica = { name: 'b', current: true, active: 0, offline: false };
+    const told = (replicas: object[], num_replicas = 3): unknown[] =>
+      replicasBehind({ config: { num_replicas }, cluster: { replicas } } as never).map(({ server, what }) => [
+        server,
+        what,
+      ]);
+    assert.deepEqual(told([replica, { ...replica, name: 'c' }]), []);
+    assert.deepEqual(
+      told([
+        { ...replica, offline: true, current: false },
+        { ...replica, name: 'c', current: false, lag: 7 },
+      ]),
+      [
+        ['b', 'is offline'],
+        ['c', 'is 7 operations behind'],
+      ],
+    );
+    assert.deepEqual(told([{ ...replica, current: false }]), [
+      ['b', 'is not current'],
+      ['', '1 of 3 are not there'],
+    ]);
+  });
+
+  it('are the same at any moment between two looks at the leader, and not with a message more, less or elsewhere', () => {
+    const number = fc.integer({ min: 1, max: 20 });
+    const share = fc.double({ min: 0, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(number, number, number, number, number, share, share, (first, length, dropped, come, shift, d, c) => {
+        const last = first + dropped + length;
+        const before = state(first, last);
+        const after = state(first + dropped, last + come);
+        const { first_seq: its, messages: has } = state(first + Math.round(dropped * d), last + Math.round(come * c));
+        assert.ok(!differs({ first: its, messages: has }, { config, state: before }, { state: after }));
+        const still = [{ config, state: before }, { state: before }] as const;
+        const { first_seq, messages } = before;
+        assert.ok(differs({ first: first_seq, messages: messages + shift }, ...still));
+        assert.ok(differs({ first: first_seq, messages: messages - shift }, ...still));
+        assert.ok(differs({ first: first_seq + shift, messages: messages - shift }, ...still));
+        assert.ok(
+          !differs(
+            { first: first_seq + shift, messages: messages - shift },
+            { config: { max_age: 1 }, state: before },
+            still[1],
+          ),
+        );
+      }),
+    );
+  });
+
+  it('without messages have none', () => {
+    const none = { first_seq: 8, messages: 0 };
+    assert.ok(!differs({ first: 1, messages: 0 }, { config, state: none }, { state: none }));
+    assert.ok(differs({ first: 1, messages: 7 }, { config, state: none }, { state: none }));
   });
 });
 
