@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { headers, MsgHdrsImpl } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { inPlaceLines } from '../../src/cli/migrate/plan.js';
+import { verifyLines } from '../../src/cli/migrate/verify.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
 import { accountProblems } from '../../src/migrate/in-place.js';
@@ -417,6 +418,42 @@ describe('the replicas of a stream', () => {
     const none = { first_seq: 8, messages: 0 };
     assert.ok(!differs({ first: 1, messages: 0 }, { config, state: none }, { state: none }));
     assert.ok(differs({ first: 1, messages: 7 }, { config, state: none }, { state: none }));
+  });
+});
+
+describe('what verify says', () => {
+  const same = {
+    ...{ channel: 'orders', stream: 'orders', first: 11, last: 30, compared: 20, onlyInJetStream: 0, stragglers: 0 },
+    ...{ native: 0, stanDigest: 'a'.repeat(64), jetStreamDigest: 'a'.repeat(64), different: 0, differences: [] },
+  };
+  const lines = (...channels: object[]): string[] =>
+    verifyLines(
+      {
+        ok: true,
+        problems: [],
+        channels: channels.map((each) => ({ ...same, ...each })),
+        compared: 20,
+        duration: 1200,
+      },
+      Infinity,
+    );
+
+  it('has the columns that every move has', () => {
+    assert.deepEqual(lines({}), [
+      '  channel  stream  first  last  compared  different  digest',
+      '  orders   orders     11    30        20          0  aaaaaaaaaaaa',
+      '',
+      '20 messages compared in 1.2 s',
+    ]);
+  });
+
+  it('counts what came late, what is native and what STAN has dropped, where there is any of it', () => {
+    assert.deepEqual(lines({ stragglers: 2, native: 3, onlyInJetStream: 10 }, {}).slice(0, 3), [
+      '  channel  stream  first  last  compared  different  late  native  only in JetStream  digest',
+      '  orders   orders     11    30        20          0     2       3                 10  aaaaaaaaaaaa',
+      '  orders   orders     11    30        20          0     0       0                  0  aaaaaaaaaaaa',
+    ]);
+    assert.match(lines({ native: 3 })[0]!, /different {2}native {2}digest$/);
   });
 });
 
