@@ -151,6 +151,10 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   await using target = await Target.open(resolved.target, resolved.signal);
   const { channels, problems } = await source.channels();
   problems.push(...collisions(channels));
+  if (!target.isClustered && (replicas ?? 1) > 1) {
+    const message = `one server cannot keep a stream on ${replicas} servers: name the servers of a cluster, or leave 'replicas' out`;
+    problems.push({ code: 'replicas', message });
+  }
   const planned: PlannedChannel[] = [];
   for (const figures of channels) {
     resolved.signal.throwIfAborted();
@@ -319,7 +323,7 @@ async function tooLarge(
     channel,
     sequence: largest.sequence,
     message:
-      `${count} messages of channel '${channel}' are too large for the target, which takes ${target.maxPayload} bytes with headers (up to ` +
+      `${count === 1 ? '1 message' : `${count} messages`} of channel '${channel}' ${count === 1 ? 'is' : 'are'} too large for the target, which takes ${target.maxPayload} bytes with headers (up to ` +
       `${HEADER_BYTES}); the largest is message ${largest.sequence} with ${largest.size} bytes: set max_payload there to ` +
       `${largest.size + HEADER_BYTES} or more`,
   };
