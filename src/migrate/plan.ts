@@ -151,10 +151,7 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   await using target = await Target.open(resolved.target, resolved.signal);
   const { channels, problems } = await source.channels();
   problems.push(...collisions(channels));
-  if (!target.isClustered && (replicas ?? 1) > 1) {
-    const message = `one server cannot keep a stream on ${replicas} servers: name the servers of a cluster, or leave 'replicas' out`;
-    problems.push({ code: 'replicas', message });
-  }
+  problems.push(...tooFewServers(replicasOf(target, { replicas }), await serversOf(source, target, resolved.inPlace)));
   const planned: PlannedChannel[] = [];
   for (const figures of channels) {
     resolved.signal.throwIfAborted();
@@ -213,6 +210,19 @@ function plannedChannel(figures: SourceChannel, info: StreamInfo | undefined): P
     }),
     subscriptions: subscriptions.filter(({ durable }) => durable === undefined).length,
   };
+}
+
+/** How many servers there are to keep a stream. Undefined when nobody says so: the monitoring of the target is not known. */
+async function serversOf(source: Source, target: Target, inPlace: boolean): Promise<number | undefined> {
+  if (!target.isClustered) return 1;
+  return inPlace ? (await source.serverIds()).size : undefined;
+}
+
+function tooFewServers(replicas: number, servers = Infinity): Problem[] {
+  if (replicas <= servers) return [];
+  const there = servers === 1 ? 'one server is' : `${servers} servers are`;
+  const message = `each stream is to be kept on ${replicas} servers, and ${there} there: start the others, or say by 'replicas' on how many`;
+  return [{ code: 'replicas', message }];
 }
 
 /** Names that two channels, or two durables of one, would share, and names that are too long. */

@@ -1,7 +1,7 @@
 /** A stream on several servers: `verify` says so when not all of them have it, or when one has something else. */
 import assert from 'node:assert/strict';
 import { makeClock } from '../../src/clock/clock.js';
-import { copy, verify, type VerifyCopyReport } from '../../src/migrate/index.js';
+import { copy, plan, verify, type VerifyCopyReport } from '../../src/migrate/index.js';
 import { readMigrateOptions } from '../../src/migrate/options.js';
 import { Replicas } from '../../src/migrate/replicas.js';
 import { Target } from '../../src/migrate/target.js';
@@ -48,6 +48,24 @@ describe('the replicas of a stream', function () {
     const waiting = look(60_000);
     await follower.start();
     assert.equal(await waiting, undefined);
+  });
+
+  it('need as many servers, and a plan says so', async () => {
+    cluster = await StanCluster.start({ nodes: 2, jetstream: true });
+    await (await clients.connect(cluster.urls)).publish('orders', '1');
+    const options = { from: cluster.urls, monitor: cluster.nodes.map(({ monitor }) => monitor.url) };
+    for (const [replicas, expected] of [
+      [undefined, ['replicas']],
+      [2, []],
+    ] as const) {
+      const planned = await plan({ ...options, replicas });
+      assert.deepEqual(
+        planned.problems.map(({ code }) => code),
+        expected,
+      );
+      // The copy is of the same opinion.
+      assert.equal((await copy({ ...options, replicas })).ok, planned.ok);
+    }
   });
 
   it('have to have the same: one that stores messages twice, which JetStream calls current, is named', async () => {
