@@ -88,6 +88,8 @@ export interface AccountFacts {
   readonly named: boolean;
   /** Its mappings that hold for every message: subject to subject. */
   readonly mappings: Mappings;
+  /** Whether it has any mappings. */
+  readonly mapped: boolean;
   /** The mappings of the other accounts, which do nothing for STAN's. */
   readonly elsewhere: ReadonlyMap<string, Mappings>;
 }
@@ -165,7 +167,10 @@ export function inPlaceLines(
         (useless.length === 0
           ? ''
           : `; ${useless.join(' and ')} do not hold for account '${account.name}', in which STAN is`),
-      where: account.name === GLOBAL ? 'at the top level' : inAccount,
+      where:
+        (account.name === GLOBAL ? 'at the top level' : inAccount) +
+        // Of two blocks the server takes the last one only.
+        (account.mapped ? '; in the mappings block that is there, because a second one would take its place' : ''),
       lines: mappingsBlock(channels).split('\n'),
       needs: 'reload',
     });
@@ -373,11 +378,14 @@ async function accountOf(get: Get, clusterId: string): Promise<AccountFacts> {
     const page = await get<{ account_detail?: AccountDetail }>(`/accountz?acc=${encodeURIComponent(each)}`);
     details.set(each, page.account_detail ?? {});
   }
-  const { jetstream_enabled: jetstream = false, jwt = '', mappings } = details.get(name)!;
+  const { jetstream_enabled: jetstream = false, jwt = '', mappings = {} } = details.get(name)!;
   const elsewhere = [...details]
     .filter(([each]) => each !== name)
     .map(([each, of]) => [each, mappingsOf(of.mappings)] as const);
-  return { name, named, jetstream, jwt: jwt !== '', mappings: mappingsOf(mappings), elsewhere: new Map(elsewhere) };
+  return {
+    ...{ name, named, jetstream, jwt: jwt !== '', mapped: Object.keys(mappings).length > 0 },
+    ...{ mappings: mappingsOf(mappings), elsewhere: new Map(elsewhere) },
+  };
 }
 
 /** The account of the streaming server's own connections, whose names begin with that of its cluster. */

@@ -148,7 +148,9 @@ describe('leaving in place', function () {
       '}',
     ];
     await add(node, mappings);
-    assert.deepEqual(needed(await plan()), [['reload mappings: {']]);
+    const report = await plan();
+    assert.deepEqual(needed(report), [['reload mappings: {']]);
+    assert.match(report.servers[0]!.add[0]!.where, /^at the top level; in the mappings block that is there/);
   });
 
   it('the monitoring has certificates of an authority of its own', async () => {

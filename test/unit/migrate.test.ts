@@ -330,7 +330,7 @@ describe('the progress of a step', () => {
 });
 
 describe('an account of STAN', () => {
-  const of = { name: 'a', account: { name: 'APP', jetstream: false, jwt: false, named: true } };
+  const of = { name: 'a', account: { name: 'APP', jetstream: false, jwt: false, named: true, mapped: false } };
   const fence = new Map([
     ['orders', '$STANFENCE.orders'],
     ['$STANIMPORT.orders', 'orders'],
