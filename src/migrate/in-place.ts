@@ -222,9 +222,9 @@ function isFenced(mappings: Mappings, channels: readonly string[]): boolean {
 export const AFTERWARDS = [
   'resilient-stan migrate copy --follow, until everybody is over; resilient-stan migrate verify; resilient-stan migrate durables',
   `resilient-stan migrate cut, and when it says so: '${NO_MAPPINGS}' in the place of the mappings on every server, and a reload`,
-  'in a cluster: resilient-stan migrate verify once more, which says whether each server has all of every stream',
   'server by server: stop nats-streaming-server, take the streaming block out of its file, and start nats-server (2.10 or later) ' +
     'with the same file: the same ports, and the same JetStream store. Wait until its streams are current before the next one',
+  'in a cluster, when all of them are plain ones: resilient-stan migrate finish, which keeps each stream on three of them',
 ] as const;
 
 /**

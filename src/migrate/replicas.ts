@@ -7,7 +7,7 @@ import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream';
 import type { Clock } from '../clock/clock.js';
 import { pause } from '../clock/pause.js';
 import type { Problem } from './report.js';
-import type { Target } from './target.js';
+import { readPatiently, type Target } from './target.js';
 
 /** For how long replicas are waited for, in ms. They catch up after a restart. */
 const PATIENCE = 20_000;
@@ -58,7 +58,7 @@ export class Replicas {
     for (;;) {
       this.#signal.throwIfAborted();
       const began = this.#clock.now();
-      const info = await this.#target.stream(stream);
+      const info = await this.#stream(stream);
       if (info === undefined || info.config.num_replicas === 1) return undefined;
       const behind = replicasBehind(info);
       const fault = behind.length > 0 ? behindProblem(channel, info, behind) : await this.#difference(channel, info);
@@ -84,7 +84,7 @@ export class Replicas {
         failures++;
       }
     }
-    const after = await this.#target.stream(name);
+    const after = await this.#stream(name);
     if (after === undefined) return undefined;
     const silent = [...servers].filter((server) => !contents.has(server));
     if (silent.length > 0) {
@@ -95,6 +95,13 @@ export class Replicas {
     if (differing.length === 0) return undefined;
     const faults = differing.map(([server, { first, messages }]) => ({ server, what: hasText(messages, first) }));
     return differsProblem(channel, after, faults);
+  }
+
+  /** The stream as its leader has it. There may be none for a moment, and then what was compared need not be compared again. */
+  #stream(name: string): Promise<StreamInfo | undefined> {
+    return readPatiently(`the replicas of stream '${name}' were looked at`, this.#signal, () =>
+      this.#target.stream(name),
+    );
   }
 
   /** What one of the servers has: a consumer counts what is stored where it is. */
