@@ -17,6 +17,8 @@ export interface Option {
   readonly help: string;
   /** The heading in the help. Default: Options. */
   readonly group?: string;
+  /** Whether its value is a list with commas. Then it may be given several times, and all of them count. */
+  readonly list?: boolean;
   /** Whether an empty value means something. */
   readonly empty?: boolean;
   /** The values that are allowed. Default: the command checks them itself. */
@@ -104,17 +106,45 @@ export function parse<O extends Options>(
 ): { values: Values<O>; positionals: string[] } {
   let parsed: { values: Record<string, unknown>; positionals: string[] };
   try {
-    parsed = parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+    const { tokens, ...rest } = parseArgs({
+      args: [...args],
+      options,
+      allowPositionals: true,
+      strict: true,
+      tokens: true,
+    });
+    const given = tokens.flatMap((token) =>
+      token.kind === 'option' ? [[token.name, token.value ?? true] as const] : [],
+    );
+    parsed = { values: valuesOf(given, options), positionals: rest.positionals };
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(explain(describe(error), name, options, positionals));
   }
   for (const [option, value] of Object.entries(parsed.values)) {
-    const { choices, empty = false } = options[option]!;
-    if (value === '' && !empty) throw new UsageError(`--${option} is empty: give it a value, or leave it out`);
+    const { choices } = options[option]!;
     if (typeof value === 'string' && choices !== undefined) checkChoice(`--${option} must be`, value, choices);
   }
   checkPositionals(name, positionals, parsed.positionals);
   return parsed as { values: Values<O>; positionals: string[] };
+}
+
+/** The value of each option. Of an option that was given several times, none may be left out silently. @throws UsageError */
+function valuesOf(
+  given: readonly (readonly [option: string, value: string | boolean])[],
+  options: Options,
+): Record<string, string | boolean> {
+  const values = new Map<string, string | boolean>();
+  for (const [option, value] of given) {
+    const { list = false, empty = false, value: what = '<value>' } = options[option]!;
+    if (value === '' && !empty) throw new UsageError(`--${option} is empty: give it a value, or leave it out`);
+    const before = values.get(option);
+    if (typeof before === 'string' && !list) {
+      throw new UsageError(`--${option} is given more than once, and has one value: write --${option} ${what} once`);
+    }
+    values.set(option, typeof before === 'string' ? `${before},${String(value)}` : value);
+  }
+  return Object.fromEntries(values);
 }
 
 /** Node's own words, without its advice on arguments that start with a dash, and with a better one. */

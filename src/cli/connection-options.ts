@@ -21,6 +21,7 @@ export const SERVER_OPTIONS = {
     type: 'string',
     short: 's',
     value: '<urls>',
+    list: true,
     help: 'nats://host:port or tls://host:port, several separated by commas (default nats://localhost:4222)',
     group,
     env: ['STAN_SERVERS', 'NATS_URL'],

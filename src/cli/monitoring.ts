@@ -23,6 +23,7 @@ export const MONITOR_OPTIONS = {
     type: 'string',
     short: 'm',
     value: '<urls>',
+    list: true,
     help:
       "the servers' monitoring as http://host:8222, several separated by commas; who leads is asked " +
       `(default: port ${MONITOR_PORT} of the hosts of --servers, and ${MONITOR_OFFSET} above the ports there)`,

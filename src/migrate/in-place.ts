@@ -48,9 +48,11 @@ export interface InPlaceServer {
   readonly name: string;
   /** The version of NATS in it. */
   readonly version: string;
-  /** Whether it has JetStream already. */
+  /** The account of NATS in which STAN is on it: `$G` where the configuration has no accounts. JetStream and the fence have to be there. */
+  readonly account: string;
+  /** Whether it has JetStream already, in this account. */
   readonly jetstream: boolean;
-  /** Whether it keeps native publishers out of all the channels already. */
+  /** Whether it keeps native publishers of this account out of all the channels already. */
   readonly fenced: boolean;
   /** What is missing in the configuration file that it was started with. Empty when it is ready for the copy. */
   readonly add: readonly ConfigLines[];
@@ -75,22 +77,43 @@ export interface Varz {
   readonly cluster?: { readonly name?: string };
 }
 
+/** The account of NATS in which the streaming server has its own connections, and with it all that publish to STAN. */
+export interface AccountFacts {
+  readonly name: string;
+  /** Whether JetStream is enabled for it. */
+  readonly jetstream: boolean;
+  /** Whether its settings come from a JWT, and not from the configuration file. */
+  readonly jwt: boolean;
+  /** Whether the configuration has accounts, so that each of them needs its own settings. */
+  readonly named: boolean;
+  /** Its mappings that hold for every message: subject to subject. */
+  readonly mappings: Mappings;
+  /** Whether it has any mappings. */
+  readonly mapped: boolean;
+  /** The mappings of the other accounts, which do nothing for STAN's. */
+  readonly elsewhere: ReadonlyMap<string, Mappings>;
+}
+
+export type Mappings = ReadonlyMap<string, string>;
+
 /** What is known of a server before its lines are decided. */
 export interface ServerFacts {
   readonly monitor: string;
   readonly varz: Varz;
   readonly serverz: Serverz;
+  /** Whether the server has JetStream. */
   readonly jetstream: boolean;
-  /** The mappings of its accounts: subject to subject. */
-  readonly mappings: ReadonlyMap<string, string>;
+  readonly account: AccountFacts;
 }
 
 /** A name that a server or a cluster without one of its own gets at each start. */
 const MADE_UP = /^([A-Za-z0-9]{22}|N[A-Z2-7]{55})$/;
+/** The account of who belongs to no other. */
+const GLOBAL = '$G';
 
 /** Decides what is missing in the configuration of a server. Pure. */
 export function inPlaceLines(
-  { varz, serverz, jetstream, mappings }: Omit<ServerFacts, 'monitor'>,
+  { varz, serverz, jetstream, account }: Omit<ServerFacts, 'monitor'>,
   channels: readonly string[],
 ): ConfigLines[] {
   const add: ConfigLines[] = [];
@@ -121,10 +144,33 @@ export function inPlaceLines(
       needs: clustered ? 'restart' : 'reload',
     });
   }
-  if (!isFenced(mappings, channels)) {
+  // What is not in the file cannot be added to it.
+  if (account.jwt) return add;
+  const inAccount = `in the block of account '${account.name}', inside of 'accounts'`;
+  if (lacksJetStream(account) && account.name !== GLOBAL) {
     add.push({
-      what: 'the fence: who publishes to a channel natively gets "no responders" until the cut',
-      where: 'at the top level; in a configuration with accounts, in the account of the publishers',
+      what: `JetStream for account '${account.name}', in which STAN is: where there are accounts, it is enabled for each by itself`,
+      where: inAccount,
+      lines: ['jetstream: enabled'],
+      needs: clustered && !jetstream ? 'restart' : 'reload',
+    });
+  }
+  if (!isFenced(account.mappings, channels)) {
+    const others = [...account.elsewhere]
+      .filter(([, mappings]) => isFenced(mappings, channels))
+      .map(([name]) => name)
+      .sort();
+    const useless = others.map((name) => (name === GLOBAL ? 'those at the top level' : `those of account '${name}'`));
+    add.push({
+      what:
+        'the fence: who publishes to a channel natively gets "no responders" until the cut' +
+        (useless.length === 0
+          ? ''
+          : `; ${useless.join(' and ')} do not hold for account '${account.name}', in which STAN is`),
+      where:
+        (account.name === GLOBAL ? 'at the top level' : inAccount) +
+        // Of two blocks the server takes the last one only.
+        (account.mapped ? '; in the mappings block that is there, because a second one would take its place' : ''),
       lines: mappingsBlock(channels).split('\n'),
       needs: 'reload',
     });
@@ -132,7 +178,41 @@ export function inPlaceLines(
   return add;
 }
 
-function isFenced(mappings: ReadonlyMap<string, string>, channels: readonly string[]): boolean {
+/** What an account lacks that no line of the configuration file gives it. Pure. */
+export function accountProblems(
+  { name, account }: { readonly name: string; readonly account: AccountFacts },
+  channels: readonly string[],
+): Problem[] {
+  const lacksFence = !isFenced(account.mappings, channels);
+  if (!account.jwt) {
+    if (account.name !== GLOBAL || !lacksJetStream(account)) return [];
+    const message =
+      `STAN on server '${name}' is in no account of its configuration, and next to other accounts such users cannot have JetStream: move ` +
+      "the users of STAN, and that of the block 'streaming', into an account of their own, with 'jetstream: enabled'";
+    return [{ code: 'account', message }];
+  }
+  const commands = [
+    ...(account.jetstream ? [] : [`nsc edit account ${account.name} --js-mem-storage -1 --js-disk-storage -1`]),
+    ...(lacksFence ? channels : []).flatMap((channel) =>
+      [
+        [channel, fencedSubject(channel)],
+        [importSubject(channel), channel],
+      ].map(([from, to]) => `nsc add mapping --account ${account.name} --from '${from}' --to '${to}'`),
+    ),
+  ];
+  if (commands.length === 0) return [];
+  const message =
+    `account '${account.name}', in which STAN is on server '${name}', comes from a JWT, and lacks what no configuration file can give ` +
+    `it. Run these, and push the account to the servers:\n${commands.join('\n')}`;
+  return [{ code: 'account', message }];
+}
+
+/** Whether JetStream has to be enabled for an account by itself, and is not. */
+function lacksJetStream({ named, jetstream }: AccountFacts): boolean {
+  return named && !jetstream;
+}
+
+function isFenced(mappings: Mappings, channels: readonly string[]): boolean {
   return channels.every(
     (channel) => mappings.get(channel) === fencedSubject(channel) && mappings.get(importSubject(channel)) === channel,
   );
@@ -169,18 +249,23 @@ export async function planInPlace(options: MigrateOptions = {}): Promise<InPlace
   const names = channels.map(({ channel }) => channel);
   const servers: InPlaceServer[] = [];
   const asked = new Set<string>();
+  const { tls } = resolved.source.options;
+  const ca = typeof tls === 'object' ? tls.ca : undefined;
   let most = 0;
   for (const places of placesOf(resolved)) {
     resolved.signal.throwIfAborted();
     const reasons: string[] = [];
     for (const monitor of places) {
       try {
-        const { facts, routes } = await ask(monitor);
+        const { facts, routes } = await ask(monitor, ca);
         // Where it is by custom, another cluster may be.
         if (resolved.monitorByCustom && facts.serverz.cluster_id !== resolved.clusterId) continue;
         most = Math.max(most, routes + 1);
-        if (!asked.has(facts.varz.server_id)) servers.push(serverOf(facts, names));
+        if (asked.has(facts.varz.server_id)) continue;
         asked.add(facts.varz.server_id);
+        const server = serverOf(facts, names);
+        servers.push(server);
+        problems.push(...accountProblems({ name: server.name, account: facts.account }, names));
       } catch (error) {
         reasons.push(`${monitor}: ${describe(error)}`);
       }
@@ -205,13 +290,14 @@ function placesOf({ monitor, monitorByCustom, source }: ResolvedMigrateOptions):
 }
 
 function serverOf(facts: ServerFacts, channels: readonly string[]): InPlaceServer {
-  const { monitor, varz, serverz, jetstream, mappings } = facts;
+  const { monitor, varz, serverz, jetstream, account } = facts;
   return {
     monitor,
     name: varz.server_name === varz.server_id ? (serverz.node_id ?? monitor) : varz.server_name,
     version: varz.version,
-    jetstream,
-    fenced: isFenced(mappings, channels),
+    account: account.name,
+    jetstream: jetstream && !lacksJetStream(account),
+    fenced: isFenced(account.mappings, channels),
     add: inPlaceLines(facts, channels),
   };
 }
@@ -244,31 +330,84 @@ function tooOld(servers: readonly InPlaceServer[]): Problem[] {
   });
 }
 
-async function ask(monitor: string): Promise<{ facts: ServerFacts; routes: number }> {
-  const [varz, serverz, routez, jsz, accounts] = await Promise.all([
-    page<Varz>(monitor, '/varz'),
-    page<Serverz>(monitor, '/streaming/serverz'),
-    page<Routez>(monitor, '/routez'),
+async function ask(monitor: string, ca: string | undefined): Promise<{ facts: ServerFacts; routes: number }> {
+  const get = async <T>(path: string): Promise<T> => {
+    const found = await getJson<T>(monitor, path, ca);
+    if (found === undefined) throw new Error(`it has no page ${path}`);
+    return found;
+  };
+  const [varz, serverz, routez, jsz] = await Promise.all([
+    get<Varz>('/varz'),
+    get<Serverz>('/streaming/serverz'),
+    get<Routez>('/routez'),
     // Its own page, because /varz does not learn of JetStream that came with a reload.
-    page<{ disabled?: boolean }>(monitor, '/jsz'),
-    page<{ accounts: string[] }>(monitor, '/accountz'),
+    get<{ disabled?: boolean }>('/jsz'),
   ]);
-  const mappings = new Map<string, string>();
-  for (const account of accounts.accounts) {
-    const path = `/accountz?acc=${encodeURIComponent(account)}`;
-    const { account_detail: detail } = await page<{ account_detail?: AccountDetail }>(monitor, path);
-    for (const [from, [to]] of Object.entries(detail?.mappings ?? {})) if (to) mappings.set(from, to.subject);
-  }
+  const account = await accountOf(get, serverz.cluster_id);
   const others = new Set(routez.routes.map(({ remote_id }) => remote_id));
-  return { facts: { monitor, varz, serverz, jetstream: jsz.disabled !== true, mappings }, routes: others.size };
+  return { facts: { monitor, varz, serverz, jetstream: jsz.disabled !== true, account }, routes: others.size };
+}
+
+type Get = <T>(path: string) => Promise<T>;
+
+/** How many connections a page has. */
+const CONNECTIONS = 1024;
+
+interface Connz {
+  readonly connections?: readonly { readonly name?: string; readonly account?: string }[];
+}
+
+interface Accountz {
+  readonly accounts: readonly string[];
+  readonly system_account?: string;
 }
 
 interface AccountDetail {
-  readonly mappings?: Readonly<Record<string, readonly { readonly subject: string }[]>>;
+  readonly jetstream_enabled?: boolean;
+  readonly jwt?: string;
+  readonly mappings?: Readonly<Record<string, readonly { readonly subject: string; readonly weight?: number }[]>>;
 }
 
-async function page<T>(monitor: string, path: string): Promise<T> {
-  const found = await getJson<T>(monitor, path);
-  if (found === undefined) throw new Error(`it has no page ${path}`);
-  return found;
+/** What a server says of the account in which its streaming server is. */
+async function accountOf(get: Get, clusterId: string): Promise<AccountFacts> {
+  const { accounts, system_account: system } = await get<Accountz>('/accountz');
+  const named = accounts.some((each) => each !== GLOBAL && each !== system);
+  const name = named ? await accountOfStreaming(get, clusterId) : GLOBAL;
+  const details = new Map<string, AccountDetail>();
+  for (const each of new Set([name, ...accounts])) {
+    const page = await get<{ account_detail?: AccountDetail }>(`/accountz?acc=${encodeURIComponent(each)}`);
+    details.set(each, page.account_detail ?? {});
+  }
+  const { jetstream_enabled: jetstream = false, jwt = '', mappings = {} } = details.get(name)!;
+  const elsewhere = [...details]
+    .filter(([each]) => each !== name)
+    .map(([each, of]) => [each, mappingsOf(of.mappings)] as const);
+  return {
+    ...{ name, named, jetstream, jwt: jwt !== '', mapped: Object.keys(mappings).length > 0 },
+    ...{ mappings: mappingsOf(mappings), elsewhere: new Map(elsewhere) },
+  };
+}
+
+/** The account of the streaming server's own connections, whose names begin with that of its cluster. */
+async function accountOfStreaming(get: Get, clusterId: string): Promise<string> {
+  for (let offset = 0; ; offset += CONNECTIONS) {
+    const { connections = [] } = await get<Connz>(`/connz?auth=true&limit=${CONNECTIONS}&offset=${offset}`);
+    const own = connections.find(({ name }) => name?.startsWith(`_NSS-${clusterId}-`));
+    // That of who belongs to no other is not named.
+    if (own !== undefined) return own.account ?? GLOBAL;
+    if (connections.length < CONNECTIONS) {
+      throw new Error(
+        'it has accounts, and does not say in which one its streaming server is: run this again when it has started',
+      );
+    }
+  }
+}
+
+/** What is mapped in part, or in one cluster only, keeps nobody out. */
+function mappingsOf(mappings: AccountDetail['mappings'] = {}): Mappings {
+  return new Map(
+    Object.entries(mappings).flatMap(([from, [to, ...more]]) =>
+      to !== undefined && more.length === 0 && (to.weight ?? 100) === 100 ? [[from, to.subject] as const] : [],
+    ),
+  );
 }

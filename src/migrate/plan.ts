@@ -151,6 +151,7 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   await using target = await Target.open(resolved.target, resolved.signal);
   const { channels, problems } = await source.channels();
   problems.push(...collisions(channels));
+  problems.push(...tooFewServers(replicasOf(target, { replicas }), await serversOf(source, target, resolved.inPlace)));
   const planned: PlannedChannel[] = [];
   for (const figures of channels) {
     resolved.signal.throwIfAborted();
@@ -209,6 +210,19 @@ function plannedChannel(figures: SourceChannel, info: StreamInfo | undefined): P
     }),
     subscriptions: subscriptions.filter(({ durable }) => durable === undefined).length,
   };
+}
+
+/** How many servers there are to keep a stream. Undefined when nobody says so: the monitoring of the target is not known. */
+async function serversOf(source: Source, target: Target, inPlace: boolean): Promise<number | undefined> {
+  if (!target.isClustered) return 1;
+  return inPlace ? (await source.serverIds()).size : undefined;
+}
+
+function tooFewServers(replicas: number, servers = Infinity): Problem[] {
+  if (replicas <= servers) return [];
+  const there = servers === 1 ? 'one server is' : `${servers} servers are`;
+  const message = `each stream is to be kept on ${replicas} servers, and ${there} there: start the others, or say by 'replicas' on how many`;
+  return [{ code: 'replicas', message }];
 }
 
 /** Names that two channels, or two durables of one, would share, and names that are too long. */
@@ -319,7 +333,7 @@ async function tooLarge(
     channel,
     sequence: largest.sequence,
     message:
-      `${count} messages of channel '${channel}' are too large for the target, which takes ${target.maxPayload} bytes with headers (up to ` +
+      `${count === 1 ? '1 message' : `${count} messages`} of channel '${channel}' ${count === 1 ? 'is' : 'are'} too large for the target, which takes ${target.maxPayload} bytes with headers (up to ` +
       `${HEADER_BYTES}); the largest is message ${largest.sequence} with ${largest.size} bytes: set max_payload there to ` +
       `${largest.size + HEADER_BYTES} or more`,
   };

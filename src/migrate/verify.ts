@@ -1,7 +1,7 @@
 /** `verify`: reads both sides, each through its own client, and compares them message by message. Nothing is written. */
 import '../dispose.js';
 import { createHash, type Hash } from 'node:crypto';
-import type { ConsumerMessages, JsMsg, StreamInfo } from '@nats-io/jetstream';
+import type { Consumer, ConsumerMessages, JsMsg, StreamInfo } from '@nats-io/jetstream';
 import { makeClock, type Clock } from '../clock/clock.js';
 import { pause } from '../clock/pause.js';
 import { OptionReader } from '../option-reader.js';
@@ -12,6 +12,7 @@ import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
 import { CopiedMessage } from './pipeline.js';
 import { readProgress, throttled } from './progress.js';
+import { Replicas } from './replicas.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, originsIn } from './seam.js';
 import { readStreamNote } from './stream-note.js';
@@ -112,7 +113,8 @@ const MOST_AHEAD = 1000;
 
 /**
  * Compares every message of each channel that STAN has now with its copy: number, bytes and time. It may run while a copy follows, and
- * after the cut.
+ * after the cut. Where several servers keep a stream, it also looks whether each of them has as many messages, and waits up to 20 s
+ * in all for those that are behind.
  *
  * @returns what is the same and what differs, by channel
  * @throws as {@link copy}; AbortedError when `signal` is aborted
@@ -138,6 +140,7 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
   const results: VerifiedChannel[] = [];
   let done = 0;
   const tell = throttled(clock, onProgress);
+  const replicas = new Replicas(target, clock, resolved.signal);
   for (const { channel } of channels) {
     const onCompared = (): void => {
       done++;
@@ -145,9 +148,12 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
     };
     const { signal } = resolved;
     const before = done;
-    const { result, problems: found } = await readPatiently(`channel '${channel}' was compared`, signal, () => {
+    const { result, problems: found } = await readPatiently(`channel '${channel}' was compared`, signal, async () => {
       done = before;
-      return new ChannelCheck({ stan, source, target, clock, signal, channel, onCompared }).run();
+      const finding = await new ChannelCheck({ stan, source, target, clock, signal, channel, onCompared }).run();
+      if (finding.result === undefined) return finding;
+      const fault = await replicas.fault(channel, finding.result.stream);
+      return fault === undefined ? finding : { ...finding, problems: [...finding.problems, fault] };
     }).catch((error: unknown) => {
       throw reasonOf(error, signal);
     });
@@ -281,6 +287,7 @@ class ChannelCheck {
   /** Where the stream begins, ends, and where its numbers cease to be those of STAN. Waits for a copy that follows. */
   async #place({ last }: SourceChannel): Promise<Place | undefined> {
     for (let waited = 0, before = -1; ; waited += 100) {
+      this.#signal.throwIfAborted();
       const info = await this.#target.stream(this.#stream);
       if (info === undefined) return undefined;
       const { state } = info;
@@ -310,7 +317,7 @@ class ChannelCheck {
         } else this.#check(original, sequence < first ? undefined : await this.#stored(sequence));
       }
     } finally {
-      copies.close();
+      await copies.close();
     }
   }
 
@@ -437,6 +444,7 @@ class CopyReader {
   readonly #stream: string;
   readonly #from: number;
   readonly #to: number;
+  #consumer: Consumer | undefined;
   #messages: ConsumerMessages | undefined;
   #iterator: AsyncIterator<JsMsg> | undefined;
   #over = false;
@@ -455,14 +463,14 @@ class CopyReader {
       const { jetstream, client } = this.#target;
       const info = await this.#target.stream(this.#stream);
       if (info === undefined || info.state.messages === 0 || info.state.last_seq < this.#from) return undefined;
-      const consumer = await jetstream.consumers.get(this.#stream, {
+      this.#consumer = await jetstream.consumers.get(this.#stream, {
         deliver_policy: client.jetstream.DeliverPolicy.StartSequence,
         opt_start_seq: this.#from,
       });
       // A server drops a client for which more than 64 MiB wait, so that large messages would never come.
       const { maxPayload } = this.#target;
       const fits = info.state.bytes <= READ_AHEAD ? MOST_AHEAD : Math.max(1, Math.floor(READ_AHEAD / maxPayload));
-      this.#messages = await consumer.consume({
+      this.#messages = await this.#consumer.consume({
         max_messages: Math.min(MOST_AHEAD, fits),
         abort_on_missing_resource: true,
       });
@@ -474,8 +482,12 @@ class CopyReader {
     return next.done === true || next.value.seq > this.#to ? undefined : next.value;
   }
 
-  /** The official client closes an iterator only when it is asked for more, so its end is not waited for. */
-  close(): void {
+  /**
+   * Leaves nothing in the stream: the server would keep the consumer for five minutes. The official client closes an iterator only
+   * when it is asked for more, so its end is not waited for.
+   */
+  async close(): Promise<void> {
     this.#messages?.stop();
+    await this.#consumer?.delete().catch(() => false);
   }
 }

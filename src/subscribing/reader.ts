@@ -323,8 +323,8 @@ export class ChannelReader extends SafeEmitter<ReaderEvents> implements AsyncIte
       const time = raw.getTimestampRaw();
       const message = new ReceivedMessage(this.#acknowledger, raw, sequence, time, false, 0, 0, 0);
       const taken = reading.take(sequence, time, () => message.data.length);
-      if (taken === 'keep') this.#push(message);
-      return taken !== 'stop';
+      if (taken === 'keep' || taken === 'last') this.#push(message);
+      return taken === 'keep' || taken === 'skip';
     };
     const end = await this.#owner.questions.inquiries.page(
       channel,

@@ -9,6 +9,8 @@ import type { Gap, Position } from './cursor.js';
 
 /** The payload that one page may have, in bytes. One message may be larger. */
 const PAGE_BYTES = 4 * 1024 * 1024;
+/** The payload with which a page ends before its time: its messages are larger than those by which its size was chosen. */
+const FULL_PAGE = 2 * PAGE_BYTES;
 /** The fewest messages of the first page, and the most of any. */
 const FIRST_PAGE = 32;
 const LARGEST_PAGE = 1000;
@@ -105,9 +107,10 @@ export class Reading {
   /**
    * Takes a message of the page.
    * @param bytes returns the size of its payload
-   * @returns 'keep' to hand it over, 'skip' to leave it out, 'stop' to end the page without it
+   * @returns 'keep' to hand it over, 'last' to do so and end the page with it, 'skip' to leave it out, 'stop' to end the page
+   * without it
    */
-  take(sequence: number, time: number, bytes: () => number): 'keep' | 'skip' | 'stop' {
+  take(sequence: number, time: number, bytes: () => number): 'keep' | 'last' | 'skip' | 'stop' {
     const anchor = this.#anchor;
     if (anchor !== undefined && this.#anchorDue) {
       if (sequence < anchor.sequence || (sequence === anchor.sequence && time !== anchor.time)) {
@@ -135,7 +138,9 @@ export class Reading {
     if (time < this.#notBefore) return 'skip';
     // From here on nothing may be missing.
     this.#named = true;
-    return 'keep';
+    if (this.#bytes < FULL_PAGE) return 'keep';
+    this.#pageEnd = this.#next;
+    return 'last';
   }
 
   /** Ends the page. @param silent whether it ended because no message came in time */

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { parse } from '../../src/cli/command.js';
 import { COMMANDS } from '../../src/cli/commands.js';
 import { readConnection } from '../../src/cli/connection-options.js';
 import { linesOf } from '../../src/cli/lines.js';
@@ -227,6 +228,9 @@ describe('a wrong command line', () => {
     [['channels', '--monitor', 'ftp://x'], "not 'ftp://x'", 'http://host:8222'],
     [['doctor', '--servers', 'http://x'], 'only nats: and tls:'],
     [['cluster', '--port', '0'], "--port must be a whole number, 1 or more, not '0'"],
+    [['sub', 'a', '--last', '1', '--last', '2'], '--last is given more than once', 'write --last <n> once'],
+    [['pub', 'a', 'x', '--pass', 'one', '--pass=two'], '--pass is given more than once', 'write --pass <word> once'],
+    [['channels', '-m', 'http://a', '-m', ''], '--monitor is empty'],
     [['cluster', '--mode', 'singel'], "did you mean 'single'?"],
   ] as [string[], ...string[]][]) {
     // Nothing is dialled for any of them, so they are run in this process.
@@ -239,4 +243,28 @@ describe('a wrong command line', () => {
       });
     });
   }
+});
+
+describe('an option that is given more than once', () => {
+  for (const command of COMMANDS) {
+    it(`of '${command.name}' counts each time if it is a list, and is refused if it has one value`, () => {
+      for (const [name, { type, list = false, value = '', help, choices }] of Object.entries(command.options)) {
+        if (type === 'boolean' || choices !== undefined) continue;
+        assert.equal(list, value === '<urls>' || value === '<list>' || /separated by commas/.test(help), name);
+        const positionals = (command.positionals ?? []).map((each) => each.choices?.[0] ?? 'x');
+        const read = (): unknown => parse(command, [...positionals, `--${name}`, 'a', `--${name}=b,c`]).values[name];
+        if (list) assert.equal(read(), 'a,b,c');
+        else
+          assert.throws(
+            read,
+            (error: Error) => error instanceof UsageError && error.message.includes(`--${name} is given`),
+          );
+      }
+    });
+  }
+
+  it('is one switch', () => {
+    const command = COMMANDS.find(({ name }) => name === 'migrate plan')!;
+    assert.deepEqual(parse(command, ['--json', '--json']).values, { json: true });
+  });
 });

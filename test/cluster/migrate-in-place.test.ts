@@ -1,9 +1,13 @@
 /** The whole way in place, in a cluster of three: the plan of the configuration, copy, durables, cut, and plain servers afterwards. */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { copy, cut, durables, finish, planInPlace, streamName, type InPlaceReport } from '../../src/migrate/index.js';
 import { StanCluster, type StanNode } from '../../src/testing/index.js';
+import { makeCertificates } from '../../src/testing/certificates.js';
 import { Clients, until } from '../support/clients.js';
 import { JetStreamSide } from '../support/jetstream-side.js';
 
@@ -22,10 +26,15 @@ describe('leaving in place', function () {
   const needed = ({ servers }: InPlaceReport): string[][] =>
     servers.map(({ add }) => add.map(({ needs, lines }) => `${needs} ${lines[0]}`));
 
-  /** As a person does: adds lines to the file of a server, and lets it read them again. */
-  async function add(node: StanNode, lines: readonly string[]): Promise<void> {
+  /** As a person does: adds lines to the file of a server, at its end or behind a line of it, and lets it read them again. */
+  async function add(node: StanNode, lines: readonly string[], behind?: string): Promise<void> {
     const file = join(node.dir, 'server.conf');
-    await writeFile(file, `${await readFile(file, 'utf8')}\n${lines.join('\n')}\n`);
+    const before = await readFile(file, 'utf8');
+    const place = behind === undefined ? before.length : before.indexOf(behind) + behind.length;
+    await writeFile(file, `${before.slice(0, place)}\n${lines.join('\n')}\n${before.slice(place)}`);
+    await reload(node);
+  }
+  async function reload(node: StanNode): Promise<void> {
     const reloads = (): number => node.log().filter((line) => line.includes('Reloaded server configuration')).length;
     const before = reloads();
     process.kill(node.pid!, 'SIGHUP');
@@ -48,6 +57,121 @@ describe('leaving in place', function () {
     assert.deepEqual([after.servers[0]?.jetstream, after.servers[0]?.fenced, needed(after)], [true, true, [[]]]);
     const { ok, channels } = await copy({ from: cluster.urls, monitor: node.monitor.url });
     assert.deepEqual([ok, channels[0]?.fenced, channels[0]?.last], [true, true, 1]);
+  });
+
+  /** Each server with the account of STAN and what it lacks: where, what it needs, and the first line. */
+  const lacks = ({ servers }: InPlaceReport): unknown[] =>
+    servers.map(({ account, jetstream, fenced, add }) => [
+      ...[account, jetstream, fenced],
+      ...add.map(({ where, needs, lines }) => `${where}: ${needs} ${lines[0]}`),
+    ]);
+
+  it('servers with accounts: each is told what the account of STAN lacks, and lines at the top level do not count', async () => {
+    const fence = { orders: '$STANFENCE.orders', '$STANIMPORT.orders': 'orders' };
+    const users = { users: [{ user: 'app', password: 'secret' }] };
+    cluster = await StanCluster.start({
+      nodes: 2,
+      jetstream: true,
+      config: {
+        accounts: { APP: users, OTHER: { jetstream: 'enabled', mappings: fence } },
+        mappings: fence,
+        streaming: { username: 'app', password: 'secret' },
+      },
+    });
+    const source = { user: 'app', pass: 'secret' };
+    const options = { from: cluster.urls, source, monitor: cluster.nodes.map(({ monitor }) => monitor.url) };
+    const stan = await clients.connect(cluster.urls, source);
+    await stan.publish('orders', '1');
+    const before = await planInPlace(options);
+    const where = "in the block of account 'APP', inside of 'accounts'";
+    assert.deepEqual(
+      lacks(before),
+      cluster.nodes.map(() => [
+        ...['APP', false, false],
+        `${where}: reload jetstream: enabled`,
+        `${where}: reload mappings: {`,
+      ]),
+    );
+    assert.match(
+      before.servers[0]!.add[1]!.what,
+      /; those at the top level and those of account 'OTHER' do not hold for account 'APP', in which STAN is$/,
+    );
+    for (const [i, node] of cluster.nodes.entries()) {
+      const lines = before.servers[i]!.add.flatMap((each) => each.lines);
+      await add(node, lines, 'APP: {');
+    }
+    const after = await planInPlace(options);
+    assert.deepEqual([after.problems, lacks(after)], [[], cluster.nodes.map(() => ['APP', true, true])]);
+    const { problems, channels } = await copy({ ...options, replicas: 1 });
+    assert.deepEqual([problems, channels[0]?.fenced, channels[0]?.last], [[], true, 1]);
+  });
+
+  it('a server with accounts and without JetStream needs both lines', async () => {
+    cluster = await StanCluster.start({
+      mode: 'single',
+      store: 'memory',
+      config: {
+        accounts: { APP: { users: [{ user: 'app', password: 'secret' }] } },
+        streaming: { username: 'app', password: 'secret' },
+      },
+    });
+    const source = { user: 'app', pass: 'secret' };
+    const report = await planInPlace({ from: cluster.urls, source, monitor: cluster.nodes[0]!.monitor.url });
+    assert.deepEqual(needed(report), [['reload jetstream: {', 'reload jetstream: enabled']]);
+  });
+
+  it('users without an account next to accounts cannot have JetStream, and that is said', async () => {
+    const app = { users: [{ user: 'app', password: 'secret' }] };
+    cluster = await StanCluster.start({
+      mode: 'single',
+      store: 'memory',
+      jetstream: true,
+      config: {
+        accounts: { OTHER: { users: [{ user: 'other', password: 'secret' }] } },
+        authorization: app,
+        streaming: { username: 'app', password: 'secret' },
+      },
+    });
+    const source = { user: 'app', pass: 'secret' };
+    const report = await planInPlace({ from: cluster.urls, source, monitor: cluster.nodes[0]!.monitor.url });
+    assert.deepEqual([report.problems.map(({ code }) => code), report.servers[0]?.jetstream], [['account'], false]);
+  });
+
+  it('a fence that lets a part of the messages through is none', async () => {
+    cluster = await StanCluster.start({ mode: 'single', jetstream: true });
+    const [node] = cluster.nodes as [StanNode];
+    await (await clients.connect(cluster.urls)).publish('orders', '1');
+    const mappings = [
+      'mappings: {',
+      '  "orders": [ { destination: "$STANFENCE.orders", weight: 50% } ]',
+      '  "$STANIMPORT.orders": "orders"',
+      '}',
+    ];
+    await add(node, mappings);
+    const report = await plan();
+    assert.deepEqual(needed(report), [['reload mappings: {']]);
+    assert.match(report.servers[0]!.add[0]!.where, /^at the top level; in the mappings block that is there/);
+  });
+
+  it('the monitoring has certificates of an authority of its own', async () => {
+    cluster = await StanCluster.start({ mode: 'single', store: 'memory', jetstream: true });
+    const { ca, server: certificate } = makeCertificates();
+    const { url } = cluster.nodes[0]!.monitor;
+    const secure: Server = createServer(certificate, (asked, answer) => {
+      request(`${url}${asked.url}`, (page) => {
+        answer.writeHead(page.statusCode!);
+        page.pipe(answer);
+      }).end();
+    });
+    await new Promise<void>((resolve) => secure.listen(0, '127.0.0.1', resolve));
+    try {
+      const monitor = `https://127.0.0.1:${(secure.address() as AddressInfo).port}`;
+      const report = await planInPlace({ from: cluster.urls, source: { tls: { ca } }, monitor });
+      assert.deepEqual([report.problems, report.servers.map((each) => each.monitor)], [[], [monitor]]);
+    } finally {
+      secure.close();
+      secure.closeAllConnections();
+    }
   });
 
   it('a cluster without names: each server is told what it lacks', async () => {

@@ -158,6 +158,30 @@ describe('testing: report', () => {
       assert.deepEqual([plural(1, 'fault'), plural(0, 'publish', 'publishes')], ['1 fault', '0 publishes']);
     });
 
+    it('of bytes are in a unit of which there are less than a thousand, and as exact as they are shown', () => {
+      assert.deepEqual([0, 999, 1000, 999_949, 999_950, 2 ** 30, 999_999_999, 1e12, 2 ** 53].map(formatBytes), [
+        '0 B',
+        '999 B',
+        '1.0 kB',
+        '999.9 kB',
+        '1.0 MB',
+        '1.1 GB',
+        '1.0 GB',
+        '1.0 TB',
+        '9.0 PB',
+      ]);
+      const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+      fc.assert(
+        fc.property(fc.integer({ min: 0, max: 53 }), fc.double({ min: 1, max: 2, noNaN: true }), (power, factor) => {
+          const bytes = Math.min(Math.floor(2 ** power * factor), Number.MAX_SAFE_INTEGER);
+          const [, number, unit] = /^(\d+(?:\.\d)?) (\w+)$/.exec(formatBytes(bytes))!;
+          assert.ok(Number(number) < 1000 && (Number(number) >= 1 || unit === 'B'), formatBytes(bytes));
+          const size = 1000 ** units.indexOf(unit!);
+          assert.ok(Math.abs(Number(number) * size - bytes) <= 0.0501 * size, `${bytes}: ${formatBytes(bytes)}`);
+        }),
+      );
+    });
+
     it('percentile: the nearest rank', () => {
       assert.equal(percentile([], 0.5), undefined);
       assert.equal(percentile([3, 1, 2], 0.5), 2);

@@ -3,14 +3,17 @@ import assert from 'node:assert/strict';
 import { headers, MsgHdrsImpl } from '@nats-io/transport-node';
 import fc from 'fast-check';
 import { inPlaceLines } from '../../src/cli/migrate/plan.js';
+import { verifyLines } from '../../src/cli/migrate/verify.js';
 import { progressLine } from '../../src/cli/migrate/progress.js';
 import { isRefusal, tooLargeFor } from '../../src/migrate/api-errors.js';
 import { Chain, verdictOf, type Link } from '../../src/migrate/chain.js';
 import { todoOf, type Door, type ServerDoors } from '../../src/migrate/fence.js';
+import { accountProblems } from '../../src/migrate/in-place.js';
 import { maxBytesAtCut } from '../../src/migrate/limits.js';
 import { lookingInbox, windowOf } from '../../src/migrate/looking-inbox.js';
 import { channelOf, consumerName, durableOf, streamName, type DurableId } from '../../src/migrate/names.js';
 import { matches, readMigrateOptions, type MigrateOptions } from '../../src/migrate/options.js';
+import { differs, replicasBehind } from '../../src/migrate/replicas.js';
 import { copyHeaders, formatTimestamp, HEADER_BYTES, parseTimestamp } from '../../src/migrate/stan-headers.js';
 import { limitsOf, type StoreLimits } from '../../src/migrate/stan-limits.js';
 import { todoLines } from '../../src/migrate/stragglers.js';
@@ -437,11 +440,168 @@ describe('the progress of a step', () => {
   });
 });
 
+describe('an account of STAN', () => {
+  const of = { name: 'a', account: { name: 'APP', jetstream: false, jwt: false, named: true, mapped: false } };
+  const fence = new Map([
+    ['orders', '$STANFENCE.orders'],
+    ['$STANIMPORT.orders', 'orders'],
+  ]);
+  const told = (more: object, mappings = new Map<string, string>()): string[] => {
+    const account = { ...of.account, mappings, elsewhere: new Map<string, Map<string, string>>(), ...more };
+    return accountProblems({ name: 'a', account }, ['orders']).map(({ message }) => message);
+  };
+
+  it('that comes from a JWT is given by commands what no configuration file can give it', () => {
+    const [message, ...more] = told({ jwt: true });
+    assert.deepEqual(more, []);
+    assert.deepEqual(message!.split('\n').slice(1), [
+      'nsc edit account APP --js-mem-storage -1 --js-disk-storage -1',
+      "nsc add mapping --account APP --from 'orders' --to '$STANFENCE.orders'",
+      "nsc add mapping --account APP --from '$STANIMPORT.orders' --to 'orders'",
+    ]);
+    assert.deepEqual(told({ jwt: true, jetstream: true }, fence), []);
+  });
+
+  it('cannot be that of users without one, where there are others', () => {
+    assert.match(told({ name: '$G' })[0]!, /next to other accounts such users cannot have JetStream/);
+    assert.deepEqual(
+      [told({ name: '$G', named: false }), told({ name: '$G', jetstream: true }), told({})],
+      [[], [], []],
+    );
+  });
+});
+
+describe('the replicas of a stream', () => {
+  const state = (first_seq: number, last_seq: number) => ({ first_seq, messages: last_seq - first_seq + 1 });
+  const config = { max_age: 0 };
+
+  it('are behind by the word of the leader, or not there', () => {
+    const replica = { name: 'b', current: true, active: 0, offline: false };
+    const told = (replicas: object[], num_replicas = 3): unknown[] =>
+      replicasBehind({ config: { num_replicas }, cluster: { replicas } } as never).map(({ server, what }) => [
+        server,
+        what,
+      ]);
+    assert.deepEqual(told([replica, { ...replica, name: 'c' }]), []);
+    assert.deepEqual(
+      told([
+        { ...replica, offline: true, current: false },
+        { ...replica, name: 'c', current: false, lag: 7 },
+      ]),
+      [
+        ['b', 'is offline'],
+        ['c', 'is 7 operations behind'],
+      ],
+    );
+    assert.deepEqual(told([{ ...replica, current: false }]), [
+      ['b', 'is not current'],
+      ['', '1 of 3 are not there'],
+    ]);
+  });
+
+  it('are the same at any moment between two looks at the leader, and not with a message more, less or elsewhere', () => {
+    const number = fc.integer({ min: 1, max: 20 });
+    const share = fc.double({ min: 0, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(number, number, number, number, number, share, share, (first, length, dropped, come, shift, d, c) => {
+        const last = first + dropped + length;
+        const before = state(first, last);
+        const after = state(first + dropped, last + come);
+        const { first_seq: its, messages: has } = state(first + Math.round(dropped * d), last + Math.round(come * c));
+        assert.ok(!differs({ first: its, messages: has }, { config, state: before }, { state: after }));
+        const still = [{ config, state: before }, { state: before }] as const;
+        const { first_seq, messages } = before;
+        assert.ok(differs({ first: first_seq, messages: messages + shift }, ...still));
+        assert.ok(differs({ first: first_seq, messages: messages - shift }, ...still));
+        assert.ok(differs({ first: first_seq + shift, messages: messages - shift }, ...still));
+        assert.ok(
+          !differs(
+            { first: first_seq + shift, messages: messages - shift },
+            { config: { max_age: 1 }, state: before },
+            still[1],
+          ),
+        );
+      }),
+    );
+  });
+
+  it('without messages have none', () => {
+    const none = { first_seq: 8, messages: 0 };
+    assert.ok(!differs({ first: 1, messages: 0 }, { config, state: none }, { state: none }));
+    assert.ok(differs({ first: 1, messages: 7 }, { config, state: none }, { state: none }));
+  });
+});
+
+describe('what verify says', () => {
+  const same = {
+    ...{ channel: 'orders', stream: 'orders', first: 11, last: 30, compared: 20, onlyInJetStream: 0, stragglers: 0 },
+    ...{ native: 0, stanDigest: 'a'.repeat(64), jetStreamDigest: 'a'.repeat(64), different: 0, differences: [] },
+  };
+  const lines = (...channels: object[]): string[] =>
+    verifyLines(
+      {
+        ok: true,
+        problems: [],
+        channels: channels.map((each) => ({ ...same, ...each })),
+        compared: 20,
+        duration: 1200,
+      },
+      Infinity,
+    );
+
+  it('has the columns that every move has', () => {
+    assert.deepEqual(lines({}), [
+      '  channel  stream  first  last  compared  different  digest',
+      '  orders   orders     11    30        20          0  aaaaaaaaaaaa',
+      '',
+      '20 messages compared in 1.2 s',
+    ]);
+  });
+
+  it('counts what came late, what is native and what STAN has dropped, where there is any of it', () => {
+    assert.deepEqual(lines({ stragglers: 2, native: 3, onlyInJetStream: 10 }, {}).slice(0, 3), [
+      '  channel  stream  first  last  compared  different  late  native  only in JetStream  digest',
+      '  orders   orders     11    30        20          0     2       3                 10  aaaaaaaaaaaa',
+      '  orders   orders     11    30        20          0     0       0                  0  aaaaaaaaaaaa',
+    ]);
+    assert.match(lines({ native: 3 })[0]!, /different {2}native {2}digest$/);
+  });
+});
+
 describe('what a plan says', () => {
+  it('is that a server is ready only if it has JetStream and the fence', () => {
+    const server = { name: 'a', monitor: 'http://a:8222', version: '2.9.24', jetstream: true, fenced: true, add: [] };
+    const [one, two] = inPlaceLines(
+      {
+        ok: false,
+        problems: [],
+        servers: [
+          { ...server, account: '$G' },
+          { ...server, account: 'APP', fenced: false },
+        ],
+        afterwards: [],
+      },
+      80,
+    );
+    assert.equal(one, 'server a (http://a:8222, NATS 2.9.24): ready');
+    assert.equal(
+      two,
+      'server a (http://a:8222, NATS 2.9.24, account APP): not ready, and no line of its file can change that',
+    );
+  });
+
   it('is a comment to its last word where it stands in a configuration, however narrow the terminal is', () => {
     const [name, where] = ['a server of the cluster '.repeat(6), 'at the top level, on a disk with room '.repeat(6)];
     const add = [{ what: name, where, lines: ['jetstream: {', '}'], needs: 'restart' }] as const;
-    const server = { name: 'a', monitor: 'http://a:8222', version: '2.9.24', jetstream: false, fenced: true, add };
+    const server = {
+      name: 'a',
+      monitor: 'http://a:8222',
+      version: '2.9.24',
+      account: '$G',
+      jetstream: false,
+      fenced: true,
+      add,
+    };
     const report = { ok: true, problems: [], servers: [server], afterwards: ['one two three four five '.repeat(9)] };
     for (const width of [40, 80, 120, Infinity]) {
       const lines = inPlaceLines(report, width);

@@ -10,6 +10,7 @@ const OPTIONS = {
   durables: {
     type: 'string',
     value: '<list>',
+    list: true,
     help: "names of durables, or 'client/name' and 'group/name', separated by commas (default: all of the channels)",
   },
   json: JSON_OPTION,

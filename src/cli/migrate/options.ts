@@ -49,6 +49,7 @@ export const MIGRATE_OPTIONS = {
   to: {
     type: 'string',
     value: '<urls>',
+    list: true,
     help: 'the servers with JetStream, in the same form (default: those of --from, in place)',
     group: 'Connection',
     env: ['STAN_TO'],
@@ -57,6 +58,7 @@ export const MIGRATE_OPTIONS = {
   channels: {
     type: 'string',
     value: '<list>',
+    list: true,
     help: "names of channels, or patterns with NATS's wildcards as 'orders.>', separated by commas (default: all)",
   },
   monitor: {

@@ -1,5 +1,5 @@
 /** `resilient-stan migrate plan` */
-import { plan, planInPlace, type InPlaceReport, type PlanReport } from '../../migrate/index.js';
+import { plan, planInPlace, type InPlaceReport, type InPlaceServer, type PlanReport } from '../../migrate/index.js';
 import { formatBytes, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { table } from '../table.js';
@@ -70,9 +70,9 @@ export const migratePlanCommand = defineCommand({
 export function inPlaceLines({ servers, afterwards }: InPlaceReport, width: number): string[] {
   const text = Math.min(width, 100);
   return [
-    ...servers.flatMap(({ name, monitor, version, add }) => [
-      `server ${name} (${monitor}, NATS ${version}): ${add.length === 0 ? 'ready' : 'add to the file it was started with'}`,
-      ...add.flatMap(({ what, where, lines, needs }) => [
+    ...servers.flatMap((server) => [
+      `${serverText(server)}: ${stateText(server)}`,
+      ...server.add.flatMap(({ what, where, lines, needs }) => [
         // What is pasted has to be a comment to its last word.
         ...marked('# ', what, text, 2, '# '),
         ...marked('# ', where, text, 2, '# '),
@@ -84,6 +84,15 @@ export function inPlaceLines({ servers, afterwards }: InPlaceReport, width: numb
     'Then:',
     ...afterwards.flatMap((each, i) => marked(`${i + 1}. `, each, text, 2)),
   ];
+}
+
+function serverText({ name, monitor, version, account }: InPlaceServer): string {
+  return `server ${name} (${monitor}, NATS ${version}${account === '$G' ? '' : `, account ${account}`})`;
+}
+
+function stateText({ add, jetstream, fenced }: InPlaceServer): string {
+  if (add.length > 0) return 'add to the file it was started with';
+  return jetstream && fenced ? 'ready' : 'not ready, and no line of its file can change that';
 }
 
 /** The plan for people. Pure. */

@@ -14,7 +14,8 @@ export const migrateVerifyCommand = defineCommand({
   summary: 'compare every message of STAN with its copy: number, bytes and time',
   about: [
     'It reads both sides, each through its own client, and writes nothing. It may run while a copy follows, and after the cut. The ' +
-      'digest is SHA-256 over number, time and bytes of each message.',
+      'digest is SHA-256 over number, time and bytes of each message. Where there are any, it counts as well: messages that have come ' +
+      'late, from STAN behind the cut; native ones; and those that only JetStream still has, because STAN has dropped them.',
   ],
   options: OPTIONS,
   examples: [{ command: 'resilient-stan migrate verify --to nats://new:4222', what: 'all channels' }],
@@ -35,10 +36,19 @@ export const migrateVerifyCommand = defineCommand({
   },
 });
 
+/** Counts that a channel has besides, and what they are called. */
+const COUNTS = [
+  { of: 'stragglers', head: 'late' },
+  { of: 'native', head: 'native' },
+  { of: 'onlyInJetStream', head: 'only in JetStream' },
+] as const;
+
 /** The report for people. Pure. */
 export function verifyLines({ channels, compared, duration }: VerifyCopyReport, width: number): string[] {
   const right = true;
   const digest = (text: string): string => text.slice(0, 12);
+  // What only some moves have is shown where there is any of it.
+  const counts = COUNTS.filter(({ of }) => channels.some((each) => each[of] > 0));
   return [
     ...(channels.length === 0
       ? ['There are no channels.']
@@ -50,6 +60,7 @@ export function verifyLines({ channels, compared, duration }: VerifyCopyReport, 
             { head: 'last', right },
             { head: 'compared', right },
             { head: 'different', right },
+            ...counts.map(({ head }) => ({ head, right })),
             { head: 'digest' },
           ],
           channels.map((each) => [
@@ -59,6 +70,7 @@ export function verifyLines({ channels, compared, duration }: VerifyCopyReport, 
             String(each.last),
             String(each.compared),
             String(each.different),
+            ...counts.map(({ of }) => String(each[of])),
             each.stanDigest === each.jetStreamDigest
               ? digest(each.stanDigest)
               : `${digest(each.stanDigest)} ≠ ${digest(each.jetStreamDigest)}`,

@@ -16,6 +16,7 @@ export const ARGUMENTS = {
   faults: {
     type: 'string',
     value: '<list>',
+    list: true,
     help:
       'which kinds, separated by commas, or none (default: all that the mode can have): kill, stop, pause, partition, ' +
       'black-hole, reset, slow, rolling-restart, full-outage, wipe, client-kill, client-pause, client-replace, ' +

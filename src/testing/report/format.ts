@@ -25,11 +25,15 @@ export function formatTime(ms: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
+const SIZES = ['kB', 'MB', 'GB', 'TB', 'PB'] as const;
+
 /** A size, as `12.3 MB` (of 10^6 bytes). */
 export function formatBytes(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;
-  if (bytes < 1e6) return `${(bytes / 1000).toFixed(1)} kB`;
-  return `${(bytes / 1e6).toFixed(1)} MB`;
+  // What would be shown as 1000.0 of a unit is 1.0 of the next one.
+  const at = SIZES.findIndex((_, i) => bytes / 1000 ** (i + 1) < 999.95);
+  const unit = at < 0 ? SIZES.length - 1 : at;
+  return `${(bytes / 1000 ** (unit + 1)).toFixed(1)} ${SIZES[unit]}`;
 }
 
 /** A count with its noun, as `3 faults` or `1 fault`. */

@@ -58,6 +58,8 @@ class Run {
   readonly reading: Reading;
   pages = 0;
   largest = 0;
+  /** What each page has brought. */
+  readonly kept: number[][] = [];
 
   constructor(store: Store, reading: Reading) {
     this.store = store;
@@ -65,7 +67,7 @@ class Run {
   }
 
   /** Reads to the end, or until the read gives up. */
-  read(faults: Fault[] = [], bytes = 1): Next {
+  read(faults: Fault[] = [], bytes: number | ((sequence: number) => number) = 1): Next {
     let next: Next = 'page';
     while (next !== 'over' && next !== 'stuck') {
       assert.ok(this.pages < 5000, 'it ends');
@@ -79,11 +81,13 @@ class Run {
     return next;
   }
 
-  #page(fault: Fault | undefined, bytes: number): Next {
+  #page(fault: Fault | undefined, bytes: number | ((sequence: number) => number)): Next {
     this.pages++;
     const { from, to } = this.reading.page();
     assert.ok(from < to);
     const count = to - from;
+    const kept: number[] = [];
+    this.kept.push(kept);
     this.largest = Math.max(this.largest, count);
     let sent = 0;
     for (const sequence of this.store.from(from)) {
@@ -97,12 +101,15 @@ class Run {
         }
       }
       if (sequence >= to) return this.#ended(fault, false);
-      const taken = this.reading.take(sequence, this.store.timeOf(sequence), () => bytes);
-      if (taken === 'keep') {
+      const taken = this.reading.take(sequence, this.store.timeOf(sequence), () =>
+        typeof bytes === 'number' ? bytes : bytes(sequence),
+      );
+      if (taken === 'keep' || taken === 'last') {
         this.got.push(sequence);
+        kept.push(sequence);
         this.all.push(sequence);
       }
-      if (taken === 'stop' || sequence >= from + count - 1) return this.#ended(fault, false);
+      if (taken === 'stop' || taken === 'last' || sequence >= from + count - 1) return this.#ended(fault, false);
     }
     return this.#ended(fault, true);
   }
@@ -140,6 +147,17 @@ describe('a read', () => {
     assert.deepEqual(run.got, range(1, 200));
     assert.equal(run.largest, 32, 'only the first page, when their size is not known');
     assert.ok(run.pages > 40);
+  });
+
+  it('ends a page whose messages are larger than those before, so that it keeps no more than a few of them', () => {
+    const run = new Run(new Store(3300), new Reading(start(1, 3300)));
+    assert.equal(
+      run.read([], (sequence) => (sequence <= 3000 ? 5 : 1_000_000)),
+      'over',
+    );
+    assert.deepEqual([run.got, run.gaps], [range(1, 3300), []]);
+    const large = run.kept.map((page) => page.filter((sequence) => sequence > 3000).length);
+    assert.ok(Math.max(...large) <= 9, String(large));
   });
 
   it('tells what is gone below the first message only if it was asked for by its number', () => {
@@ -220,7 +238,11 @@ describe('a read', () => {
       named: fc.boolean(),
       holes: fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 5 }),
       faults: fc.array(fc.option(fault, { nil: undefined }), { maxLength: 12 }),
-      bytes: fc.constantFrom(0, 1, 100_000, 10_000_000),
+      bytes: fc.oneof(
+        fc.constantFrom(0, 1, 100_000, 10_000_000),
+        // Small ones, and then large ones.
+        fc.nat(400).map((small) => (sequence: number) => (sequence < small ? 1 : 1_000_000)),
+      ),
     });
     fc.assert(
       fc.property(setting, ({ last, first, from, length, named, holes, faults, bytes }) => {
