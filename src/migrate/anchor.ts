@@ -148,7 +148,7 @@ async function looked(
     const seen = await see(now);
     if (seen !== 'again') return seen;
     if (look === LOOKS) return otherwise(now);
-    await target.client.core.delay(PAUSE);
+    await target.pause(PAUSE);
     now = await source.channel(figures.channel);
   }
   return undefined;

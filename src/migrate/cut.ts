@@ -127,7 +127,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   const { signal } = resolved;
   const clock = makeClock();
   await using source = await Source.open(resolved);
-  await using target = await Target.open(resolved.target, signal);
+  await using target = await Target.open(resolved.target, signal, { inGoodOrder: true });
   const { channels, problems } = await source.channels();
   const cuts = channels.map(({ channel, limits }) => new ChannelCut(channel, limits.inactivity));
   const { follow: _, quiet: __, onProgress: ___, ...base } = options;

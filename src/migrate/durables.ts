@@ -1,7 +1,6 @@
 /** The step `durables`: each STAN durable becomes a JetStream consumer that delivers exactly what the durable would have got. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
-import { pause } from '../clock/pause.js';
 import { describe, ResilientStanError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { suggest } from '../suggest.js';
@@ -10,6 +9,7 @@ import { clusterFault, foreignIn, foreignMessage, tailFault } from './anchor.js'
 import { readNote } from './consumer-note.js';
 import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
+import { interruptiblePause, interruptibleStep } from './interruptible.js';
 import { consumerName, MAX_NAME, streamName, type DurableId } from './names.js';
 import {
   MIGRATE_HINTS,
@@ -130,6 +130,14 @@ export async function durables(options: DurablesOptions = {}): Promise<DurablesR
   using resolved = readMigrateOptions(read);
   const wanted = namesOf(read);
   const tell = readProgress<DurablesProgress>(read);
+  return await interruptibleStep(resolved.signal, () => moveAll(resolved, wanted, tell));
+}
+
+async function moveAll(
+  resolved: ResolvedMigrateOptions,
+  wanted: readonly string[] | undefined,
+  tell: (progress: DurablesProgress) => void,
+): Promise<DurablesReport> {
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
   await using holders = await Holders.open(resolved);
@@ -424,7 +432,7 @@ class DurableMigration {
             `to ${reach.inStan}: copy the channel so far first`,
         );
       }
-      await pause(clock, FOLLOW_LOOK);
+      await interruptiblePause(clock, FOLLOW_LOOK, this.#options.signal);
     }
   }
 }

@@ -9,7 +9,14 @@ import type { ResilientStan } from '../resilient-stan.js';
 import { foreignMessage, overtaken } from './anchor.js';
 import { doorOf, hasFence } from './fence.js';
 import { streamName } from './names.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
+import { interruptibleStep } from './interruptible.js';
+import {
+  MIGRATE_HINTS,
+  MIGRATE_OPTIONS,
+  readMigrateOptions,
+  type MigrateOptions,
+  type ResolvedMigrateOptions,
+} from './options.js';
 import { CopiedMessage } from './pipeline.js';
 import { readProgress, throttled } from './progress.js';
 import type { Problem, Report } from './report.js';
@@ -128,6 +135,13 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
   const read = new OptionReader(options, 'options', NAMES);
   using resolved = readMigrateOptions(read);
   const onProgress = readProgress<VerifyCopyProgress>(read);
+  return await interruptibleStep(resolved.signal, () => compareAll(resolved, onProgress));
+}
+
+async function compareAll(
+  resolved: ResolvedMigrateOptions,
+  onProgress: (progress: VerifyCopyProgress) => void,
+): Promise<VerifyCopyReport> {
   const clock = makeClock();
   const began = clock.elapsed();
   await using source = await Source.open(resolved);
@@ -148,8 +162,6 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
     const { result, problems: found } = await readPatiently(`channel '${channel}' was compared`, signal, () => {
       done = before;
       return new ChannelCheck({ stan, source, target, clock, signal, channel, onCompared }).run();
-    }).catch((error: unknown) => {
-      throw reasonOf(error, signal);
     });
     if (result !== undefined) results.push(result);
     problems.push(...found);
