@@ -194,10 +194,23 @@ function side(
   }
   const addresses = parseServers(servers);
   // The library's own check: it knows which credentials go together, and what a certificate is.
-  resolveConnectOptions(servers as string | string[] | undefined, { clusterId, ...options });
+  try {
+    resolveConnectOptions(servers as string | string[] | undefined, { clusterId, ...options });
+  } catch (error) {
+    throw ofSide(error, option);
+  }
   const list = typeof servers === 'string' ? [servers] : ((servers as string[] | undefined) ?? []);
   const texts = list.flatMap((entry) => entry.split(',')).map((entry) => entry.trim());
   return { role, option, servers: texts.length > 0 ? texts : addresses.map(({ url }) => url), addresses, options };
+}
+
+/** The error of an option, which names the option of the side as well. */
+function ofSide(error: unknown, side: Side['option']): unknown {
+  if (!(error instanceof InvalidArgumentError)) return error;
+  const [name] = error.argument.split('.');
+  if (name === undefined || !(SIDE_NAMES as readonly string[]).includes(name)) return error;
+  const message = error.message.replaceAll(`'${error.argument}'`, `'${side}.${error.argument}'`);
+  return new InvalidArgumentError(`${side}.${error.argument}`, message, { cause: error });
 }
 
 function channelsOf(read: OptionReader): string[] | undefined {
