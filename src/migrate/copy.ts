@@ -113,7 +113,7 @@ const NAMES = {
 /** How often channels are looked for while it follows, and how far behind it is, in ms. */
 const LOOK = 1000;
 /** How many channels look at both sides at a time, when all of them have to: at the beginning, and behind each session with STAN. */
-const PLACING = 16;
+const PLACING = 64;
 
 /**
  * Copies channels into streams: message n of a channel becomes message n of its stream, with the same bytes, and with the

@@ -38,6 +38,15 @@ const PAUSE = 200;
 /** How often the monitoring may not know a client that has just connected. */
 const STRANGE = 8;
 
+/** Up to so many times as many channels as are asked for, all of them are asked for at once. */
+const PAGES_OF_ALL = 20;
+
+/** Questions for channels that are asked together. */
+interface Batch {
+  readonly names: Set<string>;
+  readonly pages: Promise<ReadonlyMap<string, Channelz>>;
+}
+
 /** A server that leads, or why there is none at the moment. */
 type Look = { readonly leader: Monitoring } | { readonly reason: string };
 
@@ -47,6 +56,11 @@ export class Source {
   #monitoring: Monitoring;
   /** The server that leads, as it was found last. Undefined: it is to be found. */
   #leader: Promise<Look> | undefined;
+  /** How many channels there are, as it was told last. */
+  #total = Infinity;
+  /** The questions for channels that are collected while others are on their way. */
+  #batch: Batch | undefined;
+  #batches: Promise<unknown> = Promise.resolve();
   /** How often in a row the monitoring did not know our client. */
   #strange = 0;
   #limits: StoreLimits | undefined;
@@ -123,6 +137,7 @@ export class Source {
    */
   async channels({ figures = true } = {}): Promise<{ channels: SourceChannel[]; problems: Problem[] }> {
     const all = figures ? await this.#ask(allChannels) : await this.#askAnybody(allChannels);
+    this.#total = all.length;
     const limits = await this.#serverLimits();
     const wanted = this.#options.channels;
     const names = all.map(({ name }) => name);
@@ -151,14 +166,36 @@ export class Source {
 
   /** The figures of one channel as they are now. Undefined when there is none of this name. */
   async channel(name: string): Promise<SourceChannel | undefined> {
-    const page = await this.#ask((monitoring) => oneChannel(monitoring, name));
+    const page = await this.page(name);
     if (page === undefined) return undefined;
     return { ...figuresOf(page), limits: limitsOf(await this.#serverLimits(), name) };
   }
 
   /** What the monitoring says of one channel and its subscriptions. Undefined when there is none of this name. */
   async page(name: string): Promise<Channelz | undefined> {
-    return await this.#ask((monitoring) => oneChannel(monitoring, name));
+    this.#batch ??= this.#nextBatch();
+    this.#batch.names.add(name);
+    return (await this.#batch.pages).get(name);
+  }
+
+  /** What is asked when the pages that are on their way have come. An answer is never older than its question. */
+  #nextBatch(): Batch {
+    const names = new Set<string>();
+    const pages = this.#batches.then(() => {
+      this.#batch = undefined;
+      return this.#ask((monitoring) => this.#pagesOf(monitoring, [...names]));
+    });
+    this.#batches = pages.catch(() => undefined);
+    return { names, pages };
+  }
+
+  /** The pages of some channels, by name. Many of them are asked for by one page of all, which costs the servers less. */
+  async #pagesOf(monitoring: Monitoring, names: readonly string[]): Promise<ReadonlyMap<string, Channelz>> {
+    const pages =
+      names.length > 1 && this.#total <= names.length * PAGES_OF_ALL
+        ? await allChannels(monitoring)
+        : await Promise.all(names.map((name) => oneChannel(monitoring, name)));
+    return new Map(pages.flatMap((page) => (page === undefined ? [] : [[page.name, page]])));
   }
 
   /** The heartbeat inbox of a client. Undefined when no client of this name is registered. */
