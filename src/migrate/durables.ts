@@ -425,6 +425,8 @@ class DurableMigration {
       if (fault !== undefined) throw new Refused(fault.code, fault.message, fault.sequence);
       const reach = await reachOf(this.#target, info, position.lastSent);
       if (reach.inStan >= position.lastSent) return reach;
+      // A STAN that began anew is not to be copied any further.
+      await this.#checkOrigin(channel, stream, reach.seam);
       if (clock.now() > deadline) {
         throw new Refused(
           'not-copied',
