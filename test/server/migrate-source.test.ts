@@ -73,21 +73,25 @@ describe('the figures of a migration', function () {
     using resolved = readMigrateOptions(new OptionReader({ ...options, channels: names }, 'options', MIGRATE_NAMES));
     await using source = await Source.open(resolved);
     await source.channels();
-    const lastOf = async (name: string): Promise<number | undefined> => (await source.channel(name))?.last;
+    const lastOf = async (name: string): Promise<number> => (await source.channel(name))!.last;
+    /** Publishes one message to each, and asks for all of them. What is sent twice, because its answer was late, counts twice. */
+    const areFresh = async (): Promise<void> => {
+      const published = await Promise.all(
+        names.map((name) => stan.publish(name, 'text').then(() => stan.lastSequence(name))),
+      );
+      const told = await Promise.all(names.map(lastOf));
+      assert.ok(
+        told.every((last, i) => last >= published[i]!),
+        `${told.join()} for ${published.join()}`,
+      );
+    };
     await lastOf(names[0]!);
     questions = 0;
-    assert.deepEqual(
-      await Promise.all(names.map(lastOf)),
-      names.map(() => 1),
-    );
+    await areFresh();
     assert.ok(questions <= 3, `${questions} questions`);
-    // Those that are asked while others are on their way have to tell what was stored meanwhile.
+    // Also those that are asked while others are on their way.
     const before = Promise.all(names.map(lastOf));
-    await Promise.all(names.map((name) => stan.publish(name, 'two')));
-    assert.deepEqual(
-      await Promise.all(names.map(lastOf)),
-      names.map(() => 2),
-    );
+    await areFresh();
     await before;
   });
 
