@@ -10,13 +10,13 @@ import { CopiedMessage } from './pipeline.js';
 import type { Problem } from './report.js';
 import { stanSequenceOf } from './seam.js';
 import type { Source, SourceChannel } from './source.js';
-import { parseTimestamp, STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
+import { parseTimestamp, STAN_TIMESTAMP } from './stan-headers.js';
 import { readStreamNote } from './stream-note.js';
 import type { Target } from './target.js';
 
 /** Whether a stored message is the copy of message `sequence`, by its own word. */
 export function isCopy({ header, seq }: StoredMsg): boolean {
-  return header.get(STAN_SEQUENCE) === String(seq);
+  return stanSequenceOf({ header }) === seq;
 }
 
 /** Whether a stored message is the copy of this one. */

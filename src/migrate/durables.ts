@@ -142,12 +142,8 @@ async function moveAll(
   await using target = await Target.open(resolved.target, resolved.signal);
   await using holders = await Holders.open(resolved);
 
-  const { channels, problems } = await source.channels();
-  const all: StanDurable[] = [];
-  for (const { channel } of channels) {
-    const page = await source.page(channel);
-    if (page !== undefined) all.push(...durablesOf(page));
-  }
+  const { channels, problems, pages } = await source.channels();
+  const all = channels.flatMap(({ channel }) => durablesOf(pages.get(channel)!));
   problems.push(...unknownNames(wanted, all, resolved.clusterId));
   const chosen = all.filter(({ id }) => wanted === undefined || wanted.some((given) => isMeant(given, id)));
   const migration = new DurableMigration(resolved, source, target, holders);

@@ -27,6 +27,16 @@ export interface SourceChannel extends ChannelFigures {
   readonly limits: ChannelLimits;
 }
 
+/** The channels that were asked for. */
+export interface SourceChannels {
+  /** By name. */
+  readonly channels: SourceChannel[];
+  /** What is wrong with names that were given, or that channels have. */
+  readonly problems: Problem[];
+  /** What the monitoring says of each channel and its subscriptions, by name. */
+  readonly pages: ReadonlyMap<string, Channelz>;
+}
+
 interface Storez {
   readonly limits: StoreLimits;
 }
@@ -135,7 +145,7 @@ export class Source {
    * @param settings `figures: false` when only the names count, and those of a server that does not lead will do. Default: true
    * @throws MigrationSourceError when the monitoring does not answer, nobody leads, or STAN cannot be reached
    */
-  async channels({ figures = true } = {}): Promise<{ channels: SourceChannel[]; problems: Problem[] }> {
+  async channels({ figures = true } = {}): Promise<SourceChannels> {
     const all = figures ? await this.#ask(allChannels) : await this.#askAnybody(allChannels);
     this.#total = all.length;
     const limits = await this.#serverLimits();
@@ -161,7 +171,7 @@ export class Source {
       .filter(({ name }) => nameFault(name) === undefined)
       .map((page) => ({ ...figuresOf(page), limits: limitsOf(limits, page.name) }))
       .sort((a, b) => (a.channel < b.channel ? -1 : 1));
-    return { channels, problems };
+    return { channels, problems, pages: new Map(meant.map((page) => [page.name, page])) };
   }
 
   /** The figures of one channel as they are now. Undefined when there is none of this name. */

@@ -12,13 +12,15 @@ import {
   durables,
   plan,
   planInPlace,
+  streamName,
   verify,
   type MigrateOptions,
   type Report,
 } from '../../src/migrate/index.js';
 import { JetStreamCluster, StanCluster } from '../../src/testing/index.js';
 import { Clients, uniqueName, until } from '../support/clients.js';
-import { startCommand } from '../support/command.js';
+import { startCommand, type Running } from '../support/command.js';
+import { JetStreamSide } from '../support/jetstream-side.js';
 import { Relay } from '../support/relay.js';
 
 /** Below every patience that a step has with servers, in ms. */
@@ -91,7 +93,7 @@ describe('a migration that is interrupted', function () {
 
   /** A channel with a durable that has something pending, as the steps before `step` leave it. */
   async function prepare(step: Step): Promise<void> {
-    await Promise.all(Array.from({ length: 50 }, (_, i) => stan.publish(channel, `${i}`.padEnd(100))));
+    for (let i = 0; i < 50; i++) await stan.publish(channel, `${i}`.padEnd(100));
     const worker = await clients.connect(cluster.urls, { clientId: uniqueName('worker') });
     let seen = 0;
     const options = { durableName: 'reader', startAt: 'first', manualAck: true } as const;
@@ -238,6 +240,63 @@ describe('a migration that is interrupted', function () {
         }
       });
     }
+  });
+
+  describe('by SIGSTOP, in the middle of durables, and goes on by SIGCONT:', () => {
+    let side: JetStreamSide;
+    before(async () => {
+      side = await JetStreamSide.open(target.urls);
+    });
+    after(() => side?.close());
+
+    /** Starts the command, and freezes it when it asks for what fits. */
+    async function frozen(relay: Relay, what: RegExp): Promise<Running> {
+      const heard = relay.heard(what);
+      const { monitor } = sides();
+      const args = ['--from', toStan.place, '--to', toTarget.place, '--monitor', monitor as string];
+      const running = startCommand(['migrate', 'durables', ...args, '--channels', channel]);
+      await Promise.race([heard, running.closed.then(({ stderr }) => assert.fail(stderr))]);
+      running.child.kill('SIGSTOP');
+      return running;
+    }
+    /** What the consumer delivers: the 25 messages that the worker has left, and no other. */
+    async function deliversWhatIsPending(): Promise<void> {
+      const [consumer] = await side.manager.consumers.list(streamName(channel)).next();
+      const stored = await stan.lastSequence(channel);
+      const odd = Array.from({ length: stored }, (_, i) => i + 1).filter((sequence) => sequence % 2 === 1);
+      assert.deepEqual(
+        (await side.drain(channel, consumer!.name)).map(({ sequence }) => sequence),
+        odd,
+      );
+    }
+
+    it('while it is attached to the durable: another run is refused meanwhile, and this one ends well', async () => {
+      await prepare('durables');
+      const running = await frozen(toStan, /_STAN\.sub[^]*reader/);
+      const { problems } = await durables(sides());
+      assert.deepEqual(
+        problems.map(({ code }) => code),
+        ['durable-online'],
+      );
+      running.child.kill('SIGCONT');
+      const { code, stderr } = await running.closed;
+      assert.equal(code, 0, stderr);
+      await deliversWhatIsPending();
+    });
+
+    it('while it makes the consumer: another run makes it meanwhile, and it stays as that one has made it', async () => {
+      await prepare('durables');
+      const running = await frozen(toTarget, /CONSUMER\.MSG\.NEXT/);
+      assert.deepEqual((await durables(sides())).problems, []);
+      running.child.kill('SIGCONT');
+      const { code, stderr } = await running.closed;
+      if (code !== 0) assert.match(stderr, /run (it|this) again/i);
+      assert.deepEqual(
+        (await durables(sides())).durables.map(({ outcome, pending }) => [outcome, pending]),
+        [['unchanged', 25]],
+      );
+      await deliversWhatIsPending();
+    });
   });
 
   it('by Ctrl-C: the commands end with 130, and say nothing of it', async () => {

@@ -97,7 +97,7 @@ describe('the sides of a migration', function () {
 
   /** A channel with a durable that has something pending. */
   async function prepare(stan: ResilientStan, channel: string): Promise<void> {
-    await Promise.all(Array.from({ length: 20 }, (_, i) => stan.publish(channel, `${i}`)));
+    for (let i = 0; i < 20; i++) await stan.publish(channel, `${i}`);
     const seen: number[] = [];
     const options = { durableName: 'reader', startAt: 'first', manualAck: true } as const;
     const subscription = await stan.subscribe(
