@@ -6,6 +6,7 @@ import { doctorCommand } from './doctor.js';
 import { migrateCopyCommand } from './migrate/copy.js';
 import { migrateCutCommand } from './migrate/cut.js';
 import { migrateDurablesCommand } from './migrate/durables.js';
+import { migrateFinishCommand } from './migrate/finish.js';
 import { migratePlanCommand } from './migrate/plan.js';
 import { migrateRehearseCommand } from './migrate/rehearse.js';
 import { migrateVerifyCommand } from './migrate/verify.js';
@@ -29,5 +30,6 @@ export const COMMANDS: readonly Command[] = [
   migrateVerifyCommand,
   migrateDurablesCommand,
   migrateCutCommand,
+  migrateFinishCommand,
   migrateRehearseCommand,
 ];

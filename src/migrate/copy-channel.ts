@@ -11,6 +11,7 @@ import type { ResilientSubscription } from '../subscribing/subscription.js';
 import { isRefusal } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
+import { MigrationTargetError } from './errors.js';
 import { doorOf, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
@@ -19,6 +20,7 @@ import type { Slots } from './slots.js';
 import type { Source } from './source.js';
 import { HEADER_BYTES } from './stan-headers.js';
 import { hasEntrance, importEntrance, makeStream, streamConfig, type StreamSettings } from './stream.js';
+import { isCut } from './stream-note.js';
 import { isDenied, type Target } from './target.js';
 
 /** Below the limit at which servers from 2.11 on refuse what waits in their memory, which is 10 000 messages. */
@@ -31,6 +33,8 @@ const MAX_IN_FLIGHT = 1024;
 const PATIENCE = 5000;
 /** How often it is looked whether answers are overdue, in ms. */
 const WATCH = 250;
+/** For how long nothing goes on until it is said, in ms. */
+const SILENCE = 2000;
 /** The longest wait before the target is asked again, in ms. */
 const MAX_WAIT = 2000;
 /** How often in a row the target may refuse without anything stored between. */
@@ -54,9 +58,12 @@ export interface CopyContext {
   readonly onStored: (channel: string, sequence: number, bytes: number) => void;
   /** Hears up to which message a stream has copies at the beginning. */
   readonly onPlaced: (channel: string, sequence: number) => void;
+  /** The newest message of a channel, as far as it is known. */
+  readonly newest: (channel: string) => number;
 }
 
-type Ending = 'done' | 'again' | Problem;
+/** `cut`: the channel is cut, and what still reaches STAN is the business of the cut. */
+type Ending = 'done' | 'again' | 'cut' | Problem;
 
 export class ChannelCopier {
   readonly channel: string;
@@ -72,6 +79,8 @@ export class ChannelCopier {
   first = 0;
   /** Whether native publishers are kept out of the stream. */
   fenced = false;
+  /** Whether it has ended because the channel is cut. */
+  cut = false;
   /** Messages that this copy has stored. */
   copied = 0;
   copiedBytes = 0;
@@ -82,6 +91,11 @@ export class ChannelCopier {
   #room: (() => void) | undefined;
   /** When the target has last answered, or the oldest message without an answer was sent, in ms of the clock. */
   #heard = 0;
+  /** Since when nothing was stored, or there was nothing to store, in ms of the clock. */
+  #idleSince = 0;
+  #isSilent = false;
+  /** How often somebody has changed the stream. */
+  #changes = 0;
   #rereading = false;
   #refusals = 0;
   /** Whether the stream had no message when this run began. */
@@ -109,12 +123,13 @@ export class ChannelCopier {
         // Another copy is at work, or the stream has lost its end: let it get ahead.
         if (attempt > 0) await this.#sleep(Math.min(MAX_WAIT, 50 * 2 ** Math.min(attempt, 5)) * (0.5 + Math.random()));
         if (this.#isStopping) return undefined;
+        const changes = this.#changes;
         const placed = await this.#patiently(() => this.#context.placing.run(() => this.#place()));
         if (placed === undefined) return undefined;
-        if (typeof placed === 'object') return placed;
         const before = this.copied;
-        const ending = await this.#copyFrom(placed);
-        if (ending === 'done') return undefined;
+        const ending = typeof placed === 'number' ? await this.#copyFrom(placed, changes) : placed;
+        if (ending === 'cut') this.cut = true;
+        if (ending === 'done' || ending === 'cut') return undefined;
         if (ending !== 'again') return ending;
         if (this.copied > before) attempt = 0;
       }
@@ -145,9 +160,15 @@ export class ChannelCopier {
 
   // ── where to begin ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or what is wrong. */
-  async #place(): Promise<number | Problem> {
-    const { source, target } = this.#context;
+  /** Sees anew how things stand, because somebody has changed the stream. */
+  changed(): void {
+    this.#changes++;
+    this.#finish('again');
+  }
+
+  /** Finds or makes the stream. Returns the last number of it, of which all up to it are copies; or why nothing is copied. */
+  async #place(): Promise<number | 'cut' | Problem> {
+    const { source, target, follow } = this.#context;
     let info = await (this.stored > 0 ? target.knownStream(this.stream) : target.stream(this.stream));
     if (info === undefined && this.stored > 0) return this.#lost();
     const figures = await source.channel(this.channel);
@@ -164,9 +185,10 @@ export class ChannelCopier {
       if (typeof made === 'string') return this.#problem('stream', made);
       info = made;
     }
+    if (follow && isCut(info.config)) return 'cut';
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
-    this.fenced = (await doorOf(target, this.channel)) === 'shut';
+    this.fenced = await this.#isFenced();
     this.#pipeline!.subject = this.fenced ? importSubject(this.channel) : this.channel;
     const fault = await anchorFault(source, target, this.stream, figures, info);
     if (fault !== undefined) {
@@ -188,9 +210,27 @@ export class ChannelCopier {
     return last;
   }
 
+  /**
+   * Whether native publishers are kept out of the stream.
+   * @throws MigrationTargetError when the copy itself does not get in
+   */
+  async #isFenced(): Promise<boolean> {
+    const { target } = this.#context;
+    const door = await doorOf(target, this.channel);
+    if (door !== 'closed') return door === 'shut';
+    throw new MigrationTargetError(
+      `nobody takes messages for stream '${this.stream}' at ${target.connection.getServer()}: its servers are away, or elect a leader; ` +
+        'or, in place, this server has one of the two lines of the mappings only',
+    );
+  }
+
   // ── one run: read STAN, publish ───────────────────────────────────────────────────────────────────────────────────
 
-  async #copyFrom(last: number): Promise<Ending> {
+  /**
+   * @param last the last number of the stream
+   * @param changes how often the stream was changed before that was asked
+   */
+  async #copyFrom(last: number, changes: number): Promise<Ending> {
     const { source, follow } = this.#context;
     const chain = new Chain<CopiedMessage>(last, WINDOW, ({ sequence, data }) => {
       this.copied++;
@@ -209,7 +249,9 @@ export class ChannelCopier {
     const maxInFlight = Math.min(MAX_IN_FLIGHT, Math.max(MIN_IN_FLIGHT, ahead));
     const stan = await source.stan();
     const ended = new Promise<Ending>((resolve) => (this.#end = resolve));
+    if (this.#changes !== changes) this.#finish('again');
     this.#heard = this.#context.clock.now();
+    this.#idleSince = this.#heard;
     const unwatch = every(this.#context.clock, WATCH, () => this.#watch());
     // Behind a new session there may be a STAN that began anew, under the same numbers. No message of it has come yet.
     const anew = (): void => this.#finish('again');
@@ -323,6 +365,7 @@ export class ChannelCopier {
 
   #storedMore(chain: Chain<CopiedMessage>): void {
     this.stored = chain.stored;
+    this.#goesOn();
     if (this.#room !== undefined && chain.hasRoom) {
       this.#room();
       this.#room = undefined;
@@ -353,9 +396,34 @@ export class ChannelCopier {
 
   // ── when the target does not answer, or answers otherwise ─────────────────────────────────────────────────────────
 
+  /** Something was stored, or there is nothing to store. */
+  #goesOn(): void {
+    this.#idleSince = this.#context.clock.now();
+    if (!this.#isSilent) return;
+    this.#isSilent = false;
+    this.#context.onWaiting(this.channel, undefined);
+  }
+
+  /** Says why nothing goes on, although STAN has messages that the stream has not. */
+  #sayWhy(): void {
+    const { clock, onWaiting, newest } = this.#context;
+    const { unanswered, stored } = this.#chain!;
+    const last = this.#context.follow ? newest(this.channel) : Math.min(newest(this.channel), this.#to!);
+    if (unanswered === 0 && last <= stored) return this.#goesOn();
+    if (this.#rereading || clock.now() - this.#idleSince < SILENCE) return;
+    this.#isSilent = true;
+    onWaiting(
+      this.channel,
+      unanswered > 0
+        ? `JetStream does not say whether it has stored message ${stored + 1}`
+        : `STAN has messages behind ${stored}, and does not send them`,
+    );
+  }
+
   /** Notices that answers do not come, and that it is to stop. */
   #watch(): void {
     const { clock } = this.#context;
+    this.#sayWhy();
     if (this.#chain!.unanswered > 0 && clock.now() - this.#heard > PATIENCE) this.#reread({ silent: 'timeout' });
     if (this.#isStopping && this.#chain!.stored === this.#chain!.taken) this.#finish('done');
   }
@@ -396,6 +464,7 @@ export class ChannelCopier {
     const info = await target.knownStream(this.stream);
     if (!this.#isAtWork(chain)) return 'done';
     if (info === undefined) return this.#lost();
+    if (this.#context.follow && isCut(info.config)) return 'cut';
     const closed = this.#entranceFault(info);
     if (closed !== undefined) return closed;
     const last = info.state.last_seq;
@@ -408,6 +477,8 @@ export class ChannelCopier {
       const foreign = await this.#foreignUpTo(info, chain.stored + 1);
       if (foreign !== undefined) return foreign;
     }
+    // The servers may have got other mappings.
+    if ('silent' in answer && answer.silent === 'nobody' && (await this.#isFenced()) !== this.fenced) return 'again';
     if (!this.#isAtWork(chain)) return 'done';
     if ('refused' in answer && this.#refusals >= MAX_REFUSALS) {
       return this.#problem(
@@ -438,18 +509,28 @@ export class ChannelCopier {
 
   /** Tries again until the target and the monitoring of STAN answer. Undefined when it is to stop. */
   async #patiently<T>(work: () => Promise<T>): Promise<T | undefined> {
-    const { target, onWaiting } = this.#context;
+    const { target, clock, onWaiting } = this.#context;
+    let told = false;
+    const tell = (reason: string): void => {
+      told = true;
+      onWaiting(this.channel, reason);
+    };
     for (let attempt = 0; ; attempt++) {
+      const untell = clock.after(SILENCE, () => {
+        if (!told) tell('JetStream or the monitoring of STAN does not answer yet');
+      });
       try {
         const result = await work();
-        if (attempt > 0) onWaiting(this.channel, undefined);
+        if (told) onWaiting(this.channel, undefined);
         return result;
       } catch (error) {
         if (this.#isStopping) return undefined;
         if (target.isClosed) throw target.closedError(error);
         if (!isPassing(error)) throw error;
-        onWaiting(this.channel, describe(error));
+        tell(describe(error));
         await this.#sleep(Math.min(MAX_WAIT, 100 * 2 ** Math.min(attempt, 5)));
+      } finally {
+        untell();
       }
     }
   }

@@ -88,6 +88,8 @@ export interface CopiedChannel {
   readonly complete: boolean;
   /** Whether native publishers were kept out of the stream meanwhile. */
   readonly fenced: boolean;
+  /** Whether a copy that follows has ended because the channel is cut. What still reaches STAN is appended by `cut`. */
+  readonly cut: boolean;
 }
 
 /**
@@ -222,6 +224,7 @@ class Copying {
         this.#copiedBytes += bytes;
       },
       onPlaced: (channel, sequence) => this.#hasAtLeast(channel, sequence),
+      newest: (channel) => this.#channels.get(channel)?.newest ?? 0,
     };
   }
 
@@ -245,6 +248,7 @@ class Copying {
     ];
     if (follow) {
       ends.push(every(clock, LOOK, () => void this.#look()));
+      ends.push(this.#settings.target.onStreamChange((stream) => this.#changed(stream)));
       const onAbort = (): void => {
         this.#unfinished = this.#waitingChannels();
         this.#stop();
@@ -260,7 +264,7 @@ class Copying {
     await this.#figures().catch(() => undefined);
     onProgress(this.#progress());
     const works = [...this.#channels.values()].sort((a, b) => (a.copier.channel < b.copier.channel ? -1 : 1));
-    if (works.some(({ complete, problem }) => !complete && problem === undefined)) {
+    if (works.some(({ copier, complete, problem }) => !complete && !copier.cut && problem === undefined)) {
       this.#problems.push({
         code: 'interrupted',
         message: 'the copy was interrupted before it had all that was there: run it again, and it goes on where it was',
@@ -289,11 +293,17 @@ class Copying {
         lag: Math.max(0, newest - copier.stored),
         complete,
         fenced: copier.fenced,
+        cut: copier.cut,
       })),
       copied: this.#copied,
       copiedBytes: this.#copiedBytes,
       duration: Math.round(clock.elapsed() - began),
     };
+  }
+
+  /** Somebody has changed a stream. */
+  #changed(stream: string): void {
+    for (const { copier } of this.#channels.values()) if (copier.stream === stream) copier.changed();
   }
 
   #begin(channel: string, oldest: number, newest: number): void {

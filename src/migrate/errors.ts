@@ -20,7 +20,7 @@ export class PeerMissingError extends ResilientStanError {
 }
 
 /** The command that installs the official client. */
-export const INSTALL = 'npm install @nats-io/transport-node@^3.3.1 @nats-io/jetstream@^3.3.1';
+export const INSTALL = 'npm install @nats-io/transport-node@~3.3.1 @nats-io/jetstream@~3.3.1';
 
 /**
  * The STAN side cannot be read: its monitoring does not answer, or does not say what is needed.

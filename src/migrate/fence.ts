@@ -11,8 +11,9 @@ import type { StreamConfig } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
 import { OTHER_STREAM } from './api-errors.js';
 import { MigrationTargetError } from './errors.js';
+import { everyServer } from './every-server.js';
 import type { Side } from './options.js';
-import { Target } from './target.js';
+import type { Target } from './target.js';
 
 /** The subject on which the copy of a channel is published while there is a fence. */
 export function importSubject(channel: string): string {
@@ -130,12 +131,7 @@ export interface ServerDoors {
 }
 
 /**
- * Asks every server of a side, because a fence that is made of mappings is in each server for itself: those of the URLs, and those
- * that they announce. A server that announces several addresses is asked at the first one.
- *
- * An announced address may be one that only others reach, as that of a network inside the servers' machine. So it is left out when it
- * cannot be reached and every server of the cluster has been asked elsewhere.
- *
+ * Asks every server of a side, because a fence that is made of mappings is in each server for itself.
  * @param cluster the IDs of all servers of the cluster. Undefined: not known, so every address has to answer
  */
 export async function doorsEverywhere(
@@ -144,39 +140,11 @@ export async function doorsEverywhere(
   cluster: ReadonlySet<string> | undefined,
   signal: AbortSignal,
 ): Promise<ServerDoors[]> {
-  const dialled = new Set<string>();
-  const asked = new Map<string, ServerDoors>();
-  const silent: (ServerDoors & { readonly announced: boolean })[] = [];
-  const everybody = (): boolean => cluster !== undefined && [...cluster].every((id) => asked.has(id));
-  const open = side.addresses.map(({ host, port }) => ({ host, port, announced: false }));
-  for (let next = open.shift(); next !== undefined; next = open.shift()) {
-    const server = `${next.host}:${next.port}`;
-    if (dialled.has(server) || (next.announced && everybody())) continue;
-    dialled.add(server);
-    try {
-      await using target = await Target.open(at(side, next), signal);
-      const { server_id: id = server, connect_urls: announced = [] } = target.connection.info ?? {};
-      if (!asked.has(id)) {
-        const doors = new Map<string, Door>();
-        for (const channel of channels) doors.set(channel, await doorOf(target, channel));
-        asked.set(id, { server, doors });
-      }
-      for (const url of announced) {
-        // An IPv6 address stands in brackets, and stays in them.
-        const [, host, port] = /^(\[.*\]|[^[\]]*):(\d+)$/.exec(url) ?? [];
-        if (host !== undefined && port !== undefined) open.push({ host, port: Number(port), announced: true });
-      }
-    } catch (error) {
-      signal.throwIfAborted();
-      silent.push({ server, doors: undefined, reason: describe(error), announced: next.announced });
-    }
-  }
-  return [...asked.values(), ...silent.filter(({ announced }) => !announced || !everybody())];
-}
-
-/** The same side with one server only, with the credentials and the TLS options of the first. */
-function at(side: Side, { host, port }: { host: string; port: number }): Side {
-  const known = side.addresses.find((address) => address.host === host && address.port === port);
-  const address = known ?? { ...side.addresses[0]!, host, port, url: `nats://${host}:${port}` };
-  return { ...side, addresses: [address], servers: [address.url] };
+  const ask = async (target: Target): Promise<ReadonlyMap<string, Door>> => {
+    const doors = new Map<string, Door>();
+    for (const channel of channels) doors.set(channel, await doorOf(target, channel));
+    return doors;
+  };
+  const asked = await everyServer(side, signal, ask, cluster);
+  return asked.map(({ announced: _, answer, ...each }) => ({ ...each, doors: answer }));
 }

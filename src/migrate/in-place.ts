@@ -145,6 +145,7 @@ export const AFTERWARDS = [
   `resilient-stan migrate cut, and when it says so: '${NO_MAPPINGS}' in the place of the mappings on every server, and a reload`,
   'server by server: stop nats-streaming-server, take the streaming block out of its file, and start nats-server (2.10 or later) ' +
     'with the same file: the same ports, and the same JetStream store. Wait until its streams are current before the next one',
+  'in a cluster, when all of them are plain ones: resilient-stan migrate finish, which keeps each stream on three of them',
 ] as const;
 
 /**

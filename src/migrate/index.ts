@@ -23,6 +23,7 @@ export {
   type DurablesReport,
   type MigratedDurable,
 } from './durables.js';
+export { finish, type FinishedStream, type FinishOptions, type FinishProgress, type FinishReport } from './finish.js';
 export type { StreamLimits } from './limits.js';
 export { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
 export { planInPlace, type ConfigLines, type InPlaceReport, type InPlaceServer } from './in-place.js';

@@ -353,6 +353,12 @@ async function consequences(target: Target, channels: readonly SourceChannel[]):
         : 'this version cannot keep native publishers out of a stream by itself: a native message stops the copy of its channel. ' +
             "'plan --in-place' says which mappings in the servers' configuration keep them out",
     );
+    if (target.isClustered) {
+      lines.push(
+        'a stream is on one server, because the JetStream of this version loses streams with several replicas when servers die: until the ' +
+          "cut STAN has all of it, and 'migrate finish' raises the number when plain servers of 2.10 or later are in the places of these",
+      );
+    }
     lines.push('a channel that does not begin with message 1 gets its first number by a purge of the empty stream');
     const [major, minor, patch] = target.version;
     if (major === 2 && minor === 9 && patch < 24) {

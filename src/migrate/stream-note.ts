@@ -34,3 +34,8 @@ export function readStreamNote(description: string | undefined): StreamNote | un
   if (channel === undefined || clusterId === undefined || state === undefined) return undefined;
   return { clusterId, channel, state };
 }
+
+/** Whether the cut of a stream is done, or at work. */
+export function isCut({ description }: { readonly description?: string | undefined }): boolean {
+  return (readStreamNote(description)?.state ?? 'copied') !== 'copied';
+}

@@ -14,7 +14,7 @@ const NS = 1e6;
 
 /** How a step makes streams. */
 export interface StreamSettings {
-  /** The number of servers that keep each stream. Undefined: three in a cluster, else one. */
+  /** The number of servers that keep each stream. Undefined: as {@link replicasOf} says. */
   readonly replicas: number | undefined;
 }
 
@@ -33,9 +33,18 @@ export function hasEntrance({ subjects = [], subject_transform }: Partial<Stream
   );
 }
 
-/** The number of servers that will keep a stream. */
-export function replicasOf(target: Target, { replicas }: StreamSettings): number {
-  return replicas ?? (target.isClustered ? 3 : 1);
+/**
+ * Whether a cluster keeps a stream on several servers without losing it when they die. Before 2.10 it does not: a replica that is
+ * started again may take the state of the others for its own, or clear theirs. In place that is so until plain servers are in the
+ * places of the streaming servers, and STAN has all messages until the cut.
+ */
+export function keepsReplicas(target: Pick<Target, 'isAtLeast'>): boolean {
+  return target.isAtLeast(2, 10);
+}
+
+/** The number of servers that will keep a stream. By default three in a cluster that {@link keepsReplicas}, else one. */
+export function replicasOf(target: Pick<Target, 'isAtLeast' | 'isClustered'>, { replicas }: StreamSettings): number {
+  return replicas ?? (target.isClustered && keepsReplicas(target) ? 3 : 1);
 }
 
 /**
@@ -75,7 +84,11 @@ export async function makeStream(
 ): Promise<StreamInfo | string> {
   const what = `stream '${config.name}'`;
   try {
-    return await target.manager.streams.add(config);
+    const made = await target.manager.streams.add(config);
+    // A server before 2.10 that dies now does not find its last assignment when it is started, and deletes the stream. So another one
+    // follows.
+    if (target.isClustered && !keepsReplicas(target)) return await target.manager.streams.update(config.name, config);
+    return made;
   } catch (error) {
     switch (apiCode(error)) {
       case NAME_IN_USE:

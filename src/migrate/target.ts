@@ -50,6 +50,8 @@ const PATIENCE = 10_000;
 const ASK_AGAIN = 41;
 const ASK_AGAIN_AFTER = 250;
 
+/** Where a server says that the configuration of a stream was changed; the name of the stream follows. */
+const STREAM_CHANGES = '$JS.EVENT.ADVISORY.STREAM.UPDATED.';
 /** How long a stream may take to choose another leader, in ms. */
 const STEP_DOWN = 20_000;
 
@@ -196,6 +198,22 @@ export class Target {
     };
     void listen();
     return () => void (over = true);
+  }
+
+  /**
+   * Calls back with the name of a stream each time that somebody has changed its configuration, as long as the user may hear of it.
+   * Returns what ends that.
+   */
+  onStreamChange(callback: (stream: string) => void): () => void {
+    const subscription = this.connection.subscribe(`${STREAM_CHANGES}*`, {
+      callback: (error, message) => {
+        // A user without the permission learns of changes when nobody takes a message any more.
+        if (error === null) callback(message.subject.slice(STREAM_CHANGES.length));
+      },
+    });
+    return () => {
+      if (!subscription.isClosed()) subscription.unsubscribe();
+    };
   }
 
   /** Whether the official client has given up, as when its credentials are refused. */

@@ -191,7 +191,7 @@ describe('a migration in place', function () {
     });
 
     it('in the middle: a copy answers what it has done, and a comparison rejects', async () => {
-      await publish('stopped', 5000);
+      await publish('stopped', 30_000);
       const copying = new AbortController();
       const { ok, problems } = await copy({
         ...{ ...from, channels: ['stopped'], signal: copying.signal },

@@ -63,7 +63,7 @@ describe('testing: the rehearsal of a migration', function () {
         'resilient-stan migrate cut --quiet 1s',
         ...Array.from({ length: 3 }, () => 'nats-streaming-server --signal reload'),
         'resilient-stan migrate verify',
-        ...Array.from({ length: 3 }, () => 'nats stream cluster step-down orders'),
+        'resilient-stan migrate finish',
       ],
       all,
     );

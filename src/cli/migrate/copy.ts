@@ -117,6 +117,9 @@ export function copyLines({ channels, copied, copiedBytes, duration }: CopyRepor
           ]),
           width,
         )),
+    ...channels
+      .filter(({ cut }) => cut)
+      .map(({ channel }) => `channel '${channel}' is cut: 'migrate cut' appends what still reaches STAN`),
     '',
     `${plural(copied, 'message')} (${formatBytes(copiedBytes)}) in ${formatDuration(duration)}, ${formatCount(rate)} a second`,
   ];

@@ -2,11 +2,12 @@
 import { InvalidArgumentError } from '../../errors.js';
 import { cut, type CutProgress, type CutReport } from '../../migrate/cut.js';
 import { durables } from '../../migrate/durables.js';
+import { finish } from '../../migrate/finish.js';
 import { streamName } from '../../migrate/names.js';
-import { MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from '../../migrate/options.js';
+import type { MigrateOptions } from '../../migrate/options.js';
 import { plan } from '../../migrate/plan.js';
 import type { Problem, Report } from '../../migrate/report.js';
-import { loadOfficialClient, Target } from '../../migrate/target.js';
+import { loadOfficialClient } from '../../migrate/target.js';
 import { verify, type VerifyCopyReport } from '../../migrate/verify.js';
 import { OptionReader } from '../../option-reader.js';
 import { StanCluster } from '../cluster.js';
@@ -408,7 +409,7 @@ class Rehearsal {
   }
 
   /** In place: plain servers go on with the ports and the stores of the streaming servers. */
-  async #replaceServers({ cluster, checker }: Scene, server: string): Promise<JetStreamCluster> {
+  async #replaceServers({ cluster, checker, migration }: Scene, server: string): Promise<JetStreamCluster> {
     const stage = this.#stage;
     stage.say(
       'server by server: nats-streaming-server stops, and nats-server starts with the same file without its streaming block',
@@ -420,16 +421,21 @@ class Rehearsal {
       last = name;
       stage.say(`server ${name} is a nats-server, and its streams are current`);
     };
-    const onReplace = async (): Promise<void> => {
-      if (cluster.mode === 'single') return;
-      stage.command(`nats stream cluster step-down ${STREAM}`);
-      if (!(await stepDown(jetstream.urls, stage.signal))) stage.say(`no other server leads stream '${STREAM}' so far`);
-    };
-    await stage.wait(jetstream.takeOver({ timeout: PATIENCE, onReplace, onReplaced }), {
+    await stage.wait(jetstream.takeOver({ timeout: PATIENCE, onReplaced }), {
       what: () => `the servers are not replaced; the last one that is: ${last}`,
       timeout: cluster.nodes.length * 2 * PATIENCE,
     });
     replaced.mended();
+    stage.command('resilient-stan migrate finish');
+    const { clusterId, channels, signal } = migration;
+    const finished = await stage.wait(finish({ to: jetstream.urls, clusterId, channels, signal, timeout: PATIENCE }), {
+      what: `not every server has stream '${STREAM}'`,
+      timeout: 2 * PATIENCE,
+    });
+    this.#take(finished);
+    for (const { stream, replicas } of finished.streams) {
+      stage.say(`stream '${stream}' is on ${plural(replicas, 'server')}`);
+    }
     return jetstream;
   }
 
@@ -527,13 +533,6 @@ function optionsOf({ from, to, clusterId, monitor, channels }: MigrateOptions): 
 async function lastOf(cluster: StanCluster): Promise<number | undefined> {
   const leader = await cluster.findLeader();
   return (await leader?.monitor.channelz(CHANNEL))?.last_seq;
-}
-
-/** Lets the stream choose its leader anew. */
-async function stepDown(urls: readonly string[], signal: AbortSignal): Promise<boolean> {
-  const read = new OptionReader({ from: urls }, 'options', { known: MIGRATE_OPTIONS });
-  await using target = await Target.open(readMigrateOptions(read).target);
-  return await target.stepDown(STREAM, signal);
 }
 
 async function versionOf(cluster: JetStreamCluster): Promise<string> {
