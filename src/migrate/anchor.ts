@@ -5,17 +5,18 @@
 import type { StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
 import type { ResilientStan } from '../resilient-stan.js';
+import type { StanMessage } from '../subscribing/message.js';
 import { CopiedMessage } from './pipeline.js';
 import type { Problem } from './report.js';
 import { stanSequenceOf } from './seam.js';
 import type { Source, SourceChannel } from './source.js';
-import { parseTimestamp, STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
+import { parseTimestamp, STAN_TIMESTAMP } from './stan-headers.js';
 import { readStreamNote } from './stream-note.js';
 import type { Target } from './target.js';
 
 /** Whether a stored message is the copy of message `sequence`, by its own word. */
 export function isCopy({ header, seq }: StoredMsg): boolean {
-  return header.get(STAN_SEQUENCE) === String(seq);
+  return stanSequenceOf({ header }) === seq;
 }
 
 /** Whether a stored message is the copy of this one. */
@@ -32,16 +33,39 @@ function holds({ header, data }: StoredMsg, message: CopiedMessage): boolean {
   );
 }
 
+/** How long a subscription may take to bring the one message that it is for, in ms. */
+const ONE = 2000;
+
 /** One message of a channel. Undefined when STAN does not have it. */
 export async function stanMessage(
   stan: ResilientStan,
   channel: string,
   sequence: number,
 ): Promise<CopiedMessage | undefined> {
+  // A read asks the server for the ends of the channel as well, and many channels that are placed at once would wait for that.
+  const first = await firstFrom(stan, channel, sequence);
+  if (first !== undefined) return first.sequence === sequence ? new CopiedMessage(first) : undefined;
   for await (const message of stan.read(channel, { from: sequence, to: sequence })) {
     if (message.sequence === sequence) return new CopiedMessage(message);
   }
   return undefined;
+}
+
+/** The first message that STAN has from a number on. Undefined when none comes, as from an empty channel. */
+async function firstFrom(stan: ResilientStan, channel: string, sequence: number): Promise<StanMessage | undefined> {
+  let came: (message?: StanMessage) => void = () => undefined;
+  const first = new Promise<StanMessage | undefined>((resolve) => (came = resolve));
+  const subscription = await stan.subscribe(channel, (message) => came(message), {
+    startAt: { sequence },
+    maxInFlight: 1,
+    manualAck: true,
+  });
+  subscription.on('closed', () => came());
+  const cancel = makeClock().after(ONE, () => came());
+  const message = await first;
+  cancel();
+  await subscription.close();
+  return message;
 }
 
 /**
@@ -148,7 +172,7 @@ async function looked(
     const seen = await see(now);
     if (seen !== 'again') return seen;
     if (look === LOOKS) return otherwise(now);
-    await target.client.core.delay(PAUSE);
+    await target.pause(PAUSE);
     now = await source.channel(figures.channel);
   }
   return undefined;

@@ -115,7 +115,7 @@ const NAMES = {
 /** How often channels are looked for while it follows, and how far behind it is, in ms. */
 const LOOK = 1000;
 /** How many channels look at both sides at a time, when all of them have to: at the beginning, and behind each session with STAN. */
-const PLACING = 16;
+const PLACING = 64;
 
 /**
  * Copies channels into streams: message n of a channel becomes message n of its stream, with the same bytes, and with the
@@ -123,8 +123,8 @@ const PLACING = 16;
  * of each stream. A foreign message in a stream stops the copy of that channel exactly there.
  *
  * @returns what became of each channel. What is wrong with one does not stop the others
- * @throws InvalidArgumentError; PeerMissingError when the official client is not installed; MigrationSourceError or
- * ConnectError when STAN cannot be reached; MigrationTargetError when JetStream cannot be used; AbortedError when `signal` was aborted
+ * @throws InvalidArgumentError; PeerMissingError when the official client is not installed; MigrationSourceError
+ * when STAN cannot be reached; MigrationTargetError when JetStream cannot be used; AbortedError when `signal` was aborted
  * before it has begun; CallbackError when `onProgress` throws
  *
  * @example
@@ -143,7 +143,7 @@ export async function copy(options: CopyOptions = {}): Promise<CopyReport> {
   const onProgress = readProgress<CopyProgress>(read);
   const clock = makeClock();
   await using source = await Source.open(resolved);
-  await using target = await Target.open(resolved.target, resolved.signal);
+  await using target = await Target.open(resolved.target, resolved.signal, { inGoodOrder: true });
   const work = new Copying({
     source,
     target,

@@ -10,7 +10,7 @@ import { copy } from './copy.js';
 import { doorsEverywhere, fenceKind, hasFence, openEntrance, todoOf, type Door, type ServerDoors } from './fence.js';
 import { limitsOfStream, maxBytesAtCut, type StreamLimits } from './limits.js';
 import { streamName } from './names.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
+import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import { readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { findSeam, lookForSeam, type Straggler } from './seam.js';
@@ -133,10 +133,8 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   const { signal } = resolved;
   const clock = makeClock();
   await using source = await Source.open(resolved);
-  await using target = await Target.open(resolved.target, signal);
-  const { channels, problems } = await source.channels().catch((error: unknown) => {
-    throw reasonOf(error, signal);
-  });
+  await using target = await Target.open(resolved.target, signal, { inGoodOrder: true });
+  const { channels, problems } = await source.channels();
   const cuts = channels.map(({ channel, limits }) => new ChannelCut(channel, limits.inactivity));
   const { follow: _, quiet: __, onProgress: ___, ...base } = options;
   const tell = teller(clock, readProgress<CutProgress>(read));

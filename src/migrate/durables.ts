@@ -1,7 +1,6 @@
 /** The step `durables`: each STAN durable becomes a JetStream consumer that delivers exactly what the durable would have got. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { makeClock } from '../clock/clock.js';
-import { pause } from '../clock/pause.js';
 import { describe, ResilientStanError } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { suggest } from '../suggest.js';
@@ -10,6 +9,7 @@ import { clusterFault, foreignIn, foreignMessage, tailFault } from './anchor.js'
 import { readNote } from './consumer-note.js';
 import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
+import { interruptiblePause, interruptibleStep } from './interruptible.js';
 import { consumerName, MAX_NAME, streamName, type DurableId } from './names.js';
 import {
   MIGRATE_HINTS,
@@ -130,16 +130,20 @@ export async function durables(options: DurablesOptions = {}): Promise<DurablesR
   using resolved = readMigrateOptions(read);
   const wanted = namesOf(read);
   const tell = readProgress<DurablesProgress>(read);
+  return await interruptibleStep(resolved.signal, () => moveAll(resolved, wanted, tell));
+}
+
+async function moveAll(
+  resolved: ResolvedMigrateOptions,
+  wanted: readonly string[] | undefined,
+  tell: (progress: DurablesProgress) => void,
+): Promise<DurablesReport> {
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
   await using holders = await Holders.open(resolved);
 
-  const { channels, problems } = await source.channels();
-  const all: StanDurable[] = [];
-  for (const { channel } of channels) {
-    const page = await source.page(channel);
-    if (page !== undefined) all.push(...durablesOf(page));
-  }
+  const { channels, problems, pages } = await source.channels();
+  const all = channels.flatMap(({ channel }) => durablesOf(pages.get(channel)!));
   problems.push(...unknownNames(wanted, all, resolved.clusterId));
   const chosen = all.filter(({ id }) => wanted === undefined || wanted.some((given) => isMeant(given, id)));
   const migration = new DurableMigration(resolved, source, target, holders);
@@ -417,6 +421,8 @@ class DurableMigration {
       if (fault !== undefined) throw new Refused(fault.code, fault.message, fault.sequence);
       const reach = await reachOf(this.#target, info, position.lastSent);
       if (reach.inStan >= position.lastSent) return reach;
+      // A STAN that began anew is not to be copied any further.
+      await this.#checkOrigin(channel, stream, reach.seam);
       if (clock.now() > deadline) {
         throw new Refused(
           'not-copied',
@@ -424,7 +430,7 @@ class DurableMigration {
             `to ${reach.inStan}: copy the channel so far first`,
         );
       }
-      await pause(clock, FOLLOW_LOOK);
+      await interruptiblePause(clock, FOLLOW_LOOK, this.#options.signal);
     }
   }
 }

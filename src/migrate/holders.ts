@@ -24,10 +24,10 @@ export class Holders {
     this.#options = options;
   }
 
-  /** @throws PeerMissingError; MigrationTargetError when there is no connection */
+  /** @throws PeerMissingError; MigrationSourceError when there is no connection; AbortedError when the signal is aborted */
   static async open(options: ResolvedMigrateOptions): Promise<Holders> {
     const client = await loadOfficialClient();
-    return new Holders(client, await dial(client, options.source), options);
+    return new Holders(client, await dial(client, options.source, options.signal), options);
   }
 
   /**

@@ -9,6 +9,7 @@ import { customaryMonitors } from '../monitoring/streaming-server.js';
 import type { Routez, Serverz } from '../monitoring/pages.js';
 import { OptionReader } from '../option-reader.js';
 import { fencedSubject, importSubject, mappingsBlock, NO_MAPPINGS } from './fence.js';
+import { interruptibleStep } from './interruptible.js';
 import {
   MIGRATE_HINTS,
   MIGRATE_OPTIONS,
@@ -244,6 +245,10 @@ export const AFTERWARDS = [
  */
 export async function planInPlace(options: MigrateOptions = {}): Promise<InPlaceReport> {
   using resolved = readMigrateOptions(new OptionReader(options, 'options', NAMES));
+  return await interruptibleStep(resolved.signal, () => planServers(resolved));
+}
+
+async function planServers(resolved: ResolvedMigrateOptions): Promise<InPlaceReport> {
   await using source = await Source.open(resolved);
   const { channels, problems } = await source.channels({ figures: false });
   const names = channels.map(({ channel }) => channel);

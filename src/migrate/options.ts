@@ -91,6 +91,10 @@ export interface MigrateOptions {
 
 /** How to reach the servers of one side, checked. */
 export interface Side {
+  /** What the servers are for the step. */
+  readonly role: 'STAN' | 'JetStream';
+  /** The option that has their credentials. */
+  readonly option: 'source' | 'target';
   /** The URLs, with their credentials if they have any. */
   readonly servers: readonly string[];
   /** The same, parsed. */
@@ -116,11 +120,6 @@ export interface ResolvedMigrateOptions {
   [Symbol.dispose](): void;
 }
 
-/** What a step rejects with. When it is aborted that counts, and not what the end of its connections has led to. */
-export function reasonOf(error: unknown, signal: AbortSignal): unknown {
-  return signal.aborted ? signal.reason : error;
-}
-
 /** The names of the options that all steps take. A step adds its own. */
 export const MIGRATE_OPTIONS = [
   ...['from', 'to', 'clusterId', 'channels', 'monitor', 'source', 'target', 'signal'],
@@ -143,9 +142,10 @@ export function readMigrateOptions(read: OptionReader): ResolvedMigrateOptions {
   const from = read.values['from'];
   const to = read.values['to'];
   const clusterId = read.string('clusterId', 'test-cluster');
-  const source = side(read, 'source', from, clusterId);
+  const source = side(read, 'STAN', 'source', from, clusterId);
   const inPlace = to === undefined;
-  const target = side(read, inPlace && !read.has('target') ? 'source' : 'target', inPlace ? from : to, clusterId);
+  const option = inPlace && !read.has('target') ? 'source' : 'target';
+  const target = side(read, 'JetStream', option, inPlace ? from : to, clusterId);
   const channels = channelsOf(read);
   const monitor = monitorOf(read, source);
   const followed = new FollowedSignal(read.signal(), 'the step of the migration was interrupted before its end');
@@ -157,8 +157,14 @@ export function readMigrateOptions(read: OptionReader): ResolvedMigrateOptions {
   };
 }
 
-function side(read: OptionReader, name: 'source' | 'target', servers: unknown, clusterId: string): Side {
-  const nested = read.nested(name, {
+function side(
+  read: OptionReader,
+  role: Side['role'],
+  option: Side['option'],
+  servers: unknown,
+  clusterId: string,
+): Side {
+  const nested = read.nested(option, {
     known: SIDE_NAMES,
     hints: { password: "did you mean 'pass'?", creds: "did you mean 'userCreds'?" },
   });
@@ -188,10 +194,23 @@ function side(read: OptionReader, name: 'source' | 'target', servers: unknown, c
   }
   const addresses = parseServers(servers);
   // The library's own check: it knows which credentials go together, and what a certificate is.
-  resolveConnectOptions(servers as string | string[] | undefined, { clusterId, ...options });
+  try {
+    resolveConnectOptions(servers as string | string[] | undefined, { clusterId, ...options });
+  } catch (error) {
+    throw ofSide(error, option);
+  }
   const list = typeof servers === 'string' ? [servers] : ((servers as string[] | undefined) ?? []);
   const texts = list.flatMap((entry) => entry.split(',')).map((entry) => entry.trim());
-  return { servers: texts.length > 0 ? texts : addresses.map(({ url }) => url), addresses, options };
+  return { role, option, servers: texts.length > 0 ? texts : addresses.map(({ url }) => url), addresses, options };
+}
+
+/** The error of an option, which names the option of the side as well. */
+function ofSide(error: unknown, side: Side['option']): unknown {
+  if (!(error instanceof InvalidArgumentError)) return error;
+  const [name] = error.argument.split('.');
+  if (name === undefined || !(SIDE_NAMES as readonly string[]).includes(name)) return error;
+  const message = error.message.replaceAll(`'${error.argument}'`, `'${side}.${error.argument}'`);
+  return new InvalidArgumentError(`${side}.${error.argument}`, message, { cause: error });
 }
 
 function channelsOf(read: OptionReader): string[] | undefined {

@@ -3,9 +3,9 @@
  * which ones they are by sending them: to whoever attaches to the durable, all of them, however few may be in flight. Nothing is
  * acknowledged here, and with no more in flight than are pending the server sends nothing new. So the durable stays where it is.
  */
-import { pause } from '../clock/pause.js';
 import { createInbox } from '../connection/wire.js';
 import { MigrationSourceError } from './errors.js';
+import { interruptiblePause } from './interruptible.js';
 import { lookingInbox } from './looking-inbox.js';
 import type { ResolvedMigrateOptions } from './options.js';
 import type { Position, StanDurable } from './stan-durables.js';
@@ -53,14 +53,13 @@ export async function readPending(
       const now = await position();
       // Messages that the channel does not have any more are not sent, and the server strikes them off.
       if (now !== undefined && now.pending === sequences.size) break;
-      options.signal.throwIfAborted();
       if (clock.now() - heard > PATIENCE) {
         throw new MigrationSourceError(
           `STAN says that ${now?.pending} messages of '${channel}' are pending, and has sent ${sequences.size} of them in ` +
             `${PATIENCE / 1000} s. Run it again when the servers are less busy`,
         );
       }
-      await pause(clock, PAUSE);
+      await interruptiblePause(clock, PAUSE, options.signal);
     }
     await subscription.close();
     return [...sequences].sort((one, other) => one - other);

@@ -7,7 +7,14 @@ import { anchorFault, inconsistency } from './anchor.js';
 import { doorOf, fenceKind, importSubject } from './fence.js';
 import { maxBytesAtCut } from './limits.js';
 import { consumerName, MAX_NAME, streamName } from './names.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
+import { interruptibleStep } from './interruptible.js';
+import {
+  MIGRATE_HINTS,
+  MIGRATE_OPTIONS,
+  readMigrateOptions,
+  type MigrateOptions,
+  type ResolvedMigrateOptions,
+} from './options.js';
 import { readProgress, throttled } from './progress.js';
 import type { Problem, Report } from './report.js';
 import { Source, type SourceChannel } from './source.js';
@@ -147,6 +154,19 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
   const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
   const readPayloads = read.boolean('readPayloads', true);
   const tell = throttled(makeClock(), readProgress<PlanProgress>(read));
+  return await interruptibleStep(resolved.signal, () => planAll(resolved, { replicas, readPayloads, tell }));
+}
+
+interface PlanSettings {
+  readonly replicas: number | undefined;
+  readonly readPayloads: boolean;
+  readonly tell: (progress: () => PlanProgress) => void;
+}
+
+async function planAll(
+  resolved: ResolvedMigrateOptions,
+  { replicas, readPayloads, tell }: PlanSettings,
+): Promise<PlanReport> {
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal);
   const { channels, problems } = await source.channels();
@@ -166,11 +186,7 @@ export async function plan(options: PlanOptions = {}): Promise<PlanReport> {
     problems.push(...found);
     const { channel, messages } = figures;
     const large = readPayloads
-      ? await tooLarge(source, target, figures, (seen) => tell(() => ({ channel, read: seen, of: messages }))).catch(
-          (error: unknown) => {
-            throw reasonOf(error, resolved.signal);
-          },
-        )
+      ? await tooLarge(source, target, figures, (seen) => tell(() => ({ channel, read: seen, of: messages })))
       : undefined;
     if (large !== undefined) problems.push(large);
     planned.push(plannedChannel(figures, info));

@@ -5,7 +5,7 @@
  */
 import type { Msg } from '@nats-io/transport-node';
 import { makeClock } from '../clock/clock.js';
-import { STAN_SEQUENCE } from './stan-headers.js';
+import { stanSequenceOf } from './seam.js';
 import type { Target } from './target.js';
 
 /** The longest wait that a consumer allows while it is made, in ns: the shortest time that a server takes, 1 ms. */
@@ -77,7 +77,7 @@ function takenOf(message: Msg): Taken {
   const tokens = (message.reply ?? '').split('.');
   return {
     sequence: Number(tokens.length === 9 ? tokens[5] : tokens[7]),
-    inStan: Number(message.headers?.get(STAN_SEQUENCE) || NaN),
+    inStan: stanSequenceOf(message),
     ack: () => void message.respond(Buffer.from('+ACK')),
     giveBack: () => void message.respond(Buffer.from('-NAK')),
   };

@@ -1,7 +1,7 @@
 /** The STAN side of a migration: what its monitoring says, and a client that reads its channels. */
 import '../dispose.js';
+import { expectManyListeners } from '../abort-signal.js';
 import { makeClock, type Clock } from '../clock/clock.js';
-import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { figuresOf, type ChannelFigures } from '../monitoring/channel-figures.js';
 import type { Channelz, Routez, Serverz } from '../monitoring/pages.js';
@@ -16,13 +16,25 @@ import { ResilientStan, type ConnectOptions } from '../resilient-stan.js';
 import { suggest } from '../suggest.js';
 import { checkChannel } from '../validation.js';
 import { MigrationSourceError } from './errors.js';
+import { interruptible, interruptiblePause } from './interruptible.js';
 import { matches, isPattern, type ResolvedMigrateOptions } from './options.js';
 import type { Problem } from './report.js';
 import { limitsOf, type ChannelLimits, type StoreLimits } from './stan-limits.js';
+import { noConnection } from './target.js';
 
 /** One channel of STAN. */
 export interface SourceChannel extends ChannelFigures {
   readonly limits: ChannelLimits;
+}
+
+/** The channels that were asked for. */
+export interface SourceChannels {
+  /** By name. */
+  readonly channels: SourceChannel[];
+  /** What is wrong with names that were given, or that channels have. */
+  readonly problems: Problem[];
+  /** What the monitoring says of each channel and its subscriptions, by name. */
+  readonly pages: ReadonlyMap<string, Channelz>;
 }
 
 interface Storez {
@@ -36,27 +48,59 @@ const PAUSE = 200;
 /** How often the monitoring may not know a client that has just connected. */
 const STRANGE = 8;
 
+/** Up to so many times as many channels as are asked for, all of them are asked for at once. */
+const PAGES_OF_ALL = 20;
+
+/** Questions for channels that are asked together. */
+interface Batch {
+  readonly names: Set<string>;
+  readonly pages: Promise<ReadonlyMap<string, Channelz>>;
+}
+
+/** A server that leads, or why there is none at the moment. */
+type Look = { readonly leader: Monitoring } | { readonly reason: string };
+
 export class Source {
   readonly #options: ResolvedMigrateOptions;
   readonly #clock: Clock = makeClock();
   #monitoring: Monitoring;
   /** The server that leads, as it was found last. Undefined: it is to be found. */
-  #leader: Promise<Monitoring> | undefined;
+  #leader: Promise<Look> | undefined;
+  /** How many channels there are, as it was told last. */
+  #total = Infinity;
+  /** The questions for channels that are collected while others are on their way. */
+  #batch: Batch | undefined;
+  #batches: Promise<unknown> = Promise.resolve();
+  /** How often in a row the monitoring did not know our client. */
+  #strange = 0;
   #limits: StoreLimits | undefined;
   #stan: Promise<ResilientStan> | undefined;
 
-  private constructor(options: ResolvedMigrateOptions, monitoring: Monitoring) {
+  /** Ends the requests that are on their way. */
+  readonly #end: AbortController;
+
+  private constructor(options: ResolvedMigrateOptions, monitoring: Monitoring, end: AbortController) {
     this.#options = options;
     this.#monitoring = monitoring;
+    this.#end = end;
   }
 
   /**
    * Finds the monitoring. Nothing is connected yet.
-   * @throws MigrationSourceError when nobody answers, or it is another cluster
+   * @throws MigrationSourceError when nobody answers, or it is another cluster; AbortedError when the signal is aborted
    */
   static async open(options: ResolvedMigrateOptions): Promise<Source> {
-    const monitoring = await find(options);
-    return new Source(options, monitoring);
+    const { signal } = options;
+    signal.throwIfAborted();
+    const end = new AbortController();
+    expectManyListeners(end.signal);
+    try {
+      const monitoring = await interruptible(signal, () => find(options, end.signal), { grace: 0 });
+      return new Source(options, monitoring, end);
+    } catch (error) {
+      end.abort();
+      throw error;
+    }
   }
 
   /** What the server says of itself. */
@@ -81,22 +125,29 @@ export class Source {
   /** A further client, which the caller closes. */
   async anotherStan(more: ConnectOptions = {}): Promise<ResilientStan> {
     const { source, clusterId, signal } = this.#options;
-    return await ResilientStan.connect([...source.servers], {
+    const options: ConnectOptions = {
       clusterId,
       name: 'resilient-stan migrate',
       ...(source.options as ConnectOptions),
       signal,
       ...more,
-    });
+    };
+    try {
+      return await interruptible(signal, () => ResilientStan.connect([...source.servers], options));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw noConnection(source, error);
+    }
   }
 
   /**
    * The channels that were asked for, by name, and a problem for each name that does not exist.
    * @param settings `figures: false` when only the names count, and those of a server that does not lead will do. Default: true
-   * @throws MigrationSourceError when the monitoring does not answer, or nobody leads; ConnectError when STAN cannot be reached
+   * @throws MigrationSourceError when the monitoring does not answer, nobody leads, or STAN cannot be reached
    */
-  async channels({ figures = true } = {}): Promise<{ channels: SourceChannel[]; problems: Problem[] }> {
+  async channels({ figures = true } = {}): Promise<SourceChannels> {
     const all = figures ? await this.#ask(allChannels) : await this.#askAnybody(allChannels);
+    this.#total = all.length;
     const limits = await this.#serverLimits();
     const wanted = this.#options.channels;
     const names = all.map(({ name }) => name);
@@ -120,19 +171,41 @@ export class Source {
       .filter(({ name }) => nameFault(name) === undefined)
       .map((page) => ({ ...figuresOf(page), limits: limitsOf(limits, page.name) }))
       .sort((a, b) => (a.channel < b.channel ? -1 : 1));
-    return { channels, problems };
+    return { channels, problems, pages: new Map(meant.map((page) => [page.name, page])) };
   }
 
   /** The figures of one channel as they are now. Undefined when there is none of this name. */
   async channel(name: string): Promise<SourceChannel | undefined> {
-    const page = await this.#ask((monitoring) => oneChannel(monitoring, name));
+    const page = await this.page(name);
     if (page === undefined) return undefined;
     return { ...figuresOf(page), limits: limitsOf(await this.#serverLimits(), name) };
   }
 
   /** What the monitoring says of one channel and its subscriptions. Undefined when there is none of this name. */
   async page(name: string): Promise<Channelz | undefined> {
-    return await this.#ask((monitoring) => oneChannel(monitoring, name));
+    this.#batch ??= this.#nextBatch();
+    this.#batch.names.add(name);
+    return (await this.#batch.pages).get(name);
+  }
+
+  /** What is asked when the pages that are on their way have come. An answer is never older than its question. */
+  #nextBatch(): Batch {
+    const names = new Set<string>();
+    const pages = this.#batches.then(() => {
+      this.#batch = undefined;
+      return this.#ask((monitoring) => this.#pagesOf(monitoring, [...names]));
+    });
+    this.#batches = pages.catch(() => undefined);
+    return { names, pages };
+  }
+
+  /** The pages of some channels, by name. Many of them are asked for by one page of all, which costs the servers less. */
+  async #pagesOf(monitoring: Monitoring, names: readonly string[]): Promise<ReadonlyMap<string, Channelz>> {
+    const pages =
+      names.length > 1 && this.#total <= names.length * PAGES_OF_ALL
+        ? await allChannels(monitoring)
+        : await Promise.all(names.map((name) => oneChannel(monitoring, name)));
+    return new Map(pages.flatMap((page) => (page === undefined ? [] : [[page.name, page]])));
   }
 
   /** The heartbeat inbox of a client. Undefined when no client of this name is registered. */
@@ -149,8 +222,9 @@ export class Source {
     );
   }
 
-  /** Closes the client, if there is one. */
+  /** Closes the client, if there is one, and ends what is asked. */
   async close(): Promise<void> {
+    this.#end.abort();
     await (await this.#stan?.catch(() => undefined))?.close({ timeout: 2000 });
   }
 
@@ -169,59 +243,63 @@ export class Source {
    * say of a channel can be older than what the stream has already. So an answer counts only if the server leads when it is given,
    * and has led, without a restart, since a client was registered there, because that waits until all is applied.
    */
-  async #ask<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
-    const deadline = this.#clock.now() + PATIENCE;
-    for (;;) {
-      const monitoring = await this.#leading();
-      let reason = 'it does not lead any more';
-      try {
-        const answer = await question(monitoring);
-        const server = await monitoring.get<Serverz>('/streaming/serverz');
-        if (server?.server_id === monitoring.server.server_id && leads(server)) return answer;
-      } catch (error) {
-        reason = describe(error);
-      }
-      this.#leader = undefined;
-      if (this.#clock.now() > deadline) {
-        throw new MigrationSourceError(`the monitoring at ${monitoring.url} gives no answer that counts: ${reason}`);
-      }
-      await this.#pause();
-    }
+  #ask<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
+    return interruptible(this.#options.signal, () => this.#askPatiently(question));
   }
 
-  #leading(): Promise<Monitoring> {
-    this.#leader ??= this.#findLeader().catch((error: unknown) => {
-      this.#leader = undefined;
-      throw error;
-    });
-    return this.#leader;
-  }
-
-  async #findLeader(): Promise<Monitoring> {
+  async #askPatiently<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
     const deadline = this.#clock.now() + PATIENCE;
-    let strange = 0;
     for (;;) {
-      const found = await find(this.#options);
-      if (leads(found.server)) {
-        this.#monitoring = found;
-        if (await this.#knowsClient(found)) return found;
-        // Another server may lead since it was asked.
-        if (++strange >= STRANGE) {
-          throw new MigrationSourceError(
-            `the monitoring at ${found.url} is of other servers than those at ${addressesOf(this.#options)}, although both say cluster ` +
-              `'${this.#options.clusterId}': it does not know the client that is connected there. Correct 'monitor' or 'from'`,
-          );
+      const looking = (this.#leader ??= this.#look());
+      // Another question may have begun to look anew by then.
+      const forget = (): void => {
+        if (this.#leader === looking) this.#leader = undefined;
+      };
+      const found = await looking.catch((error: unknown) => {
+        forget();
+        throw error;
+      });
+      let { reason = 'it does not lead any more' } = found as { reason?: string };
+      if ('leader' in found) {
+        const { leader } = found;
+        try {
+          const answer = await question(leader);
+          const server = await leader.get<Serverz>('/streaming/serverz');
+          if (server?.server_id === leader.server.server_id && leads(server)) return answer;
+        } catch (error) {
+          reason = describe(error);
         }
+        reason = `the monitoring at ${leader.url} gives no answer that counts: ${reason}`;
       }
-      if (this.#clock.now() > deadline) {
-        throw new MigrationSourceError(
-          `no server whose monitoring answers leads cluster '${this.#options.clusterId}' (${found.url} is a ` +
-            `${found.server.role?.toLowerCase() ?? found.server.state}): name the monitoring of all its servers by the option 'monitor', ` +
-            'and see that most of them run',
-        );
-      }
-      await this.#pause();
+      forget();
+      if (this.#clock.now() > deadline) throw new MigrationSourceError(reason);
+      await interruptiblePause(this.#clock, PAUSE, this.#options.signal);
     }
+  }
+
+  /** Looks once for the server that leads. @throws MigrationSourceError when it is of no use to look again */
+  async #look(): Promise<Look> {
+    const { clusterId } = this.#options;
+    const found = await find(this.#options, this.#end.signal);
+    const { server, url } = found;
+    if (!leads(server)) {
+      const reason =
+        `no server whose monitoring answers leads cluster '${clusterId}' (${url} is a ` +
+        `${server.role?.toLowerCase() ?? server.state}): name the monitoring of all its servers by the option 'monitor', ` +
+        'and see that most of them run';
+      return { reason };
+    }
+    this.#monitoring = found;
+    if (await this.#knowsClient(found)) {
+      this.#strange = 0;
+      return { leader: found };
+    }
+    const reason =
+      `the monitoring at ${url} is of other servers than those at ${addressesOf(this.#options)}, although both say cluster ` +
+      `'${clusterId}': it does not know the client that is connected there. Correct 'monitor' or 'from'`;
+    // Another server may lead since it was asked.
+    if (++this.#strange >= STRANGE) throw new MigrationSourceError(reason);
+    return { reason };
   }
 
   /** Registers a client, and asks the monitoring for it: whether it is of the servers that we speak to. */
@@ -235,11 +313,15 @@ export class Source {
   }
 
   /** Asks for what all servers know, and looks for another server if that one does not answer. */
-  async #askAnybody<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
+  #askAnybody<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
+    return interruptible(this.#options.signal, () => this.#askOne(question));
+  }
+
+  async #askOne<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
     try {
       return await question(this.#monitoring);
     } catch {
-      this.#monitoring = await find(this.#options);
+      this.#monitoring = await find(this.#options, this.#end.signal);
       try {
         return await question(this.#monitoring);
       } catch (error) {
@@ -249,19 +331,14 @@ export class Source {
       }
     }
   }
-
-  #pause(): Promise<void> {
-    this.#options.signal.throwIfAborted();
-    return pause(this.#clock, PAUSE);
-  }
 }
 
 const addressesOf = ({ source }: ResolvedMigrateOptions): string =>
   source.addresses.map(({ host, port }) => `${host}:${port}`).join(', ');
 
-async function find({ monitor, clusterId, source }: ResolvedMigrateOptions): Promise<Monitoring> {
+async function find({ monitor, clusterId, source }: ResolvedMigrateOptions, signal: AbortSignal): Promise<Monitoring> {
   const { tls } = source.options;
-  const found = await findStreamingServer(monitor, typeof tls === 'object' ? tls.ca : undefined);
+  const found = await findStreamingServer(monitor, typeof tls === 'object' ? tls.ca : undefined, signal);
   if ('reasons' in found) {
     throw new MigrationSourceError(
       `no streaming server answers at its monitoring port: ${found.reasons.join('; ')}. Servers have one when they are ` +

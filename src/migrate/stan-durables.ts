@@ -1,4 +1,5 @@
 /** The durables of a channel, as the monitoring of the leader tells them. Pure. */
+import { durableGroupOf } from '../monitoring/channel-figures.js';
 import type { Channelz, SubscriptionMonitor } from '../monitoring/pages.js';
 import { windowOf } from './looking-inbox.js';
 import { consumerName, type DurableId } from './names.js';
@@ -53,10 +54,9 @@ export function durablesOf({ name, subscriptions = [] }: Channelz): StanDurable[
 /** Undefined for a subscription that is not durable. */
 function idOf({ client_id, durable_name, queue_name, is_durable }: SubscriptionMonitor): DurableId | undefined {
   if (!is_durable) return undefined;
-  if (queue_name === undefined || queue_name === '') return { clientId: client_id, durable: durable_name ?? '' };
-  // The server calls a durable group "durable:group", and takes no colon in the durable's name.
-  const colon = queue_name.indexOf(':');
-  return { durable: queue_name.slice(0, colon), group: queue_name.slice(colon + 1) };
+  const { durable, group } = durableGroupOf(queue_name);
+  if (durable === undefined || group === undefined) return { clientId: client_id, durable: durable_name ?? '' };
+  return { durable, group };
 }
 
 /** What a person calls a durable. */

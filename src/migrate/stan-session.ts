@@ -3,19 +3,22 @@
  * the server again, and reads from the channel, what a durable seems to have missed. Here exactly what the server sends counts.
  */
 import { makeClock, type Clock } from '../clock/clock.js';
-import { pause } from '../clock/pause.js';
 import type { SupervisedSession } from '../connection/gateway.js';
 import { NatsGateway } from '../connection/nats-gateway.js';
 import { Participants } from '../connection/participants.js';
 import { ConnectError, describe } from '../errors.js';
 import { resolveConnectOptions } from '../options.js';
 import { MigrationSourceError } from './errors.js';
+import { interruptible, interruptiblePause } from './interruptible.js';
 import type { ResolvedMigrateOptions } from './options.js';
+import { noConnection } from './target.js';
 
 /** How long a cluster without a leader is waited for, in ms. The servers' own timings need up to eight seconds. */
 const PATIENCE = 15_000;
 /** The pause between two attempts, in ms. */
 const PAUSE = 200;
+/** How long the end of a session may take, in ms. */
+const CLOSING = 2000;
 
 /** Nothing is subscribed but by us, and nothing is published. */
 const IDLE = new Participants(
@@ -43,7 +46,8 @@ const IDLE = new Participants(
  * Registers a client ID, and runs a task with the session. The session is closed in order afterwards, so that the durables of the
  * client are offline again at once.
  * @param clientId default: one that nobody has
- * @throws MigrationSourceError when there is no session, or when it ends before the task; the errors of the task
+ * @throws MigrationSourceError when there is no session, or when it ends before the task; AbortedError when the signal is aborted; the
+ * errors of the task
  */
 export async function withSession<T>(
   options: ResolvedMigrateOptions,
@@ -60,11 +64,14 @@ export async function withSession<T>(
   });
   lost.catch(() => undefined);
   try {
-    return await Promise.race([task(session, clock), lost]);
+    return await interruptible(options.signal, () => Promise.race([task(session, clock), lost]));
   } finally {
-    await session.close(2000).catch(() => undefined);
+    await leave(session);
   }
 }
+
+/** Closes a session in order, so that its client ID is free at once. */
+const leave = (session: SupervisedSession): Promise<void> => session.close(CLOSING).catch(() => undefined);
 
 async function open(
   { source, clusterId, signal }: ResolvedMigrateOptions,
@@ -91,18 +98,19 @@ async function open(
     signal.throwIfAborted();
     const search = gateway.search(undefined, true);
     try {
-      const found = await search.round();
+      const found = await interruptible(signal, () => search.round(), { grace: 0 });
       search.cancel(true);
-      return await gateway.register(found, { ordinal: 1, previous: undefined, signal: never });
+      const register = (): Promise<SupervisedSession> =>
+        gateway.register(found, { ordinal: 1, previous: undefined, signal: never });
+      return await interruptible(signal, register, { discard: leave });
     } catch (error) {
       search.cancel();
+      signal.throwIfAborted();
       // Another error than "nobody leads" or "nobody answers" does not pass.
       if (!(error instanceof ConnectError) || clock.now() > deadline) {
-        throw new MigrationSourceError(`no connection to STAN as client '${settings.clientId}': ${describe(error)}`, {
-          cause: error,
-        });
+        throw noConnection(source, error, `as client '${settings.clientId}'`);
       }
     }
-    await pause(clock, PAUSE);
+    await interruptiblePause(clock, PAUSE, signal);
   }
 }

@@ -5,11 +5,12 @@ import type * as jetstream from '@nats-io/jetstream';
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import type * as core from '@nats-io/transport-node';
 import type { Authenticator, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node';
-import { makeClock } from '../clock/clock.js';
+import { makeClock, type Clock } from '../clock/clock.js';
 import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { apiCode, isRefusal, NO_MESSAGE, STREAM_NOT_FOUND } from './api-errors.js';
-import { MigrationTargetError, PeerMissingError } from './errors.js';
+import { MigrationSourceError, MigrationTargetError, PeerMissingError } from './errors.js';
+import { GRACE, interruptible, interruptiblePause } from './interruptible.js';
 import type { Side } from './options.js';
 
 /** The packages of the official client. */
@@ -60,27 +61,36 @@ export class Target {
   readonly connection: NatsConnection;
   readonly manager: JetStreamManager;
   readonly jetstream: JetStreamClient;
+  readonly #signal: AbortSignal | undefined;
+  readonly #clock = makeClock();
 
-  private constructor(client: OfficialClient, connection: NatsConnection, manager: JetStreamManager) {
+  private constructor(
+    client: OfficialClient,
+    connection: NatsConnection,
+    manager: JetStreamManager,
+    signal: AbortSignal | undefined,
+  ) {
     this.client = client;
     this.connection = connection;
     this.manager = manager;
     this.jetstream = manager.jetstream();
+    this.#signal = signal;
   }
 
   /**
    * Connects, and makes sure that there is JetStream.
    * @throws PeerMissingError when the official client is not installed
    * @throws MigrationTargetError when there is no connection, or no JetStream
+   * @throws AbortedError when the signal is aborted
    */
-  static async open(side: Side, signal?: AbortSignal): Promise<Target> {
+  static async open(side: Side, signal?: AbortSignal, leave: Leave = {}): Promise<Target> {
     signal?.throwIfAborted();
     const client = await loadOfficialClient();
-    const connection = await dial(client, side);
+    const connection = await dial(client, side, signal, leave);
     try {
       const manager = await client.jetstream.jetstreamManager(connection, { checkAPI: false });
-      const target = new Target(client, connection, manager);
-      await target.#checkJetStream(signal);
+      const target = new Target(client, connection, manager, signal);
+      await interruptible(signal, () => target.#checkJetStream(), { grace: 0 });
       return target;
     } catch (error) {
       await connection.close();
@@ -113,7 +123,7 @@ export class Target {
   /** A stream as it is now. Undefined when there is none of this name. */
   async stream(name: string): Promise<StreamInfo | undefined> {
     try {
-      return await this.manager.streams.info(name);
+      return await this.#ask(() => this.manager.streams.info(name));
     } catch (error) {
       if (apiCode(error) === STREAM_NOT_FOUND) return undefined;
       throw error;
@@ -128,20 +138,19 @@ export class Target {
     for (let asked = 1; ; asked++) {
       const found = await this.stream(name);
       if (found !== undefined || !this.isClustered || asked === ASK_AGAIN) return found;
-      await this.client.core.delay(ASK_AGAIN_AFTER);
+      await this.pause(ASK_AGAIN_AFTER);
     }
   }
 
   /**
    * Lets a stream with several replicas choose its leader anew, and waits for the new one. The new leader tells the others to count
    * from nothing what they had to refuse. It takes at most {@link STEP_DOWN} and one question more.
-   * @returns whether another server leads the stream now, or it has one replica only
+   * @returns whether another server leads the stream now, or it has one replica only. False when the signal is aborted
    */
-  async stepDown(name: string, signal?: AbortSignal): Promise<boolean> {
-    const clock = makeClock();
-    const deadline = clock.now() + STEP_DOWN;
+  async stepDown(name: string, signal = this.#signal): Promise<boolean> {
+    const deadline = this.#clock.now() + STEP_DOWN;
     let former: string | undefined;
-    while (clock.now() < deadline && signal?.aborted !== true) {
+    while (this.#clock.now() < deadline && signal?.aborted !== true) {
       // Nobody answers while a leader is elected.
       const found = await this.stream(name).catch(() => undefined);
       if (found?.config.num_replicas === 1) return true;
@@ -150,9 +159,11 @@ export class Target {
       if (leader !== undefined) {
         former = leader;
         const subject = `$JS.API.STREAM.LEADER.STEPDOWN.${name}`;
-        await this.connection.request(subject, '{}', { timeout: 5000 }).catch(() => undefined);
+        await interruptible(signal, () => this.connection.request(subject, '{}', { timeout: 5000 })).catch(
+          () => undefined,
+        );
       }
-      await this.client.core.delay(ASK_AGAIN_AFTER);
+      await interruptiblePause(this.#clock, ASK_AGAIN_AFTER, signal).catch(() => undefined);
     }
     return false;
   }
@@ -160,7 +171,7 @@ export class Target {
   /** A message of a stream, as the leader of the stream has it. Undefined when there is none of this number. */
   async message(stream: string, seq: number): Promise<StoredMsg | undefined> {
     try {
-      return (await this.manager.streams.getMessage(stream, { seq })) ?? undefined;
+      return (await this.#ask(() => this.manager.streams.getMessage(stream, { seq }))) ?? undefined;
     } catch (error) {
       if (apiCode(error) === NO_MESSAGE) return undefined;
       throw error;
@@ -169,9 +180,11 @@ export class Target {
 
   /** The names of the streams that listen on a subject, or on a part of it. */
   async streamsOn(subject: string): Promise<string[]> {
-    const names: string[] = [];
-    for await (const name of this.manager.streams.names(subject)) names.push(name);
-    return names;
+    return await this.#ask(async () => {
+      const names: string[] = [];
+      for await (const name of this.manager.streams.names(subject)) names.push(name);
+      return names;
+    });
   }
 
   /** Calls back each time that the connection is lost. Returns what ends that. */
@@ -229,15 +242,26 @@ export class Target {
     await this.close();
   }
 
-  async #checkJetStream(signal: AbortSignal | undefined): Promise<void> {
-    const clock = makeClock();
-    const patience = clock.now() + PATIENCE;
+  /**
+   * Resolves after so many ms.
+   * @throws AbortedError as soon as the signal is aborted
+   */
+  pause(ms: number): Promise<void> {
+    return interruptiblePause(this.#clock, ms, this.#signal);
+  }
+
+  /** An answer that does not come any more is not waited for when the signal is aborted. */
+  #ask<T>(question: () => Promise<T>): Promise<T> {
+    return interruptible(this.#signal, question);
+  }
+
+  async #checkJetStream(): Promise<void> {
+    const patience = this.#clock.now() + PATIENCE;
     for (;;) {
       try {
         await this.manager.getAccountInfo();
         return;
       } catch (error) {
-        signal?.throwIfAborted();
         const { version, jetstream } = this.connection.info ?? {};
         const server = `${this.connection.getServer()} (${version})`;
         // Nobody answers for a server without JetStream, unless others of its cluster have it.
@@ -249,8 +273,8 @@ export class Target {
           );
         }
         // A cluster refuses for as long as it has no leader.
-        if (clock.now() < patience) {
-          await pause(clock, 500);
+        if (this.#clock.now() < patience) {
+          await this.pause(500);
           continue;
         }
         throw new MigrationTargetError(
@@ -305,50 +329,131 @@ export async function readPatiently<T>(
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await work();
+      return await interruptible(signal, work);
     } catch (error) {
       signal?.throwIfAborted();
       if (!isOfClient(error) || isRefusal(error) || isDenied(error) || attempt === ATTEMPTS)
         throw targetError(error, what);
-      await pause(makeClock(), PAUSE);
+      await interruptiblePause(makeClock(), PAUSE, signal);
     }
   }
 }
 
-/** Connects to the servers of one side. @throws MigrationTargetError */
-export async function dial({ core }: OfficialClient, { addresses, options }: Side): Promise<NatsConnection> {
+/** How a connection ends when the signal of its step is aborted. */
+export interface Leave {
+  /**
+   * Whether the step says then what it has done, and asks the servers for that. The connection is closed all the same when they do not
+   * even answer a ping. Default false: it is closed a second later.
+   */
+  readonly inGoodOrder?: boolean;
+}
+
+/**
+ * Connects to the servers of one side.
+ * @throws MigrationTargetError, or MigrationSourceError, when there is no connection; AbortedError when the signal is aborted
+ */
+export async function dial(
+  { core }: OfficialClient,
+  side: Side,
+  signal: AbortSignal | undefined,
+  { inGoodOrder = false }: Leave = {},
+): Promise<NatsConnection> {
+  const { addresses, options } = side;
   const { tls } = options;
   const secure = tls === true || typeof tls === 'object' || addresses.some((address) => address.tls);
+  const authenticator = await authenticators(core, side);
   try {
-    return await core.connect({
-      servers: addresses.map(({ host, port }) => `${host}:${port}`),
-      name: 'resilient-stan migrate',
-      authenticator: await authenticators(core, addresses, options),
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 100,
-      reconnectJitter: 50,
-      timeout: 5000,
-      ...(secure && { tls: (typeof tls === 'object' ? tls : {}) as NonNullable<NodeConnectionOptions['tls']> }),
-    });
+    const connect = (): Promise<NatsConnection> =>
+      core.connect({
+        servers: addresses.map(({ host, port }) => `${host}:${port}`),
+        name: 'resilient-stan migrate',
+        authenticator,
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: 100,
+        reconnectJitter: 50,
+        timeout: 5000,
+        ...(secure && { tls: (typeof tls === 'object' ? tls : {}) as NonNullable<NodeConnectionOptions['tls']> }),
+      });
+    const connection = await interruptible(signal, connect, { grace: 0, discard: (late) => late.close() });
+    if (signal !== undefined) void closeAfterAbort(connection, signal, inGoodOrder);
+    return connection;
   } catch (error) {
-    throw new MigrationTargetError(
-      `no connection to JetStream at ${addresses.map(({ url }) => url).join(', ')}: ${describe(error)}`,
-      { cause: error },
-    );
+    signal?.throwIfAborted();
+    throw noConnection(side, error);
   }
 }
 
-async function authenticators(
-  core: OfficialClient['core'],
-  addresses: Side['addresses'],
-  { user, pass, token, nkey, userCreds }: Side['options'],
-): Promise<Authenticator[]> {
+/** Closes a connection a second after its signal is aborted, or a second after the servers fall silent. */
+async function closeAfterAbort(connection: NatsConnection, signal: AbortSignal, inGoodOrder: boolean): Promise<void> {
+  const clock = makeClock();
+  const aborted = new Promise<void>((resolve) => {
+    const hear = (): void => resolve();
+    signal.addEventListener('abort', hear, { once: true });
+    if (signal.aborted) hear();
+    void connection.closed().then(() => {
+      signal.removeEventListener('abort', hear);
+      resolve();
+    });
+  });
+  await aborted;
+  let heard = clock.now();
+  while (!connection.isClosed() && clock.now() - heard < GRACE) {
+    if (inGoodOrder && (await answersPing(connection, clock))) heard = clock.now();
+    await Promise.race([pause(clock, PING_AGAIN), connection.closed()]);
+  }
+  await connection.close();
+}
+
+/** The pause between two pings, in ms. */
+const PING_AGAIN = 200;
+
+async function answersPing(connection: NatsConnection, clock: Clock): Promise<boolean> {
+  const answer = connection.rtt().then(
+    () => true,
+    () => false,
+  );
+  return await Promise.race([answer, pause(clock, GRACE).then(() => false)]);
+}
+
+/** The error of a side that cannot be connected to: which side, which servers, and what to do. */
+export function noConnection(side: Side, error: unknown, as = ''): MigrationSourceError | MigrationTargetError {
+  const { role, addresses } = side;
+  const Kind = role === 'STAN' ? MigrationSourceError : MigrationTargetError;
+  const where = addresses.map(({ host, port }) => `${host}:${port}`).join(', ');
+  return new Kind(
+    `no connection to ${role} at ${where}${as && ` ${as}`}: ${describe(error)}. ${adviceFor(error, side)}`,
+    {
+      cause: error,
+    },
+  );
+}
+
+/** What to do when there is no connection. */
+function adviceFor(error: unknown, { option, role }: Side): string {
+  const text = `${(error as Error | undefined)?.name}: ${describe(error)}`;
+  const dashes = option === 'source' ? '--' : '--to-';
+  if (/authori[sz]ation|authentication|credentials|nkey|seed|JWT/i.test(text)) {
+    const flags = ['user', 'pass', 'token', 'nkey', 'creds'].map((name) => `${dashes}${name}`).join(', ');
+    return `Correct the credentials of the servers of ${role}, in the option '${option}' (${flags}) or in the URL`;
+  }
+  if (/certificate|TLS|SSL|altname|handshake|secure/i.test(text)) {
+    const flags = ['tls', 'tls-ca', 'tls-cert', 'tls-key', 'tls-servername']
+      .map((name) => `${dashes}${name}`)
+      .join(', ');
+    return `Correct the TLS options of the servers of ${role}, in the option '${option}' (${flags})`;
+  }
+  return `See that they run, and that the URLs of ${role} are right`;
+}
+
+async function authenticators(core: OfficialClient['core'], side: Side): Promise<Authenticator[]> {
+  const { addresses } = side;
+  const { user, pass, token, nkey, userCreds } = side.options;
   if (userCreds !== undefined) {
     let file: Buffer;
     try {
       file = await readFile(userCreds);
     } catch (error) {
-      throw new MigrationTargetError(`the credentials file cannot be read: ${describe(error)}`, { cause: error });
+      throw noConnection(side, error);
     }
     return [core.credsAuthenticator(file)];
   }

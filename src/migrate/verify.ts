@@ -9,7 +9,14 @@ import type { ResilientStan } from '../resilient-stan.js';
 import { foreignMessage, overtaken } from './anchor.js';
 import { doorOf, hasFence } from './fence.js';
 import { streamName } from './names.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, reasonOf, type MigrateOptions } from './options.js';
+import { interruptibleStep } from './interruptible.js';
+import {
+  MIGRATE_HINTS,
+  MIGRATE_OPTIONS,
+  readMigrateOptions,
+  type MigrateOptions,
+  type ResolvedMigrateOptions,
+} from './options.js';
 import { CopiedMessage } from './pipeline.js';
 import { readProgress, throttled } from './progress.js';
 import { Replicas } from './replicas.js';
@@ -130,6 +137,13 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
   const read = new OptionReader(options, 'options', NAMES);
   using resolved = readMigrateOptions(read);
   const onProgress = readProgress<VerifyCopyProgress>(read);
+  return await interruptibleStep(resolved.signal, () => compareAll(resolved, onProgress));
+}
+
+async function compareAll(
+  resolved: ResolvedMigrateOptions,
+  onProgress: (progress: VerifyCopyProgress) => void,
+): Promise<VerifyCopyReport> {
   const clock = makeClock();
   const began = clock.elapsed();
   await using source = await Source.open(resolved);
@@ -154,8 +168,6 @@ export async function verify(options: VerifyCopyOptions = {}): Promise<VerifyCop
       if (finding.result === undefined) return finding;
       const fault = await replicas.fault(channel, finding.result.stream);
       return fault === undefined ? finding : { ...finding, problems: [...finding.problems, fault] };
-    }).catch((error: unknown) => {
-      throw reasonOf(error, signal);
     });
     if (result !== undefined) results.push(result);
     problems.push(...found);

@@ -46,6 +46,12 @@ export function figuresOf({ name, msgs, bytes, first_seq, last_seq, subscription
   };
 }
 
+/** The two names of a durable group, which the server calls "durable:group". It takes no colon in the durable's name. */
+export function durableGroupOf(queueName: string | undefined): { durable?: string; group?: string } {
+  const colon = queueName?.indexOf(':') ?? -1;
+  return colon < 0 ? {} : { durable: queueName!.slice(0, colon), group: queueName!.slice(colon + 1) };
+}
+
 function subscriptionFigures(
   members: readonly SubscriptionMonitor[],
   first: number,
@@ -55,13 +61,7 @@ function subscriptionFigures(
   const pending = members.reduce((sum, { pending_count }) => sum + pending_count, 0);
   const lastSent = Math.max(...members.map(({ last_sent }) => last_sent));
   const clients = [...new Set(members.filter(({ is_offline }) => !is_offline).map((each) => each.client_id))].sort();
-  // The server calls a durable group "durable:group".
-  const [durable, group] =
-    queue_name === undefined
-      ? [durable_name, undefined]
-      : is_durable && queue_name.includes(':')
-        ? [queue_name.slice(0, queue_name.indexOf(':')), queue_name.slice(queue_name.indexOf(':') + 1)]
-        : [durable_name, queue_name];
+  const { durable = durable_name, group = queue_name } = is_durable ? durableGroupOf(queue_name) : {};
   const kind = group === undefined ? (is_durable ? 'durable' : 'plain') : is_durable ? 'durable group' : 'group';
   return {
     name: group ?? durable ?? client_id,

@@ -28,16 +28,18 @@ export interface Monitoring {
  * Finds the server to ask.
  * @param urls as `http://host:8222`
  * @param ca certificates (PEM) of the authority of servers with https://
+ * @param signal ends all requests, also the later ones, when it is aborted. Default: none
  * @returns for each URL the reason why it cannot be asked, when none of them can
  */
 export async function findStreamingServer(
   urls: readonly string[],
   ca: string | undefined,
+  signal?: AbortSignal,
 ): Promise<Monitoring | { readonly reasons: readonly string[] }> {
-  const asked = await Promise.all(urls.map((url) => askServer(url, ca)));
+  const asked = await Promise.all(urls.map((url) => askServer(url, ca, signal)));
   const found = asked.flatMap((each) => ('server' in each ? [each] : []));
   const best = found.find(({ server }) => leads(server)) ?? found.find(({ server }) => server.state !== 'FT_STANDBY');
-  if (best !== undefined) return { ...best, get: (page) => getJson(best.url, page, ca) };
+  if (best !== undefined) return { ...best, get: (page) => getJson(best.url, page, ca, undefined, signal) };
   return {
     reasons: asked.map(
       (each) => `${each.url}: ${'reason' in each ? each.reason : 'it stands by for the active server'}`,
@@ -63,9 +65,10 @@ export function monitorUrl(text: string): string | undefined {
 async function askServer(
   url: string,
   ca: string | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<{ url: string; server: Serverz } | { url: string; reason: string }> {
   try {
-    const server = await getJson<Serverz>(url, '/streaming/serverz', ca);
+    const server = await getJson<Serverz>(url, '/streaming/serverz', ca, undefined, signal);
     if (server !== undefined && typeof server.cluster_id === 'string') return { url, server };
     return { url, reason: 'it answers, and is no streaming server: it has no page /streaming/serverz' };
   } catch (error) {

@@ -7,7 +7,12 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ResilientStan } from '../../src/index.js';
 import { copy, verify } from '../../src/migrate/index.js';
+import { MIGRATE_OPTIONS, readMigrateOptions } from '../../src/migrate/options.js';
+import { Source } from '../../src/migrate/source.js';
+import { OptionReader } from '../../src/option-reader.js';
 import { StanCluster } from '../../src/testing/index.js';
+
+const MIGRATE_NAMES = { known: MIGRATE_OPTIONS, hints: {} };
 
 /** What a server says of itself beside its figures. */
 type As = 'leader' | 'follower' | 'restarted';
@@ -23,6 +28,8 @@ describe('the figures of a migration', function () {
   let script: { behind: number; afterwards: As }[];
   /** How many of the answers to questions for a channel were behind. */
   let stale = 0;
+  /** How often channels were asked for. */
+  let questions = 0;
 
   before(async () => {
     cluster = await StanCluster.start({ mode: 'single', jetstream: true });
@@ -38,6 +45,7 @@ describe('the figures of a migration', function () {
         as = 'leader';
         return { ...page, state: 'CLUSTERED', role };
       }
+      if (path.startsWith('/streaming/channelsz')) questions++;
       if (!path.includes('channel=')) return page;
       const step = script.length > 1 ? script.shift()! : script[0]!;
       as = step.afterwards;
@@ -56,6 +64,35 @@ describe('the figures of a migration', function () {
     front?.close();
     await stan?.close();
     await cluster?.stop();
+  });
+
+  it('of many channels at once are asked for together, and none is older than its question', async () => {
+    script = [{ behind: 0, afterwards: 'leader' }];
+    const names = Array.from({ length: 40 }, (_, i) => `together.${i}`);
+    await Promise.all(names.map((name) => stan.publish(name, 'one')));
+    using resolved = readMigrateOptions(new OptionReader({ ...options, channels: names }, 'options', MIGRATE_NAMES));
+    await using source = await Source.open(resolved);
+    await source.channels();
+    const lastOf = async (name: string): Promise<number> => (await source.channel(name))!.last;
+    /** Publishes one message to each, and asks for all of them. What is sent twice, because its answer was late, counts twice. */
+    const areFresh = async (): Promise<void> => {
+      const published = await Promise.all(
+        names.map((name) => stan.publish(name, 'text').then(() => stan.lastSequence(name))),
+      );
+      const told = await Promise.all(names.map(lastOf));
+      assert.ok(
+        told.every((last, i) => last >= published[i]!),
+        `${told.join()} for ${published.join()}`,
+      );
+    };
+    await lastOf(names[0]!);
+    questions = 0;
+    await areFresh();
+    assert.ok(questions <= 3, `${questions} questions`);
+    // Also those that are asked while others are on their way.
+    const before = Promise.all(names.map(lastOf));
+    await areFresh();
+    await before;
   });
 
   for (const afterwards of ['follower', 'restarted'] as const) {

@@ -20,9 +20,10 @@ export const tsNkeys = createRequire(nats)('ts-nkeys') as {
 /** The seed of some user. */
 export const SEED = tsNkeys.createUser().getSeed().toString();
 
-/** A new operator with one account and one user in it: what a server and a client of it need. */
+/** A new operator with one account and one user in it, and the system's account: what a server and a client of it need. */
 export function credentials() {
   const [operator, account, user] = [tsNkeys.createOperator(), tsNkeys.createAccount(), tsNkeys.createUser()];
+  const system = tsNkeys.createAccount();
   const unlimited = { subs: -1, data: -1, payload: -1 };
   const userJwt = jwt(user, account, { type: 'user', pub: {}, sub: {}, ...unlimited });
   const seed = user.getSeed().toString();
@@ -31,8 +32,14 @@ export function credentials() {
     accountKey: account.getPublicKey().toString(),
     account: jwt(account, operator, {
       type: 'account',
-      limits: { ...unlimited, imports: -1, exports: -1, wildcards: true, conn: -1, leaf: -1 },
+      limits: {
+        ...{ ...unlimited, imports: -1, exports: -1, wildcards: true, conn: -1, leaf: -1 },
+        // Without these it has no JetStream.
+        ...{ mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 },
+      },
     }),
+    systemKey: system.getPublicKey().toString(),
+    system: jwt(system, operator, { type: 'account', limits: { ...unlimited, conn: -1 } }),
     user: userJwt,
     seed,
     credsFile:

@@ -12,6 +12,9 @@ export const STEP_EXIT_CODES: Readonly<Record<number, string>> = {
   130: 'it was interrupted',
 };
 
+/** How long the connections of an interrupted step may keep the process, in ms. */
+const LINGER = 200;
+
 /** The option that every step has. */
 export const JSON_OPTION = { type: 'boolean', help: 'the report as JSON, in the place of lines for people' } as const;
 
@@ -33,7 +36,12 @@ export async function runStep<R extends Report>(
   try {
     report = await run({ signal: interruption.signal }, view);
   } catch (error) {
-    if (interruption.exitCode !== undefined) return interruption.exitCode;
+    const { exitCode } = interruption;
+    if (exitCode !== undefined) {
+      // The official client cannot be told to give up a connection that it makes, and would keep the process for some seconds.
+      setTimeout(() => process.exit(exitCode), LINGER).unref();
+      return exitCode;
+    }
     throw error;
   } finally {
     view.clear();
