@@ -7,7 +7,7 @@ import { suggest } from '../suggest.js';
 import { show } from '../validation.js';
 import { clusterFault, foreignIn, foreignMessage, tailFault } from './anchor.js';
 import { readNote } from './consumer-note.js';
-import { begin, findConsumer, finish, wasUsed, type HandOver } from './hand-over.js';
+import { findConsumer, makeConsumer, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
 import { interruptiblePause, interruptibleStep } from './interruptible.js';
 import { consumerName, MAX_NAME, streamName, type DurableId } from './names.js';
@@ -373,9 +373,8 @@ class DurableMigration {
       maxInFlight,
       isGroup: id.group !== undefined,
     };
-    const deliveries = await begin(this.#target, handOver, this.#options.signal);
-    if (!(await this.#isAt(durable, pending.length))) return undefined;
-    await finish(this.#target, handOver, deliveries);
+    const stands = (): Promise<boolean> => this.#isAt(durable, pending.length);
+    if (!(await makeConsumer(this.#target, handOver, stands, this.#options.signal))) return undefined;
     return { outcome: remade ? 'remade' : 'made', pending: pending.length };
   }
 

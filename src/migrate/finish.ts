@@ -1,12 +1,20 @@
 /** The step `finish`: when no streaming server is left, each stream gets its replicas. It is the last one of a move in place. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { makeClock, type Clock } from '../clock/clock.js';
-import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { everyServer } from './every-server.js';
-import { MIGRATE_HINTS, MIGRATE_OPTIONS, matches, readMigrateOptions, type MigrateOptions } from './options.js';
+import { interruptiblePause, interruptibleStep } from './interruptible.js';
+import {
+  MIGRATE_HINTS,
+  MIGRATE_OPTIONS,
+  matches,
+  readMigrateOptions,
+  type MigrateOptions,
+  type ResolvedMigrateOptions,
+} from './options.js';
 import { readProgress } from './progress.js';
+import { Replicas } from './replicas.js';
 import type { Problem, Report } from './report.js';
 import { readStreamNote } from './stream-note.js';
 import { keepsReplicas, replicasOf } from './stream.js';
@@ -96,6 +104,19 @@ export async function finish(options: FinishOptions = {}): Promise<FinishReport>
   const replicas = read.number('replicas', undefined, { min: 1, max: 5, unit: 'servers' });
   const timeout = read.milliseconds('timeout', 60_000);
   const tell = readProgress<FinishProgress>(read);
+  return await interruptibleStep(resolved.signal, () => finishAll(resolved, { replicas, timeout, tell }));
+}
+
+interface Settings {
+  readonly replicas: number | undefined;
+  readonly timeout: number;
+  readonly tell: (progress: FinishProgress) => void;
+}
+
+async function finishAll(
+  resolved: ResolvedMigrateOptions,
+  { replicas, timeout, tell }: Settings,
+): Promise<FinishReport> {
   const { signal, channels: wanted, clusterId } = resolved;
   const clock = makeClock();
   await using target = await Target.open(resolved.target, signal);
@@ -127,6 +148,7 @@ export async function finish(options: FinishOptions = {}): Promise<FinishReport>
     problems.push({ code: 'no-stream', channel: given, message });
   }
   const blocked = problems.some(({ code }) => code !== 'no-stream');
+  const replicasOfAll = new Replicas(target, clock, signal);
   const streams: FinishedStream[] = [];
   for (const { info, channel, isCut } of infos) {
     signal.throwIfAborted();
@@ -139,7 +161,8 @@ export async function finish(options: FinishOptions = {}): Promise<FinishReport>
     } else if (!blocked) {
       const fault = await raise(target, info, replicasOf(target, { replicas }), { clock, timeout, signal });
       if (fault === undefined) outcome = replicasOf(target, { replicas }) > before ? 'raised' : 'unchanged';
-      else problems.push({ code: fault.code, channel, message: fault.message });
+      const problem = fault === undefined ? await replicasOfAll.fault(channel, stream) : { ...fault, channel };
+      if (problem !== undefined) problems.push(problem);
     }
     const now = outcome === 'refused' ? undefined : await target.stream(stream);
     streams.push({ channel, stream, replicas: now?.config.num_replicas ?? before, outcome });
@@ -184,7 +207,7 @@ async function raise(
       const message = `not all of stream '${name}' is on ${needed} servers: ${lacking}. Look whether all servers run, and run this again`;
       return { code: 'not-replicated', message };
     }
-    await pause(clock, LOOK);
+    await interruptiblePause(clock, LOOK, signal);
   }
 }
 

@@ -85,12 +85,42 @@ async function add(
   });
 }
 
+/** The consumer is not what it has to be, because something came between: it can be made anew. */
+class DisturbedError extends MigrationTargetError {}
+
+/** How often a consumer is made anew. Its leader may change while it is made, and what is on its way then is lost. */
+const ATTEMPTS = 3;
+
+/**
+ * Makes the consumer.
+ * @param stands whether the durable is still where it was, and so whether the consumer is the right one
+ * @returns whether it is made. Not so when the durable has moved
+ * @throws MigrationTargetError when its state is not what it has to be
+ */
+export async function makeConsumer(
+  target: Target,
+  handOver: HandOver,
+  stands: () => Promise<boolean>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const deliveries = await begin(target, handOver, signal);
+      if (!(await stands())) return false;
+      await finish(target, handOver, deliveries);
+      return true;
+    } catch (error) {
+      if (!(error instanceof DisturbedError) || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
 /**
  * Makes the consumer, and leaves it not ready: {@link finish} makes it ready.
  * @returns how many messages it was sent
- * @throws MigrationTargetError when its state is not what it has to be
+ * @throws DisturbedError when its state is not what it has to be
  */
-export async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<number> {
+async function begin(target: Target, handOver: HandOver, signal: AbortSignal): Promise<number> {
   const { stream, consumer, start, end } = handOver;
   const existing = await findConsumer(target, stream, consumer);
   if (existing !== undefined) await target.manager.consumers.delete(stream, consumer);
@@ -113,6 +143,8 @@ async function deliverUpTo(
   signal: AbortSignal,
 ): Promise<{ deliveries: number; kept: (() => void)[] }> {
   const kept: (() => void)[] = [];
+  const clock = makeClock();
+  let heard = clock.now();
   let deliveries = 0;
   for (let next = start; next <= end;) {
     signal.throwIfAborted();
@@ -124,8 +156,11 @@ async function deliverUpTo(
       next = sequence + 1;
     }
     deliveries += batch.length;
-    if (next === before) {
-      throw new MigrationTargetError(
+    if (next > before) heard = clock.now();
+    // Nobody is there while the consumer has no leader.
+    else if (clock.now() - heard < BATCH_TIMEOUT) await pause(clock, LOOK);
+    else {
+      throw new DisturbedError(
         `the consumer '${consumer}' of stream '${stream}' got nothing for ${BATCH_TIMEOUT / 1000} s, and has to get the ` +
           `messages ${next} to ${end}: look at the stream, and run it again`,
       );
@@ -146,7 +181,7 @@ async function settled(target: Target, { stream, consumer }: HandOver, kept: num
     const info = await target.manager.consumers.info(stream, consumer);
     if (info.num_ack_pending === kept) return;
     if (clock.now() > deadline) {
-      throw new MigrationTargetError(
+      throw new DisturbedError(
         `the consumer '${consumer}' of stream '${stream}' has ${info.num_ack_pending} messages pending, and not ${kept} as it ` +
           'should: an acknowledgement was lost, or somebody else uses the consumer. Run it again',
       );
@@ -158,15 +193,16 @@ async function settled(target: Target, { stream, consumer }: HandOver, kept: num
 /**
  * Makes the consumer ready: from now on it delivers whole messages to everybody, and its description says so.
  * @param deliveries how many messages it was sent while it was made
- * @throws MigrationTargetError when somebody else has got something of it meanwhile
+ * @throws DisturbedError when somebody else has got something of it meanwhile
  */
-export async function finish(target: Target, handOver: HandOver, deliveries: number): Promise<ConsumerInfo> {
+async function finish(target: Target, handOver: HandOver, deliveries: number): Promise<ConsumerInfo> {
   const { stream, consumer, lastSent, pending, ackWait } = handOver;
   const { delivered, num_ack_pending: kept } = await target.manager.consumers.info(stream, consumer);
   if (delivered.consumer_seq !== deliveries) {
-    throw new MigrationTargetError(
-      `somebody else has got messages of the consumer '${consumer}' of stream '${stream}' while it was made, without their ` +
-        'bodies: stop that reader until this is done, and run it again',
+    throw new DisturbedError(
+      `the consumer '${consumer}' of stream '${stream}' has delivered ${delivered.consumer_seq} messages while it was made, and ` +
+        `${deliveries} have come: somebody else has got the others, without their bodies, or its leader has changed. Stop such a ` +
+        'reader until this is done, and run it again',
     );
   }
   return await target.manager.consumers.update(stream, consumer, {

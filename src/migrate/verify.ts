@@ -21,8 +21,8 @@ import { CopiedMessage } from './pipeline.js';
 import { readProgress, throttled } from './progress.js';
 import { Replicas } from './replicas.js';
 import type { Problem, Report } from './report.js';
-import { findSeam, originsIn } from './seam.js';
-import { readStreamNote } from './stream-note.js';
+import { droppedUpTo, findSeam, originsIn } from './seam.js';
+import { isCut, readStreamNote } from './stream-note.js';
 import { Source, type SourceChannel } from './source.js';
 import { STAN_SEQUENCE, STAN_TIMESTAMP } from './stan-headers.js';
 import { readPatiently, Target } from './target.js';
@@ -268,10 +268,13 @@ class ChannelCheck {
     }
     const { seam, info } = found;
     const { first_seq: first, last_seq: last } = info.state;
-    const from = figures.messages === 0 ? figures.last + 1 : figures.first;
+    const begin = figures.messages === 0 ? figures.last + 1 : figures.first;
+    // What native messages have pushed out is not missing.
+    const dropped = hasOwnLimits(info) ? Math.max(Math.min(first - 1, seam), droppedUpTo(info)) : 0;
+    const from = Math.max(begin, dropped + 1);
     const to = figures.last;
     await this.#compare(from, Math.min(to, seam), first, seam);
-    const { stragglers, native, firstNative } = await this.#behindTheCut(seam, last, to);
+    const { stragglers, native, firstNative } = await this.#behindTheCut(seam, last, from, to);
     await this.#compareEnds(to);
     const result: VerifiedChannel = {
       channel: this.#channel,
@@ -279,7 +282,7 @@ class ChannelCheck {
       first: from,
       last: to,
       compared: this.#compared,
-      onlyInJetStream: Math.max(0, Math.min(from - 1, seam) - first + 1),
+      onlyInJetStream: Math.max(0, Math.min(begin - 1, seam) - first + 1),
       stragglers,
       native,
       stanDigest: this.#stanHash.digest('hex'),
@@ -289,8 +292,8 @@ class ChannelCheck {
     };
     const problems = [...problemsOf(result), ...(await this.#unreadProblems())];
     // Nothing of it may be left to compare, and still it is not true.
-    if (info.state.messages > 0 && last < from - 1)
-      problems.push(overtaken(this.#channel, this.#stream, last + 1, from - 1));
+    if (info.state.messages > 0 && last < begin - 1)
+      problems.push(overtaken(this.#channel, this.#stream, last + 1, begin - 1));
     if (firstNative !== undefined && (await this.#isUncut(info)))
       problems.push(foreignMessage(this.#channel, info, firstNative));
     return { result, problems };
@@ -309,7 +312,7 @@ class ChannelCheck {
         await pause(this.#clock, 100);
         continue;
       }
-      return { info, seam: state.messages === 0 ? state.last_seq : await findSeam(this.#target, info) };
+      return { info, seam: await findSeam(this.#target, info) };
     }
   }
 
@@ -337,6 +340,7 @@ class ChannelCheck {
   async #behindTheCut(
     seam: number,
     last: number,
+    from: number,
     to: number,
   ): Promise<{ stragglers: number; native: number; firstNative: number | undefined }> {
     const places = new Map<number, number>();
@@ -355,8 +359,9 @@ class ChannelCheck {
       else places.set(inStan, sequence);
     }
     this.#highest = Math.max(this.#highest, seam);
-    if (to > seam) {
-      for await (const original of this.#originals(seam + 1, to)) {
+    const begin = Math.max(seam + 1, from);
+    if (to >= begin) {
+      for await (const original of this.#originals(begin, to)) {
         const place = places.get(original.sequence);
         this.#check(original, place === undefined ? undefined : await this.#stored(place));
       }
@@ -444,6 +449,12 @@ class ChannelCheck {
     if (before?.what === what && before.to === from - 1) before.to = to;
     else if (this.#differences.length < NAMED) this.#differences.push({ from, to, what });
   }
+}
+
+/** Whether a stream is cut, and has limits, which may drop what was copied. */
+function hasOwnLimits({ config }: StreamInfo): boolean {
+  const { max_msgs, max_bytes, max_age } = config;
+  return isCut(config) && [max_msgs, max_bytes, max_age].some((limit) => limit > 0);
 }
 
 function add(hash: Hash, sequence: string, timestamp: string, data: Uint8Array): void {

@@ -17,3 +17,17 @@ export async function processState(pid: number): Promise<string | undefined> {
     });
   });
 }
+
+/** The bit of SIGHUP in the masks of signals. */
+const HANGUP = 1n;
+
+/**
+ * Whether a process handles SIGHUP. One that does not ends by it. Where the system does not tell, it is taken to handle it.
+ * @param pid the process
+ */
+export async function handlesHangup(pid: number): Promise<boolean> {
+  if (process.platform !== 'linux') return true;
+  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const [, mask] = /^SigCgt:\s*([\da-f]+)$/m.exec(status) ?? [];
+  return mask === undefined || (BigInt(`0x${mask}`) & HANGUP) !== 0n;
+}

@@ -6,7 +6,7 @@ import { within } from '../within.js';
 import type { NodePorts } from './config.js';
 import { ServerStartError } from './errors.js';
 import { Monitor } from './monitor.js';
-import { processState } from './process-state.js';
+import { handlesHangup, processState } from './process-state.js';
 import type { Proxy } from './proxy.js';
 import { reaper } from './reaper.js';
 import { addressInUse, FRESH, LineRing, readLine, type ServerLogState } from './server-log.js';
@@ -262,6 +262,11 @@ export abstract class ServerNode {
   async reload(options: { timeout?: number } = {}): Promise<void> {
     const { timeout = 10_000 } = options;
     this.#running('reload');
+    // A server says that it is ready before it handles the signal, which would end it.
+    await waitFor(async () => (await handlesHangup(this.pid!)) || undefined, {
+      timeout,
+      what: () => `node '${this.name}' does not take SIGHUP`,
+    });
     const from = this.#log.count;
     this.#signal('SIGHUP');
     const answer = await waitFor(() => this.#log.lines(from).find((line) => RELOADED.test(line)), {

@@ -463,10 +463,13 @@ describe('the cut', function () {
         });
         js.connection.publish(channel, 'foreign');
       }
-      await until(
-        async () => (await js.manager.streams.info(streamName(channel))).state.last_seq >= 40,
-        'the copy does not follow',
-      );
+      // Until the copy has made it there is no stream.
+      const last = (): Promise<number> =>
+        js.manager.streams.info(streamName(channel)).then(
+          ({ state }) => state.last_seq,
+          () => 0,
+        );
+      await until(async () => (await last()) >= 40, 'the copy does not follow');
       stop.abort();
       const { ok, channels } = await following;
       assert.deepEqual([ok, channels[0]?.fenced, refused], [true, true, 20]);

@@ -298,6 +298,22 @@ describe('verify', function () {
       assert.equal(stanDigest, jetStreamDigest);
     });
 
+    it('does not miss what native messages have pushed out of a stream with limits, be it all that was copied', async () => {
+      await cutOver();
+      const stream = streamName(channel);
+      await side.manager.streams.update(stream, { max_msgs: 6 });
+      const some = await verify(sides());
+      assert.deepEqual([differences(some), only(some).first, only(some).compared], [[], 9, 4]);
+      await side.manager.streams.update(stream, { max_msgs: 1 });
+      const none = await verify(sides());
+      assert.deepEqual([differences(none), none.problems, only(none).compared], [[], [], 0]);
+      await side.manager.streams.purge(stream);
+      assert.deepEqual((await verify(sides())).problems, []);
+      // Without limits nobody but a person has taken them.
+      await side.manager.streams.update(stream, { max_msgs: -1, max_bytes: -1 });
+      assert.deepEqual(differences(await verify(sides())), [{ from: 1, to: 12, what: 'missing' }]);
+    });
+
     it('says which message came late and is not appended yet', async () => {
       await cutOver();
       await publish(1);

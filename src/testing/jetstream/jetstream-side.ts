@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Consumer, ConsumerConfig, ConsumerMessages, JsMsg } from '@nats-io/jetstream';
 import '../../dispose.js';
 import { ClosedError, InvalidArgumentError } from '../../errors.js';
+import { findConsumer } from '../../migrate/hand-over.js';
 import { consumerName, streamName } from '../../migrate/names.js';
 import { MIGRATE_OPTIONS, readMigrateOptions } from '../../migrate/options.js';
 import { Target } from '../../migrate/target.js';
@@ -27,6 +28,8 @@ export interface JetStreamSideOptions extends ServerConnectOptions {
 const ATTEMPT = 2000;
 /** The pause before an attempt is repeated, in ms. */
 const PAUSE = 50;
+/** For how long a cluster has to say that there is no consumer, until that is believed, in ms. */
+const NOT_FOUND = 2000;
 /** How long a consumer of a group without a durable outlives its members, in ns. */
 const GROUP_OUTLIVES = 30 * 1e9;
 /** How long a consumer of a plain subscription outlives it, in ns. */
@@ -193,12 +196,15 @@ export class JetStreamSide implements CheckedClient {
   }
 
   async #makeUnlessThere(stream: string, config: Partial<ConsumerConfig>): Promise<void> {
-    const { manager } = this.#target;
-    try {
-      await manager.consumers.info(stream, config.durable_name!);
-    } catch {
-      await manager.consumers.add(stream, config);
+    const name = config.durable_name!;
+    const deadline = performance.now() + (this.#target.isClustered ? NOT_FOUND : 0);
+    for (;;) {
+      if ((await findConsumer(this.#target, stream, name)) !== undefined) return;
+      // A server of a cluster that was just started, or elected, may not know it yet. One that is made once more begins anew.
+      if (performance.now() >= deadline) break;
+      await sleep(PAUSE);
     }
+    await this.#target.manager.consumers.add(stream, config);
   }
 
   #startOf(startAt: SubscribeOptions['startAt']): Pick<Partial<ConsumerConfig>, 'deliver_policy' | 'opt_start_seq'> {
