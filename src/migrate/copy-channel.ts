@@ -154,6 +154,11 @@ export class ChannelCopier {
     if (this.#chain.stored === this.#chain.taken) this.#end?.('done');
   }
 
+  /** Whether STAN has sent something of which nobody knows whether it is stored. */
+  get owes(): boolean {
+    return this.#chain !== undefined && this.#chain.taken > this.#chain.stored;
+  }
+
   get #isStopping(): boolean {
     return this.#stopped || this.#context.stopping();
   }

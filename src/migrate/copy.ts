@@ -270,9 +270,12 @@ class Copying {
         message: 'the copy was interrupted before it had all that was there: run it again, and it goes on where it was',
       });
     }
-    for (const { channel, reason } of this.#unfinished) {
-      const work = this.#channels.get(channel);
-      if (work?.complete !== true || work.problem !== undefined) continue;
+    for (const { copier, complete, problem } of works) {
+      const { channel } = copier;
+      const reason =
+        this.#unfinished.find((each) => each.channel === channel)?.reason ??
+        (copier.owes ? `JetStream has not said whether it has stored message ${copier.stored + 1}` : undefined);
+      if (!complete || problem !== undefined || copier.cut || reason === undefined) continue;
       this.#problems.push({
         code: 'interrupted',
         channel,

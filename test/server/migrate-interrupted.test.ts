@@ -183,6 +183,10 @@ describe('a migration that is interrupted', function () {
     void running.then(({ channels }) => (lag = channels[0]!.lag));
     await until(() => lag !== undefined, 'it does not end', SOON);
     assert.equal(lag, 1);
+    assert.deepEqual(
+      (await running).problems.map(({ code }) => code),
+      ['interrupted'],
+    );
   });
 
   it('cut, while it waits for stragglers and JetStream is silent', async () => {
