@@ -15,7 +15,8 @@ export {
   type CopyReport,
   type WaitingChannel,
 } from './copy.js';
-export { cut, type CutChannel, type CutOptions, type CutProgress, type CutReport } from './cut.js';
+export { cut, type CutChannel, type CutOptions, type CutReport } from './cut.js';
+export type { CutProgress } from './cut-step.js';
 export {
   durables,
   type DurablesOptions,

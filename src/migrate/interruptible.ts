@@ -82,3 +82,20 @@ export async function interruptiblePause(clock: Clock, ms: number, signal: Abort
     signal?.addEventListener('abort', hear, { once: true });
   });
 }
+
+/** What a piece of work has led to. Undefined when the step is told to stop before, and then it is not waited for. */
+export async function unlessTold<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
+  if (signal.aborted) return undefined;
+  const told = new AbortController();
+  const aborted = new Promise<undefined>((resolve) => {
+    signal.addEventListener('abort', () => resolve(undefined), { once: true, signal: told.signal });
+  });
+  try {
+    return await Promise.race([work(), aborted]);
+  } catch (error) {
+    if (signal.aborted) return undefined;
+    throw error;
+  } finally {
+    told.abort();
+  }
+}

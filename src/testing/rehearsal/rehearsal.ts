@@ -1,6 +1,7 @@
 /** A complete move from STAN to JetStream on this machine, with a system that is alive meanwhile, with faults, and with a judge. */
 import { InvalidArgumentError } from '../../errors.js';
-import { cut, type CutProgress, type CutReport } from '../../migrate/cut.js';
+import { cut, type CutReport } from '../../migrate/cut.js';
+import type { CutProgress } from '../../migrate/cut-step.js';
 import { durables } from '../../migrate/durables.js';
 import { finish } from '../../migrate/finish.js';
 import { streamName } from '../../migrate/names.js';
