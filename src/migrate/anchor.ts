@@ -11,7 +11,7 @@ import type { Problem } from './report.js';
 import { stanSequenceOf } from './seam.js';
 import type { Source, SourceChannel } from './source.js';
 import { parseTimestamp, STAN_TIMESTAMP } from './stan-headers.js';
-import { readStreamNote } from './stream-note.js';
+import { isCut, readStreamNote } from './stream-note.js';
 import type { Target } from './target.js';
 
 /** Whether a stored message is the copy of message `sequence`, by its own word. */
@@ -137,7 +137,8 @@ export async function anchorFault(
         `stream, and copy again`,
     };
   }
-  const lacking = await lackingIn(source, stream, figures, info.state);
+  // What native messages have pushed out of a cut stream is not lost.
+  const lacking = isCut(info.config) ? undefined : await lackingIn(source, stream, figures, info.state);
   if (lacking !== undefined) return lacking;
   if (!isCopy(stored)) return foreignMessage(channel, info, await firstForeign(target, stream, first_seq, last));
   return await tailFault(source, target, stream, figures, stored);
@@ -212,13 +213,13 @@ function isOlder({ timestamp }: CopiedMessage, { header }: StoredMsg): boolean {
 
 /** A message in a stream that is none of STAN's. After the cut that is no fault, and yet nothing more can be copied by its number. */
 export function foreignMessage(channel: string, { config }: StreamInfo, sequence: number): Problem {
-  const { name: stream, description } = config;
-  const isCut = (readStreamNote(description)?.state ?? 'copied') !== 'copied';
+  const { name: stream } = config;
+  const isInPlace = isCut(config);
   return {
-    code: isCut ? CUT_ALREADY : 'foreign-message',
+    code: isInPlace ? CUT_ALREADY : 'foreign-message',
     channel,
     sequence,
-    message: isCut
+    message: isInPlace
       ? `stream '${stream}' of channel '${channel}' is cut, and message ${sequence} is the first one of a native publisher: nothing more ` +
         `can be copied under its number. 'migrate cut' appends what still reaches STAN`
       : `message ${sequence} of stream '${stream}' is none of STAN's: somebody has published it to JetStream. Nothing of STAN is ` +

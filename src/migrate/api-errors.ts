@@ -6,6 +6,7 @@ export const NAME_IN_USE = 10058;
 export const NO_MESSAGE = 10037;
 export const NO_PEERS = 10005;
 export const NOT_CLUSTERED = 10074;
+export const NO_ROOM = 10023;
 export const STREAM_NOT_FOUND = 10059;
 export const SUBJECT_IN_USE = 10065;
 /** The last message has another sequence than it was said: before 2.12, and from then on. */

@@ -8,10 +8,11 @@ import { every, pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
-import { isRefusal } from './api-errors.js';
+import { isRefusal, NO_ROOM } from './api-errors.js';
 import { anchorFault, firstForeign, foreignMessage, inconsistency, isCopy, isCopyOf, overtaken } from './anchor.js';
 import { Chain, isOutOfPlace, verdictOf, type Answer, type Window } from './chain.js';
 import { MigrationTargetError } from './errors.js';
+import { GRACE } from './interruptible.js';
 import { doorOf, hasFence, importSubject } from './fence.js';
 import { streamName } from './names.js';
 import { CopiedMessage, Pipeline } from './pipeline.js';
@@ -39,6 +40,9 @@ const SILENCE = 2000;
 const MAX_WAIT = 2000;
 /** How often in a row the target may refuse without anything stored between. */
 const MAX_REFUSALS = 10;
+
+/** What to do when the disk or a limit of the server is full. It has to be restarted to notice that there is room again. */
+const ROOM = '. Give JetStream more room there, restart that server, and run this again';
 
 /** What copies of several channels have in common. */
 export interface CopyContext {
@@ -269,11 +273,12 @@ export class ChannelCopier {
       });
       this.#subscription = subscription;
       subscription.on('reset', anew);
-      subscription.on('closed', () =>
-        this.#finish(
-          this.#isStopping ? 'done' : this.#problem('source-lost', 'the connection to STAN is closed: run this again'),
-        ),
-      );
+      subscription.on('closed', () => {
+        if (!this.#isStopping) {
+          this.#finish(this.#problem('source-lost', 'the connection to STAN is closed: run this again'));
+        } else if (this.owes) void this.#sleep(GRACE).then(() => this.#isAtWork(chain) && this.#finish('done'));
+        else this.#finish('done');
+      });
       if (this.#isStopping && chain.stored === chain.taken) this.#finish('done');
       return await ended;
     } finally {
@@ -491,7 +496,7 @@ export class ChannelCopier {
       return this.#problem(
         'refused',
         `JetStream refuses message ${chain.stored + 1} of channel '${this.channel}' for stream '${this.stream}' again and ` +
-          `again: ${answer.text} (${answer.refused})`,
+          `again: ${answer.text} (${answer.refused})${answer.refused === NO_ROOM ? ROOM : ''}`,
       );
     }
     const before = chain.stored;

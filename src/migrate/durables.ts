@@ -7,7 +7,7 @@ import { suggest } from '../suggest.js';
 import { show } from '../validation.js';
 import { clusterFault, foreignIn, foreignMessage, tailFault } from './anchor.js';
 import { readNote } from './consumer-note.js';
-import { findConsumer, makeConsumer, wasUsed, type HandOver } from './hand-over.js';
+import { findConsumer, hasLostState, makeConsumer, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
 import { interruptiblePause, interruptibleStep } from './interruptible.js';
 import { consumerName, MAX_NAME, streamName, type DurableId } from './names.js';
@@ -346,10 +346,11 @@ class DurableMigration {
         );
       }
       if (note.state === 'made') {
-        if (note.lastSent === position.lastSent && note.pending === position.pending) {
+        const hasMoved = note.lastSent !== position.lastSent || note.pending !== position.pending;
+        if (!hasMoved && !hasLostState(existing, note)) {
           return { outcome: 'unchanged', pending: position.pending };
         }
-        if (wasUsed(existing, note)) {
+        if (hasMoved && wasUsed(existing, note)) {
           throw new Refused(
             'used-on-both-sides',
             `the ${durableText(id)} on '${channel}' has moved in STAN from ${note.lastSent} to ${position.lastSent} since its ` +

@@ -1,5 +1,6 @@
 /** Asks every server of a side, and not only the one that a connection happens to have. */
 import { describe } from '../errors.js';
+import { MigrationTargetError } from './errors.js';
 import type { Side } from './options.js';
 import { Target } from './target.js';
 
@@ -54,6 +55,25 @@ export async function everyServer<T>(
     }
   }
   return [...asked.values(), ...silent.filter(({ announced }) => !announced || !everybody())];
+}
+
+/**
+ * Refuses servers of which some are plain ones already, and some are streaming servers or older: a stream that one of them makes is not the
+ * same for the others, and what one of them says of the fence does not hold for the others.
+ * @throws MigrationTargetError
+ */
+export async function refuseMixedServers(side: Side, signal: AbortSignal): Promise<void> {
+  const ask = async (target: Target): Promise<[string, boolean]> => [target.version.join('.'), target.isAtLeast(2, 10)];
+  const asked = (await everyServer(side, signal, ask)).filter(({ answer }) => answer !== undefined);
+  const of = (isNew: boolean): string[] =>
+    asked.flatMap(({ server, answer }) => (answer![1] === isNew ? [`${server} (${answer![0]})`] : []));
+  const [plain, old] = [of(true), of(false)];
+  if (plain.length === 0 || old.length === 0) return;
+  throw new MigrationTargetError(
+    `the servers with JetStream are of two kinds: ${plain.join(', ')} of 2.10 or later, and ${old.join(', ')} older, as the streaming server ` +
+      "contains it. Put plain servers in the places of streaming servers after 'migrate cut', not before: start the streaming servers " +
+      'there again, or update the older ones, and run this again',
+  );
 }
 
 /** The same side with one server only, with the credentials and the TLS options of the first. */

@@ -59,11 +59,14 @@ export function hasFence({ subjects }: Pick<StreamConfig, 'subjects'>, channel: 
 /** The `mappings` block that is the fence of servers before 2.10, as text for their configuration. */
 export function mappingsBlock(channels: readonly string[]): string {
   const lines = channels.flatMap((channel) => [
-    `  ${JSON.stringify(channel)}: ${JSON.stringify(fencedSubject(channel))}`,
-    `  ${JSON.stringify(importSubject(channel))}: ${JSON.stringify(channel)}`,
+    `  ${quoted(channel)}: ${quoted(fencedSubject(channel))}`,
+    `  ${quoted(importSubject(channel))}: ${quoted(channel)}`,
   ]);
   return ['mappings: {', ...lines, '}'].join('\n');
 }
+
+/** A text as the configuration of a server takes it, which knows no escaped quotes. */
+const quoted = (text: string): string => (text.includes('"') ? `'${text}'` : JSON.stringify(text));
 
 /** The block that takes such a fence away. A server that reloads a file without any `mappings` keeps those that it had. */
 export const NO_MAPPINGS = 'mappings: {}';

@@ -20,7 +20,7 @@ import {
 import { readProgress } from './progress.js';
 import { Replicas } from './replicas.js';
 import type { Problem, Report } from './report.js';
-import { readStreamNote, type StreamNote } from './stream-note.js';
+import { readStreamNote, streamNoteText, type StreamNote } from './stream-note.js';
 import { keepsReplicas, replicasOf } from './stream.js';
 import { readPatiently, Target } from './target.js';
 
@@ -150,7 +150,7 @@ async function finishAll(
       const { isRaised, fault } = await raise(target, info, wanted, { clock, timeout, signal });
       if (isRaised) outcome = 'raised';
       else if (fault?.code !== 'stream') outcome = 'unchanged';
-      if (note.state === 'being cut') problems.push(unfinishedCut(channel, stream));
+      if (note.state === 'being cut') problems.push(await endCut(target, stream, note));
       const problem = fault === undefined ? await comparison.fault(channel, stream) : { ...fault, channel };
       if (problem !== undefined) problems.push(problem);
     }
@@ -237,13 +237,17 @@ function unfitness({ server, version, reason }: ServerVersion): Problem | undefi
   };
 }
 
-function unfinishedCut(channel: string, stream: string): Problem {
+/** Ends the cut of a stream, because there may be no STAN any more that could. It is said once what may be missing. */
+async function endCut(target: Target, stream: string, note: StreamNote): Promise<Problem> {
+  const { channel } = note;
+  await target.manager.streams.update(stream, { description: streamNoteText({ ...note, state: 'cut' }) });
   return {
     code: 'not-cut',
     channel,
     message:
-      `the cut of stream '${stream}' of channel '${channel}' did not come to its end: run 'migrate cut' again while STAN is there. If STAN ` +
-      `is gone for good, look at what the stream has, and set its limit of bytes: nats stream edit ${stream} --max-bytes=…`,
+      `the cut of stream '${stream}' of channel '${channel}' did not come to its end, so it may lack its limit of bytes, and what has reached ` +
+      `STAN late: run 'migrate cut' again if STAN is there, else set the limit: nats stream edit ${stream} --max-bytes=…. It counts as cut ` +
+      'from now on',
   };
 }
 

@@ -64,6 +64,15 @@ export function wasUsed(info: ConsumerInfo, note: ConsumerNote & { state: 'made'
   return info.delivered.consumer_seq !== note.deliveries || info.num_ack_pending !== note.kept;
 }
 
+/**
+ * Whether a consumer has less behind it than when it was made: a server that has died, or that has lost its disk, has taken a part of its
+ * state. It would deliver once more what is done.
+ */
+export function hasLostState(info: ConsumerInfo, note: ConsumerNote & { state: 'made' }): boolean {
+  const { consumer_seq } = info.delivered;
+  return consumer_seq < note.deliveries || (consumer_seq === note.deliveries && info.num_ack_pending > note.kept);
+}
+
 /** @param most how many messages it is to deliver while it is made */
 async function add(
   { manager, client }: Target,

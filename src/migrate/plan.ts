@@ -20,6 +20,7 @@ import type { Problem, Report } from './report.js';
 import { Source, type SourceChannel } from './source.js';
 import type { ChannelLimits } from './stan-limits.js';
 import { HEADER_BYTES } from './stan-headers.js';
+import { isCut } from './stream-note.js';
 import { hasEntrance, importEntrance, replicasOf } from './stream.js';
 import { readPatiently, Target } from './target.js';
 
@@ -180,7 +181,9 @@ async function planAll(
       resolved.signal,
       async () => {
         const info = await target.stream(streamName(figures.channel));
-        return { info, found: await channelProblems(source, target, figures, info) };
+        // A copy that follows may have stored more since the channels were listed.
+        const now = info === undefined ? figures : ((await source.channel(figures.channel)) ?? figures);
+        return { info, found: await channelProblems(source, target, now, info) };
       },
     );
     problems.push(...found);
@@ -309,6 +312,8 @@ async function channelProblems(
     }
     return problems;
   }
+  // What is cut is as it should be, and nothing is copied into it any more.
+  if (isCut(info.config) && info.config.subjects.includes(channel)) return problems;
   if (!hasEntrance(info.config, importEntrance(target, channel))) {
     add(
       'foreign-content',

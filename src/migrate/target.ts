@@ -306,7 +306,8 @@ const isOfClient = (error: unknown): error is Error =>
 export function targetError(error: unknown, what: string): unknown {
   if (!isOfClient(error)) return error;
   return new MigrationTargetError(
-    `JetStream did not answer as it should while ${what}: ${describe(error)}. Run it again`,
+    `JetStream did not answer as it should while ${what}: ${describe(error)}. See that all its servers run, above all the one that ` +
+      'keeps the stream, and run it again',
     {
       cause: error,
     },

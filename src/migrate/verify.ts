@@ -112,6 +112,8 @@ export interface VerifyCopyReport extends Report {
 const NAMES = { known: [...MIGRATE_OPTIONS, 'onProgress'], hints: MIGRATE_HINTS };
 /** How many differences of a channel are named. */
 const NAMED = 20;
+/** How often it is looked whether the limits of a stream have dropped what is missing, in ms. */
+const LIMITS = 50;
 /** How long a copy that follows may take to bring what was the newest message, in ms. */
 const CATCH_UP = 5000;
 /** What JetStream may send ahead, in bytes and in messages. */
@@ -239,6 +241,10 @@ class ChannelCheck {
   readonly #onCompared: () => void;
   readonly #stanHash = createHash('sha256');
   readonly #jetStreamHash = createHash('sha256');
+  /** A stream that is cut, and whose limits may drop what was copied, as it was seen last. */
+  #limited: StreamInfo | undefined;
+  /** When it was seen, in ms of the clock. */
+  #limitedAt = -Infinity;
   #compared = 0;
   #different = 0;
   /** The highest number of STAN that the stream has a message of. */
@@ -270,7 +276,8 @@ class ChannelCheck {
     const { first_seq: first, last_seq: last } = info.state;
     const begin = figures.messages === 0 ? figures.last + 1 : figures.first;
     // What native messages have pushed out is not missing.
-    const dropped = hasOwnLimits(info) ? Math.max(Math.min(first - 1, seam), droppedUpTo(info)) : 0;
+    this.#limited = hasOwnLimits(info) ? info : undefined;
+    const dropped = this.#limited !== undefined ? Math.max(Math.min(first - 1, seam), droppedUpTo(info)) : 0;
     const from = Math.max(begin, dropped + 1);
     const to = figures.last;
     await this.#compare(from, Math.min(to, seam), first, seam);
@@ -329,7 +336,10 @@ class ChannelCheck {
           this.#check(original, copy);
           copy = await copies.next();
           // A consumer reads from one server of several, which may be behind the leader. The leader has the last word.
-        } else this.#check(original, sequence < first ? undefined : await this.#stored(sequence));
+        } else {
+          const stored = sequence < first ? undefined : await this.#stored(sequence);
+          if (stored !== undefined || !(await this.#isPushedOut(sequence))) this.#check(original, stored);
+        }
       }
     } finally {
       await copies.close();
@@ -363,7 +373,9 @@ class ChannelCheck {
     if (to >= begin) {
       for await (const original of this.#originals(begin, to)) {
         const place = places.get(original.sequence);
-        this.#check(original, place === undefined ? undefined : await this.#stored(place));
+        const stored = place === undefined ? undefined : await this.#stored(place);
+        if (stored === undefined && place !== undefined && (await this.#isPushedOut(place))) continue;
+        this.#check(original, stored);
       }
     }
     return { stragglers, native, firstNative };
@@ -379,6 +391,17 @@ class ChannelCheck {
       yield new CopiedMessage(message);
     }
     if (next <= to) this.#unread = { from: next, to };
+  }
+
+  /** Whether native messages have pushed a message out of the stream since it was looked at. */
+  async #isPushedOut(sequence: number): Promise<boolean> {
+    if (this.#limited === undefined) return false;
+    const now = this.#clock.now();
+    if (sequence >= this.#limited.state.first_seq && now - this.#limitedAt > LIMITS) {
+      this.#limited = (await this.#target.stream(this.#stream)) ?? this.#limited;
+      this.#limitedAt = now;
+    }
+    return sequence < this.#limited.state.first_seq;
   }
 
   /** A message as the leader of the stream has it. */

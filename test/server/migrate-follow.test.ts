@@ -52,6 +52,25 @@ describe('a copy that follows', function () {
     await node!.reload();
   };
 
+  it('is told to stop while publishers go on: what is on its way is waited for, and all is well', async () => {
+    cluster = await StanCluster.start({ mode: 'single', jetstream: true });
+    const stan = await clients.connect(cluster.urls);
+    let over = false;
+    const publishing = (async () => {
+      while (!over) await Promise.all(Array.from({ length: 20 }, () => stan.publish('orders', 'an order')));
+    })();
+    for (let run = 0; run < 5; run++) {
+      told = new AbortController();
+      latest = undefined;
+      follow();
+      await until(() => (latest?.copied ?? 0) > 0, 'nothing is copied', 20_000);
+      told.abort();
+      assert.deepEqual((await following!).problems, []);
+    }
+    over = true;
+    await publishing;
+  });
+
   it('ends by itself when its channel is cut, also when nothing is published any more', async () => {
     cluster = await StanCluster.start({ mode: 'single' });
     await using to = await JetStreamCluster.start({ nodes: 1 });

@@ -119,7 +119,10 @@ export function copyLines({ channels, copied, copiedBytes, duration }: CopyRepor
         )),
     ...channels
       .filter(({ cut }) => cut)
-      .map(({ channel }) => `channel '${channel}' is cut: 'migrate cut' appends what still reaches STAN`),
+      .map(
+        ({ channel }) =>
+          `channel '${channel}' is in the hands of 'migrate cut': that copies or appends what still reaches STAN`,
+      ),
     '',
     `${plural(copied, 'message')} (${formatBytes(copiedBytes)}) in ${formatDuration(duration)}, ${formatCount(rate)} a second`,
   ];

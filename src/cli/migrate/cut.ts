@@ -1,5 +1,5 @@
 /** `resilient-stan migrate cut` */
-import { cut, type CutProgress, type CutReport } from '../../migrate/index.js';
+import { cut, type CutProgress, type CutReport, type Straggler } from '../../migrate/index.js';
 import { formatDuration, plural } from '../../testing/report/format.js';
 import { defineCommand, type Options } from '../command.js';
 import { say } from '../say.js';
@@ -106,10 +106,23 @@ export function cutLines({ channels }: CutReport, width: number): string[] {
               `nats stream rm ${stream}, when it is of no more use`,
           ],
     ),
-    ...channels.flatMap(({ channel, stragglers }) =>
-      stragglers.map(
-        ({ inStan, sequence }) => `message ${inStan} of channel '${channel}' came late: it is message ${sequence}`,
-      ),
-    ),
+    ...channels.flatMap(({ channel, stragglers }) => lateLines(channel, stragglers)),
   ];
+}
+
+/** One line for each row of messages that lie behind each other on both sides. */
+function lateLines(channel: string, stragglers: readonly Straggler[]): string[] {
+  const rows: { first: Straggler; count: number }[] = [];
+  for (const each of stragglers) {
+    const row = rows.at(-1);
+    const { inStan = 0, sequence = 0 } = row?.first ?? {};
+    const count = row?.count ?? 0;
+    if (row !== undefined && each.inStan === inStan + count && each.sequence === sequence + count) row.count++;
+    else rows.push({ first: each, count: 1 });
+  }
+  return rows.map(({ first: { inStan, sequence }, count }) =>
+    count === 1
+      ? `message ${inStan} of channel '${channel}' came late: it is message ${sequence}`
+      : `messages ${inStan} to ${inStan + count - 1} of channel '${channel}' came late: they are messages ${sequence} to ${sequence + count - 1}`,
+  );
 }

@@ -54,7 +54,7 @@ export const migrateFinishCommand = defineCommand({
 
 /** The report for people. Pure. */
 export function finishLines({ streams }: FinishReport, width: number): string[] {
-  if (streams.length === 0) return ['There are no streams that a copy has made.'];
+  if (streams.length === 0) return [];
   return table(
     [{ head: 'channel' }, { head: 'stream' }, { head: 'servers', right: true }, { head: 'state' }],
     streams.map(({ channel, stream, replicas, outcome }) => [channel, stream, String(replicas), outcome]),
