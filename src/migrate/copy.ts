@@ -5,6 +5,7 @@ import { every } from '../clock/pause.js';
 import { describe, toOurs } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { ChannelCopier, type CopyContext } from './copy-channel.js';
+import { refuseMixedServers } from './every-server.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import { PROGRESS, readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
@@ -144,6 +145,7 @@ export async function copy(options: CopyOptions = {}): Promise<CopyReport> {
   const clock = makeClock();
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, resolved.signal, { inGoodOrder: true });
+  await refuseMixedServers(resolved.target, resolved.signal, { announced: false });
   const work = new Copying({
     source,
     target,

@@ -60,11 +60,15 @@ export async function everyServer<T>(
 /**
  * Refuses servers of which some are plain ones already, and some are streaming servers or older: a stream that one of them makes is not the
  * same for the others, and what one of them says of the fence does not hold for the others.
+ * @param options `announced`: whether servers are asked, too, that only other servers name. Default true
  * @throws MigrationTargetError
  */
-export async function refuseMixedServers(side: Side, signal: AbortSignal): Promise<void> {
+export async function refuseMixedServers(side: Side, signal: AbortSignal, { announced = true } = {}): Promise<void> {
+  if (!announced && side.addresses.length < 2) return;
   const ask = async (target: Target): Promise<[string, boolean]> => [target.version.join('.'), target.isAtLeast(2, 10)];
-  const asked = (await everyServer(side, signal, ask)).filter(({ answer }) => answer !== undefined);
+  const asked = (await everyServer(side, signal, ask, announced ? undefined : new Set())).filter(
+    ({ answer }) => answer !== undefined,
+  );
   const of = (isNew: boolean): string[] =>
     asked.flatMap(({ server, answer }) => (answer![1] === isNew ? [`${server} (${answer![0]})`] : []));
   const [plain, old] = [of(true), of(false)];
