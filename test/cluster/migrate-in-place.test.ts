@@ -328,6 +328,23 @@ describe('leaving in place', function () {
     );
   });
 
+  it('a plain server before the cut: copy and cut refuse servers of two kinds', async () => {
+    cluster = await StanCluster.start({ jetstream: true });
+    const stan = await clients.connect(cluster.urls);
+    await stan.publish('orders', 'order 1');
+    const plain = await cluster.natsServers();
+    const [former] = cluster.nodes;
+    await former!.stop();
+    await plain.nodes[0]!.start({ timeout: 60_000 });
+    const options = { from: cluster.urls, monitor: cluster.nodes.slice(1).map(({ monitor }) => monitor.url) };
+    for (const step of [copy, cut]) {
+      await assert.rejects(step(options), {
+        code: 'ERR_STAN_MIGRATION_TARGET',
+        message: /of two kinds: .* of 2\.10 or later, and .* older.* after 'migrate cut', not before/,
+      });
+    }
+  });
+
   it('a plain server takes the place: the same port, the same store, and a durable with holes', async () => {
     cluster = await StanCluster.start({ mode: 'single', jetstream: true });
     const expected = await leave();

@@ -363,6 +363,19 @@ describe('durables in JetStream', function () {
     await delivers(reader(), [4, 5]);
   });
 
+  it('a consumer that has lost its state with the server that kept it is made again', async () => {
+    await publish(10);
+    await work('worker', { only: (sequence) => sequence > 5, until: 10 });
+    await js.copy(stan, channel);
+    assert.deepEqual(outcomes(await move()), ['worker+reader made 10 5']);
+    const stream = streamName(channel);
+    const { config } = await js.manager.consumers.info(stream, reader());
+    await js.manager.consumers.delete(stream, reader());
+    await js.manager.consumers.add(stream, config);
+    assert.deepEqual(outcomes(await move()), ['worker+reader remade 10 5']);
+    await delivers(reader(), range(1, 5));
+  });
+
   it('moved on in STAN since: made again when nobody has used it, and refused when somebody has', async () => {
     await publish(10);
     await work('worker', { only: (sequence) => sequence > 5, until: 10 });
