@@ -92,7 +92,7 @@ function waitingLines(waiting: readonly WaitingChannel[]): string[] {
   return todoLines(
     waiting.map(({ channel, reason }) => {
       const which = channel === '' ? 'nothing' : `nothing of channel '${channel}'`;
-      const text = `${which} is copied at the moment: ${reason}. See that all servers run; it goes on by itself`;
+      const text = `${which} is copied at the moment: ${reason}. See that all servers run`;
       return { channel, text, kind: reason };
     }),
   );

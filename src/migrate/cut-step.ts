@@ -1,6 +1,6 @@
 /** What the parts of a cut share: the channels on their way to be open, and what is at hand for the work. */
 import type { Clock } from '../clock/clock.js';
-import { CallbackError, InternalError, ResilientStanError } from '../errors.js';
+import { CallbackError, InternalError, InvalidArgumentError, ResilientStanError } from '../errors.js';
 import type { WaitingChannel } from './copy.js';
 import type { Door, ServerDoors } from './fence.js';
 import { streamName } from './names.js';
@@ -107,7 +107,7 @@ export function notOpened({ channel, stream }: ChannelCut, why: string): Problem
 
 /** Whether an error is that a server does not answer, or does not answer as it should. The others are of the caller, or of this program. */
 export function isOfServers({ target }: Pick<Step, 'target'>, error: unknown): boolean {
-  if (error instanceof CallbackError || error instanceof InternalError) return false;
+  if ([CallbackError, InternalError, InvalidArgumentError].some((kind) => error instanceof kind)) return false;
   return error instanceof ResilientStanError || target.isAnswer(error);
 }
 

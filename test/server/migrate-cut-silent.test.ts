@@ -1,7 +1,7 @@
 /** A cut whose servers fall silent: it says so meanwhile, goes on when they are back, and does not lose what it has done. */
 import assert from 'node:assert/strict';
 import type { ResilientStan } from '../../src/index.js';
-import { cut, type CutOptions, type CutProgress, type CutReport } from '../../src/migrate/index.js';
+import { copy, cut, type CutOptions, type CutProgress, type CutReport } from '../../src/migrate/index.js';
 import { MIGRATE_OPTIONS, readMigrateOptions } from '../../src/migrate/options.js';
 import { Source } from '../../src/migrate/source.js';
 import { Target } from '../../src/migrate/target.js';
@@ -158,5 +158,50 @@ describe('a cut whose servers fall silent', function () {
       /STAN does not say whether something has reached channel .*Run this again/,
     );
     assert.equal(report.channels[0]!.cutAt, 3);
+  });
+});
+
+describe('a cut in place, and the server of a stream dies while it copies', function () {
+  this.timeout(120_000);
+  const clients = new Clients();
+  let cluster: StanCluster;
+  before(async () => (cluster = await StanCluster.start({ nodes: 3, jetstream: true })));
+  after(async () => {
+    await clients.closeAll();
+    await cluster?.stop();
+  });
+
+  it('says why nothing goes on, and goes on when the server is back', async () => {
+    const stan = await clients.connect(cluster.urls);
+    const js = await JetStreamSide.open(cluster.urls);
+    try {
+      const one = new ChannelOnBothSides(stan, js);
+      await one.publish(3);
+      const base = { from: cluster.urls, monitor: cluster.nodes.map(({ monitor }) => monitor.url).join() };
+      const options = { ...base, channels: [one.channel] };
+      assert.equal((await copy({ ...options, replicas: 1 })).ok, true);
+      const { leader } = (await js.manager.streams.info(one.stream)).cluster!;
+      const node = cluster.nodes.find(({ name }) => leader?.endsWith(`-${name}`));
+      assert.ok(node, `no node is called ${leader}`);
+      const told: CutProgress[] = [];
+      let killed: Promise<void> | undefined;
+      const cutting = cut({
+        ...options,
+        quiet: 300,
+        onProgress: (progress) => {
+          told.push(progress);
+          killed ??= node.kill();
+        },
+      });
+      cutting.catch(() => undefined);
+      await until(() => told.at(-1)?.todo !== undefined, 'it says nothing', 40_000);
+      assert.equal(told.at(-1)!.phase, 'copying');
+      assert.match(told.at(-1)!.todo!, /nothing .*is copied at the moment: /);
+      await node.start();
+      const { ok, problems, channels } = await cutting;
+      assert.deepEqual([ok, problems, channels[0]!.cutAt], [true, [], 3]);
+    } finally {
+      await js.close();
+    }
   });
 });
