@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import type { ResilientStan } from '../../src/index.js';
 import { copy, cut, type CutOptions, type CutProgress, type CutReport } from '../../src/migrate/index.js';
 import { MIGRATE_OPTIONS, readMigrateOptions } from '../../src/migrate/options.js';
-import { Source } from '../../src/migrate/source.js';
 import { Target } from '../../src/migrate/target.js';
 import { OptionReader } from '../../src/option-reader.js';
 import { JetStreamCluster, StanCluster } from '../../src/testing/index.js';
@@ -123,24 +122,6 @@ describe('a cut whose servers fall silent', function () {
     using resolved = resolve();
     await using target = await Target.open(resolved.target);
     assert.equal(await target.stepDown(uniqueName('nothing')), true);
-  });
-
-  it('a STAN by itself that is restarted is asked until it answers', async () => {
-    await one.publish(3);
-    using resolved = resolve();
-    await using source = await Source.open(resolved);
-    assert.equal((await source.channel(one.channel))!.last, 3);
-    const [node] = cluster.nodes;
-    await node!.kill();
-    const asked = [source.channel(one.channel), source.channels().then(({ channels }) => channels[0])];
-    for (const each of asked) each.catch(() => undefined);
-    // The first question has found nobody by then.
-    await assert.rejects(Source.open(resolved), {
-      name: 'MigrationSourceError',
-      message: /no streaming server answers/,
-    });
-    await node!.start();
-    for (const each of asked) assert.equal((await each)!.last, 3);
   });
 
   it('STAN dies when the stream is open: the report says that it is, and that something may be missing', async () => {
