@@ -22,7 +22,7 @@ export interface CopyOptions extends MigrateOptions {
    * with what is the newest message at the call.
    */
   follow?: boolean | undefined;
-  /** On how many servers each stream is kept, 1 to 5. Default: 3 in a cluster, else 1. */
+  /** On how many servers each stream is kept, 1 to 5. Default: 3 in a cluster of version 2.10 or later, else 1. */
   replicas?: number | undefined;
   /** How many channels are copied at a time. Those that are followed do not count. Default 4. */
   concurrency?: number | undefined;

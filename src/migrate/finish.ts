@@ -3,7 +3,10 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { makeClock, type Clock } from '../clock/clock.js';
 import { describe } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
+import { apiCode, NO_PEERS, NOT_CLUSTERED } from './api-errors.js';
+import { MigrationTargetError } from './errors.js';
 import { everyServer } from './every-server.js';
+import { channelOf } from './names.js';
 import { interruptiblePause, interruptibleStep } from './interruptible.js';
 import {
   MIGRATE_HINTS,
@@ -12,13 +15,14 @@ import {
   readMigrateOptions,
   type MigrateOptions,
   type ResolvedMigrateOptions,
+  type Side,
 } from './options.js';
 import { readProgress } from './progress.js';
 import { Replicas } from './replicas.js';
 import type { Problem, Report } from './report.js';
-import { readStreamNote } from './stream-note.js';
+import { readStreamNote, type StreamNote } from './stream-note.js';
 import { keepsReplicas, replicasOf } from './stream.js';
-import { Target } from './target.js';
+import { readPatiently, Target } from './target.js';
 
 /**
  * Options of {@link finish}.
@@ -27,7 +31,7 @@ import { Target } from './target.js';
 export interface FinishOptions extends MigrateOptions {
   /** On how many servers each stream is kept, 1 to 5. Default: 3 in a cluster, else 1. */
   replicas?: number | undefined;
-  /** How long the servers may take until each of them has a stream, in ms. Default 60 000. */
+  /** How long the servers may take for each stream until all of them have it, in ms. Default 60 000. */
   timeout?: number | undefined;
   /** Called for each stream that is done. Default: none. */
   onProgress?: ((progress: FinishProgress) => void) | undefined;
@@ -58,7 +62,7 @@ export interface FinishedStream {
   /** On how many servers it is kept now. */
   readonly replicas: number;
   /**
-   * - `'raised'`: it has got more servers by this run;
+   * - `'raised'`: it has got more servers by this run. A problem says when not each of them has all of it;
    * - `'unchanged'`: it had as many already, or more;
    * - `'refused'`: nothing was done. A problem says why.
    */
@@ -113,62 +117,154 @@ interface Settings {
   readonly tell: (progress: FinishProgress) => void;
 }
 
+/** A stream that a copy has made. */
+interface Found {
+  readonly info: StreamInfo;
+  readonly note: StreamNote;
+}
+
 async function finishAll(
   resolved: ResolvedMigrateOptions,
   { replicas, timeout, tell }: Settings,
 ): Promise<FinishReport> {
-  const { signal, channels: wanted, clusterId } = resolved;
+  const { signal } = resolved;
   const clock = makeClock();
   await using target = await Target.open(resolved.target, signal);
-  const problems: Problem[] = [];
-  for (const { server, version, reason } of await versionsOf(resolved.target, signal)) {
-    if (version === undefined) {
-      problems.push({
-        code: 'no-answer',
-        message: `${server} cannot be asked (${reason}): start it, and run this again`,
-      });
-    } else if (!version.isNew) {
-      const message =
-        `${server} is a nats-server ${version.text}, as the streaming server contains it: put a plain nats-server of 2.10 or later in ` +
-        'its place, and run this again';
-      problems.push({ code: 'too-old', message });
-    }
-  }
-  const infos: { info: StreamInfo; channel: string; isCut: boolean }[] = [];
-  for await (const info of target.manager.streams.list()) {
-    const note = readStreamNote(info.config.description);
-    if (note?.clusterId !== clusterId) continue;
-    if (wanted !== undefined && !wanted.some((given) => matches(given, note.channel))) continue;
-    infos.push({ info, channel: note.channel, isCut: note.state === 'cut' });
-  }
-  infos.sort((one, other) => (one.channel < other.channel ? -1 : 1));
-  for (const given of wanted ?? []) {
-    if (infos.some(({ channel }) => matches(given, channel))) continue;
-    const message = `no stream is the copy of a channel '${given}' of cluster '${clusterId}'`;
-    problems.push({ code: 'no-stream', channel: given, message });
-  }
-  const blocked = problems.some(({ code }) => code !== 'no-stream');
-  const replicasOfAll = new Replicas(target, clock, signal);
+  const servers = await versionsOf(resolved.target, signal);
+  const { found, problems } = await find(target, resolved);
+  const unfit = servers.flatMap((server) => unfitness(server) ?? []);
+  problems.unshift(...unfit);
+  const wanted = replicasOf(target, { replicas });
+  const known = new Set(servers.map(({ version }) => version?.name));
+  const comparison = new Replicas(target, clock, signal);
   const streams: FinishedStream[] = [];
-  for (const { info, channel, isCut } of infos) {
+  for (const { info, note } of found) {
     signal.throwIfAborted();
+    const { channel } = note;
     const stream = info.config.name;
-    const before = info.config.num_replicas;
     let outcome: FinishedStream['outcome'] = 'refused';
-    if (!isCut) {
+    if (note.state === 'copied') {
       const message = `stream '${stream}' of channel '${channel}' is not cut: run 'migrate cut' first, while STAN is there`;
       problems.push({ code: 'not-cut', channel, message });
-    } else if (!blocked) {
-      const fault = await raise(target, info, replicasOf(target, { replicas }), { clock, timeout, signal });
-      if (fault === undefined) outcome = replicasOf(target, { replicas }) > before ? 'raised' : 'unchanged';
-      const problem = fault === undefined ? await replicasOfAll.fault(channel, stream) : { ...fault, channel };
+    } else if (unfit.length === 0) {
+      const { isRaised, fault } = await raise(target, info, wanted, { clock, timeout, signal });
+      if (isRaised) outcome = 'raised';
+      else if (fault?.code !== 'stream') outcome = 'unchanged';
+      if (note.state === 'being cut') problems.push(unfinishedCut(channel, stream));
+      const problem = fault === undefined ? await comparison.fault(channel, stream) : { ...fault, channel };
       if (problem !== undefined) problems.push(problem);
     }
-    const now = outcome === 'refused' ? undefined : await target.stream(stream);
-    streams.push({ channel, stream, replicas: now?.config.num_replicas ?? before, outcome });
-    tell({ done: streams.length, total: infos.length, stream: streams.at(-1)! });
+    const now = await readPatiently(`stream '${stream}' was looked at`, signal, () => target.stream(stream)).catch(
+      (error: unknown) => {
+        signal.throwIfAborted();
+        if (!(error instanceof MigrationTargetError)) throw error;
+        return undefined;
+      },
+    );
+    if (outcome !== 'refused') problems.push(...strangers(now ?? info, channel, known));
+    streams.push({ channel, stream, replicas: (now ?? info).config.num_replicas, outcome });
+    tell({ done: streams.length, total: found.length, stream: streams.at(-1)! });
   }
   return { ok: problems.length === 0, problems, streams };
+}
+
+/** Finds the streams that a copy has made of the channels, and what keeps it from that. */
+async function find(
+  target: Target,
+  { channels: wanted, clusterId, signal }: ResolvedMigrateOptions,
+): Promise<{ found: Found[]; problems: Problem[] }> {
+  const isMeant = (channel: string): boolean => wanted === undefined || wanted.some((given) => matches(given, channel));
+  const found: Found[] = [];
+  const problems: Problem[] = [];
+  const others = new Set<string>();
+  // Their list leaves out those whose servers are down. The names are there all the same.
+  const names = await readPatiently('streams were looked for', signal, () => target.streamsOn('>'));
+  for (const name of names.sort()) {
+    const channel = channelOf(name);
+    if (channel === undefined || !isMeant(channel)) continue;
+    let info: StreamInfo | undefined;
+    try {
+      info = await askedTwice(() => target.stream(name));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!target.isAnswer(error)) throw error;
+      const message = `stream '${name}' does not answer (${describe(error)}): start the server that keeps it, and run this again`;
+      problems.push({ code: 'no-answer', channel, message });
+      continue;
+    }
+    const note = readStreamNote(info?.config.description);
+    if (info === undefined || note === undefined) continue;
+    if (note.clusterId === clusterId) found.push({ info, note });
+    else others.add(note.clusterId);
+  }
+  const hint =
+    others.size === 0 ? '' : `. There are copies of cluster ${[...others].map((id) => `'${id}'`).join(', ')}`;
+  const missing = (wanted ?? []).filter(
+    (given) =>
+      !found.some(({ note }) => matches(given, note.channel)) &&
+      !problems.some(({ channel }) => matches(given, channel!)),
+  );
+  for (const given of missing) {
+    const message = `no stream is the copy of a channel '${given}' of cluster '${clusterId}'${hint}`;
+    problems.push({ code: 'no-stream', channel: given, message });
+  }
+  if (wanted === undefined && found.length === 0 && problems.length === 0) {
+    const message = `no stream is the copy of a channel of cluster '${clusterId}'${hint}: say with 'clusterId' which one is meant`;
+    problems.push({ code: 'no-stream', message });
+  }
+  return { found, problems };
+}
+
+/** Asks once more when nobody has answered, because a leader may be elected at this moment. */
+async function askedTwice<T>(question: () => Promise<T>): Promise<T> {
+  return await question().catch(() => question());
+}
+
+/** Why nothing is done while a server is as it is. Undefined when it is a plain one. */
+function unfitness({ server, version, reason }: ServerVersion): Problem | undefined {
+  if (version === undefined) {
+    return {
+      code: 'no-answer',
+      message: `${server} cannot be asked (${reason}): start it, and run this again`,
+    };
+  }
+  if (version.isNew) return undefined;
+  return {
+    code: 'too-old',
+    message:
+      `${server} is a nats-server ${version.text}, as the streaming server contains it: put a plain nats-server of 2.10 or later in ` +
+      'its place, and run this again',
+  };
+}
+
+function unfinishedCut(channel: string, stream: string): Problem {
+  return {
+    code: 'not-cut',
+    channel,
+    message:
+      `the cut of stream '${stream}' of channel '${channel}' did not come to its end: run 'migrate cut' again while STAN is there. If STAN ` +
+      `is gone for good, look at what the stream has, and set its limit of bytes: nats stream edit ${stream} --max-bytes=…`,
+  };
+}
+
+/** Servers that keep a stream, and that nobody has asked what they are. */
+function strangers(
+  { config, cluster }: StreamInfo,
+  channel: string,
+  known: ReadonlySet<string | undefined>,
+): Problem[] {
+  const names = [cluster?.leader, ...(cluster?.replicas ?? []).map(({ name }) => name)];
+  const unknown = names.filter((name) => name !== undefined && name !== '' && !known.has(name));
+  if (unknown.length === 0) return [];
+  return [
+    {
+      code: 'no-answer',
+      channel,
+      message:
+        `stream '${config.name}' is also on ${unknown.map((name) => `'${name}'`).join(' and ')}, which could not be reached, so nobody ` +
+        "knows whether that is a plain server: name the URLs of all servers with 'to' (--to), and run this again",
+    },
+  ];
 }
 
 interface Patience {
@@ -177,23 +273,31 @@ interface Patience {
   readonly signal: AbortSignal;
 }
 
-/** Gives a stream its replicas, and waits until each has all of it and of its consumers. Returns what keeps it from that. */
+/** What has become of a stream, and what keeps it from being on so many servers. */
+interface Raised {
+  /** Whether it has got more servers. Not each of them may have all of it yet. */
+  readonly isRaised: boolean;
+  readonly fault?: { readonly code: string; readonly message: string };
+}
+
+/** Gives a stream its replicas, and waits until each has all of it and of its consumers. */
 async function raise(
   target: Target,
   { config: { name, num_replicas: before } }: StreamInfo,
   wanted: number,
   { clock, timeout, signal }: Patience,
-): Promise<{ code: string; message: string } | undefined> {
-  if (wanted > before) {
+): Promise<Raised> {
+  const isRaised = wanted > before;
+  if (isRaised) {
     try {
       await target.manager.streams.update(name, { num_replicas: wanted });
     } catch (error) {
       signal.throwIfAborted();
       if (!target.isAnswer(error)) throw error;
-      return {
-        code: 'stream',
-        message: `stream '${name}' cannot be kept on ${wanted} servers (${describe(error)}): say on how many with 'replicas'`,
-      };
+      const isTooMany = [NO_PEERS, NOT_CLUSTERED].includes(apiCode(error) ?? 0);
+      const advice = isTooMany ? "say on how many with 'replicas' (--replicas)" : 'run this again';
+      const message = `stream '${name}' was not put on ${wanted} servers (${describe(error)}): ${advice}`;
+      return { isRaised: false, fault: { code: 'stream', message } };
     }
   }
   const needed = Math.max(wanted, before);
@@ -202,10 +306,10 @@ async function raise(
     signal.throwIfAborted();
     // Nobody answers while a leader is elected.
     const lacking = await lackingOf(target, name, needed).catch((error: unknown) => describe(error));
-    if (lacking === undefined) return undefined;
+    if (lacking === undefined) return { isRaised };
     if (clock.now() > deadline) {
       const message = `not all of stream '${name}' is on ${needed} servers: ${lacking}. Look whether all servers run, and run this again`;
-      return { code: 'not-replicated', message };
+      return { isRaised, fault: { code: 'not-replicated', message } };
     }
     await interruptiblePause(clock, LOOK, signal);
   }
@@ -233,18 +337,20 @@ function replicasLacking(what: string, cluster: StreamInfo['cluster'], needed: n
   if (replicas.length + 1 < needed) return `${what} is on ${replicas.length + 1}`;
   const behind = replicas.filter(({ current, offline }) => !current || offline === true);
   if (behind.length === 0) return undefined;
-  return `${behind.map((replica) => `'${replica.name}'`).join(' and ')} does not have all of ${what}`;
+  return `${what} is not complete on ${behind.map((replica) => `'${replica.name}'`).join(' and ')}`;
 }
 
 interface ServerVersion {
   readonly server: string;
-  readonly version: { readonly text: string; readonly isNew: boolean } | undefined;
+  /** Undefined when it cannot be reached. */
+  readonly version: { readonly name: string | undefined; readonly text: string; readonly isNew: boolean } | undefined;
   readonly reason?: string;
 }
 
 /** What each server is. An address that only other servers name, and that cannot be reached, may be for others than us. */
-async function versionsOf(side: Parameters<typeof everyServer>[0], signal: AbortSignal): Promise<ServerVersion[]> {
+async function versionsOf(side: Side, signal: AbortSignal): Promise<ServerVersion[]> {
   const asked = await everyServer(side, signal, async (target) => ({
+    name: target.connection.info?.server_name,
     text: target.version.join('.'),
     isNew: keepsReplicas(target),
   }));

@@ -1,5 +1,5 @@
 /**
- * How a step ends when its signal is aborted. Whoever waits for a server does so through these functions: what is on its way may
+ * How a step ends when its signal is aborted. A step waits for servers through these functions: what is on its way may
  * still come for a second, and nothing is waited for after that. So no step waits out a patience that it has with servers.
  */
 import { makeClock, type Clock } from '../clock/clock.js';

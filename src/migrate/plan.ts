@@ -28,7 +28,7 @@ import { readPatiently, Target } from './target.js';
  * @category Migration
  */
 export interface PlanOptions extends MigrateOptions {
-  /** On how many servers each stream is to be kept, 1 to 5. Default: 3 in a cluster, else 1. */
+  /** On how many servers each stream is to be kept, 1 to 5. Default: 3 in a cluster of version 2.10 or later, else 1. */
   replicas?: number | undefined;
   /**
    * Whether channels are read where a message may be too large for the target with its headers, because the monitoring does not say

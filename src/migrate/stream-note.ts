@@ -15,7 +15,7 @@ export interface StreamNote {
   readonly state: 'copied' | 'being cut' | 'cut';
   /**
    * The last message whose number is that of STAN, as the last run of the cut has seen it. The limits of the stream may have dropped
-   * it since. Undefined before the cut, and in the notes of earlier versions.
+   * it since. Undefined before the cut.
    */
   readonly cutAt?: number;
   /** The last message of STAN that the stream has got, as the last run of the cut has seen it. Undefined when nobody has noted it. */

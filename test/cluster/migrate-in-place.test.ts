@@ -1,10 +1,8 @@
 /** The whole way in place, in a cluster of three: the plan of the configuration, copy, durables, cut, and plain servers afterwards. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { copy, cut, durables, finish, planInPlace, streamName, type InPlaceReport } from '../../src/migrate/index.js';
 import { StanCluster, type StanNode } from '../../src/testing/index.js';
 import { makeCertificates } from '../../src/testing/certificates.js';
@@ -28,17 +26,11 @@ describe('leaving in place', function () {
 
   /** As a person does: adds lines to the file of a server, at its end or behind a line of it, and lets it read them again. */
   async function add(node: StanNode, lines: readonly string[], behind?: string): Promise<void> {
-    const file = join(node.dir, 'server.conf');
-    const before = await readFile(file, 'utf8');
-    const place = behind === undefined ? before.length : before.indexOf(behind) + behind.length;
-    await writeFile(file, `${before.slice(0, place)}\n${lines.join('\n')}\n${before.slice(place)}`);
-    await reload(node);
-  }
-  async function reload(node: StanNode): Promise<void> {
-    const reloads = (): number => node.log().filter((line) => line.includes('Reloaded server configuration')).length;
-    const before = reloads();
-    process.kill(node.pid!, 'SIGHUP');
-    await until(() => reloads() > before, 'the server has not read its configuration again');
+    await node.configure((before) => {
+      const place = behind === undefined ? before.length : before.indexOf(behind) + behind.length;
+      return `${before.slice(0, place)}\n${lines.join('\n')}\n${before.slice(place)}`;
+    });
+    await node.reload();
   }
 
   it('a server by itself needs no restart: the lines of the plan, read again, and it is ready', async () => {

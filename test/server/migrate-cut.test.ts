@@ -1,7 +1,5 @@
 /** `cut`, and the fence before it: on plain servers, where it is a part of the stream, and in place, where it is configuration. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ResilientStan } from '../../src/index.js';
 import {
   copy,
@@ -420,13 +418,8 @@ describe('the cut', function () {
     /** As a person does: adds a block to the configuration file, and lets the server read it again. */
     async function configure(block: string): Promise<void> {
       const node = cluster.nodes[0]!;
-      const file = join(node.dir, 'server.conf');
-      const [own] = (await readFile(file, 'utf8')).split('# fence\n');
-      await writeFile(file, `${own}# fence\n${block}\n`);
-      const reloads = () => node.log().filter((line) => line.includes('Reloaded server configuration')).length;
-      const before = reloads();
-      process.kill(node.pid!, 'SIGHUP');
-      await until(() => reloads() > before, 'the server has not read its configuration again');
+      await node.configure((text) => `${text.split('# fence\n')[0]}# fence\n${block}\n`);
+      await node.reload();
     }
 
     const cutNow = (more: CutOptions = {}): Promise<CutReport> => cut({ ...base(), quiet: 300, ...more });

@@ -1,7 +1,5 @@
 /** What the cut says of the doors of servers and streams: fences that are half taken away, streams of others, and channels one after the other. */
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ResilientStan } from '../../src/index.js';
 import { copy, cut, plan, type CutOptions, type CutProgress, type CutReport } from '../../src/migrate/index.js';
 import { fencedSubject, importSubject, mappingsBlock, NO_MAPPINGS } from '../../src/migrate/fence.js';
@@ -58,13 +56,8 @@ describe('a cut where the door', function () {
     /** As a person does: adds a block to the configuration file, and lets the server read it again. */
     async function configure(block: string): Promise<void> {
       const node = cluster.nodes[0]!;
-      const file = join(node.dir, 'server.conf');
-      const [own] = (await readFile(file, 'utf8')).split('# fence\n');
-      await writeFile(file, `${own}# fence\n${block}\n`);
-      const reloads = () => node.log().filter((line) => line.includes('Reloaded server configuration')).length;
-      const before = reloads();
-      process.kill(node.pid!, 'SIGHUP');
-      await until(() => reloads() > before, 'the server has not read its configuration again');
+      await node.configure((text) => `${text.split('# fence\n')[0]}# fence\n${block}\n`);
+      await node.reload();
     }
     const mapping = (from: string, to: string): string =>
       `mappings: {\n  ${JSON.stringify(from)}: ${JSON.stringify(to)}\n}`;
@@ -242,10 +235,9 @@ describe('a cut where the door', function () {
         stop.abort();
         assert.deepEqual(states(await cutting), [false, ['not-opened', 'interrupted'], ['shut', 3]]);
         const [node] = fenced.nodes;
-        const file = join(node!.dir, 'nats-server.conf');
-        await writeFile(file, (await readFile(file, 'utf8')).replace(/^mappings[^\n]*\{[^}]*\}/m, NO_MAPPINGS));
+        await node!.configure((text) => text.replace(/^mappings[^\n]*\{[^}]*\}/m, NO_MAPPINGS));
         const again = cut({ ...options(one), ...other });
-        process.kill(node!.pid!, 'SIGHUP');
+        await node!.reload();
         const report = await again;
         assert.deepEqual([report.ok, report.problems, report.channels[0]?.cutAt], [true, [], 3]);
         assert.equal((await there.jetstream.publish(one.channel, 'native')).seq, 4);

@@ -13,7 +13,7 @@ const OPTIONS = {
   replicas: {
     type: 'string',
     value: '<n>',
-    help: 'on how many servers each stream is kept (default: 3 in a cluster, else 1)',
+    help: 'on how many servers each stream is kept (default: 3 in a cluster of 2.10 or later, else 1)',
   },
   concurrency: { type: 'string', value: '<n>', help: 'how many channels are copied at a time (default 4)' },
   json: JSON_OPTION,

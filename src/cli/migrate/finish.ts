@@ -16,7 +16,7 @@ const OPTIONS = {
   timeout: {
     type: 'string',
     value: '<time>',
-    help: 'how long the servers may take until each has a stream, as 5m (default 60s)',
+    help: 'how long the servers may take for each stream until all of them have it, as 5m (default 60s)',
   },
   json: JSON_OPTION,
   ...MIGRATE_OPTIONS,
@@ -26,9 +26,9 @@ export const migrateFinishCommand = defineCommand({
   name: 'migrate finish',
   summary: 'the end of a move in place: each stream gets its replicas, when the servers are plain ones',
   about: [
-    'In place, in a cluster, a stream is on one server until the cut, because the JetStream of the streaming server loses streams with ' +
+    'In place, in a cluster, a stream is on one server until now, because the JetStream of the streaming server loses streams with ' +
       'several replicas when servers die. Run this when plain servers, of version 2.10 or later, are in the places of all streaming ' +
-      'servers. It waits until each server has what it is to keep. It may be run again.',
+      'servers. It waits until each of the servers has all of the stream. It may be run again.',
   ],
   options: OPTIONS,
   examples: [{ command: 'resilient-stan migrate finish --to nats://a:4222', what: 'all streams that a copy has made' }],

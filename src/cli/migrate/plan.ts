@@ -14,7 +14,7 @@ const OPTIONS = {
   replicas: {
     type: 'string',
     value: '<n>',
-    help: 'on how many servers each stream is kept (default: 3 in a cluster, else 1)',
+    help: 'on how many servers each stream is kept (default: 3 in a cluster of 2.10 or later, else 1)',
   },
   quick: { type: 'boolean', help: 'do not read channels to find messages that are too large for the target' },
   'in-place': {
