@@ -1,18 +1,15 @@
 /** The cut where the fence is in the configuration of the servers, as in place: a person opens it, and the cut waits for that. */
 import { pause } from '../clock/pause.js';
-import { CallbackError } from '../errors.js';
 import { CUT_ALREADY } from './anchor.js';
-import { isWell, noteOf, notOpen, type ChannelCut, type Step } from './cut-step.js';
+import { copyWatched } from './cut-copy.js';
+import { isWell, names, noteOf, notOpen, type ChannelCut, type Step } from './cut-step.js';
 import { todoOf, type Door, type ServerDoors } from './fence.js';
 import { unlessTold } from './interruptible.js';
-import type { Problem } from './report.js';
 import { findSeam } from './seam.js';
 import { readStreamNote } from './stream-note.js';
 
 /** The pause between two looks at the servers' fences, in ms. */
 const LOOK = 250;
-/** How often it is looked why nothing is copied, in ms. */
-const STUCK = 1000;
 
 /**
  * Before 2.10: the servers open, when their configuration is changed. Until then it goes on copying. The stream says when all of STAN
@@ -35,9 +32,10 @@ export async function waitForServers(
       const servers = (await unlessTold(signal, () => look(stuck))) ?? [];
       // What keeps only native publishers out does not keep the copy out.
       const kinds: readonly Door[] = ['closed', 'foreign'];
-      for (const each of notOpen(servers, stuck, kinds)) each.wasShut = true;
+      const shut = notOpen(servers, stuck, kinds);
+      for (const each of shut) each.wasShut = true;
       todo = todoOf(servers, stuck, isPart, kinds);
-      return todo;
+      return { todo, channels: names(shut) };
     });
     // What replicas had to refuse while it was copied they count, and 2.9.24 may lose that count when a server is replaced.
     if (round === 1) for (const { stream } of copied) await unlessTold(signal, () => target.stepDown(stream, signal));
@@ -78,41 +76,4 @@ export async function waitForServers(
     tell({ phase: 'waiting', todo: todo.join('\n'), stragglers: 0 });
     await unlessTold(signal, () => pause(clock, LOOK));
   }
-}
-
-/**
- * Copies what is missing, and tells meanwhile what keeps the copy out, when nothing gets in for a while.
- * @param look finds what is to be done, so that messages of these get in. Only streams that are there have doors
- */
-async function copyWatched(
-  { target, copyAgain, tell, clock, signal }: Step,
-  cuts: readonly ChannelCut[],
-  look: (stuck: readonly ChannelCut[]) => Promise<readonly string[]>,
-): Promise<ReadonlyMap<string, Problem> | undefined> {
-  let copied = 0;
-  let isOver = false;
-  const copying = copyAgain(cuts, (now) => (copied = now)).finally(() => (isOver = true));
-  const ended = copying.catch(() => undefined);
-  const watch = async (): Promise<void> => {
-    let before = -1;
-    let next = clock.now() + STUCK;
-    while (!isOver && !signal.aborted) {
-      await Promise.race([pause(clock, LOOK), ended]);
-      if (isOver || clock.now() < next) continue;
-      next = clock.now() + STUCK;
-      if (copied === before) {
-        const there: ChannelCut[] = [];
-        for (const each of cuts) if ((await target.stream(each.stream)) !== undefined) there.push(each);
-        const todo = await look(there);
-        if (todo.length > 0 && !isOver) tell({ phase: 'copying', todo: todo.join('\n'), stragglers: 0 });
-      }
-      before = copied;
-    }
-  };
-  // What a server does not say now is asked again, or is told by the copy.
-  const watching = watch().catch((error: unknown) => {
-    if (error instanceof CallbackError) throw error;
-  });
-  const [problems] = await Promise.all([copying, watching]);
-  return problems;
 }

@@ -1,5 +1,7 @@
 /** What the parts of a cut share: the channels on their way to be open, and what is at hand for the work. */
 import type { Clock } from '../clock/clock.js';
+import { CallbackError, InternalError, InvalidArgumentError, ResilientStanError } from '../errors.js';
+import type { WaitingChannel } from './copy.js';
 import type { Door, ServerDoors } from './fence.js';
 import { streamName } from './names.js';
 import type { Problem } from './report.js';
@@ -65,11 +67,13 @@ export interface Step {
   readonly clusterId: string;
   /**
    * Copies what is missing of these. Returns what is wrong, by channel; undefined when it was told to stop.
-   * @param onProgress hears how much it has copied, about four times a second
+   * @param stop ends it, as the signal of the step does
+   * @param onProgress hears how much it has copied, and which channels wait, about four times a second
    */
   readonly copyAgain: (
     cuts: readonly ChannelCut[],
-    onProgress?: (copied: number) => void,
+    stop: AbortSignal,
+    onProgress: (copied: number, waiting: readonly WaitingChannel[]) => void,
   ) => Promise<ReadonlyMap<string, Problem> | undefined>;
   /** Asks a side something, and waits for servers that are away for a moment. Undefined when it is told to stop. */
   readonly ask: <T>(what: string, work: () => Promise<T>) => Promise<T | undefined>;
@@ -99,6 +103,12 @@ export function notOpened({ channel, stream }: ChannelCut, why: string): Problem
     channel,
     message: `stream '${stream}' of channel '${channel}' was not opened: ${why}. Run this again`,
   };
+}
+
+/** Whether an error is that a server does not answer, or does not answer as it should. The others are of the caller, or of this program. */
+export function isOfServers({ target }: Pick<Step, 'target'>, error: unknown): boolean {
+  if ([CallbackError, InternalError, InvalidArgumentError].some((kind) => error instanceof kind)) return false;
+  return error instanceof ResilientStanError || target.isAnswer(error);
 }
 
 /** The note of a stream that is opened now. */

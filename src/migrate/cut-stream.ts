@@ -2,7 +2,8 @@
 import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { apiCode, SUBJECT_IN_USE } from './api-errors.js';
-import { noteOf, notOpen, notOpened, type ChannelCut, type Step } from './cut-step.js';
+import { copyWatched } from './cut-copy.js';
+import { isOfServers, noteOf, notOpen, notOpened, type ChannelCut, type Step } from './cut-step.js';
 import { hasFence, openEntrance, todoOf, type ServerDoors } from './fence.js';
 import { unlessTold } from './interruptible.js';
 import type { Problem } from './report.js';
@@ -13,43 +14,53 @@ const LOOK = 250;
 /** How often a channel is copied again because STAN has gone on. What comes after that is a straggler. */
 const ROUNDS = 3;
 
-/** From 2.10 on: each stream is opened by one change of its configuration. */
+/**
+ * From 2.10 on: each stream is opened by one change of its configuration. When one is open, servers that do not answer for another one are
+ * a problem of that one.
+ * @throws what the servers do not answer before one is open
+ */
 export async function openStreams(step: Step, cuts: readonly ChannelCut[]): Promise<void> {
-  const { source, target, copyAgain, ask, signal } = step;
   const shut = cuts.filter(({ state }) => state === 'shut');
-  const problems = await copyAgain(shut);
+  const problems = shut.length === 0 ? undefined : await copyWatched(step, shut);
   for (const each of shut) {
     each.problem = problems?.get(each.channel);
-    for (let round = 1; each.problem === undefined; round++) {
-      const info = await ask(`channel '${each.channel}'`, () => target.stream(each.stream));
-      if (signal.aborted) {
-        each.interrupted();
-        break;
-      }
-      if (info === undefined || !hasFence(info.config, each.channel)) {
-        each.problem = notOpened(each, 'its stream is gone or was changed');
-        break;
-      }
-      each.last = info.state.last_seq;
-      const figures = await ask(`channel '${each.channel}'`, () => source.channel(each.channel));
-      if ((figures?.last ?? 0) > each.last && round <= ROUNDS) {
-        each.problem = (await copyAgain([each]))?.get(each.channel);
-        continue;
-      }
-      if (signal.aborted) continue;
-      try {
-        const { subjects } = openEntrance(each.channel);
-        await target.manager.streams.update(each.stream, {
-          subjects,
-          subject_transform: undefined as never,
-          description: noteOf(step, each, each.last),
-        });
-        each.state = 'opened';
-      } catch (error) {
-        each.problem = await whyNotOpened(target, each, error);
-      }
-      break;
+    try {
+      await openStream(step, each);
+    } catch (error) {
+      if (!isOfServers(step, error) || cuts.every(({ state }) => state === 'shut')) throw error;
+      each.problem ??= notOpened(each, describe(error));
     }
+  }
+}
+
+async function openStream(step: Step, each: ChannelCut): Promise<void> {
+  const { source, target, ask, signal } = step;
+  for (let round = 1; each.problem === undefined; round++) {
+    const info = await ask(`channel '${each.channel}'`, () => target.stream(each.stream));
+    if (signal.aborted) return each.interrupted();
+    if (info === undefined || !hasFence(info.config, each.channel)) {
+      each.problem = notOpened(each, 'its stream is gone or was changed');
+      return;
+    }
+    each.last = info.state.last_seq;
+    const figures = await ask(`channel '${each.channel}'`, () => source.channel(each.channel));
+    if ((figures?.last ?? 0) > each.last && round <= ROUNDS) {
+      each.problem = (await copyWatched(step, [each]))?.get(each.channel);
+      continue;
+    }
+    if (signal.aborted) continue;
+    try {
+      const { subjects } = openEntrance(each.channel);
+      await target.manager.streams.update(each.stream, {
+        subjects,
+        subject_transform: undefined as never,
+        description: noteOf(step, each, each.last),
+      });
+      each.state = 'opened';
+    } catch (error) {
+      each.problem = await whyNotOpened(target, each, error);
+    }
+    return;
   }
 }
 

@@ -4,14 +4,17 @@ import { pause } from '../clock/pause.js';
 import { describe } from '../errors.js';
 import { OptionReader } from '../option-reader.js';
 import { within } from '../within.js';
-import { copy } from './copy.js';
+import { apiCode, isRefusal } from './api-errors.js';
+import { copy, type WaitingChannel } from './copy.js';
 import { lookAtStream } from './cut-look.js';
 import { waitForServers } from './cut-servers.js';
-import { isWell, names, ChannelCut, type CutProgress, type Step } from './cut-step.js';
+import { isOfServers, isWell, names, ChannelCut, type CutProgress, type Step } from './cut-step.js';
 import { openStreams, waitForDoors } from './cut-stream.js';
+import { refuseMixedServers } from './every-server.js';
 import { doorsEverywhere, fenceKind, type ServerDoors } from './fence.js';
-import { unlessTold } from './interruptible.js';
+import { interruptiblePause, unlessTold } from './interruptible.js';
 import { limitsOfStream, maxBytesAtCut, type StreamLimits } from './limits.js';
+import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
 import { readProgress } from './progress.js';
 import type { Problem, Report } from './report.js';
@@ -19,7 +22,7 @@ import type { Straggler } from './seam.js';
 import { Source } from './source.js';
 import { StragglerAppender, todoLines } from './stragglers.js';
 import { readStreamNote } from './stream-note.js';
-import { readPatiently, Target, targetError } from './target.js';
+import { readPatiently, Target } from './target.js';
 
 /**
  * Options of {@link cut}.
@@ -84,6 +87,11 @@ const TELL = 1000;
 const NOTE = 2000;
 /** How long an answer is waited for at the end, when nothing depends on it, in ms. */
 const LAST_WORDS = 1000;
+/** For how long a copy that finds no server is begun again, and the pause before, in ms. */
+const PATIENCE = 15_000;
+const PAUSE = 500;
+/** How often the limit of a stream may be refused for now. */
+const ATTEMPTS = 5;
 
 /**
  * Cuts over: copies what is still missing, opens each stream for native publishers, and goes on to append what reaches STAN late,
@@ -118,13 +126,15 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   await using source = await Source.open(resolved);
   await using target = await Target.open(resolved.target, signal, { inGoodOrder: true });
   const { channels, problems } = await source.channels();
+  // Behind the cut plain servers may be on their way into the places of others.
+  if (!(await areCut(target, channels))) await refuseMixedServers(resolved.target, signal);
   const cuts = channels.map(({ channel, limits }) => new ChannelCut(channel, limits.inactivity));
   const { follow: _, quiet: __, onProgress: ___, ...base } = options;
   const tell = teller(clock, readProgress<CutProgress>(read));
   const step: Step = {
     ...{ source, target, clock, tell, signal },
     clusterId: resolved.clusterId,
-    copyAgain: (these, onProgress) => copyAgain(base, signal, these, onProgress),
+    copyAgain: (these, stop, onProgress) => copyAgain(step, base, these, stop, onProgress),
     ask: async (what, work) =>
       await unlessTold(signal, async () => await readPatiently(`${what} was cut`, signal, work)),
   };
@@ -154,18 +164,22 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   try {
     for (const [i, appender] of appenders.entries()) await begin(step, open[i]!, appender);
     let noted = clock.now();
-    while (!signal.aborted) {
+    while (!signal.aborted && open.length > 0) {
       const todo = todoLines(appenders.flatMap((appender) => appender.todo ?? []));
       tell({
         phase: 'stragglers',
         ...(todo.length > 0 && { todo: todo.join('\n') }),
         stragglers: count(appenders),
       });
-      if (target.isClosed) throw target.closedError(await target.connection.closed());
+      if (target.isClosed) {
+        const error = target.closedError(await target.connection.closed());
+        problems.push({ code: 'no-answer', message: `${error.message}. Run this again` });
+        break;
+      }
       const alive = appenders.filter(({ fault }) => fault === undefined);
       if (alive.length === 0 || (!follow && Math.min(...alive.map(({ idleFor }) => idleFor)) >= quiet)) break;
       if (clock.now() - noted > NOTE) {
-        for (const appender of alive) await unlessTold(signal, () => appender.note().catch(() => undefined));
+        await unlessTold(signal, () => noteAll(alive));
         noted = clock.now();
       }
       await pause(clock, Math.min(LOOK, quiet));
@@ -173,39 +187,28 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
   } finally {
     await Promise.all(appenders.map((appender) => appender.stop()));
   }
-  tell({ phase: 'stragglers', stragglers: count(appenders) });
-  // The next run finds in the stream what is not noted.
-  const notes = Promise.all(appenders.map((appender) => appender.note().catch(() => undefined)));
-  await within(
-    notes,
-    LAST_WORDS,
-    () => undefined,
-    (ms, over) => clock.after(ms, over),
-  );
+  if (open.length > 0) tell({ phase: 'stragglers', stragglers: count(appenders) });
   problems.push(...cuts.flatMap(({ problem }) => problem ?? []));
-  for (const appender of appenders) problems.push(...(await appender.problems(signal.aborted)));
+  // Each of these questions ends by itself a moment after it is told to stop, so they are asked together.
+  const limits = new Map<string, StreamLimits>();
+  const [lost, unknown] = await Promise.all([
+    Promise.all(appenders.map((appender) => appender.problems(signal))),
+    Promise.all(cuts.map((each) => readLimits(step, each, limits))),
+    // The next run finds in the stream what is not noted.
+    within(
+      noteAll(appenders),
+      LAST_WORDS,
+      () => undefined,
+      (ms, over) => clock.after(ms, over),
+    ),
+  ]);
+  problems.push(...lost.flat(), ...unknown.flatMap((problem) => problem ?? []));
   const isCutShort = cuts.some((each) => each.isCutShort) || appenders.some((each) => each.isCutShort);
   if (signal.aborted && isCutShort) {
     const message = 'the cut was interrupted before it had done all: run it again, and it goes on where it was';
     problems.push({ code: 'interrupted', message });
   }
   const bySeam = new Map(appenders.map((appender) => [appender.channel, appender]));
-  const limits = new Map<string, StreamLimits>();
-  for (const { stream } of cuts) {
-    const asked = target.stream(stream).catch((error: unknown) => {
-      if (signal.aborted) return undefined;
-      throw targetError(error, 'channels were cut');
-    });
-    const info = signal.aborted
-      ? await within(
-          asked,
-          LAST_WORDS,
-          () => undefined,
-          (ms, over) => clock.after(ms, over),
-        )
-      : await asked;
-    if (info !== undefined) limits.set(stream, limitsOfStream(info.config));
-  }
   return {
     ok: problems.length === 0,
     problems,
@@ -224,23 +227,78 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
 const count = (appenders: readonly StragglerAppender[]): number =>
   appenders.reduce((sum, { appended }) => sum + appended.length, 0);
 
-async function copyAgain(
-  base: MigrateOptions,
-  signal: AbortSignal,
-  cuts: readonly ChannelCut[],
-  onProgress: (copied: number) => void = () => undefined,
-): Promise<ReadonlyMap<string, Problem> | undefined> {
-  if (cuts.length === 0) return new Map();
+/** Writes into the streams what was appended last. What cannot be written is found in the stream. */
+async function noteAll(appenders: readonly StragglerAppender[]): Promise<void> {
+  await Promise.all(appenders.map((appender) => appender.note().catch(() => undefined)));
+}
+
+/**
+ * Finds the limits that a stream has at the end.
+ * @returns a problem when the servers do not say them. None when it was told to stop: nothing depends on them
+ */
+async function readLimits(
+  { target, signal }: Step,
+  { channel, stream }: ChannelCut,
+  limits: Map<string, StreamLimits>,
+): Promise<Problem | undefined> {
+  const ask = async (): Promise<void> => {
+    const info = await target.stream(stream);
+    if (info !== undefined) limits.set(stream, limitsOfStream(info.config));
+  };
   try {
-    const report = await copy({
-      ...base,
-      channels: names(cuts),
-      onProgress: ({ messagesDone }) => onProgress(messagesDone),
-    });
-    return signal.aborted ? undefined : new Map(report.problems.map((problem) => [problem.channel ?? '', problem]));
+    // Nobody answers over a connection that is closed for good, and there it is told already.
+    if (target.isClosed) return undefined;
+    await (signal.aborted ? ask() : readPatiently(`channel '${channel}' was cut`, signal, ask));
+    return undefined;
   } catch (error) {
     if (signal.aborted) return undefined;
+    if (!isOfServers({ target }, error)) throw error;
+    const message = `the limits of stream '${stream}' of channel '${channel}' are not known: ${describe(error)}`;
+    return { code: 'no-answer', channel, message };
+  }
+}
+
+/** Copies what is missing. Both sides were there a moment ago, so servers that are away are waited for. */
+async function copyAgain(
+  { source, target, clock, signal }: Step,
+  base: MigrateOptions,
+  cuts: readonly ChannelCut[],
+  stop: AbortSignal,
+  onProgress: (copied: number, waiting: readonly WaitingChannel[]) => void,
+): Promise<ReadonlyMap<string, Problem> | undefined> {
+  if (cuts.length === 0) return new Map();
+  const ended = new AbortController();
+  const end = (): void => ended.abort();
+  for (const each of [signal, stop]) {
+    each.addEventListener('abort', end, { once: true });
+    if (each.aborted) end();
+  }
+  const deadline = clock.now() + PATIENCE;
+  try {
+    for (;;) {
+      try {
+        const report = await copy({
+          ...base,
+          signal: ended.signal,
+          channels: names(cuts),
+          onProgress: ({ messagesDone, waiting }) => onProgress(messagesDone, waiting),
+        });
+        if (ended.signal.aborted) return undefined;
+        return new Map(report.problems.map((problem) => [problem.channel ?? '', problem]));
+      } catch (error) {
+        if (ended.signal.aborted) return undefined;
+        if (!isOfServers({ target }, error) || target.isClosed || clock.now() > deadline) throw error;
+        onProgress(0, [{ channel: '', reason: describe(error) }]);
+        // It has patience of its own, and ends at once when another cluster answers.
+        await source.channel(cuts[0]!.channel);
+        await interruptiblePause(clock, PAUSE, ended.signal).catch(() => undefined);
+      }
+    }
+  } catch (error) {
+    if (ended.signal.aborted) return undefined;
     throw error;
+  } finally {
+    for (const each of [signal, stop]) each.removeEventListener('abort', end);
   }
 }
 
@@ -258,42 +316,82 @@ function teller(clock: Clock, onProgress: (progress: CutProgress) => void): (pro
   };
 }
 
-/** Lets stragglers be appended to a stream, when it is the right one and has its limits. */
+/** Whether the streams of all channels are cut. */
+async function areCut(target: Target, channels: readonly { readonly channel: string }[]): Promise<boolean> {
+  for (const { channel } of channels) {
+    const info = await target.stream(streamName(channel)).catch(() => undefined);
+    if (readStreamNote(info?.config.description)?.state !== 'cut') return false;
+  }
+  return true;
+}
+
+/** Lets stragglers be appended to a stream, when it is the right one and has its limits. Its servers may not answer: it is open all the same. */
 async function begin(step: Step, each: ChannelCut, appender: StragglerAppender): Promise<void> {
   const { ask, signal } = step;
-  await ask(`channel '${each.channel}'`, () => appender.look());
-  if (signal.aborted || appender.fault !== undefined) return;
-  await limit(step, each, appender);
-  await unlessTold(signal, () => appender.begin());
+  try {
+    await ask(`channel '${each.channel}'`, () => appender.look());
+    if (signal.aborted || appender.fault !== undefined) return;
+    await limit(step, each, appender);
+    await unlessTold(signal, () => appender.begin());
+  } catch (error) {
+    if (!isOfServers(step, error)) throw error;
+    appender.giveUp(error);
+  }
 }
 
 /**
- * Gives a stream that is open the limit of bytes of its channel. It is done once: what somebody has set after the cut stays. The other
- * limits it has from the beginning.
+ * Gives a stream that is open the limit of bytes of its channel, and notes that it is cut. It is done once: what somebody has set after the
+ * cut stays. The other limits it has from the beginning.
  */
 async function limit(
   { source, target, clusterId, ask }: Step,
   each: ChannelCut,
   appender: StragglerAppender,
 ): Promise<void> {
-  const config = (await ask(`channel '${each.channel}'`, () => target.stream(each.stream)))?.config;
+  const { channel, stream } = each;
+  const config = (await ask(`channel '${channel}'`, () => target.stream(stream)))?.config;
   const note = readStreamNote(config?.description);
   if (config === undefined || note === undefined || note.state === 'cut') return;
-  const figures = await ask(`channel '${each.channel}'`, () => source.channel(each.channel));
+  const figures = await ask(`channel '${channel}'`, () => source.channel(channel));
   if (figures === undefined) return;
-  const bytes = maxBytesAtCut(figures);
+  const bytes = config.max_bytes > 0 ? undefined : maxBytesAtCut(figures);
+  const description = appender.noteOf(clusterId, 'cut');
+  let refused: unknown;
+  let attempts = 0;
   try {
-    await target.manager.streams.update(each.stream, {
-      description: appender.noteOf(clusterId, 'cut'),
-      ...(bytes !== undefined && config.max_bytes <= 0 && { max_bytes: bytes }),
+    await ask(`channel '${channel}'`, async () => {
+      refused = undefined;
+      if (bytes !== undefined) {
+        try {
+          await target.manager.streams.update(stream, { description, max_bytes: bytes });
+          return;
+        } catch (error) {
+          const isPassing = apiCode(error) === undefined || (!isRefusal(error) && ++attempts < ATTEMPTS);
+          if (isPassing) throw error;
+          refused = error;
+        }
+      }
+      // Without the limit it is cut as well, and `finish` has to know that.
+      await target.manager.streams.update(stream, { description });
     });
   } catch (error) {
+    if (!isOfServers({ target }, error)) throw error;
+    const lacks = bytes === undefined ? '' : `, nor the limit of its channel, which would be ${bytes} bytes`;
     each.problem ??= {
       code: 'not-limited',
-      channel: each.channel,
+      channel,
       message:
-        `stream '${each.stream}' is open, and did not get the limit of its channel, which would be ${bytes} bytes: ${describe(error)}. ` +
-        `Run this again when there is room, or set another one: nats stream edit ${each.stream} --max-bytes=…`,
+        `stream '${stream}' of channel '${channel}' is open, and its description could not be written, which says that it is cut${lacks}: ` +
+        `${describe(error)}. Run this again`,
     };
+    return;
   }
+  if (refused === undefined) return;
+  each.problem ??= {
+    code: 'not-limited',
+    channel,
+    message:
+      `stream '${stream}' of channel '${channel}' is open and cut, and did not get the limit of its channel, which would be ${bytes} bytes: ` +
+      `${describe(refused)}. Set it when there is room, or another one: nats stream edit ${stream} --max-bytes=${bytes}`,
+  };
 }

@@ -7,6 +7,7 @@ import { suggest } from '../suggest.js';
 import { show } from '../validation.js';
 import { clusterFault, foreignIn, foreignMessage, tailFault } from './anchor.js';
 import { readNote } from './consumer-note.js';
+import { MigrationTargetError } from './errors.js';
 import { findConsumer, hasLostState, makeConsumer, wasUsed, type HandOver } from './hand-over.js';
 import { Holders } from './holders.js';
 import { interruptiblePause, interruptibleStep } from './interruptible.js';
@@ -24,7 +25,7 @@ import type { Problem, Report } from './report.js';
 import { droppedUpTo, findSeam, rangeOf, stragglersIn } from './seam.js';
 import { Source } from './source.js';
 import { durablesOf, durableText, isMeant, type StanDurable } from './stan-durables.js';
-import { Target } from './target.js';
+import { readPatiently, Target } from './target.js';
 
 /**
  * Options of {@link durables}.
@@ -159,10 +160,31 @@ async function moveAll(
   // What came in the middle of it.
   for (const channel of new Set(done.map((each) => each.channel))) {
     if (problems.some((each) => each.code === 'foreign-message' && each.channel === channel)) continue;
-    const foreign = await foreignProblem(target, channel);
+    const foreign = await lastLook(resolved, target, channel);
     if (foreign !== undefined) problems.push(foreign);
   }
   return { ok: problems.length === 0, problems, durables: done };
+}
+
+/** Looks for a foreign message when the consumers are made. What was made is told also when nobody answers any more. */
+async function lastLook(
+  { signal }: ResolvedMigrateOptions,
+  target: Target,
+  channel: string,
+): Promise<Problem | undefined> {
+  try {
+    return await readPatiently(`the durables of channel '${channel}' were moved`, signal, () =>
+      foreignProblem(target, channel),
+    );
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof MigrationTargetError) && !target.isAnswer(error)) throw error;
+    const stream = streamName(channel);
+    const message =
+      `whether a message of somebody else has come into stream '${stream}' of channel '${channel}' while its durables were moved is not ` +
+      `known: ${describe(error)}. Run this again`;
+    return { code: 'no-answer', channel, message };
+  }
 }
 
 /** A message in the stream of a channel that has no place there before the cut. */

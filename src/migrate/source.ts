@@ -57,6 +57,9 @@ interface Batch {
   readonly pages: Promise<ReadonlyMap<string, Channelz>>;
 }
 
+/** What is found at the monitoring, or why nothing is. */
+type Found = { readonly monitoring: Monitoring } | { readonly reason: string };
+
 /** A server that leads, or why there is none at the moment. */
 type Look = { readonly leader: Monitoring } | { readonly reason: string };
 
@@ -73,6 +76,8 @@ export class Source {
   #batches: Promise<unknown> = Promise.resolve();
   /** How often in a row the monitoring did not know our client. */
   #strange = 0;
+  /** Whether a server that leads was found before, which knew our client. */
+  #wasFound = false;
   #limits: StoreLimits | undefined;
   #stan: Promise<ResilientStan> | undefined;
 
@@ -95,8 +100,9 @@ export class Source {
     const end = new AbortController();
     expectManyListeners(end.signal);
     try {
-      const monitoring = await interruptible(signal, () => find(options, end.signal), { grace: 0 });
-      return new Source(options, monitoring, end);
+      const found = await interruptible(signal, () => find(options, end.signal), { grace: 0 });
+      if ('reason' in found) throw new MigrationSourceError(found.reason);
+      return new Source(options, found.monitoring, end);
     } catch (error) {
       end.abort();
       throw error;
@@ -272,16 +278,18 @@ export class Source {
         reason = `the monitoring at ${leader.url} gives no answer that counts: ${reason}`;
       }
       forget();
-      if (this.#clock.now() > deadline) throw new MigrationSourceError(reason);
+      if (this.#end.signal.aborted || this.#clock.now() > deadline) throw new MigrationSourceError(reason);
       await interruptiblePause(this.#clock, PAUSE, this.#options.signal);
     }
   }
 
-  /** Looks once for the server that leads. @throws MigrationSourceError when it is of no use to look again */
+  /** Looks once for the server that leads. Nobody may answer for a moment. @throws MigrationSourceError when it is of no use to look again */
   async #look(): Promise<Look> {
     const { clusterId } = this.#options;
     const found = await find(this.#options, this.#end.signal);
-    const { server, url } = found;
+    if ('reason' in found) return found;
+    const { monitoring } = found;
+    const { server, url } = monitoring;
     if (!leads(server)) {
       const reason =
         `no server whose monitoring answers leads cluster '${clusterId}' (${url} is a ` +
@@ -289,10 +297,18 @@ export class Source {
         'and see that most of them run';
       return { reason };
     }
-    this.#monitoring = found;
-    if (await this.#knowsClient(found)) {
-      this.#strange = 0;
-      return { leader: found };
+    this.#monitoring = monitoring;
+    try {
+      if (await this.#knowsClient(monitoring)) {
+        this.#strange = 0;
+        this.#wasFound = true;
+        return { leader: monitoring };
+      }
+    } catch (error) {
+      // The servers of STAN took our client before, so they are away for a moment only.
+      this.#options.signal.throwIfAborted();
+      if (!this.#wasFound) throw error;
+      return { reason: describe(error) };
     }
     const reason =
       `the monitoring at ${url} is of other servers than those at ${addressesOf(this.#options)}, although both say cluster ` +
@@ -318,17 +334,19 @@ export class Source {
   }
 
   async #askOne<T>(question: (monitoring: Monitoring) => Promise<T>): Promise<T> {
-    try {
-      return await question(this.#monitoring);
-    } catch {
-      this.#monitoring = await find(this.#options, this.#end.signal);
+    const deadline = this.#clock.now() + PATIENCE;
+    for (;;) {
+      let reason: string;
       try {
         return await question(this.#monitoring);
       } catch (error) {
-        throw new MigrationSourceError(`the monitoring at ${this.#monitoring.url} does not answer: ${String(error)}`, {
-          cause: error,
-        });
+        reason = `the monitoring at ${this.#monitoring.url} does not answer: ${describe(error)}`;
       }
+      const found = await find(this.#options, this.#end.signal);
+      if ('monitoring' in found) this.#monitoring = found.monitoring;
+      else reason = found.reason;
+      if (this.#end.signal.aborted || this.#clock.now() > deadline) throw new MigrationSourceError(reason);
+      await interruptiblePause(this.#clock, PAUSE, this.#options.signal);
     }
   }
 }
@@ -336,14 +354,15 @@ export class Source {
 const addressesOf = ({ source }: ResolvedMigrateOptions): string =>
   source.addresses.map(({ host, port }) => `${host}:${port}`).join(', ');
 
-async function find({ monitor, clusterId, source }: ResolvedMigrateOptions, signal: AbortSignal): Promise<Monitoring> {
+/** Looks once for the monitoring. @throws MigrationSourceError when it is of another cluster */
+async function find({ monitor, clusterId, source }: ResolvedMigrateOptions, signal: AbortSignal): Promise<Found> {
   const { tls } = source.options;
   const found = await findStreamingServer(monitor, typeof tls === 'object' ? tls.ca : undefined, signal);
   if ('reasons' in found) {
-    throw new MigrationSourceError(
+    const reason =
       `no streaming server answers at its monitoring port: ${found.reasons.join('; ')}. Servers have one when they are ` +
-        `started with -m 8222 or 'http: 8222'; the option 'monitor' says where it is`,
-    );
+      `started with -m 8222 or 'http: 8222'; the option 'monitor' says where it is`;
+    return { reason };
   }
   if (found.server.cluster_id !== clusterId) {
     throw new MigrationSourceError(
@@ -351,7 +370,7 @@ async function find({ monitor, clusterId, source }: ResolvedMigrateOptions, sign
         'correct the one that is wrong',
     );
   }
-  return found;
+  return { monitoring: found };
 }
 
 /** Why neither side could do anything with a channel of this name. Undefined if both can. */

@@ -12,7 +12,7 @@ import type { StanMessage } from '../subscribing/message.js';
 import type { ResilientSubscription } from '../subscribing/subscription.js';
 import { clusterFault, stanMessage, tailFault } from './anchor.js';
 import { isRefusal, tooLargeFor } from './api-errors.js';
-import { MigrationTargetError } from './errors.js';
+import { MigrationSourceError, MigrationTargetError } from './errors.js';
 import { CopiedMessage } from './pipeline.js';
 import type { Problem } from './report.js';
 import { lookForSeam, stanSequenceOf, stragglersIn, type Straggler } from './seam.js';
@@ -199,6 +199,18 @@ export class StragglerAppender {
     this.#noted = text;
   }
 
+  /** Appends nothing, because a server does not answer. */
+  giveUp(error: unknown): void {
+    const { channel, stream } = this;
+    this.fault ??= {
+      code: 'not-appended',
+      channel,
+      message:
+        `what has reached channel '${channel}' of STAN after the cut was not appended to stream '${stream}': ${describe(error)}. Run this ` +
+        'again',
+    };
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true;
     const cancel = this.#clock.after(LAST_ANSWER, () => this.#giveUp());
@@ -207,8 +219,11 @@ export class StragglerAppender {
     cancel();
   }
 
-  /** What has reached STAN and is not in the stream, after {@link stop}. @param isTold whether the step was told to stop */
-  async problems(isTold: boolean): Promise<Problem[]> {
+  /**
+   * What has reached STAN and is not in the stream, after {@link stop}. That STAN does not answer is a problem as well.
+   * @param signal that of the step
+   */
+  async problems(signal: AbortSignal): Promise<Problem[]> {
     const { channel, stream } = this;
     if (this.fault !== undefined) return [...this.#lost(), this.fault];
     if (this.#subscription === undefined) {
@@ -222,7 +237,7 @@ export class StragglerAppender {
     try {
       to = (await this.#source.channel(channel))?.last ?? 0;
     } catch (error) {
-      if (!isTold) throw error;
+      if (!signal.aborted && !(error instanceof MigrationSourceError)) throw error;
       this.isCutShort = true;
       const message =
         `STAN does not say whether something has reached channel '${channel}' behind message ${from - 1}, the last one that is in ` +
@@ -274,11 +289,12 @@ export class StragglerAppender {
   }
 
   /** What to do, so that a message is appended. */
-  #advice({ size, tooLargeFor: of }: Delayed): string {
+  #advice({ size, tooLargeFor: of, refusedSince }: Delayed): string {
     const enough = size + HEADER_BYTES;
     if (of === 'servers') return `Set max_payload in the configuration of these servers to ${enough} or more`;
     if (of === 'stream') return `Let the stream take it: nats stream edit ${this.stream} --max-msg-size=${enough}`;
-    return 'Mend that';
+    if (refusedSince === undefined) return 'It is tried again: see that the servers of JetStream run';
+    return 'Change that, and it goes on by itself';
   }
 
   async #info(): Promise<StreamInfo> {

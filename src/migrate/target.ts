@@ -145,16 +145,18 @@ export class Target {
   /**
    * Lets a stream with several replicas choose its leader anew, and waits for the new one. The new leader tells the others to count
    * from nothing what they had to refuse. It takes at most {@link STEP_DOWN} and one question more.
-   * @returns whether another server leads the stream now, or it has one replica only. False when the signal is aborted
+   * @returns whether another server leads the stream now, or it has one replica only, or there is none. False when the signal is aborted
    */
   async stepDown(name: string, signal = this.#signal): Promise<boolean> {
     const deadline = this.#clock.now() + STEP_DOWN;
     let former: string | undefined;
     while (this.#clock.now() < deadline && signal?.aborted !== true) {
       // Nobody answers while a leader is elected.
-      const found = await this.stream(name).catch(() => undefined);
-      if (found?.config.num_replicas === 1) return true;
-      const leader = found?.cluster?.leader;
+      const found = await this.stream(name).catch(() => 'no answer' as const);
+      if (found === undefined) return true;
+      const { config, cluster } = found === 'no answer' ? {} : found;
+      if (config?.num_replicas === 1) return true;
+      const leader = cluster?.leader;
       if (leader !== undefined && former !== undefined && leader !== former) return true;
       if (leader !== undefined) {
         former = leader;

@@ -12,6 +12,7 @@ import {
 } from '../../src/migrate/index.js';
 import { doorOf, mappingsBlock, NO_MAPPINGS } from '../../src/migrate/fence.js';
 import { readMigrateOptions } from '../../src/migrate/options.js';
+import { readStreamNote } from '../../src/migrate/stream-note.js';
 import { Target } from '../../src/migrate/target.js';
 import { OptionReader } from '../../src/option-reader.js';
 import { JetStreamCluster, StanCluster } from '../../src/testing/index.js';
@@ -337,8 +338,10 @@ describe('the cut', function () {
           [ok, problems.map(({ code }) => code), channels[0]?.state],
           [false, ['not-limited'], 'opened'],
         );
-        assert.match(problems[0]!.message, /nats stream edit \S+ --max-bytes/);
+        assert.match(problems[0]!.message, /nats stream edit \S+ --max-bytes=\d+$/);
         const there = await JetStreamSide.open(small.urls);
+        const { config } = await there.manager.streams.info(streamName(channel));
+        assert.equal(readStreamNote(config.description)?.state, 'cut');
         assert.equal(await native(there), 4);
         await there.manager.streams.update(streamName(channel), { max_bytes: 50_000_000 });
         await there.close();

@@ -28,6 +28,10 @@ describe('the figures of a migration', function () {
   let script: { behind: number; afterwards: As }[];
   /** How many of the answers to questions for a channel were behind. */
   let stale = 0;
+  /** How many of the next questions get no answer, as of a server that is restarted. */
+  let away = 0;
+  /** The cluster that the server says it is of. Undefined: its own. */
+  let otherCluster: string | undefined;
   /** How often channels were asked for. */
   let questions = 0;
 
@@ -43,7 +47,7 @@ describe('the figures of a migration', function () {
         const role = as === 'follower' ? 'Follower' : 'Leader';
         if (as === 'restarted') page['server_id'] = 'another';
         as = 'leader';
-        return { ...page, state: 'CLUSTERED', role };
+        return { ...page, state: 'CLUSTERED', role, ...(otherCluster !== undefined && { cluster_id: otherCluster }) };
       }
       if (path.startsWith('/streaming/channelsz')) questions++;
       if (!path.includes('channel=')) return page;
@@ -54,6 +58,11 @@ describe('the figures of a migration', function () {
       return { ...page, last_seq: last - step.behind, msgs: count - step.behind };
     };
     front = createServer((request, response) => {
+      if (away > 0) {
+        away--;
+        request.destroy();
+        return;
+      }
       void answer(request.url!).then((page) => response.end(JSON.stringify(page)));
     });
     await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve));
@@ -93,6 +102,25 @@ describe('the figures of a migration', function () {
     const before = Promise.all(names.map(lastOf));
     await areFresh();
     await before;
+  });
+
+  it('are asked for again when nobody answers for a moment, and not when another cluster answers', async () => {
+    script = [{ behind: 0, afterwards: 'leader' }];
+    using resolved = readMigrateOptions(new OptionReader(options, 'options', MIGRATE_NAMES));
+    await using source = await Source.open(resolved);
+    const count = async (): Promise<number> => (await source.channel('orders'))!.last;
+    const before = await count();
+    away = 6;
+    assert.deepEqual([await count(), away], [before, 0]);
+    away = 6;
+    assert.equal((await source.channels({ figures: false })).channels.length, 1);
+    away = 1;
+    await assert.rejects(Source.open(resolved), /no streaming server answers at its monitoring port/);
+    otherCluster = 'another';
+    // The server that leads is to be found anew.
+    away = 1;
+    await assert.rejects(count(), { name: 'MigrationSourceError', message: /is of cluster 'another'/ });
+    otherCluster = undefined;
   });
 
   for (const afterwards of ['follower', 'restarted'] as const) {
