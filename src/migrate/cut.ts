@@ -12,7 +12,7 @@ import { isOfServers, isWell, names, ChannelCut, type CutProgress, type Step } f
 import { openStreams, waitForDoors } from './cut-stream.js';
 import { refuseMixedServers } from './every-server.js';
 import { doorsEverywhere, fenceKind, type ServerDoors } from './fence.js';
-import { interruptiblePause, unlessTold } from './interruptible.js';
+import { GRACE, interruptiblePause, unlessTold } from './interruptible.js';
 import { limitsOfStream, maxBytesAtCut, type StreamLimits } from './limits.js';
 import { streamName } from './names.js';
 import { MIGRATE_HINTS, MIGRATE_OPTIONS, readMigrateOptions, type MigrateOptions } from './options.js';
@@ -85,8 +85,6 @@ const LOOK = 250;
 const TELL = 1000;
 /** How often a stream is told what was appended to it last, in ms. */
 const NOTE = 2000;
-/** How long an answer is waited for at the end, when nothing depends on it, in ms. */
-const LAST_WORDS = 1000;
 /** For how long a copy that finds no server is begun again, and the pause before, in ms. */
 const PATIENCE = 15_000;
 const PAUSE = 500;
@@ -197,7 +195,7 @@ export async function cut(options: CutOptions = {}): Promise<CutReport> {
     // The next run finds in the stream what is not noted.
     within(
       noteAll(appenders),
-      LAST_WORDS,
+      GRACE,
       () => undefined,
       (ms, over) => clock.after(ms, over),
     ),

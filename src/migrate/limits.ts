@@ -6,7 +6,8 @@ import { HEADER_BYTES } from './stan-headers.js';
 
 /** What JetStream counts for a message besides its subject and its payload, in bytes, at most: the headers, and its own record. */
 const RECORD_BYTES = HEADER_BYTES + 34;
-const NS = 1e6;
+/** How many ns are in a ms: JetStream has times in ns. */
+export const NS = 1e6;
 
 /** The limits of a stream. Undefined is no limit. */
 export type StreamLimits = Omit<ChannelLimits, 'inactivity'>;

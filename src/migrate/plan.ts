@@ -172,7 +172,8 @@ async function planAll(
   await using target = await Target.open(resolved.target, resolved.signal);
   const { channels, problems } = await source.channels();
   problems.push(...collisions(channels));
-  problems.push(...tooFewServers(replicasOf(target, { replicas }), await serversOf(source, target, resolved.inPlace)));
+  const wanted = replicasOf(target, { replicas });
+  problems.push(...tooFewServers(wanted, await serversOf(source, target, resolved.inPlace)));
   const planned: PlannedChannel[] = [];
   for (const figures of channels) {
     resolved.signal.throwIfAborted();
@@ -201,7 +202,7 @@ async function planAll(
     target: {
       version: target.version.join('.'),
       inPlace: resolved.inPlace,
-      replicas: replicasOf(target, { replicas }),
+      replicas: wanted,
       maxPayload: target.maxPayload,
       consequences: await consequences(target, channels),
     },

@@ -119,24 +119,20 @@ export class Source {
     return this.#monitoring.url;
   }
 
-  /**
-   * A client of the STAN servers. It is connected at the first call, and closed by {@link close}.
-   * @param more options that the step sets
-   */
-  stan(more: ConnectOptions = {}): Promise<ResilientStan> {
-    this.#stan ??= this.anotherStan(more);
+  /** A client of the STAN servers. It is connected at the first call, and closed by {@link close}. */
+  stan(): Promise<ResilientStan> {
+    this.#stan ??= this.#anotherStan();
     return this.#stan;
   }
 
   /** A further client, which the caller closes. */
-  async anotherStan(more: ConnectOptions = {}): Promise<ResilientStan> {
+  async #anotherStan(): Promise<ResilientStan> {
     const { source, clusterId, signal } = this.#options;
     const options: ConnectOptions = {
       clusterId,
       name: 'resilient-stan migrate',
       ...(source.options as ConnectOptions),
       signal,
-      ...more,
     };
     try {
       return await interruptible(signal, () => ResilientStan.connect([...source.servers], options));
@@ -320,7 +316,7 @@ export class Source {
 
   /** Registers a client, and asks the monitoring for it: whether it is of the servers that we speak to. */
   async #knowsClient(monitoring: Monitoring): Promise<boolean> {
-    const client = await this.anotherStan();
+    const client = await this.#anotherStan();
     try {
       return (await monitoring.get(`/streaming/clientsz?client=${encodeURIComponent(client.clientId)}`)) !== undefined;
     } finally {

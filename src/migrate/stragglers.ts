@@ -13,6 +13,8 @@ import type { ResilientSubscription } from '../subscribing/subscription.js';
 import { clusterFault, stanMessage, tailFault } from './anchor.js';
 import { isRefusal, tooLargeFor } from './api-errors.js';
 import { MigrationSourceError, MigrationTargetError } from './errors.js';
+import { GRACE } from './interruptible.js';
+import { NS } from './limits.js';
 import { CopiedMessage } from './pipeline.js';
 import type { Problem } from './report.js';
 import { lookForSeam, stanSequenceOf, stragglersIn, type Straggler } from './seam.js';
@@ -23,9 +25,6 @@ import { isDenied, type Target } from './target.js';
 
 /** The pause before a message that was not stored is sent again, in ms. */
 const PAUSE = 200;
-/** How long an answer is waited for after {@link StragglerAppender.stop}, in ms. */
-const LAST_ANSWER = 1000;
-const NS = 1e6;
 
 /** A message that JetStream does not take. */
 interface Delayed {
@@ -213,7 +212,7 @@ export class StragglerAppender {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    const cancel = this.#clock.after(LAST_ANSWER, () => this.#giveUp());
+    const cancel = this.#clock.after(GRACE, () => this.#giveUp());
     this.#stan?.off('session', this.#onSession);
     await this.#subscription?.close();
     cancel();

@@ -3,6 +3,7 @@ import type { StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { describe } from '../errors.js';
 import { apiCode, NAME_IN_USE, NO_PEERS, NOT_CLUSTERED, SUBJECT_IN_USE } from './api-errors.js';
 import { fencedEntrance, fenceKind, openEntrance, type Entrance } from './fence.js';
+import { NS } from './limits.js';
 import { streamName } from './names.js';
 import type { ChannelLimits } from './stan-limits.js';
 import { streamNoteText } from './stream-note.js';
@@ -10,7 +11,6 @@ import type { Target } from './target.js';
 
 /** The longest time that a server remembers IDs by default, in ms. */
 const DUPLICATE_WINDOW = 120_000;
-const NS = 1e6;
 
 /** How a step makes streams. */
 export interface StreamSettings {
